@@ -1,0 +1,246 @@
+"""The typed schema of the two kinds of YAML file: a challenge, and an entry's config.
+
+Every model is frozen and refuses unknown keys; every default stands here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+"""A name that becomes a folder: lower-case letters, digits, `_` and `-`, at most 63."""
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+# --- images -------------------------------------------------------------------------------------
+
+
+class BuiltinImages(Section):
+    """Practice images that need no network.
+
+    `train` counts procedural dead-leaves images; val and test are crops of scikit-image's
+    packaged photographs, split by source photograph.
+    """
+
+    source: Literal["builtin"]
+    mode: Literal["colour", "grey"] = "colour"
+    size: Annotated[int, Field(ge=32, le=2048)] = 256
+    train: Annotated[int, Field(ge=4)] = 120
+    val: Annotated[int, Field(ge=1)] = 6
+    test: Annotated[int, Field(ge=1)] = 12
+
+
+class FolderPaths(Section):
+    """Folders of their own for the splits; a split without one is taken out of `train`."""
+
+    train: str
+    val: str | None = None
+    test: str | None = None
+
+
+class FolderImages(Section):
+    """The user's own photographs, searched with all sub-folders.
+
+    `val` and `test` count photographs that are drawn (seeded) for these splits; all others
+    train. A split that has a folder of its own in `path` uses at most that many of it. Val and
+    test photographs are cropped about the centre to at most `size` pixels a side.
+    """
+
+    source: Literal["folder"]
+    path: str | FolderPaths
+    mode: Literal["colour", "grey"] = "colour"
+    size: Annotated[int, Field(ge=32, le=4096)] = 256
+    val: Annotated[int, Field(ge=1)] = 10
+    test: Annotated[int, Field(ge=1)] = 20
+
+
+Images = Annotated[BuiltinImages | FolderImages, Field(discriminator="source")]
+
+
+# --- operator -----------------------------------------------------------------------------------
+
+
+class FileKernel(Section):
+    """Kernels stored in a file: `.npy`, `.npz`, `.mat` (v7.3 too). Several: one per image."""
+
+    kind: Literal["file"] = "file"
+    file: str
+    pick: Annotated[int, Field(ge=0)] | None = None
+    """Use only the kernel with this index."""
+
+
+class GaussianKernel(Section):
+    kind: Literal["gaussian"]
+    std: Annotated[float, Field(gt=0, le=50)]
+    """Standard deviation in pixels."""
+
+
+class UniformKernel(Section):
+    kind: Literal["uniform"]
+    size: Annotated[int, Field(ge=1, le=255)]
+    """Side of the square in pixels."""
+
+
+class DiskKernel(Section):
+    kind: Literal["disk"]
+    radius: Annotated[float, Field(gt=0, le=127)]
+    """Radius in pixels (defocus)."""
+
+
+class MotionKernel(Section):
+    """Random camera shake: smooth trajectories, drawn from `seed`."""
+
+    kind: Literal["motion"]
+    size: Annotated[int, Field(ge=3, le=255)] = 25
+    count: Annotated[int, Field(ge=1, le=10_000)] = 1
+    seed: int = 0
+
+
+def _kernel_kind(value: Any) -> str | None:
+    if isinstance(value, dict):
+        return "file" if "file" in value else value.get("kind")
+    return getattr(value, "kind", None)
+
+
+Kernel = Annotated[
+    Annotated[FileKernel, Tag("file")]
+    | Annotated[GaussianKernel, Tag("gaussian")]
+    | Annotated[UniformKernel, Tag("uniform")]
+    | Annotated[DiskKernel, Tag("disk")]
+    | Annotated[MotionKernel, Tag("motion")],
+    Discriminator(_kernel_kind),
+]
+
+Boundary = Literal["circular", "valid", "reflect"]
+
+
+class Blur(Section):
+    """`y = k * x + n`, a true convolution with the given rule at the image's boundary."""
+
+    kind: Literal["blur"] = "blur"
+    kernel: Kernel
+    boundary: Boundary = "circular"
+
+
+class GaussianNoise(Section):
+    """White Gaussian noise; `sigma` in units of the image range [0, 1], one level or a range."""
+
+    kind: Literal["gaussian"] = "gaussian"
+    sigma: Annotated[float, Field(gt=0, le=1)] | tuple[
+        Annotated[float, Field(gt=0, le=1)], Annotated[float, Field(gt=0, le=1)]
+    ]
+
+    @field_validator("sigma")
+    @classmethod
+    def _ordered(cls, value: float | tuple[float, float]) -> float | tuple[float, float]:
+        if isinstance(value, tuple) and value[0] > value[1]:
+            raise ValueError("a range of noise levels is written [low, high]")
+        return value
+
+    @property
+    def levels(self) -> tuple[float, float]:
+        """The lowest and the highest noise level."""
+        return self.sigma if isinstance(self.sigma, tuple) else (self.sigma, self.sigma)
+
+
+# --- the contest --------------------------------------------------------------------------------
+
+
+class Limits(Section):
+    weights_mb: Annotated[float, Field(gt=0)] = 100
+    """All payload of an entry together, in units of 1,000,000 bytes."""
+    minutes: Annotated[float, Field(gt=0)] = 20
+    """Wall clock for the whole test set, imports included."""
+    threads: Annotated[int, Field(ge=1, le=256)] = 2
+    memory_gb: Annotated[float, Field(gt=0)] = 8
+    """Resident memory of the inference process with its children, in units of 1e9 bytes."""
+
+
+class Rules(Section):
+    pretrained: Literal["allowed", "forbidden"] = "allowed"
+    external_data: Literal["allowed", "forbidden"] = "allowed"
+    entries_per_day: Annotated[int, Field(ge=1)] = 5
+    deadline: datetime | None = None
+    counts: Literal["latest", "best"] = "latest"
+
+    @field_validator("deadline")
+    @classmethod
+    def _zoned(cls, value: datetime | None) -> datetime | None:
+        if value is not None and value.tzinfo is None:
+            raise ValueError("a deadline needs its time zone, as in 2026-12-04T17:00:00Z")
+        return value
+
+
+class Metric(Section):
+    """PSNR and SSIM as `challenge.submissions.metrics` defines them."""
+
+    crop: Annotated[int, Field(ge=0)] | None = None
+    """Pixels left out at every side; null: half the kernel for a valid boundary, else 0."""
+
+
+class ChallengeConfig(Section):
+    """A challenge: a forward problem, images, splits, limits, rules, metric."""
+
+    name: Name
+    images: Images
+    operator: Blur
+    noise: GaussianNoise
+    limits: Limits = Limits()
+    rules: Rules = Rules()
+    metric: Metric = Metric()
+    seed: int = 0
+    """Public: the splits and the noise of train and val follow from it, that of test does not."""
+
+
+# --- an entry -----------------------------------------------------------------------------------
+
+
+class Uses(Section):
+    """What the team declares about its method; `challenge check` holds it against the rules."""
+
+    pretrained: bool = False
+    external_data: bool = False
+
+
+class TrainConfig(Section):
+    """How a method learns. A method names the keys it reads (`Method.reads`); others are refused."""
+
+    steps: Annotated[int, Field(ge=1)] | None = None
+    """Optimiser steps; give this or `minutes`."""
+    minutes: Annotated[float, Field(gt=0)] | None = None
+    """Turned into steps once, after 50 timed steps."""
+    batch: Annotated[int, Field(ge=1)] = 8
+    patch: Annotated[int, Field(ge=16)] = 96
+    """Side of the random square patches in pixels."""
+    lr: Annotated[float, Field(gt=0)] = 1e-3
+    """Peak learning rate of Adam."""
+    tune: Annotated[int, Field(ge=1)] = 6
+    """Training images held out for checkpoints and tuning."""
+    evaluate: Annotated[int, Field(ge=1)] = 500
+    """Steps between two evaluations on the tune part, each followed by a checkpoint."""
+    precision: Literal["auto", "float32", "bf16"] = "auto"
+
+    @field_validator("minutes")
+    @classmethod
+    def _one_budget(cls, value: float | None, info: Any) -> float | None:
+        if value is not None and info.data.get("steps") is not None:
+            raise ValueError("give `steps` or `minutes`, not both")
+        return value
+
+
+class EntryConfig(Section):
+    """An entry's config. `method` stays raw here; `challenge.methods` validates it."""
+
+    challenge: str
+    name: Name
+    """The run's name; the file's stem where the file gives none."""
+    method: dict[str, Any]
+    train: TrainConfig = TrainConfig()
+    uses: Uses = Uses()
+    seed: int = 0

@@ -1,0 +1,82 @@
+"""The contract of a method: what it gets, what it returns, what it may not do."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from deepinv.models import Reconstructor
+from torch import Tensor
+
+from challenge.configs.schema import TrainConfig
+
+if TYPE_CHECKING:
+    from deepinv.physics import LinearPhysics
+    from lightning_fabric import Fabric
+
+    from challenge.data.problem import Images, Problem
+
+
+class Session(Protocol):
+    """What `fit` may ask of its surroundings; implemented by `challenge.submissions.session`."""
+
+    @property
+    def fabric(self) -> Fabric:
+        """Device, precision and processes, set up by the command line."""
+
+    @property
+    def seed(self) -> int:
+        """The entry's seed; every random choice of `fit` follows from it."""
+
+    def log(self, step: int, total: int | None, **values: float) -> None:
+        """Report progress after `step` of `total` steps (None: not known yet).
+
+        Values are scalars by name (`loss`, `lr`, `psnr`, ...); they go to the run's log and to
+        the progress display.
+        """
+
+    def save(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+        """Write a checkpoint, atomically: named tensors, and JSON-serialisable state."""
+
+    def restore(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """The last checkpoint when this run is being resumed, else None."""
+
+    def should_stop(self) -> bool:
+        """True once the user asked to stop: save and return."""
+
+
+class Method(Reconstructor, ABC):  # type: ignore[misc]
+    """A reconstruction method: a `deepinv.models.Reconstructor` that may learn.
+
+    Concrete methods are final: share code through functions or by wrapping, not by subclassing
+    a concrete method. The constructor lists every knob as a keyword-only, annotated parameter;
+    it is the schema of the config's `method:` section. It does no input or output.
+    """
+
+    reads: ClassVar[Sequence[str]] = ()
+    """The keys of the config's `train:` section that `fit` reads; any other is refused."""
+
+    @abstractmethod
+    def forward(self, y: Tensor, physics: LinearPhysics) -> Tensor:
+        """Reconstruct images from measurements.
+
+        Args:
+            y: measurements, float32, shape `(B, C, H', W')`.
+            physics: the forward operator of this batch, fresh at every call. Its parameters
+                have leading size 1 or B; `physics.noise_model.sigma` is the noise level.
+
+        Returns:
+            `x_hat` with the shape of `physics.A_adjoint(y)`, `(B, C, H, W)`; images live in
+            [0, 1], the estimate need not be clipped.
+        """
+
+    # Not abstract: a method with nothing to learn is complete without it.
+    def fit(  # noqa: B027
+        self, problem: Problem, images: Images, train: TrainConfig, session: Session
+    ) -> None:
+        """Learn from the training images and leave the result in `self`.
+
+        What is learned or tuned is a parameter or a registered buffer, so that it travels with
+        the weights. The default has nothing to learn.
+        """
