@@ -1,0 +1,80 @@
+"""Writes that are whole or absent: temporary file, fsync, rename."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from challenge.configs.errors import UserError
+
+
+@contextmanager
+def disk_errors(place: Path) -> Iterator[None]:
+    """Turn a full or read-only disk into a `UserError` that names `place`."""
+    try:
+        yield
+    except OSError as error:
+        import errno
+
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise UserError.of(
+                place, "the disk is full", "free some space and run the same command again"
+            ) from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise UserError.of(
+                place, "cannot be written", "check its permissions or give another --workspace"
+            ) from error
+        raise
+
+
+def write_with(path: Path, write: Callable[[Path], None], mode: int = 0o644) -> None:
+    """Call `write` on a temporary sibling of `path`, make it durable, and rename it to `path`."""
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            write(temporary)
+            temporary.chmod(mode)
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink()
+            raise
+
+
+def write_bytes(path: Path, content: bytes, mode: int = 0o644) -> None:
+    """Write `content` to `path`, whole or not at all."""
+    write_with(path, lambda temporary: _put(temporary, content), mode)
+
+
+def write_text(path: Path, content: str, mode: int = 0o644) -> None:
+    """Write `content` to `path` as UTF-8 with `\\n` line ends, whole or not at all."""
+    write_bytes(path, content.encode(), mode)
+
+
+def write_json(path: Path, value: Any, mode: int = 0o644) -> None:
+    """Write `value` as indented JSON; NaN and infinity are refused."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n", mode)
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a folder by renaming it away first, so that it is never seen half-deleted."""
+    if path.exists():
+        with disk_errors(path):
+            doomed = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".old", dir=path.parent))
+            path.replace(doomed / path.name)
+            shutil.rmtree(doomed)
+
+
+def _put(path: Path, content: bytes) -> None:
+    path.write_bytes(content)

@@ -1,0 +1,95 @@
+"""The names of the files of a prepared challenge; no other module in `data` knows them.
+
+    public/<challenge>/   challenge.yaml  manifest.json  kernels.npy  contact-<split>.png
+                          train/<id>.png  val/<id>.png + <id>.npz  test/<id>.npz
+    hidden/<challenge>/   test/<id>.png  key  seal.json  sources.json  contact-test.png
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Public:
+    """The folder every team gets."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        return self.path / "challenge.yaml"
+
+    @property
+    def manifest(self) -> Path:
+        """Seal, and SHA-256 of every other file of the folder."""
+        return self.path / "manifest.json"
+
+    @property
+    def kernels(self) -> Path:
+        """All kernels of the challenge, float32, shape (N, k, k)."""
+        return self.path / "kernels.npy"
+
+    def sheet(self, split: Split) -> Path:
+        return self.path / f"contact-{split}.png"
+
+    def image(self, split: Split, identity: str) -> Path:
+        return self.path / split / f"{identity}.png"
+
+    def measurement(self, split: Split, identity: str) -> Path:
+        return self.path / split / f"{identity}.npz"
+
+    def ids(self, split: Split) -> list[str]:
+        """Sorted ids of a split; empty when the challenge is not prepared."""
+        suffix = ".png" if split == "train" else ".npz"
+        return sorted(file.stem for file in (self.path / split).glob(f"[!.]*{suffix}"))
+
+
+@dataclass(frozen=True)
+class Hidden:
+    """The folder only the organiser has (mode 0700)."""
+
+    path: Path
+
+    @property
+    def key(self) -> Path:
+        """32 secret random bytes: the noise of the test measurements follows from them."""
+        return self.path / "key"
+
+    @property
+    def seal(self) -> Path:
+        return self.path / "seal.json"
+
+    @property
+    def sources(self) -> Path:
+        """Which source photograph every id of every split came from."""
+        return self.path / "sources.json"
+
+    @property
+    def sheet(self) -> Path:
+        return self.path / "contact-test.png"
+
+    def image(self, identity: str) -> Path:
+        return self.path / "test" / f"{identity}.png"
+
+    def judged(self, entry: str) -> Path:
+        """Reconstructions and pictures of one judged entry."""
+        return self.path / "judged" / entry
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The folder in which challenges live on a machine."""
+
+    path: Path
+
+    def public(self, challenge: str) -> Public:
+        return Public(self.path / "public" / challenge)
+
+    def hidden(self, challenge: str) -> Hidden:
+        return Hidden(self.path / "hidden" / challenge)

@@ -1,0 +1,84 @@
+"""The names of the files of runs, entries and results; no other module in `submissions` knows them.
+
+    runs/<challenge>/<name>/   config.yaml  weights.safetensors  run.json  log.jsonl  plugin/**/*.py
+                               checkpoint/  reconstructions/<split>/<id>.npy + <id>.png  score-<split>.json
+    entries/<team>-<name>.zip  manifest.json  config.yaml  weights.safetensors  plugin/**/*.py
+    results/<entry>-<challenge>-<judge>.json
+    teams.yaml
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from challenge.data.layout import Split, Workspace
+
+MANIFEST = "manifest.json"
+CONFIG = "config.yaml"
+WEIGHTS = "weights.safetensors"
+PLUGIN = "plugin"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A folder made by `train`."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        return self.path / CONFIG
+
+    @property
+    def weights(self) -> Path:
+        return self.path / WEIGHTS
+
+    @property
+    def facts(self) -> Path:
+        """What the run was made from and with: challenge hash, versions, seconds, state."""
+        return self.path / "run.json"
+
+    @property
+    def log(self) -> Path:
+        return self.path / "log.jsonl"
+
+    @property
+    def plugin(self) -> Path:
+        """Copy of a team's own Python files."""
+        return self.path / PLUGIN
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.path / "checkpoint"
+
+    def reconstructions(self, split: Split) -> Path:
+        return self.path / "reconstructions" / split
+
+    def score(self, split: Split) -> Path:
+        return self.path / f"score-{split}.json"
+
+
+def run(workspace: Workspace, challenge: str, name: str) -> Run:
+    """The run `name` of a challenge."""
+    return Run(workspace.path / "runs" / challenge / name)
+
+
+def entry(workspace: Workspace, team: str, name: str) -> Path:
+    """The zip of a team's entry."""
+    return workspace.path / "entries" / f"{team}-{name}.zip"
+
+
+def results(workspace: Workspace) -> Path:
+    """The folder of judged results, one JSON file each."""
+    return workspace.path / "results"
+
+
+def result(workspace: Workspace, entry_hash: str, challenge_hash: str, judge_hash: str) -> Path:
+    """The file of one verdict; each hash is 16 hex digits."""
+    return results(workspace) / f"{entry_hash}-{challenge_hash}-{judge_hash}.json"
+
+
+def teams(workspace: Workspace) -> Path:
+    """The organiser's list of teams."""
+    return workspace.path / "teams.yaml"
