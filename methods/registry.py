@@ -1,0 +1,135 @@
+"""The name table of the methods; a class is imported when it is used."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import importlib
+import importlib.util
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from challenge.configs.errors import Mistake, UserError
+from challenge.methods import plugin
+
+if TYPE_CHECKING:
+    from challenge.configs.loader import Source
+    from challenge.methods.contract import Method
+
+METHODS: dict[str, str] = {
+    "network": "challenge.methods.network:Network",
+    "tv": "challenge.methods.tv:TV",
+    "wiener": "challenge.methods.wiener:Wiener",
+}
+
+GROUP = "challenge.methods"
+"""Entry-point group by which another installed package adds methods."""
+
+
+def installed() -> dict[str, EntryPoint]:
+    """Methods that other installed packages add, by name."""
+    return {point.name: point for point in entry_points(group=GROUP)}
+
+
+def names() -> list[str]:
+    """Every name that `method.name` may be, sorted; a team's own file comes on top."""
+    return sorted({*METHODS, *installed()})
+
+
+def unknown(name: str) -> tuple[str, str] | None:
+    """Cause and remedy when `name` is neither in the table nor a file, else None. No import."""
+    if plugin.is_plugin(name) or name in METHODS or name in installed():
+        return None
+    close = difflib.get_close_matches(name, names(), n=1)
+    hint = f"did you mean `{close[0]}`? " if close else ""
+    listed = ", ".join(names())
+    return f"there is no method `{name}`", f"{hint}methods: {listed}, or a file `path/method.py`"
+
+
+def resolve(name: str, base: Path) -> type[Method]:
+    """The class of a method's name. A team's own file is imported, that is: run.
+
+    Args:
+        name: a word of the table, or `path/file.py[:Class]`.
+        base: folder in which a file is looked up first.
+
+    Raises:
+        UserError: nothing has this name.
+    """
+    problem = unknown(name)
+    if problem is not None:
+        raise UserError.of("`method.name`", *problem)
+    if plugin.is_plugin(name):
+        return plugin.load(name, base)
+    target = METHODS.get(name) or installed()[name].value
+    module, _, attribute = target.partition(":")
+    found: type[Method] = getattr(importlib.import_module(module), attribute)
+    return found
+
+
+def build(section: dict[str, Any], base: Path) -> Method:
+    """Build the method of a config's `method:` section.
+
+    Raises:
+        UserError: no such method, or knobs that its constructor does not accept.
+    """
+    from challenge.methods.knobs import model
+
+    cls = resolve(str(section.get("name", "")), base)
+    given = {key: value for key, value in section.items() if key != "name"}
+    try:
+        values = model(cls).model_validate(given)
+    except ValidationError as error:
+        raise UserError(
+            *(
+                Mistake("method." + ".".join(map(str, each["loc"])), each["msg"])
+                for each in error.errors()
+            )
+        ) from error
+    return cls(**{name: getattr(values, name) for name in type(values).model_fields})
+
+
+def mistakes(source: Source, section: dict[str, Any]) -> list[Mistake]:
+    """Every mistake of a `method:` section and of the `train:` keys the method would not read."""
+    from challenge.methods.knobs import model
+
+    name = section.get("name")
+    if not isinstance(name, str):
+        remedy = f"one of {', '.join(names())}, or a file `path/method.py`"
+        return [source.mistake(("method", "name"), "`method.name` is missing", remedy)]
+    problem = unknown(name)
+    if problem is not None:
+        return [source.mistake(("method", "name"), *problem)]
+    cls = resolve(name, source.path.parent)
+    found = []
+    given = {key: value for key, value in section.items() if key != "name"}
+    try:
+        model(cls).model_validate(given)
+    except ValidationError as error:
+        found = source.explain(error, ("method",))
+    train = source.tree.get("train")
+    for key in train if isinstance(train, dict) else ():
+        if key not in cls.reads:
+            reads = ", ".join(f"`train.{each}`" for each in cls.reads) or "no `train:` key"
+            found.append(
+                source.mistake(
+                    ("train", key), f"`{name}` does not read `train.{key}`", f"it reads {reads}"
+                )
+            )
+    return found
+
+
+def summary(name: str) -> str:
+    """The first line of a method's docstring, read from its source without importing it."""
+    target = METHODS.get(name) or installed()[name].value
+    module, _, attribute = target.partition(":")
+    spec = importlib.util.find_spec(module)
+    if spec is None or spec.origin is None:
+        return ""
+    for node in ast.parse(Path(spec.origin).read_bytes()).body:
+        if isinstance(node, ast.ClassDef) and node.name == attribute:
+            return (ast.get_docstring(node) or "").partition("\n")[0]
+    return ""
