@@ -1,0 +1,85 @@
+"""`challenge`: the one place that builds the app, catches errors and sets exit codes."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from challenge.cli import (
+    board,
+    check,
+    demo,
+    infer,
+    kit,
+    methods,
+    pack,
+    prepare,
+    score,
+    seal,
+    train,
+)
+from challenge.configs.errors import UserError
+
+app = typer.Typer(
+    name="challenge",
+    help="Run an image-reconstruction competition from end to end.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"challenge {version('challenge')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_version, is_eager=True, help="Print the version and leave."
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
+for _command in (
+    demo.demo,
+    prepare.prepare,
+    train.train,
+    infer.infer,
+    score.score,
+    pack.pack,
+    check.check,
+    board.board,
+    methods.methods,
+    kit.kit,
+    seal.seal,
+):
+    app.command()(_command)
+
+
+def main() -> None:
+    """Entry point of the console script: a user's mistake is one line and exit code 2."""
+    from challenge.cli.console import fail, say
+
+    try:
+        app()
+    except UserError as error:
+        fail(error)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        say("interrupted; nothing was left half-written")
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader of a pipe (`| head`) went away; there is nobody left to tell.
+        sys.stderr.close()
+        sys.exit(1)

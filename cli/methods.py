@@ -1,0 +1,74 @@
+"""`challenge methods`: what exists, and one method's knobs, defaults and paper."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from challenge.cli.options import JsonOption
+
+
+def methods(
+    name: Annotated[
+        str | None, typer.Argument(help="A method's name, or a file `my_team/method.py`.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the methods, or show one method's equation, paper, knobs and defaults.
+
+    Example: challenge methods tv
+    """
+    from challenge.cli.console import show, show_json, table
+    from challenge.methods import registry
+
+    if name is None:
+        rows = [(each, registry.summary(each)) for each in registry.names()]
+        if as_json:
+            show_json([{"name": each, "summary": text} for each, text in rows])
+        else:
+            table(("method", "what it does"), rows, left=("method", "what it does"))
+            show("One method's knobs: challenge methods NAME")
+        return
+
+    import inspect
+
+    from challenge.methods.knobs import knobs
+
+    cls = registry.resolve(name, Path())
+    page = inspect.getdoc(cls) or ""
+    found = knobs(cls)
+    if as_json:
+        show_json(
+            {
+                "name": name,
+                "page": page,
+                "knobs": [
+                    {
+                        "name": knob.name,
+                        "kind": knob.kind,
+                        "required": knob.required,
+                        "default": None if knob.required else knob.default,
+                    }
+                    for knob in found
+                ],
+                "train": list(cls.reads),
+            }
+        )
+        return
+    show(page + "\n")
+    rows = [
+        (knob.name, knob.kind, "must be given" if knob.required else _plain(knob.default))
+        for knob in found
+    ]
+    table(("method.", "kind", "default"), rows, left=("method.", "kind", "default"))
+    reads = ", ".join(f"train.{key}" for key in cls.reads)
+    show(f"Reads: {reads}" if reads else "Learns without settings, or not at all.")
+
+
+def _plain(value: object) -> str:
+    """A default as the YAML file would say it."""
+    import json
+
+    return value if isinstance(value, str) else json.dumps(value)

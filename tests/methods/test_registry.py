@@ -1,0 +1,146 @@
+"""The name table, the constructor as schema, and the loader of a team's own file."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import pytest
+from annotated_types import Ge, Gt
+from challenge.configs.errors import UserError
+from challenge.methods import plugin, registry
+from challenge.methods.contract import Method
+from challenge.methods.knobs import knobs, model
+from pydantic import ValidationError
+
+
+class Fake(Method):
+    def __init__(
+        self,
+        *,
+        weight: Annotated[float, Gt(0)],
+        steps: Annotated[int, Ge(1)] = 3,
+        mode: Literal["a", "b"] = "a",
+        tolerance: float | None = None,
+    ) -> None:
+        super().__init__()
+        self.arguments = (weight, steps, mode, tolerance)
+
+    def forward(self, y, physics):
+        return physics.A_adjoint(y)
+
+
+def test_knobs_are_the_constructor():
+    found = {knob.name: (knob.kind, knob.required, knob.default) for knob in knobs(Fake)}
+    assert found["weight"][:2] == ("float > 0", True)
+    assert found["steps"] == ("int >= 1", False, 3)
+    assert found["mode"][0] == "a | b"
+    assert found["tolerance"][0] == "float or null"
+
+
+@pytest.mark.parametrize(
+    "section",
+    [{}, {"weight": 0}, {"weight": 1, "steps": 0}, {"weight": 1, "mode": "c"}, {"weight": 1, "w": 2}],
+)
+def test_model_refuses_what_the_constructor_does_not_declare(section):
+    with pytest.raises(ValidationError):
+        model(Fake).model_validate(section)
+
+
+def test_open_keywords_are_refused():
+    class Loose(Fake):
+        def __init__(self, **options: float) -> None:
+            super().__init__(weight=1)
+
+    with pytest.raises(UserError, match="keyword-only"):
+        model(Loose)
+
+
+def test_every_name_resolves_to_a_documented_method():
+    for name in registry.METHODS:
+        cls = registry.resolve(name, Path())
+        assert issubclass(cls, Method)
+        assert registry.summary(name) == (cls.__doc__ or "").strip().partition("\n")[0] != ""
+        assert knobs(cls)
+        assert set(cls.reads) <= {
+            "steps", "minutes", "batch", "patch", "lr", "tune", "evaluate", "precision"
+        }  # fmt: skip
+
+
+def test_unknown_name_answers_with_the_nearest_and_the_list():
+    with pytest.raises(UserError, match="did you mean `wiener`.*network, tv, wiener"):
+        registry.resolve("weiner", Path())
+
+
+METHOD = """
+from dataclasses import dataclass
+from challenge.methods.contract import Method
+from .blocks import GAIN
+
+@dataclass
+class State:
+    gain: "float" = GAIN
+
+class {name}(Method):
+    def __init__(self, *, gain: float = 1.0) -> None:
+        super().__init__()
+        self.gain = gain * State().gain
+
+    def forward(self, y, physics):
+        return self.gain * physics.A_adjoint(y)
+"""
+
+
+def team(folder: Path, name: str = "Mine", gain: float = 2.0) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "blocks.py").write_text(f"GAIN = {gain}\n")
+    (folder / "method.py").write_text(METHOD.format(name=name))
+    return folder / "method.py"
+
+
+def test_two_teams_may_both_have_a_method_file(tmp_path):
+    before = list(sys.path)
+    first, second = team(tmp_path / "a", gain=2), team(tmp_path / "b", gain=5)
+    one = registry.build({"name": f"{first}:Mine"}, tmp_path)
+    two = registry.build({"name": str(second), "gain": 2.0}, tmp_path)
+    assert (one.gain, two.gain) == (2.0, 10.0)
+    assert type(one) is not type(two)
+    assert sys.path == before
+
+
+def test_plugin_is_found_beside_the_config_and_reloaded_when_changed(tmp_path):
+    path = team(tmp_path / "team")
+    assert registry.build({"name": "team/method.py"}, tmp_path).gain == 2.0
+    (path.parent / "blocks.py").write_text("GAIN = 30.0  # another size\n")
+    assert registry.build({"name": "team/method.py"}, tmp_path).gain == 30.0
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "text"),
+    [
+        ("none.py", "x = 1\n", "defines no method"),
+        ("broken.py", "def f(:\n", "broken.py:1: is not Python"),
+        ("two.py", METHOD.format(name="A") + METHOD.format(name="B"), "defines 2 methods.*`A`, `B`"),
+        ("one.py:Other", METHOD.format(name="A"), "has no method class `Other`.*`A`"),
+        ("my-file.py", "", "cannot be imported"),
+    ],
+)
+def test_plugin_errors_say_what_to_do(tmp_path, name, content, text):
+    (tmp_path / "blocks.py").write_text("GAIN = 1.0\n")
+    (tmp_path / name.partition(":")[0]).write_text(content)
+    with pytest.raises(UserError, match=text):
+        plugin.load(name, tmp_path)
+
+
+def test_missing_plugin_names_the_places(tmp_path):
+    with pytest.raises(UserError, match="there is no file"):
+        plugin.load("team/method.py", tmp_path)
+
+
+def test_plugin_files_leave_out_links_and_hidden_ones(tmp_path):
+    path = team(tmp_path / "team")
+    (path.parent / "sub").mkdir()
+    (path.parent / "sub" / "more.py").write_text("")
+    (path.parent / ".secret.py").write_text("")
+    (path.parent / "outside.py").symlink_to(__file__)
+    (path.parent / "notes.txt").write_text("")
+    assert [str(each) for each in plugin.files(path)] == ["blocks.py", "method.py", "sub/more.py"]
