@@ -1,0 +1,147 @@
+"""A prepared challenge, opened from its public folder. Free of torch until images are asked for."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from challenge.configs.errors import Mistake, UserError
+from challenge.configs.schema import ChallengeConfig
+from challenge.data import layout, measurements, reading
+from challenge.data.layout import Public, Split
+from challenge.data.measurements import Measurement
+
+if TYPE_CHECKING:
+    from challenge.data.images import Images
+    from challenge.data.problem import Problem
+
+FORMAT = 1
+FRESH = "get a fresh copy of the challenge"
+
+
+class Challenge:
+    """What a team has: the public folder of a challenge."""
+
+    def __init__(self, path: Path, config: ChallengeConfig, manifest: dict[str, Any]) -> None:
+        self.path = path
+        self.config = config
+        self.seal: str = manifest["seal"]
+        """The published digest of the hidden truth, key and metric: 64 hex digits."""
+        self.practice: bool = manifest["practice"]
+        """True where the images are built in, so that everybody has the truth."""
+        self._public = Public(path)
+        self._files: dict[str, str] = manifest["files"]
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 of the manifest, 64 hex digits: it names this very challenge."""
+        return hashlib.sha256(self._public.manifest.read_bytes()).hexdigest()
+
+    @property
+    def channels(self) -> int:
+        """3 in a colour challenge, 1 in a grey one."""
+        return 3 if self.config.images.mode == "colour" else 1
+
+    @cached_property
+    def problem(self) -> Problem:
+        """The forward problem, which also simulates measurements for training."""
+        from challenge.data.problem import open_problem
+
+        return open_problem(self.config, self._public.kernels)
+
+    @cached_property
+    def train(self) -> Images:
+        """The training images."""
+        from challenge.data.images import Images
+
+        return Images([self._public.image("train", identity) for identity in self.ids("train")])
+
+    def ids(self, split: Split) -> list[str]:
+        """The sorted ids of a split."""
+        suffix = ".png" if split == "train" else ".npz"
+        prefix = f"{split}/"
+        return sorted(
+            name.removeprefix(prefix).removesuffix(suffix)
+            for name in self._files
+            if name.startswith(prefix) and name.endswith(suffix)
+        )
+
+    def measurement(self, split: Split, identity: str) -> Measurement:
+        """The stored measurement of a val or test image."""
+        return measurements.read(self._public.measurement(split, identity))
+
+    def truth(self, identity: str) -> NDArray[np.float32]:
+        """The true image of a val measurement, float32 in [0, 1], shape (C, H, W)."""
+        return reading.to_unit(reading.stored(self._public.image("val", identity)))
+
+
+def open_challenge(path: Path | str, *, verify: bool = False) -> Challenge:
+    """Open the public folder of a prepared challenge, `workspace/public/<challenge>`.
+
+    Args:
+        path: the folder.
+        verify: also compare the SHA-256 of every file with the manifest.
+
+    Raises:
+        UserError: if the folder is not a prepared challenge or not complete.
+    """
+    public = Public(Path(path))
+    manifest = _read_manifest(public)
+    _compare(public, manifest["files"], verify)
+    return Challenge(public.path, _read_config(public.config), manifest)
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file, 64 hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _read_manifest(public: Public) -> dict[str, Any]:
+    if not public.manifest.is_file():
+        raise UserError.of(
+            public.path, "is not a prepared challenge", "make one with `challenge prepare NAME`"
+        )
+    try:
+        manifest = json.loads(public.manifest.read_text(encoding="utf-8"))
+        kinds = {"format": int, "challenge": str, "seal": str, "practice": bool, "files": dict}
+        if not all(isinstance(manifest[key], kind) for key, kind in kinds.items()):
+            raise TypeError
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UserError.of(public.manifest, "is damaged", FRESH) from None
+    if manifest["format"] != FORMAT:
+        raise UserError.of(
+            public.manifest,
+            f"has format `{manifest['format']}`, this toolkit reads format `{FORMAT}`",
+            "install the toolkit's version that prepared it",
+        )
+    checked: dict[str, Any] = manifest
+    return checked
+
+
+def _compare(public: Public, files: dict[str, str], verify: bool) -> None:
+    mistakes = []
+    for name, expected in sorted(files.items()):
+        path = public.path / name
+        if not path.is_file():
+            mistakes.append(Mistake(str(path), "is missing", FRESH))
+        elif verify and digest(path) != expected:
+            mistakes.append(Mistake(str(path), "was changed since `prepare`", FRESH))
+    for split in layout.SPLITS:
+        for path in sorted((public.path / split).glob("[!.]*")):
+            if f"{split}/{path.name}" not in files:
+                mistakes.append(Mistake(str(path), "does not belong to the challenge", "remove it"))
+    if mistakes:
+        raise UserError(*mistakes)
+
+
+def _read_config(path: Path) -> ChallengeConfig:
+    import yaml
+
+    return ChallengeConfig.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
