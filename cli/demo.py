@@ -1,0 +1,73 @@
+"""`challenge demo`: the whole competition on the built-in images, by the commands themselves."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def demo(
+    folder: Annotated[Path, typer.Argument(help="A new folder for the demo's workspace.")] = Path(
+        "challenge-demo"
+    ),
+    minutes: Annotated[
+        float, typer.Option(help="Minutes of training for the small network.", min=0.05)
+    ] = 1.0,
+    force: Annotated[bool, typer.Option("--force", help="Replace the demo's folder.")] = False,
+) -> None:
+    """Play a whole competition in about three minutes, with no network.
+
+    Every step is one of the other commands, printed before it runs.
+
+    Example: challenge demo
+    """
+    from challenge.cli.console import say, show
+    from challenge.configs.errors import UserError
+    from challenge.data.atomic import remove_tree
+
+    if folder.exists():
+        if not force:
+            raise UserError.of(folder, "exists already", "give `--force` or name another folder")
+        if not (folder / "public").is_dir():
+            raise UserError.of(
+                folder, "is not the folder of a demo, so it is not replaced", "name another folder"
+            )
+        remove_tree(folder)
+    started = time.monotonic()
+    for command in _story(folder, minutes):
+        say(f"\n$ challenge {shlex.join(command)}")
+        _call(command)
+    hidden = folder / "hidden" / "deblur"
+    show(f"The whole competition took {time.monotonic() - started:.0f} s. Look at:")
+    show(f"  {folder / 'public' / 'deblur' / 'contact-val.png'}   truth and measurement")
+    show(f"  {folder / 'runs' / 'deblur' / 'network' / 'reconstructions' / 'val'}   the network on val")
+    show(f"  {hidden / 'judged'}   every entry on the hidden test set")
+
+
+def _story(folder: Path, minutes: float) -> list[list[str]]:
+    """The commands of the demo: two teams, three entries."""
+    workspace = ["--workspace", str(folder)]
+    runs = folder / "runs" / "deblur"
+    entries = {"wiener": "alpha", "tv": "beta", "network": "alpha"}
+    story = [["prepare", "deblur", *workspace]]
+    for name, team in entries.items():
+        settings = [f"train.minutes={minutes:g}"] if name == "network" else []
+        story += [["train", name, *settings, *workspace], ["pack", str(runs / name), "--team", team]]
+    story += [["infer", str(runs / "network")], ["score", str(runs / "network")]]
+    zips = [str(folder / "entries" / f"{team}-{name}.zip") for name, team in entries.items()]
+    story += [["score", *zips, "--hidden", str(folder / "hidden" / "deblur")]]
+    story += [["board", *workspace]]
+    return story
+
+
+def _call(command: list[str]) -> None:
+    """Run one command of the app in this process; its errors are the demo's."""
+    from challenge.cli.main import app
+
+    sys.stdout.flush()
+    app(command, standalone_mode=False)

@@ -1,0 +1,71 @@
+"""`--help` is instant, and every command's help has an example."""
+
+import subprocess
+import sys
+
+import pytest
+
+COMMANDS = (
+    "demo", "prepare", "train", "infer", "score", "pack", "check", "board", "methods", "kit", "seal",
+)  # fmt: skip
+HEAVY = {"torch", "deepinv", "numpy", "skimage", "scipy", "matplotlib", "lightning_fabric", "PIL"}
+
+
+def challenge(*arguments: str) -> subprocess.CompletedProcess[str]:
+    script = "from challenge.cli.main import main; main()"
+    return subprocess.run(
+        [sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=False
+    )
+
+
+def modules_after(code: str) -> set[str]:
+    script = f"import sys\ntry:\n    {code}\nexcept SystemExit:\n    pass\nprint(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return {name.partition(".")[0] for name in done.stdout.splitlines()[-1].split()}
+
+
+def test_help_imports_nothing_heavy():
+    code = "sys.argv = ['challenge', '--help']; from challenge.cli.main import main; main()"
+    loaded = modules_after(code)
+    assert "typer" in loaded
+    assert not loaded & HEAVY
+    assert not loaded & {"pydantic", "yaml"}
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "challenge.submissions.board",
+        "challenge.submissions.check",
+        "challenge.submissions.judge",
+        "challenge.submissions.results",
+        "challenge.configs.loader",
+    ],
+)
+def test_board_check_and_supervisor_stay_free_of_torch(module):
+    assert not modules_after(f"import {module}") & {"torch", "deepinv", "skimage", "matplotlib"}
+
+
+def test_help_lists_every_command():
+    done = challenge("--help")
+    assert done.returncode == 0
+    for command in COMMANDS:
+        assert f"  {command}" in done.stdout
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_an_example(command):
+    done = challenge(command, "--help")
+    assert done.returncode == 0, done.stderr
+    assert f"Example: challenge {command}" in " ".join(done.stdout.split())
+
+
+def test_version():
+    assert challenge("--version").stdout.startswith("challenge 0.")
+
+
+def test_unknown_command_is_a_line_and_code_2():
+    done = challenge("trian")
+    assert done.returncode == 2
+    assert "train" in done.stderr
+    assert "Traceback" not in done.stderr
