@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -25,6 +25,16 @@ class Images:
         self._paths = list(paths)
         self._kept: dict[Path, reading.Picture] = {}
         self._budget = [budget]
+
+    @classmethod
+    def of(cls, pictures: Mapping[str, Tensor]) -> Images:
+        """Images held in memory only, by id: float in [0, 1] of shape (C, H, W), kept as uint8."""
+        images = cls([Path(f"{identity}.png") for identity in pictures], 0)
+        images._kept = {
+            path: (picture.clamp(0, 1) * 255).round().to(torch.uint8).numpy()
+            for path, picture in zip(images._paths, pictures.values(), strict=True)
+        }
+        return images
 
     @property
     def ids(self) -> list[str]:

@@ -50,14 +50,14 @@ def toy_images(count: int = 4, channels: int = 3, side: int = 48) -> Images:
     rows, columns = torch.meshgrid(
         torch.linspace(0, 3, side), torch.linspace(0, 3, side), indexing="ij"
     )
-    pictures = []
+    pictures = {}
     for index in range(count):
         noise = torch.from_numpy(normal(b"toy", f"image {index}", 0, (channels, 3)))
         waves = torch.sin(
             noise[:, 0, None, None] * 3 * rows + noise[:, 1, None, None] * 3 * columns
         )
         edges = (rows + noise[:, 2, None, None] * columns > 1.5).float()
-        pictures.append(0.5 + 0.2 * waves + 0.25 * (edges - 0.5))
+        pictures[f"{index:04}"] = 0.5 + 0.2 * waves + 0.25 * (edges - 0.5)
     return Images.of(pictures)
 
 
