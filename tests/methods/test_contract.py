@@ -1,0 +1,118 @@
+"""The contract over every method of the table, and proof that each rule can fail."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from challenge.methods import registry
+from challenge.methods.checks import check, toy_images, toy_problem
+from challenge.methods.contract import Method
+
+SMALL = {"network": {"width": 8, "depth": 1}, "tv": {"iterations": 20}}
+"""Knobs that make a method quick to test; the rules do not depend on size."""
+
+
+def make(name: str, channels: int = 3) -> Method:
+    section = {"name": name, **SMALL.get(name, {})}
+    if name == "network" and channels != 3:
+        section["channels"] = channels
+    torch.manual_seed(0)
+    return registry.build(section, Path())
+
+
+@pytest.mark.parametrize("boundary", ["circular", "valid", "reflect"])
+@pytest.mark.parametrize("name", sorted(registry.METHODS))
+def test_every_method_holds_to_the_contract(name, boundary):
+    problem = toy_problem(boundary=boundary)
+    steps = 1 if boundary == "circular" else None
+    assert check(lambda: make(name), problem=problem, steps=steps) == []
+
+
+@pytest.mark.parametrize("name", sorted(registry.METHODS))
+def test_every_method_reconstructs_grey_images(name):
+    assert check(lambda: make(name, 1), problem=toy_problem(channels=1)) == []
+
+
+class Breaks(Method):
+    """A method that breaks one rule."""
+
+    reads = ("steps",)
+
+    def __init__(self, rule: str) -> None:
+        super().__init__()
+        self.rule = rule
+        self.calls = 0
+        self.gain = torch.nn.Parameter(torch.rand(()) if rule == "weights" else torch.ones(()))
+        self.hidden = torch.rand(()) if rule == "weights" else 1.0
+
+    def forward(self, y, physics):
+        self.calls += 1
+        x = physics.A_adjoint(y) * self.gain.detach() * self.hidden
+        match self.rule:
+            case "shape":
+                return x[..., 1:]
+            case "dtype":
+                return x.double()
+            case "finite":
+                return x / 0
+            case "grad":
+                with torch.enable_grad():
+                    return x * self.gain
+            case "batch":
+                return x - x.mean()
+            case "repeat":
+                return x + 1e-3 * self.calls
+            case "order":
+                previous, self.previous = getattr(self, "previous", x), x
+                return x + 1e-3 * previous.mean()
+            case "y":
+                y.mul_(0.5)
+            case "physics":
+                physics.noise_model.sigma.mul_(0.5)
+            case "sizes":
+                return x[..., :40, :40]
+            case "crash":
+                raise RuntimeError("no")
+        return x
+
+    def fit(self, problem, images, train, session):
+        if self.rule == "fit":
+            self.register_buffer("late", torch.zeros(1))
+        if self.rule == "fit nan":
+            self.gain.data.fill_(float("nan"))
+
+
+@pytest.mark.parametrize(
+    ("rule", "text"),
+    [
+        ("shape", "shape: x_hat has shape"),
+        ("dtype", "dtype: x_hat is torch.float64"),
+        ("finite", "finite"),
+        ("grad", "requires a gradient"),
+        ("batch", "batch 1 = batch n"),
+        ("repeat", "same twice"),
+        ("order", "order of images"),
+        ("y", "y untouched"),
+        ("physics", "changed `physics.noise_model.sigma`"),
+        ("sizes", "two image sizes"),
+        ("weights", "save -> load"),
+        ("crash", "raised RuntimeError: no"),
+        ("fit", "register every buffer"),
+        ("fit nan", "after fit, finite"),
+    ],
+)
+def test_each_rule_can_fail(rule, text):
+    failures = check(lambda: Breaks(rule))
+    assert any(text in str(failure) for failure in failures), failures
+
+
+def test_a_method_that_keeps_every_rule_passes():
+    assert check(lambda: Breaks("none")) == []
+
+
+def test_toy_images_are_images():
+    image = toy_images(2)[1]
+    assert image.shape == (3, 48, 48)
+    assert image.min() >= 0
+    assert image.max() <= 1
+    assert image.std() > 0.05
