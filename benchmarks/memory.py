@@ -1,0 +1,60 @@
+"""Peak memory of `prepare` and of scoring, with 20 and with 200 images: it must not grow."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from benchmarks.timing import Result
+
+PEAK = """
+import resource, sys
+sys.argv = ["challenge", *sys.argv[1:]]
+from challenge.cli.main import app
+app(sys.argv[1:], standalone_mode=False)
+own, children = (resource.getrusage(who).ru_maxrss for who in
+                 (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+print("peak", max(own, children))
+"""
+
+
+def peak_mb(folder: Path, *command: str) -> float:
+    """Largest resident set of the command or of one of its children, in MB (Linux)."""
+    done = subprocess.run(
+        [sys.executable, "-c", PEAK, *command],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return int(done.stdout.split()[-1]) / 1024
+
+
+def run(quick: bool = False) -> list[Result]:
+    """Two results: growth of the peak from 20 to 200 images, for `prepare` and for `score`."""
+    few, many = (4, 16) if quick else (20, 200)
+    peaks: dict[str, list[float]] = {"prepare": [], "score": []}
+    for count in (few, many):
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            settings = [f"images.val={count}", f"images.test={count}", f"images.train={count}"]
+            peaks["prepare"].append(
+                peak_mb(folder, "prepare", "deblur", *settings, "images.size=256")
+            )
+            peak_mb(folder, "train", "wiener")
+            run_folder = "workspace/runs/deblur/wiener"
+            peak_mb(folder, "infer", run_folder)
+            peaks["score"].append(peak_mb(folder, "score", run_folder))
+    return [
+        {
+            "what": f"peak memory of `{command}`, {many} images beside {few}",
+            "measured": after / before,
+            "target": 1.1,
+            "better": "lower",
+            "unit": "x",
+            "detail": f"{after:.0f} MB and {before:.0f} MB",
+        }
+        for command, (before, after) in peaks.items()
+    ]
