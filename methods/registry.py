@@ -70,7 +70,7 @@ def resolve(name: str, base: Path) -> type[Method]:
     return found
 
 
-def build(section: dict[str, Any], base: Path = Path()) -> Method:  # noqa: B008
+def build(section: dict[str, Any], base: Path = Path()) -> Method:
     """Build the method of a config's `method:` section.
 
     Raises:
