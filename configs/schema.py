@@ -5,17 +5,27 @@ Every model is frozen and refuses unknown keys; every default stands here and no
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationInfo,
+    field_validator,
+)
 
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
-"""A name that becomes a folder: lower-case letters, digits, `_` and `-`, at most 63."""
+from challenge.configs.values import Level, Levels, Moment, Name, Number, Seed, Whole, refusal
+
+__all__ = ["ChallengeConfig", "EntryConfig", "Name", "Section", "TrainConfig"]
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True
+    )
 
 
 # --- images -------------------------------------------------------------------------------------
@@ -30,16 +40,16 @@ class BuiltinImages(Section):
 
     source: Literal["builtin"]
     mode: Literal["colour", "grey"] = "colour"
-    size: Annotated[int, Field(ge=32, le=2048)] = 256
-    train: Annotated[int, Field(ge=4)] = 120
-    val: Annotated[int, Field(ge=1)] = 6
-    test: Annotated[int, Field(ge=1)] = 12
+    size: Annotated[Whole, Field(ge=32, le=2048)] = 256
+    train: Annotated[Whole, Field(ge=4)] = 120
+    val: Annotated[Whole, Field(ge=1)] = 6
+    test: Annotated[Whole, Field(ge=1)] = 12
 
 
 class FolderPaths(Section):
     """Folders of their own for the splits; a split without one is taken out of `train`."""
 
-    train: str
+    train: Annotated[str, Field(examples=["photographs/train"])]
     val: str | None = None
     test: str | None = None
 
@@ -53,11 +63,15 @@ class FolderImages(Section):
     """
 
     source: Literal["folder"]
-    path: str | FolderPaths
+    path: Annotated[
+        Annotated[str, Tag("folder")] | Annotated[FolderPaths, Tag("folders")],
+        Discriminator(lambda value: "folder" if isinstance(value, str) else "folders"),
+        Field(examples=["photographs"]),
+    ]
     mode: Literal["colour", "grey"] = "colour"
-    size: Annotated[int, Field(ge=32, le=4096)] = 256
-    val: Annotated[int, Field(ge=1)] = 10
-    test: Annotated[int, Field(ge=1)] = 20
+    size: Annotated[Whole, Field(ge=32, le=4096)] = 256
+    val: Annotated[Whole, Field(ge=1)] = 10
+    test: Annotated[Whole, Field(ge=1)] = 20
 
 
 Images = Annotated[BuiltinImages | FolderImages, Field(discriminator="source")]
@@ -70,26 +84,26 @@ class FileKernel(Section):
     """Kernels stored in a file: `.npy`, `.npz`, `.mat` (v7.3 too). Several: one per image."""
 
     kind: Literal["file"] = "file"
-    file: str
-    pick: Annotated[int, Field(ge=0)] | None = None
+    file: Annotated[str, Field(examples=["kernels/motion.npy"])]
+    pick: Annotated[Whole, Field(ge=0)] | None = None
     """Use only the kernel with this index."""
 
 
 class GaussianKernel(Section):
     kind: Literal["gaussian"]
-    std: Annotated[float, Field(gt=0, le=50)]
+    std: Annotated[Number, Field(gt=0, le=50, examples=[1.6])]
     """Standard deviation in pixels."""
 
 
 class UniformKernel(Section):
     kind: Literal["uniform"]
-    size: Annotated[int, Field(ge=1, le=255)]
+    size: Annotated[Whole, Field(ge=1, le=255, examples=[9])]
     """Side of the square in pixels."""
 
 
 class DiskKernel(Section):
     kind: Literal["disk"]
-    radius: Annotated[float, Field(gt=0, le=127)]
+    radius: Annotated[Number, Field(gt=0, le=127, examples=[3.5])]
     """Radius in pixels (defocus)."""
 
 
@@ -97,14 +111,14 @@ class MotionKernel(Section):
     """Random camera shake: smooth trajectories, drawn from `seed`."""
 
     kind: Literal["motion"]
-    size: Annotated[int, Field(ge=3, le=255)] = 25
-    count: Annotated[int, Field(ge=1, le=10_000)] = 1
-    seed: int = 0
+    size: Annotated[Whole, Field(ge=3, le=255)] = 25
+    count: Annotated[Whole, Field(ge=1, le=10_000)] = 1
+    seed: Seed = 0
 
 
 def _kernel_kind(value: Any) -> str | None:
     if isinstance(value, dict):
-        return "file" if "file" in value else value.get("kind")
+        return value.get("kind", "file" if "file" in value else None)
     return getattr(value, "kind", None)
 
 
@@ -124,7 +138,7 @@ class Blur(Section):
     """`y = k * x + n`, a true convolution with the given rule at the image's boundary."""
 
     kind: Literal["blur"] = "blur"
-    kernel: Kernel
+    kernel: Annotated[Kernel, Field(examples=[{"kind": "gaussian", "std": 1.6}])]
     boundary: Boundary = "circular"
 
 
@@ -132,16 +146,11 @@ class GaussianNoise(Section):
     """White Gaussian noise; `sigma` in units of the image range [0, 1], one level or a range."""
 
     kind: Literal["gaussian"] = "gaussian"
-    sigma: Annotated[float, Field(gt=0, le=1)] | tuple[
-        Annotated[float, Field(gt=0, le=1)], Annotated[float, Field(gt=0, le=1)]
+    sigma: Annotated[
+        Annotated[Level, Tag("level")] | Annotated[Levels, Tag("range")],
+        Discriminator(lambda value: "range" if isinstance(value, list | tuple) else "level"),
+        Field(examples=[0.03, [0.01, 0.05]]),
     ]
-
-    @field_validator("sigma")
-    @classmethod
-    def _ordered(cls, value: float | tuple[float, float]) -> float | tuple[float, float]:
-        if isinstance(value, tuple) and value[0] > value[1]:
-            raise ValueError("a range of noise levels is written [low, high]")
-        return value
 
     @property
     def levels(self) -> tuple[float, float]:
@@ -153,48 +162,41 @@ class GaussianNoise(Section):
 
 
 class Limits(Section):
-    weights_mb: Annotated[float, Field(gt=0)] = 100
+    weights_mb: Annotated[Number, Field(gt=0)] = 100
     """All payload of an entry together, in units of 1,000,000 bytes."""
-    minutes: Annotated[float, Field(gt=0)] = 20
+    minutes: Annotated[Number, Field(gt=0)] = 20
     """Wall clock for the whole test set, imports included."""
-    threads: Annotated[int, Field(ge=1, le=256)] = 2
-    memory_gb: Annotated[float, Field(gt=0)] = 8
+    threads: Annotated[Whole, Field(ge=1, le=256)] = 2
+    memory_gb: Annotated[Number, Field(gt=0)] = 8
     """Resident memory of the inference process with its children, in units of 1e9 bytes."""
 
 
 class Rules(Section):
     pretrained: Literal["allowed", "forbidden"] = "allowed"
     external_data: Literal["allowed", "forbidden"] = "allowed"
-    entries_per_day: Annotated[int, Field(ge=1)] = 5
-    deadline: datetime | None = None
+    entries_per_day: Annotated[Whole, Field(ge=1)] = 5
+    deadline: Moment | None = None
     counts: Literal["latest", "best"] = "latest"
-
-    @field_validator("deadline")
-    @classmethod
-    def _zoned(cls, value: datetime | None) -> datetime | None:
-        if value is not None and value.tzinfo is None:
-            raise ValueError("a deadline needs its time zone, as in 2026-12-04T17:00:00Z")
-        return value
 
 
 class Metric(Section):
     """PSNR and SSIM as `challenge.submissions.metrics` defines them."""
 
-    crop: Annotated[int, Field(ge=0)] | None = None
+    crop: Annotated[Whole, Field(ge=0)] | None = None
     """Pixels left out at every side; null: half the kernel for a valid boundary, else 0."""
 
 
 class ChallengeConfig(Section):
     """A challenge: a forward problem, images, splits, limits, rules, metric."""
 
-    name: Name
-    images: Images
-    operator: Blur
-    noise: GaussianNoise
+    name: Annotated[Name, Field(examples=["deblur"])]
+    images: Annotated[Images, Field(examples=[{"source": "builtin"}])]
+    operator: Annotated[Blur, Field(examples=[{"kernel": {"kind": "gaussian", "std": 1.6}}])]
+    noise: Annotated[GaussianNoise, Field(examples=[{"sigma": 0.03}])]
     limits: Limits = Limits()
     rules: Rules = Rules()
     metric: Metric = Metric()
-    seed: int = 0
+    seed: Seed = 0
     """Public: the splits and the noise of train and val follow from it, that of test does not."""
 
 
@@ -209,38 +211,41 @@ class Uses(Section):
 
 
 class TrainConfig(Section):
-    """How a method learns. A method names the keys it reads (`Method.reads`); others are refused."""
+    """How a method learns. A method names the keys it reads (`Method.reads`), others fail."""
 
-    steps: Annotated[int, Field(ge=1)] | None = None
+    steps: Annotated[Whole, Field(ge=1)] | None = None
     """Optimiser steps; give this or `minutes`."""
-    minutes: Annotated[float, Field(gt=0)] | None = None
+    minutes: Annotated[Number, Field(gt=0)] | None = None
     """Turned into steps once, after 50 timed steps."""
-    batch: Annotated[int, Field(ge=1)] = 8
-    patch: Annotated[int, Field(ge=16)] = 96
+    batch: Annotated[Whole, Field(ge=1)] = 8
+    patch: Annotated[Whole, Field(ge=16)] = 96
     """Side of the random square patches in pixels."""
-    lr: Annotated[float, Field(gt=0)] = 1e-3
+    lr: Annotated[Number, Field(gt=0)] = 1e-3
     """Peak learning rate of Adam."""
-    tune: Annotated[int, Field(ge=1)] = 6
+    tune: Annotated[Whole, Field(ge=1)] = 6
     """Training images held out for checkpoints and tuning."""
-    evaluate: Annotated[int, Field(ge=1)] = 500
+    evaluate: Annotated[Whole, Field(ge=1)] = 500
     """Steps between two evaluations on the tune part, each followed by a checkpoint."""
     precision: Literal["auto", "float32", "bf16"] = "auto"
 
     @field_validator("minutes")
     @classmethod
-    def _one_budget(cls, value: float | None, info: Any) -> float | None:
+    def _one_budget(cls, value: float | None, info: ValidationInfo) -> float | None:
         if value is not None and info.data.get("steps") is not None:
-            raise ValueError("give `steps` or `minutes`, not both")
+            raise refusal(
+                "cannot stand beside `train.steps`",
+                "give one of the two; `train.minutes=null` on the command line takes it out",
+            )
         return value
 
 
 class EntryConfig(Section):
     """An entry's config. `method` stays raw here; `challenge.methods` validates it."""
 
-    challenge: str
+    challenge: Annotated[str, Field(examples=["deblur"])]
     name: Name
     """The run's name; the file's stem where the file gives none."""
-    method: dict[str, Any]
+    method: Annotated[dict[str, Any], Field(examples=[{"name": "tv"}])]
     train: TrainConfig = TrainConfig()
     uses: Uses = Uses()
-    seed: int = 0
+    seed: Seed = 0

@@ -1,0 +1,100 @@
+"""A YAML file that was read: its values, and where each of them stands."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from challenge.configs import wording
+from challenge.configs.dump import flow, printable
+from challenge.configs.errors import Mistake
+from challenge.configs.yaml_lines import KeyPath, Tree
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel, ValidationError
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file with its overrides on top.
+
+    `tree` is what the file says, not validated: dicts with text as keys, lists, None, bool, int,
+    float, str and datetime.
+    """
+
+    path: Path
+    tree: dict[str, Any]
+    _places: Tree = field(default_factory=Tree, repr=False)
+
+    def place(self, key: KeyPath) -> str:
+        """Where `key` stands: `configs/tv.yaml:3`, or the override that gave it.
+
+        A key that does not stand anywhere has the place of its nearest parent, else the file.
+        """
+        for end in range(len(key), 0, -1):
+            if key[:end] in self._places.given:
+                return f"`{printable(self._places.given[key[:end]], 80)}`"
+            if key[:end] in self._places.lines:
+                return f"{shown(self.path)}:{self._places.lines[key[:end]]}"
+        return shown(self.path)
+
+    def mistake(self, key: KeyPath, cause: str, remedy: str = "") -> Mistake:
+        """A mistake at `key`."""
+        return Mistake(self.place(key), cause, remedy)
+
+    def explain(
+        self,
+        error: ValidationError,
+        prefix: KeyPath = (),
+        model: type[BaseModel] | None = None,
+    ) -> list[Mistake]:
+        """Every mistake that pydantic found below `prefix`, in the order of the lines.
+
+        Args:
+            model: the model that was validated; where left out it is found by the error's title.
+        """
+        found = []
+        for complaint in wording.complaints(error, model):
+            key = (*prefix, *complaint.key)
+            dotted = printable(".".join(map(str, key)), 80)
+            cause, remedy = f"`{dotted}` {complaint.words}", complaint.remedy
+            if complaint.shows_value:
+                written = self._written(key, complaint.value)
+                cause += f" (got {written})"
+                if complaint.wants_quotes:  # a shell takes one pair of quotes away
+                    inner = (
+                        f"'{dotted}=\"{written}\"'" if key in self._places.given else f'"{written}"'
+                    )
+                    remedy = f"put it in quotes, `{inner}`"
+            found.append(self.mistake(key, cause, remedy))
+        return in_order(found)
+
+    def _written(self, key: KeyPath, value: Any) -> str:
+        """A value as the user wrote it."""
+        if value is None:
+            return "nothing"
+        text = self._places.texts.get(key) or flow(value)
+        return printable(text)
+
+
+def in_order(mistakes: Iterable[Mistake]) -> list[Mistake]:
+    """Sort by line: first what concerns a whole file, then its lines, then overrides."""
+
+    def line(mistake: Mistake) -> float:
+        if mistake.place.startswith("`"):
+            return float("inf")
+        number = re.search(r":([0-9]+)$", mistake.place)
+        return int(number[1]) if number else 0
+
+    return sorted(mistakes, key=line)
+
+
+def shown(path: Path) -> str:
+    """A path as a reader knows it: relative where it lies below the current folder."""
+    absolute = os.path.abspath(path)
+    relative = os.path.relpath(absolute) if absolute.startswith(os.getcwd() + os.sep) else absolute
+    return printable(relative, 500)
