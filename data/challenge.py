@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from challenge.configs import loader
 from challenge.configs.errors import Mistake, UserError
 from challenge.configs.schema import ChallengeConfig
 from challenge.data import layout, measurements, reading
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from challenge.data.problem import Problem
 
 FORMAT = 1
+_SHOWN = 8
 FRESH = "get a fresh copy of the challenge"
 
 
@@ -92,18 +94,14 @@ def open_challenge(path: Path | str, *, verify: bool = False) -> Challenge:
         UserError: if the folder is not a prepared challenge or not complete.
     """
     public = Public(Path(path))
-    manifest = _read_manifest(public)
+    manifest = read_manifest(public)
     _compare(public, manifest["files"], verify)
-    return Challenge(public.path, _read_config(public.config), manifest)
+    config, _ = loader.load_challenge(str(public.config))
+    return Challenge(public.path, config, manifest)
 
 
-def digest(path: Path) -> str:
-    """SHA-256 of a file, 64 hex digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _read_manifest(public: Public) -> dict[str, Any]:
+def read_manifest(public: Public) -> dict[str, Any]:
+    """The manifest of a public folder; raises `UserError` if it is missing or damaged."""
     if not public.manifest.is_file():
         raise UserError.of(
             public.path, "is not a prepared challenge", "make one with `challenge prepare NAME`"
@@ -125,6 +123,12 @@ def _read_manifest(public: Public) -> dict[str, Any]:
     return checked
 
 
+def digest(path: Path) -> str:
+    """SHA-256 of a file, 64 hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def _compare(public: Public, files: dict[str, str], verify: bool) -> None:
     mistakes = []
     for name, expected in sorted(files.items()):
@@ -137,11 +141,8 @@ def _compare(public: Public, files: dict[str, str], verify: bool) -> None:
         for path in sorted((public.path / split).glob("[!.]*")):
             if f"{split}/{path.name}" not in files:
                 mistakes.append(Mistake(str(path), "does not belong to the challenge", "remove it"))
+    if len(mistakes) > _SHOWN:
+        more = f"and {len(mistakes) - _SHOWN} more files are wrong"
+        mistakes = [*mistakes[:_SHOWN], Mistake(str(public.path), more, FRESH)]
     if mistakes:
         raise UserError(*mistakes)
-
-
-def _read_config(path: Path) -> ChallengeConfig:
-    import yaml
-
-    return ChallengeConfig.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))

@@ -1,8 +1,8 @@
 """The names of the files of a prepared challenge; no other module in `data` knows them.
 
-    public/<challenge>/   challenge.yaml  manifest.json  kernels.npy  contact-<split>.png
-                          train/<id>.png  val/<id>.png + <id>.npz  test/<id>.npz
-    hidden/<challenge>/   test/<id>.png  key  seal.json  sources.json  contact-test.png
+public/<challenge>/   challenge.yaml  manifest.json  kernels.npy  contact-<split>.png
+                      train/<id>.png  val/<id>.png + <id>.npz  test/<id>.npz
+hidden/<challenge>/   test/<id>.png  key  seal.json  sources.json  contact-test.png
 """
 
 from __future__ import annotations
@@ -77,6 +77,10 @@ class Hidden:
     def image(self, identity: str) -> Path:
         return self.path / "test" / f"{identity}.png"
 
+    def ids(self) -> list[str]:
+        """Sorted ids of the true images."""
+        return sorted(file.stem for file in (self.path / "test").glob("[!.]*.png"))
+
     def judged(self, entry: str) -> Path:
         """Reconstructions and pictures of one judged entry."""
         return self.path / "judged" / entry
@@ -93,3 +97,8 @@ class Workspace:
 
     def hidden(self, challenge: str) -> Hidden:
         return Hidden(self.path / "hidden" / challenge)
+
+
+def beside(folder: Path, role: Literal["partial", "old", "trash"]) -> Path:
+    """A hidden sibling of a challenge's folder: what is being made, replaced, removed."""
+    return folder.with_name(f".{folder.name}.{role}")
