@@ -6,6 +6,7 @@ import os
 from difflib import get_close_matches
 from pathlib import Path
 
+from challenge.configs.dump import printable
 from challenge.configs.errors import UserError
 from challenge.configs.source import shown
 
@@ -33,7 +34,7 @@ def find(name: str) -> Path:
         for candidate in (Path("configs") / f"{short}.yaml", packaged() / f"{short}.yaml"):
             if os.path.isfile(candidate):
                 return candidate
-    if os.path.isdir(given):
+    if name and os.path.isdir(given):
         inside = sorted(each.name for each in given.glob("*.yaml"))
         remedy = (
             f"give a file of it, `{shown(given / inside[0])}`" if inside else "give a YAML file"
@@ -45,7 +46,9 @@ def find(name: str) -> Path:
     close = get_close_matches(short, known, n=1)
     hint = f"did you mean `{close[0]}`? " if close else ""
     listed = ", ".join(known)
-    raise UserError.of(name, "no such config", f"{hint}known: {listed}, or a path to a YAML file")
+    raise UserError.of(
+        printable(name, 80), "no such config", f"{hint}known: {listed}, or a path to a YAML file"
+    )
 
 
 def find_file(name: str, source_path: Path | None) -> Path:
@@ -67,7 +70,7 @@ def find_file(name: str, source_path: Path | None) -> Path:
         if os.path.isfile(candidate):
             return candidate
     raise UserError.of(
-        name,
+        printable(name, 80),
         f"no such file, tried {', '.join(f'`{each}`' for each in tried)}",
         "put it at one of these places or give its path, `operator.kernel.file=PATH` for a kernel",
     )

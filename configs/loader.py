@@ -122,9 +122,10 @@ def _read(name: str, overrides: Sequence[str]) -> tuple[Source, list[Mistake]]:
         for fault in tree.faults
     ]
     if not mistakes and not isinstance(tree.value, dict):
-        found = "a list" if isinstance(tree.value, list) else "only one word"
+        found = "a list" if isinstance(tree.value, list) else "no keys"
         cause = "is empty" if tree.value is None else f"holds {found}"
-        mistakes.append(Mistake(place, cause, "expected are lines such as `name: deblur`"))
+        remedy = "lines such as `name: deblur` are expected, with a space after the `:`"
+        mistakes.append(Mistake(place, cause, remedy))
     if not isinstance(tree.value, dict):
         raise UserError(*mistakes)
     mistakes += on_top.apply(tree, overrides)

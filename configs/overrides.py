@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
+from challenge.configs.dump import printable
 from challenge.configs.errors import Mistake
-from challenge.configs.yaml_lines import KeyPath, Tree, parse, plain
+from challenge.configs.yaml_lines import KeyPath, Tree, parse, plain, unprintable
 
 V = TypeVar("V", int, str)
 
@@ -23,12 +24,14 @@ def apply(tree: Tree, overrides: Iterable[str]) -> list[Mistake]:
     for text in overrides:
         wrong = _apply(tree, text)
         if wrong is not None:
-            mistakes.append(Mistake(f"`{text}`", *wrong))
+            mistakes.append(Mistake(f"`{printable(text, 80)}`", *wrong))
         _spell_out(tree)
     return mistakes
 
 
 def _apply(tree: Tree, text: str) -> tuple[str, str] | None:
+    if hidden := unprintable(text):
+        return f"an unprintable character, {ascii(hidden)[1:-1]}", "take it out"
     dotted, equals, written = text.partition("=")
     parts = dotted.strip().split(".")
     if not equals or not all(re.fullmatch(r"[^\s:]+", part) for part in parts):

@@ -138,7 +138,7 @@ class Blur(Section):
     """`y = k * x + n`, a true convolution with the given rule at the image's boundary."""
 
     kind: Literal["blur"] = "blur"
-    kernel: Annotated[Kernel, Field(examples=[{"kind": "gaussian", "std": 1.6}])]
+    kernel: Annotated[Kernel, Field(examples=[{"file": "kernels/motion.npy"}])]
     boundary: Boundary = "circular"
 
 

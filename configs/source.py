@@ -77,8 +77,8 @@ class Source:
         """A value as the user wrote it."""
         if value is None:
             return "nothing"
-        text = self._places.texts.get(key) or flow(value)
-        return printable(text)
+        text = self._places.texts.get(key) or (value if isinstance(value, str) else "")
+        return printable(text or flow(value))
 
 
 def in_order(mistakes: Iterable[Mistake]) -> list[Mistake]:
@@ -96,5 +96,5 @@ def in_order(mistakes: Iterable[Mistake]) -> list[Mistake]:
 def shown(path: Path) -> str:
     """A path as a reader knows it: relative where it lies below the current folder."""
     absolute = os.path.abspath(path)
-    relative = os.path.relpath(absolute) if absolute.startswith(os.getcwd() + os.sep) else absolute
-    return printable(relative, 500)
+    below = absolute == os.getcwd() or absolute.startswith(os.path.join(os.getcwd(), ""))
+    return printable(os.path.relpath(absolute) if below else absolute, 500)

@@ -79,18 +79,18 @@ def _complaint(error: Any, spot: models.Spot, root: type[BaseModel] | None) -> C
     if kind == "literal_error":
         return _choice(spot.key, context["expected"], value)
     if kind == "union_tag_invalid":
-        key = (*spot.key, _discriminator(context))
-        return _choice(key, context["expected_tags"], context["tag"])
+        name = _discriminator(context)
+        return _choice((*spot.key, name), context["expected_tags"], value[name])
     if kind == "union_tag_not_found" and isinstance(value, dict):
         words = [models.tags(each)[0] for each in models.members_of(spot.kind)]
-        remedy = f"one of `{'`, `'.join(words)}`" if words else ""
+        remedy = f"it is one of {_listed(words)}" if words else ""
         return Complaint(
             (*spot.key, _discriminator(context)), "is missing", remedy, shows_value=False
         )
     if kind in _BOUNDS:
-        return Complaint(
-            spot.key, f"must be {_BOUNDS[kind]} {next(iter(context.values())):g}", value=value
-        )
+        bound = next(iter(context.values()))
+        shown = f"{bound:g}" if isinstance(bound, float) else str(bound)
+        return Complaint(spot.key, f"must be {_BOUNDS[kind]} {shown}", value=value)
     if kind == "too_long":
         return Complaint(spot.key, f"must have {context['max_length']} values", value=value)
     if family in ("model", "dict") or kind == "union_tag_not_found":
@@ -112,6 +112,8 @@ def _unknown(spot: models.Spot, root: type[BaseModel] | None) -> Complaint:
     words = "is not a known key"
     if re.match(r"\w+:\S", name):
         remedy = "put a space after the `:`"
+    elif re.fullmatch(r"[0-9]+", name):
+        remedy = "a decimal number has a point, no comma"
     elif close:
         remedy = f"did you mean `{close[0]}`?"
     elif any(name in each.model_fields for each in spot.siblings):
@@ -137,12 +139,14 @@ def _choice(key: KeyPath, expected: str, value: Any) -> Complaint:
 
 
 def _section(spot: models.Spot, value: Any) -> Complaint:
+    kind = models.bare(spot.kind)
+    keys = f"its keys are {_listed(list(kind.model_fields))}" if models.is_model(kind) else ""
     if value is None:
-        remedy = _example(spot) or "give its keys or take it out"
+        remedy = _example(spot) or keys or "give its keys or take it out"
         return Complaint(spot.key, "has nothing in it", remedy, shows_value=False)
     if isinstance(value, str) and re.match(r"\w+:\S", value):
         return Complaint(spot.key, "must be a section", "put a space after the `:`", value)
-    return Complaint(spot.key, "must be a section", _example(spot), value)
+    return Complaint(spot.key, "must be a section", _example(spot) or keys, value)
 
 
 def _written_as(family: str, value: Any) -> str:

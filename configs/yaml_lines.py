@@ -70,12 +70,18 @@ def plain(text: str) -> Any:
     return text
 
 
+def unprintable(text: str) -> str:
+    """The first character of `text` that has no place in a config, else nothing."""
+    found = _UNPRINTABLE.search(text)
+    return found[0] if found else ""
+
+
 def parse(text: str) -> Tree:
     """Read YAML text. Never raises: what is wrong stands in `faults`."""
     tree = Tree()
-    if wrong := _UNPRINTABLE.search(text):
-        line = text.count("\n", 0, wrong.start()) + 1
-        tree.faults.append(Fault(line, f"an unprintable character, {ascii(wrong[0])[1:-1]}"))
+    if hidden := unprintable(text):
+        line = text[: text.index(hidden)].count("\n") + 1
+        tree.faults.append(Fault(line, *_hidden(hidden)))
         return tree
     reader = _Reader(tree)
     try:
@@ -131,6 +137,7 @@ class _Reader:
             return self.mapping(events, key)
         if isinstance(event, yaml.SequenceStartEvent):
             return self.sequence(events, key)
+        self.check(event)
         self.tree.texts.setdefault(key, event.value)
         return event.value if event.style else plain(event.value)
 
@@ -139,12 +146,13 @@ class _Reader:
         while not isinstance(event := next(events), yaml.MappingEndEvent):
             if not isinstance(event, yaml.ScalarEvent):
                 raise _Unreadable(
-                    Fault(_line(event), "a key must be a word", "not a list or section")
+                    Fault(_line(event), "a key must be a word, not a list or section")
                 )
+            self.check(event)
             name = event.value
             key = (*parent, name)
             if name in found:
-                remedy = f"keep one; the other is in line {self.tree.lines[key]}"
+                remedy = f"keep one, the other is in line {self.tree.lines[key]}"
                 self.fault(event, f"`{'.'.join(map(str, key))}` is given twice", remedy)
             else:
                 self.tree.lines[key] = _line(event)
@@ -158,8 +166,17 @@ class _Reader:
             found.append(self.node(event, events, (*parent, len(found))))
         return found
 
+    def check(self, event: Any) -> None:
+        """An escape such as `\\0` in double quotes hides a character from the first look."""
+        if hidden := unprintable(event.value):
+            self.fault(event, *_hidden(hidden))
+
     def fault(self, event: Any, cause: str, remedy: str) -> None:
         self.tree.faults.append(Fault(_line(event), cause, remedy))
+
+
+def _hidden(character: str) -> tuple[str, str]:
+    return f"an unprintable character, {ascii(character)[1:-1]}", "take it out"
 
 
 def _line(event: Any) -> int:
