@@ -61,7 +61,10 @@ def main() -> None:
 def _blurred(public: Any, hidden: Any) -> tuple[float, float, int]:
     scores = []
     for identity in public.ids("test"):
-        y, truth = read(public.measurement("test", identity)).y, to_unit(stored(hidden.image(identity)))
+        y, truth = (
+            read(public.measurement("test", identity)).y,
+            to_unit(stored(hidden.image(identity))),
+        )
         scores.append((psnr(estimate=y, truth=truth), ssim(estimate=y, truth=truth)))
     means = np.mean(scores, axis=0)
     return float(means[0]), float(means[1]), len(scores)
@@ -76,7 +79,9 @@ def _table(public: Any, hidden: Any, rows: dict[str, Any]) -> str:
     ]
     for name in METHODS:
         row = rows[name]
-        facts = json.loads((public.path.parents[1] / "runs" / "deblur" / name / "run.json").read_text())
+        facts = json.loads(
+            (public.path.parents[1] / "runs" / "deblur" / name / "run.json").read_text()
+        )
         low, high = row["psnr_interval"]
         lines.append(
             f"| `{name}` | {row['psnr']:.2f} [{low:.2f}, {high:.2f}] | {row['psnr'] - level:+.2f} | "

@@ -45,7 +45,9 @@ def demo(
     hidden = folder / "hidden" / "deblur"
     show(f"The whole competition took {time.monotonic() - started:.0f} s. Look at:")
     show(f"  {folder / 'public' / 'deblur' / 'contact-val.png'}   truth and measurement")
-    show(f"  {folder / 'runs' / 'deblur' / 'network' / 'reconstructions' / 'val'}   the network on val")
+    show(
+        f"  {folder / 'runs' / 'deblur' / 'network' / 'reconstructions' / 'val'}   the network on val"
+    )
     show(f"  {hidden / 'judged'}   every entry on the hidden test set")
 
 
@@ -57,7 +59,10 @@ def _story(folder: Path, minutes: float) -> list[list[str]]:
     story = [["prepare", "deblur", *workspace]]
     for name, team in entries.items():
         settings = [f"train.minutes={minutes:g}"] if name == "network" else []
-        story += [["train", name, *settings, *workspace], ["pack", str(runs / name), "--team", team]]
+        story += [
+            ["train", name, *settings, *workspace],
+            ["pack", str(runs / name), "--team", team],
+        ]
     story += [["infer", str(runs / "network")], ["score", str(runs / "network")]]
     zips = [str(folder / "entries" / f"{team}-{name}.zip") for name, team in entries.items()]
     story += [["score", *zips, "--hidden", str(folder / "hidden" / "deblur")]]

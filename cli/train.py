@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,13 +9,15 @@ import typer
 from challenge.cli.options import WORKSPACE, Overrides, WorkspaceOption
 
 if TYPE_CHECKING:
-    from challenge.submissions.layout import Run
+    pass
 
 
 def train(
     config: Annotated[
         str,
-        typer.Argument(help="An entry's config: a YAML file, a name such as `tv`, or a run folder."),
+        typer.Argument(
+            help="An entry's config: a YAML file, a name such as `tv`, or a run folder."
+        ),
     ],
     overrides: Overrides = None,
     resume: Annotated[

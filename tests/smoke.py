@@ -1,6 +1,6 @@
 """Smoke test of an installed wheel: run with the path of its `challenge` script, in any folder.
 
-    python tests/smoke.py .venv/bin/challenge
+python tests/smoke.py .venv/bin/challenge
 """
 
 import subprocess

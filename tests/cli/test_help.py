@@ -20,7 +20,9 @@ def challenge(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def modules_after(code: str) -> set[str]:
     script = f"import sys\ntry:\n    {code}\nexcept SystemExit:\n    pass\nprint(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
     return {name.partition(".")[0] for name in done.stdout.splitlines()[-1].split()}
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from challenge.methods import registry
 from challenge.methods.checks import check, toy_images, toy_problem
 from challenge.methods.contract import Method

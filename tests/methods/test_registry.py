@@ -6,11 +6,12 @@ from typing import Annotated, Literal
 
 import pytest
 from annotated_types import Ge, Gt
+from pydantic import ValidationError
+
 from challenge.configs.errors import UserError
 from challenge.methods import plugin, registry
 from challenge.methods.contract import Method
 from challenge.methods.knobs import knobs, model
-from pydantic import ValidationError
 
 
 class Fake(Method):
@@ -39,7 +40,13 @@ def test_knobs_are_the_constructor():
 
 @pytest.mark.parametrize(
     "section",
-    [{}, {"weight": 0}, {"weight": 1, "steps": 0}, {"weight": 1, "mode": "c"}, {"weight": 1, "w": 2}],
+    [
+        {},
+        {"weight": 0},
+        {"weight": 1, "steps": 0},
+        {"weight": 1, "mode": "c"},
+        {"weight": 1, "w": 2},
+    ],
 )
 def test_model_refuses_what_the_constructor_does_not_declare(section):
     with pytest.raises(ValidationError):
@@ -119,7 +126,11 @@ def test_plugin_is_found_beside_the_config_and_reloaded_when_changed(tmp_path):
     [
         ("none.py", "x = 1\n", "defines no method"),
         ("broken.py", "def f(:\n", "broken.py:1: is not Python"),
-        ("two.py", METHOD.format(name="A") + METHOD.format(name="B"), "defines 2 methods.*`A`, `B`"),
+        (
+            "two.py",
+            METHOD.format(name="A") + METHOD.format(name="B"),
+            "defines 2 methods.*`A`, `B`",
+        ),
         ("one.py:Other", METHOD.format(name="A"), "has no method class `Other`.*`A`"),
         ("my-file.py", "", "cannot be imported"),
     ],
