@@ -111,15 +111,15 @@ KNOWN = (
 )
 
 
+NEAR = f"no such config; did you mean `deblur`? {KNOWN}"
+
+
 @pytest.mark.parametrize(
     ("name", "line"),
     [
-        ("debulr", f"debulr: no such config; did you mean `deblur`? {KNOWN}"),
-        (
-            "configs/debulr.yaml",
-            f"configs/debulr.yaml: no such config; did you mean `deblur`? {KNOWN}",
-        ),
-        ("there/deblur.yaml", f"there/deblur.yaml: no such config; did you mean `deblur`? {KNOWN}"),
+        ("debulr", f"debulr: {NEAR}"),
+        ("configs/debulr.yaml", f"configs/debulr.yaml: {NEAR}"),
+        ("there/deblur.yaml", f"there/deblur.yaml: {NEAR}"),
         ("xyz", f"xyz: no such config; {KNOWN}"),
         ("", f"no such config; {KNOWN}"),
         ("x" * 5000, "x" * 77 + f"...: no such config; {KNOWN}"),

@@ -220,24 +220,27 @@ def test_what_is_missing_has_the_line_of_its_section():
     ]
 
 
+EXPECTED = "lines such as `name: deblur` are expected, with a space after the `:`"
+
+
 @pytest.mark.parametrize(
     ("content", "line"),
     [
         (
             "",
-            ": is empty; lines such as `name: deblur` are expected, with a space after the `:`",
+            f": is empty; {EXPECTED}",
         ),
         (
             "# later\n",
-            ": is empty; lines such as `name: deblur` are expected, with a space after the `:`",
+            f": is empty; {EXPECTED}",
         ),
         (
             "- a\n- b\n",
-            ": holds a list; lines such as `name: deblur` are expected, with a space after the `:`",
+            f": holds a list; {EXPECTED}",
         ),
         (
             "name:deblur\n",
-            ": holds no keys; lines such as `name: deblur` are expected, with a space after the `:`",
+            f": holds no keys; {EXPECTED}",
         ),
         (b"name: a\nx: \xff\n", ":2: is not UTF-8 text; save the file as UTF-8"),
         ("name: a".encode("utf-16"), ":1: is not UTF-8 text; save the file as UTF-8"),
