@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from challenge.configs import schema
+from challenge.configs import loader, schema
 from challenge.configs.errors import Mistake, UserError
 from challenge.data import kernel_files, motion
 
@@ -43,8 +43,6 @@ def build(config: schema.Kernel, source_path: Path | None, notice: Notice) -> ND
     """
     match config:
         case schema.FileKernel():
-            from challenge.configs import loader
-
             path = loader.find_file(config.file, source_path)
             arrays = kernel_files.read(path)
             if config.pick is not None:
