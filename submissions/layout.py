@@ -1,10 +1,11 @@
 """The names of the files of runs, entries and results; no other module in `submissions` knows them.
 
-    runs/<challenge>/<name>/   config.yaml  weights.safetensors  run.json  log.jsonl  plugin/**/*.py
-                               checkpoint/  reconstructions/<split>/<id>.npy + <id>.png  score-<split>.json
-    entries/<team>-<name>.zip  manifest.json  config.yaml  weights.safetensors  plugin/**/*.py
-    results/<entry>-<challenge>-<judge>.json
-    teams.yaml
+runs/<challenge>/<name>/   config.yaml  weights.safetensors  run.json  log.jsonl  plugin/**/*.py
+                           checkpoint/  score-<split>.json
+                           reconstructions/<split>/<id>.npy + <id>.png
+entries/<team>-<name>.zip  manifest.json  config.yaml  weights.safetensors  plugin/**/*.py
+results/<entry>-<challenge>-<judge>.json
+teams.yaml
 """
 
 from __future__ import annotations

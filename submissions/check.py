@@ -1,0 +1,241 @@
+"""The static check of an entry: every problem at once, with its remedy.
+
+Nothing of the entry is imported or unpacked, and torch is not needed. `challenge pack` runs it
+before it writes, the judge before it unpacks.
+"""
+
+from __future__ import annotations
+
+import ast
+import tempfile
+import warnings
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from challenge.configs.errors import UserError
+from challenge.configs.schema import EntryConfig, Limits, Rules
+from challenge.data.challenge import Challenge
+from challenge.submissions import archive, manifest, weights
+from challenge.submissions.archive import AGAIN
+from challenge.submissions.layout import CONFIG, MANIFEST, PLUGIN, WEIGHTS
+from challenge.submissions.manifest import Manifest
+from challenge.submissions.problem import Problem
+from challenge.submissions.teams import Teams, meant
+
+LONGEST_SOURCE = 1_000_000
+"""Bytes of the largest Python file of a plugin."""
+
+Members = Mapping[str, zipfile.ZipInfo]
+
+
+def check(
+    path: Path,
+    challenge: Challenge | None = None,
+    teams: Teams | None = None,
+    *,
+    shown: str | None = None,
+) -> list[Problem]:
+    """Every problem of a packed entry; empty when it may be judged.
+
+    Args:
+        path: the zip.
+        challenge: whose limits and rules hold, and for which the entry must be packed; without
+            it only the entry itself is checked, against the default limits.
+        teams: the organiser's list; None accepts any team.
+        shown: the zip's name in the problems, its file name by default.
+    """
+    shown = shown or path.name
+    limits = challenge.config.limits if challenge else Limits()
+    members, problems = archive.members(path, shown)
+    if problems and not members:
+        return problems
+    for name in sorted({MANIFEST, CONFIG, WEIGHTS} - {*members}):
+        problems.append(Problem("invalid_entry", f"{shown}/{name}", "is missing", AGAIN))
+    oversize = list(_size(members, limits, shown))
+    problems += oversize
+    with zipfile.ZipFile(path) as file:
+        try:
+            facts = _manifest(file, members, shown, problems)
+            config = _config(file, members, shown, problems)
+            if facts:
+                problems += _identity(facts, config, challenge, teams, shown)
+            if facts and not oversize:
+                problems += _contents(file, members, facts, shown)
+            if WEIGHTS in members and not oversize:
+                problems += _weights(file, members[WEIGHTS], shown)
+            classes = _plugin(file, members, shown, problems)
+            if config:
+                problems += _method(config, classes, shown)
+        except (zipfile.BadZipFile, OSError, EOFError) as error:
+            problems.append(
+                Problem("invalid_entry", shown, f"is damaged ({error})", "copy it again")
+            )
+    return problems
+
+
+def _size(members: Members, limits: Limits, shown: str) -> Iterator[Problem]:
+    """The bytes of all files together against the limit."""
+    total = sum(info.file_size for info in members.values())
+    allowed = round(limits.weights_mb * 1_000_000)
+    if total > allowed:
+        largest = sorted(members.values(), key=lambda info: (-info.file_size, info.filename))[:3]
+        listed = ", ".join(f"{info.filename} {info.file_size:,}" for info in largest)
+        yield Problem(
+            "oversize",
+            shown,
+            f"holds {total:,} bytes, {allowed:,} are allowed; the largest: {listed}",
+            "train a smaller network, or keep its weights in half precision",
+        )
+
+
+def _read(file: zipfile.ZipFile, info: zipfile.ZipInfo, largest: int) -> bytes | None:
+    """The content of a small member; None if it is larger than that."""
+    if info.file_size > largest:
+        return None
+    with file.open(info) as member:
+        return member.read(largest + 1)
+
+
+def _manifest(
+    file: zipfile.ZipFile, members: Members, shown: str, problems: list[Problem]
+) -> Manifest | None:
+    if MANIFEST not in members:
+        return None
+    try:
+        return manifest.parse(_read(file, members[MANIFEST], manifest.LARGEST) or b"")
+    except ValueError as error:
+        place = f"{shown}/{MANIFEST}"
+        problems.append(Problem("invalid_entry", place, f"is wrong, {error}", AGAIN))
+        return None
+
+
+def _config(
+    file: zipfile.ZipFile, members: Members, shown: str, problems: list[Problem]
+) -> EntryConfig | None:
+    from challenge.configs.loader import load_entry
+
+    if CONFIG not in members:
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / CONFIG
+        copy.write_bytes(_read(file, members[CONFIG], manifest.LARGEST) or b"")
+        try:
+            return load_entry(str(copy))[0]
+        except UserError as error:
+            for mistake in error.mistakes:
+                # The loader speaks of the copy; the line behind its name is what matters.
+                place = f"{shown}/{CONFIG}{mistake.place.rpartition(CONFIG)[2]}"
+                remedy = mistake.remedy or AGAIN
+                problems.append(Problem("invalid_entry", place, mistake.cause, remedy))
+            return None
+
+
+def _identity(
+    facts: Manifest,
+    config: EntryConfig | None,
+    challenge: Challenge | None,
+    teams: Teams | None,
+    shown: str,
+) -> Iterator[Problem]:
+    """Team, challenge and declared rules."""
+    place = f"{shown}/{MANIFEST}"
+    unknown = teams.unknown(facts.team) if teams else None
+    if unknown:
+        yield Problem("invalid_entry", place, *unknown)
+    if config and (facts.name, facts.uses) != (config.name, config.uses):
+        yield Problem("invalid_entry", place, f"does not agree with `{CONFIG}`", AGAIN)
+    if challenge is None:
+        return
+    if facts.challenge.name != challenge.config.name:
+        cause = f"is packed for `{facts.challenge.name}`, this is `{challenge.config.name}`"
+        yield Problem("invalid_entry", place, cause, "train and pack it for this challenge")
+    elif facts.challenge.hash != challenge.hash:
+        cause = f"is packed for another preparation of `{facts.challenge.name}`"
+        remedy = "get the current public folder, then train and pack again"
+        yield Problem("invalid_entry", place, cause, remedy)
+    yield from _rules(facts, challenge.config.rules, place)
+
+
+def _rules(facts: Manifest, rules: Rules, place: str) -> Iterator[Problem]:
+    for rule in ("pretrained", "external_data"):
+        if getattr(facts.uses, rule) and getattr(rules, rule) == "forbidden":
+            cause = f"declares `uses.{rule}: true`, the challenge's rules forbid it"
+            yield Problem("invalid_entry", place, cause, "train without it")
+
+
+def _contents(
+    file: zipfile.ZipFile, members: Members, facts: Manifest, shown: str
+) -> Iterator[Problem]:
+    """The files against the sizes and hashes of the manifest."""
+    expected = {*facts.files, MANIFEST}
+    for name in sorted({*facts.files} - {*members, CONFIG, WEIGHTS}):
+        yield Problem("invalid_entry", f"{shown}/{name}", "is missing", AGAIN)
+    for name in sorted({*members} - expected):
+        yield Problem("invalid_entry", f"{shown}/{name}", "is not in the manifest", AGAIN)
+    for name in sorted({*members} & {*facts.files}):
+        info, fact = members[name], facts.files[name]
+        if info.file_size != fact.size or archive.digest(file, info) != fact.sha256:
+            cause = "was changed after packing"
+            yield Problem("invalid_entry", f"{shown}/{name}", cause, AGAIN)
+
+
+def _plugin(
+    file: zipfile.ZipFile, members: Members, shown: str, problems: list[Problem]
+) -> dict[str, set[str]]:
+    """The classes of every Python file, which is parsed and never run."""
+    found: dict[str, set[str]] = {}
+    for name, info in members.items():
+        if not name.startswith(f"{PLUGIN}/"):
+            continue
+        place = f"{shown}/{name}"
+        source = _read(file, info, LONGEST_SOURCE)
+        found[name] = set()
+        if source is None:
+            cause = f"has {info.file_size:,} bytes, a Python file at most {LONGEST_SOURCE:,}"
+            remedy = "keep data in the method's buffers"
+            problems.append(Problem("invalid_entry", place, cause, remedy))
+            continue
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                tree = ast.parse(source)
+            found[name] = {node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
+        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+            line = getattr(error, "lineno", None)
+            where = f"{place}:{line}" if line else place
+            cause = f"is not Python: {getattr(error, 'msg', None) or error}"
+            problems.append(Problem("invalid_entry", where, cause, "mend it, then pack again"))
+    return found
+
+
+def _method(config: EntryConfig, classes: Mapping[str, set[str]], shown: str) -> Iterator[Problem]:
+    """The method's name: a word of the table, or a class of a file that is in the entry."""
+    from challenge.methods import plugin, registry
+
+    place = f"{shown}/{CONFIG}"
+    name = config.method.get("name")
+    if not isinstance(name, str):
+        yield Problem("invalid_entry", place, "`method.name` is missing", AGAIN)
+    elif plugin.is_plugin(name):
+        source, _, wanted = name.partition(":")
+        if source not in classes:
+            yield Problem("invalid_entry", place, f"`{source}` is not in the entry", AGAIN)
+        elif wanted and classes[source] and wanted not in classes[source]:
+            cause = f"`{source}` has no class `{wanted}`"
+            remedy = meant(wanted, classes[source], "classes")
+            yield Problem("invalid_entry", place, cause, remedy)
+    elif name not in registry.METHODS:
+        unknown = registry.unknown(name) or (
+            f"the method `{name}` is of a package that the judge need not have",
+            "put its files into a folder and name them: `path/method.py:Class`",
+        )
+        yield Problem("invalid_entry", place, *unknown)
+
+
+def _weights(file: zipfile.ZipFile, info: zipfile.ZipInfo, shown: str) -> Iterator[Problem]:
+    with file.open(info) as member:
+        try:
+            weights.read_header(member, info.file_size)  # type: ignore[arg-type]
+        except weights.NotSafetensors as error:
+            yield Problem("invalid_entry", f"{shown}/{WEIGHTS}", str(error), AGAIN)

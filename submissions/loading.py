@@ -1,0 +1,40 @@
+"""From a run's or an entry's folder to a method with its weights. This runs the team's code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from challenge.configs.errors import UserError
+from challenge.submissions.layout import CONFIG, WEIGHTS
+
+if TYPE_CHECKING:
+    from challenge.methods.contract import Method
+
+
+def load_folder(folder: Path) -> Method:
+    """Build the method of a folder with `config.yaml` and `weights.safetensors`, in eval mode.
+
+    Raises:
+        UserError: the config is wrong, or the weights do not fit the method.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    from challenge.configs.loader import load_entry
+    from challenge.methods import registry
+
+    config, _ = load_entry(str(folder / CONFIG))
+    method = registry.build(config.method, folder)
+    weights = folder / WEIGHTS
+    try:
+        method.load_state_dict(load_file(weights))
+    except (OSError, SafetensorError) as error:
+        raise UserError.of(weights, f"cannot be read ({error})", "train the run again") from error
+    except RuntimeError as error:
+        text = " ".join(str(error).split())[:500]
+        raise UserError.of(
+            weights, f"does not fit the method: {text}", "train the run again"
+        ) from error
+    method.eval()
+    return method

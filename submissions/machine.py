@@ -1,0 +1,46 @@
+"""What a run or a verdict was made with: versions and the machine, in words. Free of torch."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+PACKAGES = {"toolkit": "challenge", "torch": "torch", "deepinv": "deepinv"}
+
+
+def versions() -> dict[str, str]:
+    """Installed versions of the toolkit, torch and deepinv."""
+    return {word: _version(package) for word, package in PACKAGES.items()}
+
+
+def describe() -> dict[str, Any]:
+    """Processor, cores, memory in bytes, system and Python."""
+    import psutil
+
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count() or 1,
+        "memory": psutil.virtual_memory().total,
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "python": platform.python_version(),
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

@@ -1,0 +1,61 @@
+"""The manifest of an entry: who packed what, for which challenge, with which versions."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationError
+
+from challenge.configs.schema import Name, Section, Uses
+
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+LARGEST = 1_000_000
+"""Bytes of the largest manifest and of the largest config that are read."""
+
+
+class For(Section):
+    """The challenge an entry was made for."""
+
+    name: Name
+    hash: Digest
+
+
+class Member(Section):
+    """One file of the entry."""
+
+    sha256: Digest
+    size: Annotated[int, Field(ge=0)]
+
+
+class Manifest(Section):
+    format: Literal[1]
+    team: Name
+    name: Name
+    challenge: For
+    versions: dict[str, str]
+    """Of toolkit, torch and deepinv when the run was made."""
+    uses: Uses
+    files: dict[str, Member]
+    """Every other file of the entry."""
+
+
+def dump(manifest: Manifest) -> bytes:
+    """The manifest's bytes: the same manifest gives the same bytes."""
+    return (json.dumps(manifest.model_dump(mode="json"), indent=2) + "\n").encode()
+
+
+def parse(content: bytes) -> Manifest:
+    """Read a manifest.
+
+    Raises:
+        ValueError: it is not one; the text says where, in one line.
+    """
+    try:
+        return Manifest.model_validate_json(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))[:80]
+        raise ValueError(f"`{key}`: {first['msg']}" if key else first["msg"]) from None
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(type(error).__name__) from None

@@ -1,0 +1,35 @@
+"""What is wrong with an entry: an outcome of the judge with place, cause and remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from challenge.configs.errors import Mistake, UserError
+from challenge.submissions.outcomes import Outcome
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One reason why an entry is refused."""
+
+    outcome: Outcome
+    place: str
+    cause: str
+    remedy: str
+
+    @property
+    def mistake(self) -> Mistake:
+        return Mistake(self.place, self.cause, self.remedy)
+
+
+def outcome_of(problems: Sequence[Problem]) -> Outcome:
+    """The outcome of an entry with these problems: the gravest one."""
+    found = {problem.outcome for problem in problems}
+    order: tuple[Outcome, ...] = ("unsafe_weights", "oversize", "invalid_entry")
+    return next((outcome for outcome in order if outcome in found), "ok")
+
+
+def refusal(problems: Sequence[Problem]) -> UserError:
+    """The problems as the error of a user."""
+    return UserError(*(problem.mistake for problem in problems))

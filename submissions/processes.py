@@ -1,0 +1,175 @@
+"""The tree of a judged process: whatever it started, watched and killed together.
+
+On Linux the supervisor adopts orphans (`PR_SET_CHILD_SUBREAPER`), so that a process that forks
+twice and starts its own session is still found; elsewhere such a process can escape.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+
+_PR_SET_CHILD_SUBREAPER = 36
+_one_at_a_time = threading.Lock()
+
+
+@contextlib.contextmanager
+def adopting() -> Iterator[None]:
+    """Adopt orphans of the processes started inside; one such block at a time per process."""
+    with _one_at_a_time:
+        _subreaper(True)
+        try:
+            yield
+        finally:
+            _subreaper(False)
+
+
+class Tree:
+    """A process with all its descendants. Make it inside `adopting()`, before the process runs."""
+
+    def __init__(self, process: subprocess.Popen[bytes], before: set[int]) -> None:
+        self._process = process
+        self._before = before
+
+    def members(self) -> list[psutil.Process]:
+        """All that are alive: the process, its descendants, and orphans adopted from it."""
+        roots = []
+        with contextlib.suppress(psutil.NoSuchProcess):
+            roots.append(psutil.Process(self._process.pid))
+        roots += [orphan for orphan in self._orphans() if orphan.pid != self._process.pid]
+        found: dict[int, psutil.Process] = {}
+        for root in roots:
+            found[root.pid] = root
+            with contextlib.suppress(psutil.NoSuchProcess):
+                found.update({child.pid: child for child in root.children(recursive=True)})
+        return list(found.values())
+
+    def memory(self) -> int:
+        """Resident bytes of all members together, at least the peak of the first process."""
+        total = 0
+        for member in self.members():
+            with contextlib.suppress(psutil.Error):
+                total += member.memory_info().rss
+        return max(total, _peak(self._process.pid))
+
+    def cpu_seconds(self) -> float:
+        """Processor time of all members and of those that ended and were waited for."""
+        total = 0.0
+        for member in self.members():
+            with contextlib.suppress(psutil.Error):
+                times = member.cpu_times()
+                total += times.user + times.system
+                total += getattr(times, "children_user", 0) + getattr(times, "children_system", 0)
+        return total
+
+    def kill(self, patience: float = 10) -> None:
+        """Kill until nobody is left. What is born in between is found in the next round."""
+        end = time.monotonic() + patience
+        if os.name == "posix" and self._process.returncode is None:
+            # Where orphans are not adopted, those of the same process group are found so.
+            with contextlib.suppress(OSError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+        while members := self.members():
+            for member in members:
+                with contextlib.suppress(psutil.Error):
+                    member.kill()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(1)
+            psutil.wait_procs([m for m in members if m.pid != self._process.pid], timeout=1)
+            if time.monotonic() > end:
+                return
+
+    def _orphans(self) -> list[psutil.Process]:
+        """Children of ours that are new and of another session: nobody here started those."""
+        if sys.platform != "linux":
+            return []
+        session = os.getsid(0)
+        found = []
+        for child in psutil.Process().children():
+            with contextlib.suppress(ProcessLookupError, psutil.NoSuchProcess):
+                if child.pid not in self._before and os.getsid(child.pid) != session:
+                    found.append(child)
+        return found
+
+
+def children() -> set[int]:
+    """The ids of this process's children now."""
+    return {child.pid for child in psutil.Process().children()}
+
+
+class Watch:
+    """Samples the memory of a tree in a thread; kills the tree when it exceeds the limit.
+
+    `ended` is called once the first process is gone: somebody may still hold its pipes.
+    """
+
+    def __init__(
+        self,
+        tree: Tree,
+        process: subprocess.Popen[bytes],
+        limit: float,
+        ended: Callable[[], None],
+    ) -> None:
+        self.peak = 0
+        self.exceeded = False
+        self._tree, self._process, self._limit, self._ended = tree, process, limit, ended
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def sample(self) -> None:
+        """Look once; kills the tree if it uses too much."""
+        self.peak = max(self.peak, self._tree.memory())
+        if self.peak > self._limit and not self.exceeded:
+            self.exceeded = True
+            self._tree.kill()
+
+    def close(self) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        pause = 0.05
+        while not self._stop.wait(pause):
+            began = time.monotonic()
+            self.sample()
+            if self._process.poll() is not None:
+                self._ended()
+                return
+            # Looking may not cost the judged process more than a hundredth of a core.
+            pause = max(0.05, 100 * (time.monotonic() - began))
+
+
+def describe_end(code: int) -> str:
+    """A process's exit status in words."""
+    if code >= 0:
+        return f"ended with exit code {code}"
+    try:
+        return f"was ended by signal {signal.Signals(-code).name}"
+    except ValueError:
+        return f"was ended by signal {-code}"
+
+
+def _peak(pid: int) -> int:
+    """The kernel's own record of a process's largest resident size; 0 where there is none."""
+    with contextlib.suppress(OSError, ValueError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    return 0
+
+
+def _subreaper(on: bool) -> None:
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, int(on), 0, 0, 0)
