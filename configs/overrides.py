@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Any, TypeVar
+from typing import Any
 
 from challenge.configs.dump import printable
 from challenge.configs.errors import Mistake
 from challenge.configs.yaml_lines import KeyPath, Tree, parse, plain, unprintable
-
-V = TypeVar("V", int, str)
 
 
 def apply(tree: Tree, overrides: Iterable[str]) -> list[Mistake]:
@@ -86,11 +84,4 @@ def _spell_out(tree: Tree) -> None:
     """`method: tv` is short for `method: {name: tv}`."""
     if isinstance(tree.value, dict) and isinstance(name := tree.value.get("method"), str):
         tree.value["method"] = {"name": name}
-        _copy(tree.lines)
-        _copy(tree.texts)
-        _copy(tree.given)
-
-
-def _copy(places: dict[KeyPath, V]) -> None:
-    if ("method",) in places:
-        places["method", "name"] = places[("method",)]
+        tree.texts["method", "name"] = tree.texts.get(("method",), name)

@@ -378,6 +378,15 @@ def test_a_model_of_somebody_else(key, value, line):
         assert f"own.yaml:{line}" in map(str, found)
 
 
+def test_an_explanation_follows_the_lines():
+    Path("own.yaml").write_text("lowest: x\nwieght: 1\nsizes: 3\n")
+    source = read("own.yaml", ["weight=-1"])
+    with pytest.raises(ValidationError) as caught:
+        Wide.model_validate(source.tree)
+    places = [each.place for each in source.explain(caught.value, model=Wide)]
+    assert places == ["own.yaml:1", "own.yaml:2", "own.yaml:3", "`weight=-1`"]
+
+
 def test_two_models_of_one_name_need_to_be_told_apart():
     twins = [
         create_model("Twin", __config__=ConfigDict(extra="forbid"), **{name: (int, 1)})
