@@ -43,6 +43,12 @@ def settings(
     return index, low + (high - low) * float(generator.random())
 
 
+def secret_order(key: bytes, count: int) -> list[int]:
+    """A permutation of 0 ... count - 1 that only the owner of `key` knows."""
+    order: list[int] = _generator("order", key, "", 0).permutation(count).tolist()
+    return order
+
+
 def generator(seed: int, *names: str) -> np.random.Generator:
     """A generator for a public choice (splits, crops, procedural images) named by `names`."""
     digest = _digest("public choice", str(seed).encode(), *(name.encode() for name in names))

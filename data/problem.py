@@ -109,11 +109,12 @@ def measure_stored(
     boundary: str,
     key: bytes,
     identity: str,
+    draw: int = 0,
 ) -> Measurement:
-    """The measurement, draw 0, of one val or test image of shape (C, H, W)."""
+    """The measurement of one image of shape (C, H, W); those of val and test are draw 0."""
     x = torch.from_numpy(truth)[None]
-    y, physics = simulate(x, kernels, levels, boundary, key, [(identity, 0)])
-    index, level = noise.settings(key, identity, 0, len(kernels), levels)
+    y, physics = simulate(x, kernels, levels, boundary, key, [(identity, draw)])
+    index, level = noise.settings(key, identity, draw, len(kernels), levels)
     channels, height, width = truth.shape
     return Measurement(
         identity=identity,

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import warnings
 from contextlib import suppress
@@ -109,12 +110,14 @@ def stored(path: Path) -> Picture:
         ) from error
 
 
-def write(path: Path, picture: Picture) -> None:
-    """Write a picture as PNG; equal pictures give equal bytes with the same Pillow."""
+def encode(picture: Picture) -> bytes:
+    """A picture as a PNG file; equal pictures give equal bytes with the same Pillow."""
     from PIL import Image
 
     pixels = picture[0] if len(picture) == 1 else picture.transpose(1, 2, 0)
-    Image.fromarray(np.ascontiguousarray(pixels)).save(path, format="PNG")
+    buffer = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, format="PNG")
+    return buffer.getvalue()
 
 
 def to_unit(picture: Picture) -> NDArray[np.float32]:
