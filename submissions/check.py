@@ -74,6 +74,16 @@ def check(
     return problems
 
 
+def read_manifest(path: Path) -> Manifest | None:
+    """The manifest of an entry, None where there is none that can be read."""
+    members, _ = archive.members(path, path.name)
+    try:
+        with zipfile.ZipFile(path) as file:
+            return _manifest(file, members, path.name, [])
+    except (zipfile.BadZipFile, OSError, EOFError, ValueError):
+        return None
+
+
 def _size(members: Members, limits: Limits, shown: str) -> Iterator[Problem]:
     """The bytes of all files together against the limit."""
     total = sum(info.file_size for info in members.values())

@@ -56,6 +56,10 @@ class Run:
     def reconstructions(self, split: Split) -> Path:
         return self.path / "reconstructions" / split
 
+    def inference(self, split: Split) -> Path:
+        """Times, memory, outcome and log of making the reconstructions."""
+        return self.reconstructions(split) / "inference.json"
+
     def score(self, split: Split) -> Path:
         return self.path / f"score-{split}.json"
 

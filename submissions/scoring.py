@@ -47,6 +47,9 @@ class Interval:
     low: float | None
     high: float | None
 
+    def to_json(self) -> dict[str, float | None]:
+        return asdict(self)
+
 
 @dataclass(frozen=True)
 class Scores:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, ValidationError
 
 from challenge.configs.errors import UserError
 from challenge.configs.schema import Name, Section
+from challenge.data.layout import Workspace
+from challenge.submissions import layout
 
 
 class Team(Section):
@@ -34,12 +35,13 @@ class Teams(Section):
         return f"there is no team `{name}`", meant(name, self.teams, "teams")
 
 
-def read(path: Path) -> Teams | None:
-    """Read the list; None where there is no such file: then any team name is good.
+def load(workspace: Workspace) -> Teams | None:
+    """The list of a workspace; None where there is no such file: then any team name is good.
 
     Raises:
         UserError: with every mistake of the file.
     """
+    path = layout.teams(workspace)
     if not path.exists():
         return None
     from challenge.configs import loader
@@ -48,7 +50,7 @@ def read(path: Path) -> Teams | None:
     try:
         return Teams.model_validate(source.tree)
     except ValidationError as error:
-        raise UserError(*source.explain(error)) from error
+        raise UserError(*source.explain(error, model=Teams)) from error
 
 
 def meant(name: str, known: Iterable[str], word: str) -> str:

@@ -1,0 +1,101 @@
+"""From a run to an entry: one zip, checked before it exists, the same bytes for the same run."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from challenge.configs.errors import UserError
+from challenge.data import atomic
+from challenge.data.challenge import Challenge
+from challenge.submissions import archive, manifest, runs, weights
+from challenge.submissions.check import check
+from challenge.submissions.layout import CONFIG, MANIFEST, PLUGIN, WEIGHTS, Run
+from challenge.submissions.manifest import For, Manifest, Member
+from challenge.submissions.problem import refusal
+from challenge.submissions.teams import Teams
+
+
+def pack(run: Run, team: str, target: Path, challenge: Challenge, teams: Teams | None) -> None:
+    """Pack a finished run as an entry of `team`.
+
+    Args:
+        target: the zip to write; it replaces an older one.
+        challenge: the run must belong to this very challenge.
+        teams: the organiser's list, where there is one.
+
+    Raises:
+        UserError: with every problem the entry would have; nothing is written then.
+    """
+    record = runs.finished(run, challenge)
+    config = runs.read_config(run)
+    contents = stage(run)
+    members = {name: _member(path) for name, path in contents.items()}
+    try:
+        facts = Manifest(
+            format=1,
+            team=team,
+            name=config.name,
+            challenge=For(**record["challenge"]),
+            versions=record["versions"],
+            uses=config.uses,
+            files=members,
+        )
+    except ValueError:
+        remedy = "use lower-case letters, digits, `_` and `-`, at most 63"
+        raise UserError.of("--team", f"`{team}` cannot be the name of a team", remedy) from None
+
+    def write(path: Path) -> None:
+        archive.write(
+            path,
+            {MANIFEST: [manifest.dump(facts)]}
+            | {name: _content(name, source) for name, source in contents.items()},
+        )
+        problems = check(path, challenge, teams, shown=target.name)
+        if problems:
+            raise refusal(problems)
+
+    atomic.write_with(target, write)
+
+
+def stage(run: Run) -> dict[str, Path]:
+    """The files of an entry by their names in it, and where they are in the run."""
+    found = {CONFIG: run.config, WEIGHTS: run.weights}
+    for path in sorted(run.plugin.rglob("*.py")):
+        relative = path.relative_to(run.plugin)
+        hidden = any(part.startswith(".") or part == "__pycache__" for part in relative.parts)
+        linked = any((run.plugin / part).is_symlink() for part in [relative, *relative.parents])
+        if not (hidden or linked):
+            found[f"{PLUGIN}/{relative.as_posix()}"] = path
+    return found
+
+
+def unpack_run(run: Run, folder: Path) -> None:
+    """Lay a run out as the entry it would become, so that a dry run sees what the judge sees."""
+    for name, source in stage(run).items():
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with target.open("xb") as file:
+            for piece in _content(name, source):
+                file.write(piece)
+
+
+def _content(name: str, source: Path) -> Iterator[bytes]:
+    """The bytes of a file in the entry; weights in their one canonical order."""
+    with source.open("rb") as file:
+        if name != WEIGHTS:
+            yield from archive.pieces(file)
+            return
+        try:
+            yield from weights.canonical(file, source.stat().st_size)
+        except weights.NotSafetensors as error:
+            raise UserError.of(source, str(error), "train the run again") from error
+
+
+def _member(source: Path) -> Member:
+    digest, size = hashlib.sha256(), 0
+    for piece in _content(source.name, source):
+        digest.update(piece)
+        size += len(piece)
+    return Member(sha256=digest.hexdigest(), size=size)

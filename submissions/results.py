@@ -1,0 +1,97 @@
+"""Verdicts as files: one JSON per (entry, challenge, judge), read back for the board.
+
+The judge is what a verdict depends on besides entry and challenge: metric, toolkit version,
+isolation, threads and limits. Where all three are the same, the verdict stands and is reused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from challenge.configs.errors import UserError
+from challenge.configs.schema import Limits
+from challenge.data import atomic
+from challenge.data.layout import Workspace
+from challenge.submissions import layout
+
+FORMAT = 1
+SHORT = 16
+"""Hex digits of a hash in a file's name."""
+
+Result = dict[str, Any]
+
+
+def judge_parts(
+    metric: dict[str, Any], toolkit: str, isolation: dict[str, str], limits: Limits
+) -> dict[str, Any]:
+    """What a verdict depends on besides entry and challenge."""
+    return {
+        "metric": metric,
+        "toolkit": toolkit,
+        "isolation": isolation,
+        "limits": limits.model_dump(mode="json"),
+    }
+
+
+def hash_of(parts: dict[str, Any]) -> str:
+    """SHA-256 of a JSON value, 64 hex digits, whatever the order of its keys."""
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def path_of(workspace: Workspace, entry: str, challenge: str, judge: str) -> Path:
+    """The file of a verdict, by the three full hashes."""
+    return layout.result(workspace, entry[:SHORT], challenge[:SHORT], judge[:SHORT])
+
+
+def save(workspace: Workspace, result: Result) -> Path:
+    """Write a verdict."""
+    hashes = (result[part]["hash"] for part in ("entry", "challenge", "judge"))
+    path = path_of(workspace, *hashes)
+    atomic.write_json(path, {"format": FORMAT, **result})
+    return path
+
+
+def find(workspace: Workspace, entry: str, challenge: str, judge: str) -> Result | None:
+    """The verdict that stands for these hashes, if there is one."""
+    path = path_of(workspace, entry, challenge, judge)
+    return read(path) if path.is_file() else None
+
+
+def read(path: Path) -> Result:
+    """One verdict; raises `UserError` if the file is damaged."""
+    try:
+        result: Result = json.loads(path.read_text(encoding="utf-8"))
+        if result["format"] != FORMAT:
+            raise ValueError
+        needed = {"entry", "challenge", "judge", "outcome", "received", "judged_at", "images"}
+        if not needed <= result.keys():
+            raise ValueError
+    except (OSError, ValueError, KeyError, TypeError):
+        remedy = "remove it and score the entry again"
+        raise UserError.of(path, "is no result of this toolkit, or damaged", remedy) from None
+    return result
+
+
+def read_all(workspace: Workspace, challenge: str | None = None) -> list[Result]:
+    """All verdicts, in the order of their files; of one challenge's name where it is given."""
+    found = [read(path) for path in sorted(layout.results(workspace).glob("[!.]*.json"))]
+    return [each for each in found if challenge in (None, each["challenge"]["name"])]
+
+
+def received(entry: Path, entry_hash: str, known: Sequence[Result]) -> str:
+    """When an entry arrived: the zip's modification time, fixed by its first verdict. ISO, UTC."""
+    earlier = [each["received"] for each in known if each["entry"]["hash"] == entry_hash]
+    if earlier:
+        return str(min(earlier))
+    return timestamp(entry.stat().st_mtime)
+
+
+def timestamp(seconds: float) -> str:
+    """Seconds since 1970 as ISO 8601 in UTC, to the second: sorts as text."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")

@@ -1,0 +1,189 @@
+"""The organiser's verdict on packed entries: check, judge on the hidden test set, score, write.
+
+A verdict is written only when it is the entry's own: a fault of ours raises and leaves nothing.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from challenge.configs.errors import UserError
+from challenge.data import atomic, seal
+from challenge.data.challenge import Challenge, digest
+from challenge.data.layout import Hidden, Public, Workspace
+from challenge.submissions import archive, jail, judge, machine, metrics, pictures, results, scoring
+from challenge.submissions.check import check, read_manifest
+from challenge.submissions.judge import Inference, Step
+from challenge.submissions.problem import Problem, outcome_of
+from challenge.submissions.results import Result
+from challenge.submissions.scoring import Pair, Scores
+from challenge.submissions.teams import Teams
+
+OnStep = Callable[[Step], None]
+OnScore = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Court:
+    """What is the same for all entries: challenge, hidden truth, list of teams, judge."""
+
+    workspace: Workspace
+    challenge: Challenge
+    hidden: Hidden
+    teams: Teams | None
+    crop: int
+    parts: dict[str, Any]
+    """What the judge's hash is made of."""
+
+    @property
+    def judge_hash(self) -> str:
+        return results.hash_of(self.parts)
+
+
+def open_court(
+    workspace: Workspace, challenge: Challenge, hidden: Hidden, teams: Teams | None
+) -> Court:
+    """Prepare to judge.
+
+    Raises:
+        UserError: public and hidden folder do not belong together (the seal is verified).
+    """
+    seal.verify(Public(challenge.path), hidden)
+    crop = scoring.crop_of(challenge)
+    parts = results.judge_parts(
+        {**metrics.DEFINITION, "crop": crop},
+        machine.versions()["toolkit"],
+        jail.ISOLATION,
+        challenge.config.limits,
+    )
+    return Court(workspace, challenge, hidden, teams, crop, parts)
+
+
+def verdict(
+    court: Court, entry: Path, *, progress: OnStep | None = None, scored: OnScore | None = None
+) -> tuple[Result, bool]:
+    """Judge one entry, or find the verdict that stands.
+
+    Args:
+        entry: the zip.
+        progress: called after each reconstruction.
+        scored: called after each scored image with ("score", done, total).
+
+    Returns:
+        The result, and whether it was judged now (False: the verdict stood already).
+
+    Raises:
+        UserError: there is no such file.
+        judge.Fault: our own part failed; nothing is written.
+    """
+    if not entry.is_file():
+        raise UserError.of(entry, "there is no such entry", "give a zip made by `challenge pack`")
+    entry_hash = digest(entry)
+    # The check is made anew: what it depends on, the list of teams, may have changed.
+    problems = check(entry, court.challenge, court.teams)
+    if not problems:
+        known = results.find(court.workspace, entry_hash, court.challenge.hash, court.judge_hash)
+        if known is not None and not known["problems"]:
+            return known, False
+    result = _head(court, entry, entry_hash) | (
+        _refused(problems) if problems else _judged(court, entry, entry_hash, progress, scored)
+    )
+    results.save(court.workspace, result)
+    return result, True
+
+
+def _head(court: Court, entry: Path, entry_hash: str) -> Result:
+    """Everything of a result that does not depend on what happens."""
+    facts = read_manifest(entry)
+    challenge = court.challenge
+    return {
+        "entry": {
+            "hash": entry_hash,
+            "file": entry.name,
+            "bytes": entry.stat().st_size,
+            "team": facts.team if facts else "",
+            "name": facts.name if facts else entry.stem,
+            "uses": facts.uses.model_dump() if facts else {},
+            "versions": facts.versions if facts else {},
+        },
+        "challenge": {
+            "name": challenge.config.name,
+            "hash": challenge.hash,
+            "practice": challenge.practice,
+        },
+        "judge": {"hash": court.judge_hash, **court.parts},
+        "machine": machine.describe(),
+        "versions": machine.versions(),
+        "received": results.received(entry, entry_hash, results.read_all(court.workspace)),
+        "judged_at": results.timestamp(time.time()),
+    }
+
+
+def _refused(problems: list[Problem]) -> Result:
+    """The result of an entry that the static check refuses."""
+    listed = [
+        {"outcome": each.outcome, "place": each.place, "cause": each.cause, "remedy": each.remedy}
+        for each in problems
+    ]
+    cause = str(problems[0].mistake)
+    return {"outcome": outcome_of(problems), "cause": cause, "problems": listed, "images": []}
+
+
+def _judged(
+    court: Court, entry: Path, entry_hash: str, progress: OnStep | None, scored: OnScore | None
+) -> Result:
+    """The result of an entry that was run on the hidden test set."""
+    challenge, public = court.challenge, Public(court.challenge.path)
+    ids = challenge.ids("test")
+    output = court.hidden.judged(entry_hash[: results.SHORT])
+    atomic.remove_tree(output)
+    with tempfile.TemporaryDirectory(prefix="challenge-entry-") as folder:
+        archive.extract(entry, Path(folder))
+        sources = [public.measurement("test", identity) for identity in ids]
+        inference = judge.infer(
+            Path(folder), sources, output, challenge.config.limits, progress=progress
+        )
+    scores = None
+    if inference.outcome == "ok":
+        pairs = [
+            Pair(each, str(court.hidden.image(each)), str(output / f"{each}.npy")) for each in ids
+        ]
+        scores = scoring.score(pairs, court.crop, progress=scored)
+        if scores.failure:
+            # Every answer was checked when it came in: what fails now is not the team's.
+            raise judge.Fault(f"image {scores.failure.id}: {scores.failure.cause}")
+        pictures.draw_all(output, [(each, *_paths(court, each)) for each in ids], scores)
+    return _described(inference, scores)
+
+
+def _paths(court: Court, identity: str) -> tuple[Path, Path]:
+    public = Public(court.challenge.path)
+    return public.measurement("test", identity), court.hidden.image(identity)
+
+
+def _described(inference: Inference, scores: Scores | None) -> Result:
+    images = [
+        {"id": each.id, "psnr": each.psnr, "ssim": each.ssim, "seconds": inference.seconds[each.id]}
+        for each in (scores.images if scores else ())
+    ]
+    return {
+        "outcome": inference.outcome,
+        "cause": inference.cause,
+        "problems": [],
+        "psnr": scores.psnr.to_json() if scores and scores.psnr else None,
+        "ssim": scores.ssim.to_json() if scores and scores.ssim else None,
+        "seconds": {
+            "start_up": inference.start_up,
+            "total": inference.total,
+            "cpu": inference.cpu,
+        },
+        "memory": inference.memory,
+        "images": images
+        or [{"id": each, "seconds": spent} for each, spent in inference.seconds.items()],
+        "log": inference.log,
+    }
