@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, create_model
+from pydantic import BaseModel, ConfigDict, ValidationInfo, create_model, field_validator
 
 from challenge.configs.errors import UserError
+from challenge.configs.values import refusal
 
 if TYPE_CHECKING:
     from challenge.methods.contract import Method
@@ -57,10 +58,22 @@ def model(method: type[Method]) -> type[BaseModel]:
         fields[name] = (hints[name], default)
     built: type[BaseModel] = create_model(
         method.__name__,
-        __config__=ConfigDict(extra="forbid", arbitrary_types_allowed=False),
+        __config__=ConfigDict(extra="forbid", allow_inf_nan=False),
+        __validators__={"no_boolean": _no_boolean(hints)},
         **fields,
     )
     return built
+
+
+def _no_boolean(hints: dict[str, Any]) -> Any:
+    """Refuse `true` for a number: Python would count it as 1."""
+
+    def check(value: Any, info: ValidationInfo) -> Any:
+        if isinstance(value, bool) and "bool" not in str(hints[info.field_name or ""]):
+            raise refusal("must not be true or false")
+        return value
+
+    return field_validator("*", mode="before")(check)
 
 
 def knobs(method: type[Method]) -> list[Knob]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from challenge.configs.errors import Mistake, UserError
+from challenge.configs.schema import TrainConfig
 from challenge.methods import plugin
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ def build(section: dict[str, Any], base: Path = Path()) -> Method:
     Raises:
         UserError: no such method, or knobs that its constructor does not accept.
     """
+    from challenge.configs.wording import complaints
     from challenge.methods.knobs import model
 
     cls = resolve(str(section.get("name", "")), base)
@@ -83,10 +85,11 @@ def build(section: dict[str, Any], base: Path = Path()) -> Method:
     try:
         values = model(cls).model_validate(given)
     except ValidationError as error:
+        found = complaints(error, model(cls))
         raise UserError(
             *(
-                Mistake("method." + ".".join(map(str, each["loc"])), each["msg"])
-                for each in error.errors()
+                Mistake("`method." + ".".join(map(str, each.key)) + "`", each.words, each.remedy)
+                for each in found
             )
         ) from error
     return cls(**{name: getattr(values, name) for name in type(values).model_fields})
@@ -109,10 +112,12 @@ def mistakes(source: Source, section: dict[str, Any]) -> list[Mistake]:
     try:
         model(cls).model_validate(given)
     except ValidationError as error:
-        found = source.explain(error, ("method",))
+        found = source.explain(error, ("method",), model(cls))
     train = source.tree.get("train")
-    for key in train if isinstance(train, dict) else ():
-        if key not in cls.reads:
+    for key, value in train.items() if isinstance(train, dict) else ():
+        # A resolved config states every default; a default that is not read misleads nobody.
+        field = TrainConfig.model_fields.get(key)
+        if field is not None and key not in cls.reads and value != field.default:
             reads = ", ".join(f"`train.{each}`" for each in cls.reads) or "no `train:` key"
             found.append(
                 source.mistake(

@@ -43,6 +43,8 @@ def test_knobs_are_the_constructor():
     [
         {},
         {"weight": 0},
+        {"weight": True},
+        {"weight": float("inf")},
         {"weight": 1, "steps": 0},
         {"weight": 1, "mode": "c"},
         {"weight": 1, "w": 2},

@@ -1,0 +1,89 @@
+"""`challenge board`: the ranking over judged entries."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from challenge.cli.options import WORKSPACE, JsonOption, WorkspaceOption
+
+if TYPE_CHECKING:
+    from challenge.submissions.board import Row
+
+
+def board(
+    challenge: Annotated[
+        str | None, typer.Argument(help="A challenge; needed where several have results.")
+    ] = None,
+    as_json: JsonOption = False,
+    workspace: WorkspaceOption = WORKSPACE,
+) -> None:
+    """Show the board: one row per team and method, by mean PSNR, then mean SSIM.
+
+    Example: challenge board --json
+    """
+    from challenge.cli.console import say, show_json
+    from challenge.configs.errors import UserError
+    from challenge.data.challenge import open_challenge
+    from challenge.data.layout import Workspace
+    from challenge.submissions import results, teams
+    from challenge.submissions.board import rows
+
+    place = Workspace(workspace)
+    found = results.read_all(place, challenge)
+    names = sorted({each["challenge"]["name"] for each in found})
+    if not names:
+        remedy = "judge entries with `challenge score ENTRY.zip --hidden HIDDEN`"
+        raise UserError.of(workspace, "has no judged entries", remedy)
+    if len(names) > 1:
+        raise UserError.of(workspace, f"has results of {', '.join(names)}", "name one of them")
+    opened = open_challenge(place.public(names[0]).path)
+    made = rows(found, opened.config.rules, teams.load(place), opened.hash)
+    if as_json:
+        show_json(_json(names[0], opened.practice, opened.seal, made))
+        return
+    _show(names[0], opened.practice, made)
+    if opened.practice:
+        say("practice: the truth of this challenge is in everybody's scikit-image")
+
+
+def _json(name: str, practice: bool, seal: str, rows: list[Row]) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return {
+        "format": 1,
+        "challenge": name,
+        "practice": practice,
+        "seal": seal,
+        "rows": [asdict(row) for row in rows],
+    }
+
+
+def _show(name: str, practice: bool, rows: list[Row]) -> None:
+    from challenge.cli.console import say, table
+    from challenge.cli.infer import clock
+
+    lines = []
+    for row in rows:
+        interval = f"[{row.low:.2f}, {row.high:.2f}]" if row.low and row.high else ""
+        lines.append(
+            (
+                str(row.rank or "-"),
+                row.team or "?",
+                row.name,
+                f"{row.psnr:.2f}" if row.psnr is not None else row.outcome,
+                interval,
+                f"{row.ssim:.4f}" if row.ssim is not None else "",
+                clock(row.seconds) if row.seconds is not None else "",
+            )
+        )
+    table(
+        ("", "team", "method", "PSNR (dB)", "95 %", "SSIM", "time"),
+        lines,
+        title=f"{name}{' (practice)' if practice else ''}",
+        left=("team", "method"),
+    )
+    for row in rows:
+        if row.note:
+            say(f"{row.team} {row.name}: {row.note}")

@@ -1,0 +1,104 @@
+"""`challenge check`: every problem of an entry at once; with `--run`, the judge's dry run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from challenge.cli.infer import stop_unless_ok, timing, watch
+from challenge.cli.options import WORKSPACE, WorkspaceOption
+
+if TYPE_CHECKING:
+    from challenge.data.challenge import Challenge
+
+
+def check(
+    entries: Annotated[list[Path], typer.Argument(help="Packed entries.")],
+    run: Annotated[
+        bool,
+        typer.Option(
+            "--run", help="Then judge it on val, and test the method contract. Runs its code."
+        ),
+    ] = False,
+    workspace: WorkspaceOption = WORKSPACE,
+) -> None:
+    """Check entries as the judge will: every problem at once, with its remedy.
+
+    Without `--run` nothing of the entry is imported or run.
+
+    Example: challenge check workspace/entries/alpha-tv.zip --run
+    """
+    from challenge.cli.console import fail, show
+    from challenge.configs.errors import UserError
+    from challenge.data.layout import Workspace
+    from challenge.submissions import check as checking
+    from challenge.submissions import teams
+    from challenge.submissions.problem import outcome_of, refusal
+
+    bad = 0
+    for entry in entries:
+        if not entry.is_file():
+            raise UserError.of(
+                entry, "there is no such file", "give a zip made by `challenge pack`"
+            )
+        place = Workspace(_workspace(entry, workspace))
+        challenge = _challenge(entry, place)
+        problems = checking.check(entry, challenge, teams.load(place))
+        if problems:
+            bad += 1
+            fail(refusal(problems))
+            show(f"{entry}: {outcome_of(problems)}, {len(problems)} to mend")
+            continue
+        against = f"{challenge.config.name} allows it" if challenge else "no challenge at hand"
+        show(f"{entry}: ok ({against})")
+        if run:
+            _dry_run(entry, challenge)
+    if bad:
+        raise typer.Exit(2)
+
+
+def _workspace(entry: Path, workspace: Path) -> Path:
+    """The workspace an entry lies in, `WORKSPACE/entries/x.zip`, unless another is given."""
+    home = entry.resolve().parent
+    if workspace == WORKSPACE and home.name == "entries" and (home.parent / "public").is_dir():
+        return entry.parents[1] if len(entry.parts) > 2 else home.parent
+    return workspace
+
+
+def _challenge(entry: Path, place: object) -> Challenge | None:
+    """The prepared challenge that an entry names; None where it is not at hand."""
+    from challenge.data.challenge import open_challenge
+    from challenge.data.layout import Workspace
+    from challenge.submissions.check import read_manifest
+
+    assert isinstance(place, Workspace)
+    facts = read_manifest(entry)
+    if facts is None or not place.public(facts.challenge.name).manifest.is_file():
+        return None
+    return open_challenge(place.public(facts.challenge.name).path)
+
+
+def _dry_run(entry: Path, challenge: Challenge | None) -> None:
+    from challenge.cli.console import progress, say, show
+    from challenge.cli.score import mean
+    from challenge.configs.errors import UserError
+    from challenge.submissions.trial import try_entry
+
+    if challenge is None:
+        raise UserError.of(
+            entry, "its challenge is not prepared here", "give `--workspace` of the challenge"
+        )
+    minutes = challenge.config.limits.minutes
+    with progress() as report:
+        found = try_entry(entry, challenge, progress=watch(report, "dry run", minutes))
+    stop_unless_ok(found.inference)
+    assert found.scores and found.scores.psnr and found.scores.ssim
+    show(timing(found.inference, len(challenge.ids("test")), minutes))
+    show(f"on val    PSNR {mean(found.scores.psnr, 2)} dB, SSIM {mean(found.scores.ssim, 4)}")
+    for rule in found.inference.broken:
+        say(f"breaks the method contract: {rule}")
+    if found.inference.broken:
+        raise typer.Exit(1)
+    show("contract  every rule holds")

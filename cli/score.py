@@ -1,0 +1,138 @@
+"""`challenge score`: a run on val, or packed entries on the hidden test set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from challenge.cli.infer import clock, watch
+from challenge.cli.options import WORKSPACE, JsonOption, WorkspaceOption, find_workspace
+
+if TYPE_CHECKING:
+    from challenge.submissions.scoring import Interval
+
+
+def score(
+    paths: Annotated[list[Path], typer.Argument(help="One run, or packed entries.")],
+    hidden: Annotated[
+        Path | None, typer.Option(help="The hidden folder: judge entries on the test set.")
+    ] = None,
+    as_json: JsonOption = False,
+    workspace: WorkspaceOption = WORKSPACE,
+) -> None:
+    """Score a run's reconstructions of val, or judge entries on the hidden test set.
+
+    PSNR and SSIM for each image, and their mean with a 95 % bootstrap interval.
+
+    Example: challenge score workspace/entries/*.zip --hidden workspace/hidden/deblur
+    """
+    from challenge.configs.errors import UserError
+
+    zips = [path for path in paths if not path.is_dir()]
+    if hidden is not None:
+        if len(zips) != len(paths):
+            folder = next(path for path in paths if path.is_dir())
+            raise UserError.of(
+                folder,
+                "is a folder, the test set is for packed entries",
+                f"pack it: `challenge pack {folder} --team TEAM`",
+            )
+        _judge(zips, hidden, workspace, as_json)
+    elif zips:
+        remedy = "give `--hidden workspace/hidden/CHALLENGE`, or a run's folder for val"
+        raise UserError.of(zips[0], "is not a run, and there is no hidden folder", remedy)
+    elif len(paths) > 1:
+        raise UserError.of(paths[1], "is a second run", "score one run at a time")
+    else:
+        _score_run(paths[0], workspace, as_json)
+
+
+def _score_run(run: Path, workspace: Path, as_json: bool) -> None:
+    from challenge.cli.console import progress, show_json, table
+    from challenge.data.challenge import open_challenge
+    from challenge.data.layout import Workspace
+    from challenge.submissions import layout, runs
+    from challenge.submissions.trial import score_run
+
+    made = layout.Run(run)
+    given = None if workspace == WORKSPACE else workspace
+    name = runs.facts(made)["challenge"]["name"]
+    challenge = open_challenge(Workspace(find_workspace(run, given)).public(name).path)
+    with progress() as report:
+        scores = score_run(made, challenge, progress=report)
+    if as_json:
+        show_json(scores.to_json())
+        return
+    rows = [(each.id, f"{each.psnr:.2f}", f"{each.ssim:.4f}") for each in scores.images]
+    assert scores.psnr and scores.ssim
+    rows.append(("mean", mean(scores.psnr, 2), mean(scores.ssim, 4)))
+    table(("image", "PSNR (dB)", "SSIM"), rows, title=f"{run} on val", left=("image",))
+
+
+def mean(value: Interval, digits: int) -> str:
+    """A mean with its interval: `27.61 [26.9, 28.3]`."""
+    if value.low is None or value.high is None:
+        return f"{value.mean:.{digits}f}"
+    return f"{value.mean:.{digits}f} [{value.low:.{digits}f}, {value.high:.{digits}f}]"
+
+
+def _judge(entries: list[Path], hidden: Path, workspace: Path, as_json: bool) -> None:
+    from challenge.cli.console import progress, say, show_json
+    from challenge.data.challenge import open_challenge
+    from challenge.data.layout import Hidden, Workspace
+    from challenge.submissions import teams
+    from challenge.submissions.verdict import open_court, verdict
+
+    place = Workspace(_beside(hidden, workspace))
+    challenge = open_challenge(place.public(hidden.resolve().name).path)
+    court = open_court(place, challenge, Hidden(hidden), teams.load(place))
+    found = []
+    with progress() as report:
+        for entry in entries:
+            step = watch(report, f"judge {entry.stem}", challenge.config.limits.minutes)
+            result, fresh = verdict(court, entry, progress=step)
+            found.append(result)
+            if not fresh:
+                say(f"{entry.stem}: the verdict stands, nothing it depends on has changed")
+    if as_json:
+        show_json(found)
+        return
+    _show(found)
+    say(f"pictures  {hidden / 'judged'}")
+
+
+def _beside(hidden: Path, workspace: Path) -> Path:
+    """The workspace of a hidden folder, `WORKSPACE/hidden/CHALLENGE`, unless another is given."""
+    if workspace == WORKSPACE and hidden.resolve().parent.name == "hidden":
+        return hidden.parents[1] if len(hidden.parts) > 2 else hidden.resolve().parents[1]
+    return workspace
+
+
+def _show(results: list[dict[str, Any]]) -> None:
+    from challenge.cli.console import say, table
+    from challenge.submissions.scoring import Interval
+
+    rows = []
+    for result in results:
+        entry, seconds = result["entry"], result.get("seconds")
+        good = result["outcome"] == "ok"
+        rows.append(
+            (
+                entry["team"] or "?",
+                entry["name"],
+                result["outcome"],
+                mean(Interval(**result["psnr"]), 2) if good else "",
+                mean(Interval(**result["ssim"]), 4) if good else "",
+                clock(seconds["total"]) if seconds else "",
+            )
+        )
+    table(
+        ("team", "entry", "outcome", "PSNR (dB)", "SSIM", "time"),
+        rows,
+        left=("team", "entry", "outcome"),
+    )
+    for result in results:
+        if result["outcome"] != "ok":
+            say(f"{result['entry']['file']}: {result['outcome']}: {result['cause']}")
