@@ -116,7 +116,7 @@ def encode(picture: Picture) -> bytes:
 
     pixels = picture[0] if len(picture) == 1 else picture.transpose(1, 2, 0)
     buffer = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, format="PNG")
+    Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, format="PNG", compress_level=4)
     return buffer.getvalue()
 
 
