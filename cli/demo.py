@@ -42,13 +42,12 @@ def demo(
     for command in _story(folder, minutes):
         say(f"\n$ challenge {shlex.join(command)}")
         _call(command)
-    hidden = folder / "hidden" / "deblur"
-    show(f"The whole competition took {time.monotonic() - started:.0f} s. Look at:")
-    show(f"  {folder / 'public' / 'deblur' / 'contact-val.png'}   truth and measurement")
-    show(
-        f"  {folder / 'runs' / 'deblur' / 'network' / 'reconstructions' / 'val'}   the network on val"
-    )
-    show(f"  {hidden / 'judged'}   every entry on the hidden test set")
+    seconds = time.monotonic() - started
+    reconstructions = folder / "runs" / "deblur" / "network" / "reconstructions" / "val"
+    show(f"\nThe whole competition took {seconds:.0f} s. Look at")
+    show(f"  {folder / 'public' / 'deblur' / 'contact-val.png'}: truth and measurement")
+    show(f"  {reconstructions}: the network on val")
+    show(f"  {folder / 'hidden' / 'deblur' / 'judged'}: every entry on the hidden test set")
 
 
 def _story(folder: Path, minutes: float) -> list[list[str]]:

@@ -1,0 +1,177 @@
+"""The whole way of a small competition, by the commands; and what the clumsy user is told."""
+
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+TV = "workspace/runs/deblur/tv"
+ENTRY = "workspace/entries/alpha-tv.zip"
+HIDDEN = ["--hidden", "workspace/hidden/deblur"]
+
+
+def lines(text: str) -> list[str]:
+    return [line for line in text.splitlines() if line.strip()]
+
+
+def test_a_run_is_scored_on_val(challenge, story):
+    done = challenge("score", TV, "--json")
+    scores = json.loads(done.out)
+    assert [each["id"] for each in scores["images"]] == sorted(
+        path.stem for path in (story / "workspace/public/deblur/val").glob("*.npz")
+    )
+    assert scores["psnr"]["low"] <= scores["psnr"]["mean"] <= scores["psnr"]["high"]
+    assert "PSNR (dB)" in challenge("score", TV).out
+
+
+def test_infer_leaves_pictures_and_says_the_time(challenge, story):
+    done = challenge("infer", TV)
+    assert "3 of the test set would take" in done.out
+    folder = story / TV / "reconstructions/val"
+    assert len(list(folder.glob("*.npy"))) == 2
+    for path in folder.glob("*.png"):
+        assert np.asarray(Image.open(path)).std() > 1
+
+
+def test_infer_warns_when_the_projected_time_exceeds_the_limit(challenge, monkeypatch):
+    from challenge.cli import infer
+
+    watch = infer.watch
+    monkeypatch.setattr(infer, "watch", lambda report, what, minutes: watch(report, what, 1e-6))
+    done = challenge("infer", TV)
+    assert done.err.count("warning: at this pace the test set takes") == 1
+
+
+def test_an_entry_is_checked_judged_and_on_the_board(challenge):
+    assert "ok" in challenge("check", ENTRY).out
+    again = challenge("score", ENTRY, *HIDDEN)
+    assert again.code == 0
+    assert "the verdict stands" in again.err
+    board = json.loads(challenge("board", "--json").out)
+    (row,) = [each for each in board["rows"] if each["name"] == "tv"]
+    assert (row["rank"], row["team"], row["outcome"]) == (1, "alpha", "ok")
+    assert board["practice"] is True
+    shown = challenge("board")
+    assert f"{row['psnr']:.2f}" in shown.out
+    assert "practice" in shown.out
+
+
+def test_the_dry_run_is_the_judges(challenge):
+    done = challenge("check", ENTRY, "--run")
+    assert done.code == 0, done.err
+    assert "contract  every rule holds" in done.out
+    val = json.loads(challenge("score", TV, "--json").out)
+    assert f"{val['psnr']['mean']:.2f}" in done.out
+
+
+def test_the_seal_holds_until_something_is_changed(challenge, story):
+    assert "the seal holds" in challenge("seal", "deblur").out
+    path = story / "workspace/hidden/deblur/test/0001.png"
+    before = path.read_bytes()
+    path.write_bytes(before + b"x")
+    try:
+        done = challenge("seal", "deblur")
+        assert done.code == 2
+        assert "0001.png" in done.err
+        assert challenge("score", ENTRY, *HIDDEN).code == 2
+    finally:
+        path.write_bytes(before)
+
+
+def test_methods_are_listed_and_explained(challenge):
+    assert lines(challenge("methods").out)[0].split()[0] == "method"
+    names = [each["name"] for each in json.loads(challenge("methods", "--json").out)]
+    assert names == sorted(names)
+    assert {"network", "tv", "wiener"} <= set(names)
+    page = challenge("methods", "tv").out
+    assert "Rudin" in page
+    assert "weight" in page
+    knobs = json.loads(challenge("methods", "tv", "--json").out)["knobs"]
+    assert {"weight", "iterations", "coupled", "tolerance"} <= {each["name"] for each in knobs}
+
+
+def test_the_kit_has_no_truth_of_the_test_set(challenge, story):
+    done = challenge("kit", "deblur")
+    assert done.code == 0, done.err
+    (path,) = story.rglob("*kit*/*.zip")
+    with zipfile.ZipFile(path) as kit:
+        names = kit.namelist()
+        truth = {
+            file.read_bytes() for file in (story / "workspace/hidden/deblur/test").glob("*.png")
+        }
+        assert not any(kit.read(name) in truth for name in names)
+    assert not any("hidden" in name or name.endswith("key") for name in names)
+    assert any(name.endswith("challenge.yaml") for name in names)
+    assert any(name.endswith(".ipynb") for name in names)
+
+
+def test_a_second_run_of_the_same_name_is_refused(challenge):
+    done = challenge("train", "tv")
+    assert done.code == 2
+    assert "exists already" in done.err
+    assert "--force" in done.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "texts"),
+    [
+        (["prepare", "deblurr"], ["did you mean `deblur`"]),
+        (["prepare", "deblur"], ["deblur", "exists", "--force"]),
+        (["prepare", "deblur", "noise.sigma=0"], ["noise.sigma=0", "greater than 0"]),
+        (["prepare", "deblur", "noise.sigma=-1"], ["noise.sigma"]),
+        (["prepare", "deblur", "noise.sgima=1"], ["did you mean `sigma`"]),
+        (["prepare", "tv"], ["is an entry's config"]),
+        (["train", "deblur"], ["deblur"]),
+        (["train", "tv", "method.wieght=1"], ["did you mean `weight`"]),
+        (["train", "tv", "method.weight=-1"], ["method.weight"]),
+        (["train", "tv", "train.lr=1"], ["`tv` does not read `train.lr`"]),
+        (["train", "tv", "method.name=tvv"], ["did you mean `tv`"]),
+        (["train", "tv", "challenge=levin", "name=other"], ["levin", "challenge prepare levin"]),
+        (["train", "tv", "--device", "tpu"], ["--device"]),
+        (["train", "nothing.yaml"], ["nothing.yaml"]),
+        (["infer", "workspace/runs/deblur/none"], ["is not a run"]),
+        (["score", "workspace/runs/deblur/none"], ["workspace/runs/deblur/none"]),
+        (["score", ENTRY], ["--hidden"]),
+        (["score", TV, *HIDDEN], ["challenge pack"]),
+        (["score", "workspace/entries/none.zip", *HIDDEN], ["there is no such"]),
+        (["pack", TV, "--team", "Team One!"], ["team"]),
+        (["pack", "workspace", "--team", "alpha"], ["is not a run"]),
+        (["check", "none.zip"], ["there is no such file"]),
+        (["check", __file__], ["not a zip"]),
+        (["board", "levin"], ["no judged entries"]),
+        (["methods", "tvv"], ["did you mean `tv`"]),
+        (["kit", "levin"], ["challenge prepare levin"]),
+        (["seal", "levin"], ["levin"]),
+        (["prepare"], ["CHALLENGE"]),
+        (["demo", "workspace"], ["exists already"]),
+    ],
+)
+def test_a_mistake_is_one_clear_line_and_code_2(challenge, arguments, texts):
+    done = challenge(*arguments)
+    assert done.code == 2, done.out + done.err
+    assert "Traceback" not in done.err
+    for text in texts:
+        assert text in done.err, done.err
+    assert len([line for line in lines(done.err) if line.startswith("error:")]) in (0, 1)
+
+
+def test_nothing_is_there_yet(elsewhere, tmp_path):
+    for arguments in (["train", "tv"], ["board"], ["kit", "deblur"]):
+        done = elsewhere(*arguments)
+        assert done.code == 2, arguments
+        assert len(lines(done.err)) == 1, done.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_environment_names_the_workspace(story, elsewhere, monkeypatch):
+    monkeypatch.setenv("CHALLENGE_WORKSPACE", str(Path(story) / "workspace"))
+    assert "alpha" in elsewhere("board").out
+
+
+def test_a_ready_zip_is_the_same_bytes_again(challenge, story):
+    before = (story / ENTRY).read_bytes()
+    assert challenge("pack", TV, "--team", "alpha").code == 0
+    assert (story / ENTRY).read_bytes() == before
