@@ -19,7 +19,9 @@ def board(
     as_json: JsonOption = False,
     workspace: WorkspaceOption = WORKSPACE,
 ) -> None:
-    """Show the board: one row per team and method, by mean PSNR, then mean SSIM.
+    """Show the ranking by mean PSNR, then mean SSIM.
+
+    One row per team and method; what does not count stands below, with the reason.
 
     Example: challenge board --json
     """

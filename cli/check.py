@@ -24,7 +24,7 @@ def check(
     ] = False,
     workspace: WorkspaceOption = WORKSPACE,
 ) -> None:
-    """Check entries as the judge will: every problem at once, with its remedy.
+    """Check entries as the judge will, all problems at once.
 
     Without `--run` nothing of the entry is imported or run.
 

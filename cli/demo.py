@@ -20,7 +20,7 @@ def demo(
     ] = 1.0,
     force: Annotated[bool, typer.Option("--force", help="Replace the demo's folder.")] = False,
 ) -> None:
-    """Play a whole competition in about three minutes, with no network.
+    """Play a whole competition in three minutes, offline.
 
     Every step is one of the other commands, printed before it runs.
 

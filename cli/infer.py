@@ -24,9 +24,9 @@ def infer(
         typer.Option(envvar="CHALLENGE_WORKSPACE", help="By default the run's own workspace."),
     ] = None,
 ) -> None:
-    """Reconstruct val with a run: reconstructions, pictures, time against the limit.
+    """Reconstruct val with a run, timed against the limit.
 
-    The time that the whole hidden test set would take is projected after each image.
+    Leaves reconstructions and pictures in the run. The time that the whole hidden test set would take is projected after each image.
 
     Example: challenge infer workspace/runs/deblur/tv
     """

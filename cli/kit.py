@@ -13,7 +13,9 @@ def kit(
     challenge: Annotated[str, typer.Argument(help="The name of a prepared challenge.")],
     workspace: WorkspaceOption = WORKSPACE,
 ) -> None:
-    """Make the zip for the teams: data, configs, a method template with its test, a notebook.
+    """Make the zip for the teams.
+
+    Public data, configs, a method template with its test, README, a starter notebook.
 
     Example: challenge kit deblur
     """

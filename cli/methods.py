@@ -16,7 +16,9 @@ def methods(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List the methods, or show one method's equation, paper, knobs and defaults.
+    """List the methods, or show one with all its knobs.
+
+    One method's page: equation, paper, knobs, kinds, defaults.
 
     Example: challenge methods tv
     """

@@ -18,7 +18,7 @@ def pack(
         typer.Option(envvar="CHALLENGE_WORKSPACE", help="By default the run's own workspace."),
     ] = None,
 ) -> None:
-    """Pack a run as an entry: checked first, one zip, the same bytes every time.
+    """Pack a run as an entry: one zip, checked first.
 
     Example: challenge pack workspace/runs/deblur/tv --team alpha
     """

@@ -20,7 +20,7 @@ def prepare(
     ] = False,
     workspace: WorkspaceOption = WORKSPACE,
 ) -> None:
-    """Prepare a challenge: public measurements, hidden truth, seal, contact sheets.
+    """Prepare a challenge: measurements, hidden truth, seal.
 
     Example: challenge prepare deblur images.test=20
     """

@@ -22,7 +22,7 @@ def score(
     as_json: JsonOption = False,
     workspace: WorkspaceOption = WORKSPACE,
 ) -> None:
-    """Score a run's reconstructions of val, or judge entries on the hidden test set.
+    """Score a run on val, or entries on the hidden test set.
 
     PSNR and SSIM for each image, and their mean with a 95 % bootstrap interval.
 

@@ -18,7 +18,9 @@ def seal(
     ] = None,
     workspace: WorkspaceOption = WORKSPACE,
 ) -> None:
-    """Verify the published seal against the hidden folder, for everybody on the last day.
+    """Verify the seal: nothing was changed since the first day.
+
+    For everybody, once the hidden folder is revealed.
 
     Example: challenge seal deblur
     """
