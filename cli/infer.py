@@ -26,7 +26,8 @@ def infer(
 ) -> None:
     """Reconstruct val with a run, timed against the limit.
 
-    Leaves reconstructions and pictures in the run. The time that the whole hidden test set would take is projected after each image.
+    Leaves reconstructions and pictures in the run. The time that the whole hidden test set
+    would take is projected after each image.
 
     Example: challenge infer workspace/runs/deblur/tv
     """
