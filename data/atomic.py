@@ -30,6 +30,10 @@ def disk_errors(place: Path) -> Iterator[None]:
             raise UserError.of(
                 place, "cannot be written", "check its permissions or give another --workspace"
             ) from error
+        if error.errno in (errno.ENOTDIR, errno.EISDIR):
+            raise UserError.of(
+                place, "a file stands where a folder is needed", "give another --workspace"
+            ) from error
         raise
 
 

@@ -43,7 +43,12 @@ def photograph(path: Path) -> Picture:
     """
     from PIL import Image, UnidentifiedImageError
 
-    if path.stat().st_size == 0:
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        cause = f"cannot be read, {error.strerror}"
+        raise UserError.of(path, cause, "check the link or take it out of the folder") from None
+    if size == 0:
         raise UserError.of(path, "is empty", _DAMAGED)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of Pillow about oddities of a file that it can read
