@@ -5,7 +5,7 @@ runs/<challenge>/<name>/   config.yaml  weights.safetensors  run.json  log.jsonl
                            reconstructions/<split>/<id>.npy + <id>.png
 entries/<team>-<name>.zip  manifest.json  config.yaml  weights.safetensors  plugin/**/*.py
 results/<entry>-<challenge>-<judge>.json
-teams.yaml
+teams.yaml   <challenge>-kit.zip
 """
 
 from __future__ import annotations
@@ -72,6 +72,11 @@ def run(workspace: Workspace, challenge: str, name: str) -> Run:
 def entry(workspace: Workspace, team: str, name: str) -> Path:
     """The zip of a team's entry."""
     return workspace.path / "entries" / f"{team}-{name}.zip"
+
+
+def kit(workspace: Workspace, challenge: str) -> Path:
+    """The zip that teams get."""
+    return workspace.path / f"{challenge}-kit.zip"
 
 
 def results(workspace: Workspace) -> Path:

@@ -90,9 +90,8 @@ def verdict(
         known = results.find(court.workspace, entry_hash, court.challenge.hash, court.judge_hash)
         if known is not None and not known["problems"]:
             return known, False
-    result = _head(court, entry, entry_hash) | (
-        _refused(problems) if problems else _judged(court, entry, entry_hash, progress, scored)
-    )
+    result = _head(court, entry, entry_hash)
+    result |= _refused(problems) if problems else _judged(court, entry, result, progress, scored)
     results.save(court.workspace, result)
     return result, True
 
@@ -135,12 +134,13 @@ def _refused(problems: list[Problem]) -> Result:
 
 
 def _judged(
-    court: Court, entry: Path, entry_hash: str, progress: OnStep | None, scored: OnScore | None
+    court: Court, entry: Path, head: Result, progress: OnStep | None, scored: OnScore | None
 ) -> Result:
     """The result of an entry that was run on the hidden test set."""
     challenge, public = court.challenge, Public(court.challenge.path)
     ids = challenge.ids("test")
-    output = court.hidden.judged(entry_hash[: results.SHORT])
+    facts = head["entry"]
+    output = court.hidden.judged(f"{facts['team']}-{facts['name']}-{facts['hash'][:8]}")
     atomic.remove_tree(output)
     with tempfile.TemporaryDirectory(prefix="challenge-entry-") as folder:
         archive.extract(entry, Path(folder))

@@ -65,6 +65,12 @@ def hidden(workspace: Workspace) -> Hidden:
 
 
 @pytest.fixture
+def mine() -> str:
+    """The source of a method with a sibling import, a parameter and a buffer."""
+    return MINE
+
+
+@pytest.fixture
 def make_run(workspace: Workspace, challenge: Challenge, tmp_path: Path) -> Callable[..., Run]:
     """Make a finished run in a workspace of the test's own, from a method's source text."""
 

@@ -1,0 +1,109 @@
+"""The kit that an organiser gives to the teams: public data, configs, a template, a notebook.
+
+It is made from the files that the public manifest lists, so nothing hidden can get into it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from importlib import resources
+from pathlib import Path
+
+from challenge.data import atomic
+from challenge.data.challenge import Challenge, read_manifest
+from challenge.data.layout import Public, Workspace
+from challenge.submissions import archive, layout, machine, metrics
+
+TEMPLATES = {
+    "README.md": "README.md",
+    "start.ipynb": "start.ipynb",
+    "method.py": "my_team/method.py",
+    "mine.yaml": "my_team/mine.yaml",
+    "test_method.py": "tests/test_method.py",
+}
+"""Template files of this package and their places in the kit."""
+
+
+def make_kit(
+    challenge: Challenge,
+    workspace: Workspace,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Path:
+    """Write the kit of a challenge as one zip; the same challenge gives the same bytes.
+
+    Args:
+        progress: called after each file with ("kit", done, total).
+
+    Returns:
+        The zip, `workspace/<challenge>-kit.zip`; it replaces an older one.
+    """
+    target = layout.kit(workspace, challenge.config.name)
+    public = Public(challenge.path)
+    root = f"{challenge.config.name}-kit"
+    inside = Workspace(Path(root) / "workspace").public(challenge.config.name).path.as_posix()
+    words = _words(challenge)
+    texts = {place: _template(name) for name, place in TEMPLATES.items()} | _configs()
+    names = sorted({*read_manifest(public)["files"], public.manifest.name})
+    done = 0
+
+    def counted(pieces: Iterator[bytes]) -> Iterator[bytes]:
+        nonlocal done
+        yield from pieces
+        done += 1
+        if progress is not None:
+            progress("kit", done, len(texts) + len(names))
+
+    contents = {
+        f"{root}/{place}": counted(iter([_fill(text, words)])) for place, text in texts.items()
+    }
+    contents |= {f"{inside}/{name}": counted(_file(public.path / name)) for name in names}
+    atomic.write_with(target, lambda path: archive.write(path, contents))
+    return target
+
+
+def _template(name: str) -> str:
+    return resources.files("challenge.submissions").joinpath("kit", name).read_text("utf-8")
+
+
+def _configs() -> dict[str, str]:
+    """The packaged configs of entries, for this challenge."""
+    found = {}
+    for file in resources.files("challenge.configs").iterdir():
+        if file.name.endswith(".yaml"):
+            text = file.read_text("utf-8")
+            if re.search(r"^method:", text, re.MULTILINE):
+                changed = re.sub(r"^challenge:.*$", "challenge: @challenge@", text, flags=re.M)
+                found[f"configs/{file.name}"] = changed
+    return found
+
+
+def _words(challenge: Challenge) -> dict[str, str]:
+    """What the templates say about the challenge."""
+    limits, rules = challenge.config.limits, challenge.config.rules
+    deadline = rules.deadline.isoformat() if rules.deadline else "none"
+    return {
+        "challenge": challenge.config.name,
+        "weights_mb": f"{limits.weights_mb:g}",
+        "minutes": f"{limits.minutes:g}",
+        "threads": f"{limits.threads}",
+        "memory_gb": f"{limits.memory_gb:g}",
+        "pretrained": rules.pretrained,
+        "external_data": rules.external_data,
+        "entries_per_day": f"{rules.entries_per_day}",
+        "deadline": deadline,
+        "metric": metrics.DESCRIPTION,
+        "test": f"{len(challenge.ids('test'))}",
+        "toolkit": machine.versions()["toolkit"],
+        "seal": challenge.seal,
+    }
+
+
+def _fill(text: str, words: dict[str, str]) -> bytes:
+    """Replace every `@word@`; one that is not known is a bug and raises `KeyError`."""
+    return re.sub(r"@([a-z_]+)@", lambda match: words[match[1]], text).encode()
+
+
+def _file(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        yield from archive.pieces(file)

@@ -1,0 +1,17 @@
+"""The contract that every method must hold to. Run `pytest` in this folder."""
+
+from pathlib import Path
+
+from challenge.data.challenge import open_challenge
+from challenge.methods import checks, registry
+
+HERE = Path(__file__).resolve().parent.parent
+CHALLENGE = HERE / "workspace" / "public" / "@challenge@"
+
+
+def test_method_holds_to_the_contract():
+    challenge = open_challenge(CHALLENGE)
+    problem = checks.toy_problem(challenge.channels, challenge.config.operator.boundary)
+    section = {"name": "my_team/method.py:Mine"}
+    failures = checks.check(lambda: registry.build(section, HERE), problem=problem)
+    assert not failures, "\n".join(map(str, failures))
