@@ -1,0 +1,91 @@
+"""Training images in memory, within a budget, and the tune part."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from challenge.data import reading
+from challenge.data.images import Images, split_tune
+
+LAW = settings(max_examples=30, deadline=None)
+SHAPES = [(3, 20, 30), (3, 40, 20), (3, 33, 35)]
+
+
+@pytest.fixture
+def paths(tmp_path):
+    rng = np.random.default_rng(0)
+    made = []
+    for number, shape in enumerate(SHAPES):
+        path = tmp_path / f"image-{number}.png"
+        path.write_bytes(reading.encode(rng.integers(256, size=shape, dtype=np.uint8)))
+        made.append(path)
+    return made
+
+
+@pytest.mark.parametrize("budget", [0, 2000, 10**9])
+def test_the_budget_changes_nothing_but_speed(paths, budget):
+    images = Images(paths, budget)
+    for _ in range(2):
+        for index, path in enumerate(paths):
+            picture = reading.stored(path)
+            assert images.shape(index) == SHAPES[index]
+            assert images[index].dtype == torch.float32
+            assert torch.equal(images[index], torch.from_numpy(reading.to_unit(picture)))
+    assert len(images) == 3
+    assert images.ids == ["image-0", "image-1", "image-2"]
+    kept = sum(picture.nbytes for picture in images._kept.values())
+    assert kept <= budget
+
+
+def test_within_the_budget_the_disk_is_read_once(paths):
+    images = Images(paths)
+    first = [image.clone() for image in images]
+    for path in paths:
+        path.unlink()
+    assert all(
+        torch.equal(one, other) for one, other in zip(first, images.subset([0, 1, 2]), strict=True)
+    )
+
+
+def test_a_patch_is_a_part_of_the_image(paths):
+    images = Images(paths)
+    assert torch.equal(images.patch(1, 3, 4, 16, 8), images[1][:, 3:19, 4:12])
+
+
+@pytest.mark.parametrize("window", [(-1, 0, 8, 8), (0, -1, 8, 8), (13, 0, 8, 8), (0, 23, 8, 8)])
+def test_a_patch_outside_the_image_is_a_bug(paths, window):
+    with pytest.raises(IndexError):
+        Images(paths).patch(0, *window)
+
+
+def test_changing_a_returned_image_changes_nothing(paths):
+    images = Images(paths)
+    images[0].zero_()
+    images.patch(0, 0, 0, 8, 8).zero_()
+    assert images[0].any()
+
+
+def named(count: int) -> Images:
+    return Images.of({f"i{number}": torch.zeros(1, 2, 2) for number in range(count)})
+
+
+@LAW
+@given(st.integers(0, 40), st.integers(0, 30), st.integers(0, 5))
+def test_split_tune_divides_and_leaves_half_for_training(total, count, seed):
+    images = named(total)
+    train, tune = split_tune(images, count, seed)
+    assert sorted(train.ids + tune.ids) == sorted(images.ids)
+    assert len(tune) == min(count, total // 2)
+    again = split_tune(images, count, seed)
+    assert (again[0].ids, again[1].ids) == (train.ids, tune.ids)
+    positions = [images.ids.index(identity) for identity in train.ids]
+    assert positions == sorted(positions)
+
+
+def test_split_tune_depends_on_the_seed():
+    images = named(40)
+    assert len({tuple(split_tune(images, 6, seed)[1].ids) for seed in range(5)}) == 5
