@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from challenge.data import noise
 
-MOTION_SEED = 3
+MOTION_SEED = 23
 """The seed of `configs/kernels/motion.npy`."""
 
 _TERMS = 24
