@@ -1,0 +1,139 @@
+"""Wiener deconvolution with the power spectrum of natural images.
+
+    x_hat = argmin_x ||A x - y||^2 / sigma^2 + strength sum_f |FFT(x)(f)|^2 / (H W S(f))
+          = F^-1 [ conj(h) F y / (|h|^2 + strength sigma^2 / S) ]    for a circular boundary
+
+Wiener 1949; the linear minimum-mean-square estimate where S is the images' spectrum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import torch
+from annotated_types import Gt
+from deepinv.physics import BlurFFT
+from deepinv.physics.functional import filter_fft
+from torch import Tensor
+
+from challenge.configs.schema import TrainConfig
+from challenge.methods import spectrum
+from challenge.methods.contract import Method, Session
+
+if TYPE_CHECKING:
+    from deepinv.physics import LinearPhysics
+
+    from challenge.data.problem import Images, Problem
+
+ITERATIONS = 40
+"""Conjugate gradient steps where the boundary is not circular; the circular solution is the
+preconditioner, and they bring the residual to 1e-3 in the worst case (white images), far less
+for photographs."""
+
+
+class Wiener(Method):
+    """Wiener deconvolution: the best linear estimate for images of a known power spectrum.
+
+        x_hat = F^-1 [ conj(h) F y / (|h|^2 + strength sigma^2 / S) ]          (circular)
+        (A^T A + strength sigma^2 S^-1) x_hat = A^T y                          (else, by CG)
+
+    S is the radial power spectrum, learned from the training images; a constant in its place
+    hardly beats the blurred image. Wiener, Extrapolation, Interpolation, and Smoothing of
+    Stationary Time Series, 1949.
+    """
+
+    def __init__(self, *, strength: Annotated[float, Gt(0)] = 1.0) -> None:
+        super().__init__()
+        self.strength = strength
+        self.log_spectrum: Tensor
+        self.register_buffer("log_spectrum", spectrum.typical())
+
+    def forward(self, y: Tensor, physics: LinearPhysics) -> Tensor:
+        """Reconstruct: `y` of shape (B, C, H', W') gives `x_hat` of shape (B, C, H, W)."""
+        return wiener(y, physics, self.log_spectrum, [self.strength])[0]
+
+    def fit(self, problem: Problem, images: Images, train: TrainConfig, session: Session) -> None:
+        """Learn the power spectrum of the training images."""
+        total = len(images)
+
+        def watched() -> object:
+            for index in range(total):
+                yield images[index]
+                session.log(index + 1, total)
+
+        self.log_spectrum.copy_(spectrum.estimate(watched()))  # type: ignore[arg-type]
+
+
+def wiener(
+    y: Tensor,
+    physics: LinearPhysics,
+    log_spectrum: Tensor,
+    strengths: Sequence[float],
+    iterations: int = ITERATIONS,
+) -> Tensor:
+    """Wiener estimates at several strengths at once.
+
+    Args:
+        y: measurements, shape (B, C, H', W').
+        physics: a blur of any boundary with Gaussian noise; `filter` of shape (1|B, 1, k, k).
+        log_spectrum: from `spectrum.estimate`, shape (spectrum.BINS,).
+        strengths: n factors of sigma^2 / S, each > 0.
+        iterations: conjugate gradient steps where the boundary is not circular.
+
+    Returns:
+        Estimates of shape (n, B, C, H, W).
+    """
+    back = physics.A_adjoint(y)
+    height, width = back.shape[-2:]
+    kernel = physics.filter.to(y.dtype)
+    otf = filter_fft(kernel, (1, height, width), dims=(-2, -1), real_fft=True)
+    level = physics.noise_model.sigma.to(y.dtype).reshape(-1, 1, 1, 1)
+    noise = level.square() * spectrum.penalty(log_spectrum.to(y.dtype), height, width)
+    gain = otf.abs().square()
+    right = torch.fft.rfft2(back)
+    circular = isinstance(physics, BlurFFT)
+    found = []
+    for strength in strengths:
+        inverse = 1 / (gain + strength * noise).clamp_min(torch.finfo(y.dtype).tiny)
+        x = torch.fft.irfft2(right * inverse, s=(height, width))
+        if not circular:
+            x = _solve(x, back, physics, strength * noise, inverse, iterations)
+        found.append(x)
+    return torch.stack(found)
+
+
+def _solve(
+    x: Tensor,
+    right: Tensor,
+    physics: LinearPhysics,
+    penalty: Tensor,
+    inverse: Tensor,
+    iterations: int,
+) -> Tensor:
+    """Preconditioned conjugate gradient for (A^T A + penalty) x = right, per image."""
+    size = x.shape[-2:]
+
+    def filtered(v: Tensor, factor: Tensor) -> Tensor:
+        return torch.fft.irfft2(torch.fft.rfft2(v) * factor, s=size)
+
+    def normal(v: Tensor) -> Tensor:
+        out: Tensor = physics.A_adjoint(physics.A(v)) + filtered(v, penalty)
+        return out
+
+    def dot(a: Tensor, b: Tensor) -> Tensor:
+        return (a * b).sum((1, 2, 3), keepdim=True)
+
+    tiny = torch.finfo(x.dtype).tiny
+    residual = right - normal(x)
+    z = filtered(residual, inverse)
+    p, rho = z, dot(residual, z)
+    for _ in range(iterations):
+        q = normal(p)
+        step = rho / dot(p, q).clamp_min(tiny)
+        x = x + step * p
+        residual = residual - step * q
+        z = filtered(residual, inverse)
+        before, rho = rho, dot(residual, z)
+        p = z + rho / before.clamp_min(tiny) * p
+    return x
