@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,8 +31,13 @@ def pairs(tmp_path: Path) -> list[Pair]:
     return found
 
 
+def request(pairs: list[Pair], crop: int = 0) -> dict[str, Any]:
+    return {"pairs": [asdict(pair) for pair in pairs], "crop": crop, "threads": 1}
+
+
 def truth_of(pair: Pair) -> np.ndarray:
-    pixels = np.asarray(Image.open(pair.truth), dtype=np.float32).transpose(2, 0, 1)
+    with Image.open(pair.truth) as image:
+        pixels = np.asarray(image, dtype=np.float32).transpose(2, 0, 1)
     return pixels / np.float32(255)
 
 
@@ -47,13 +54,15 @@ def test_scores_in_order_with_their_mean(pairs: list[Pair]) -> None:
     assert found.psnr.mean == pytest.approx(np.mean(values), abs=1e-12)
     assert min(values) <= found.psnr.low < found.psnr.mean < found.psnr.high <= max(values)
     assert steps == [("score", done, 5) for done in range(1, 6)]
-    assert scoring.score(pairs, crop=2, threads=1) == found
+    *again, means = scorer.answers(request(pairs, crop=2))
+    assert again == [{"id": s.id, "psnr": s.psnr, "ssim": s.ssim} for s in found.images]
+    assert means["means"]["psnr"] == found.psnr.to_json()
 
 
 def test_one_image_has_no_interval(pairs: list[Pair]) -> None:
-    found = scoring.score(pairs[:1], crop=0)
-    assert found.psnr is not None
-    assert (found.psnr.low, found.psnr.high) == (None, None)
+    *_, last = scorer.answers(request(pairs[:1]))
+    assert last["means"]["psnr"]["low"] is None
+    assert last["means"]["psnr"]["mean"] > 20
 
 
 def test_equal_scores_have_no_interval() -> None:
@@ -124,7 +133,7 @@ def test_too_small_an_image_is_the_challenges_fault(pairs: list[Pair]) -> None:
 def test_a_damaged_truth_is_named(pairs: list[Pair]) -> None:
     Path(pairs[1].truth).write_bytes(b"no png")
     with pytest.raises(UserError, match=r"1\.png"):
-        scoring.score(pairs, crop=0)
+        list(scorer.answers(request(pairs)))
 
 
 def test_a_fault_of_the_scorer_is_ours(pairs: list[Pair]) -> None:

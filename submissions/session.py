@@ -1,0 +1,182 @@
+"""What a method sees of its run while it learns: device, log, checkpoint, the wish to stop.
+
+    checkpoint/state.json            counters and random states, and which of the two is current:
+    checkpoint/tensors-0.safetensors or tensors-1.safetensors
+
+A checkpoint is written into the file that is not current; renaming `state.json` switches to it.
+Killed at any moment, a run keeps the old checkpoint or has the new one.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from challenge.configs.errors import UserError
+from challenge.data import atomic
+from challenge.submissions.layout import Run
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+    from torch import Tensor
+
+    from challenge.methods.precision import Precision
+
+FORMAT = 1
+
+Progress = Callable[[int, int | None, Mapping[str, float]], None]
+"""Called with step, total (None: not known yet) and the values logged at that step."""
+
+
+class RunSession:
+    """The `methods.contract.Session` of a run folder."""
+
+    def __init__(
+        self,
+        run: Run,
+        *,
+        seed: int = 0,
+        device: str = "cpu",
+        precision: Precision = "auto",
+        resume: bool = False,
+        progress: Progress | None = None,
+    ) -> None:
+        """Open a session; nothing is written before the first log line or checkpoint.
+
+        Args:
+            run: the run's folder.
+            seed: the entry's seed.
+            device: torch's name of a device, such as `cpu`, `cuda` or `cuda:1`.
+            precision: the `train.precision` of the config.
+            resume: go on from the run's checkpoint, if it has one; else the log begins anew.
+            progress: told of every `log`.
+        """
+        self.seed = seed
+        self._run, self._resume, self._progress = run, resume, progress
+        self._device, self._precision = device, precision
+        self._log: BinaryIO | None = None
+        self._stop = False
+
+    @cached_property
+    def fabric(self) -> Fabric:
+        """Lightning Fabric on one device, silent, whatever cluster it finds itself on."""
+        import logging
+
+        import torch
+        from lightning_fabric import Fabric
+        from lightning_fabric.plugins.environments import LightningEnvironment
+
+        from challenge.methods.precision import for_fabric
+
+        device = torch.device(self._device)
+        logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+        return Fabric(
+            accelerator=device.type,
+            devices=1 if device.type == "cpu" else [device.index or 0],
+            precision=for_fabric(self._precision, device),
+            plugins=[LightningEnvironment()],
+        )
+
+    def log(self, step: int, total: int | None, **values: float) -> None:
+        """Append a line to `log.jsonl`, unless there is no value, and report progress."""
+        values = {name: float(value) for name, value in values.items()}
+        if values:
+            finite = {k: v if math.isfinite(v) else None for k, v in values.items()}
+            line = json.dumps({"step": step, "total": total, **finite}, allow_nan=False)
+            with atomic.disk_errors(self._run.log):
+                file = self._log or self._open_log(None if self._resume else 0)
+                file.write(line.encode() + b"\n")
+                file.flush()
+        if self._progress is not None:
+            self._progress(step, total, values)
+
+    def save(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+        """Write a checkpoint; the one before stays until this one is whole.
+
+        Raises:
+            UserError: the disk is full or cannot be written; the one before stays.
+        """
+        from safetensors.torch import save
+
+        with atomic.disk_errors(self._run.log):
+            length = self._sync_log()
+        folder = self._run.checkpoint
+        current = self._run.checkpoint_tensors(0)
+        if self._current() == current.name:
+            current = self._run.checkpoint_tensors(1)
+        # A copy, for the format refuses tensors that share memory.
+        copies = {n: t.detach().to("cpu", copy=True).contiguous() for n, t in tensors.items()}
+        atomic.write_bytes(current, save(copies))
+        head = {"format": FORMAT, "tensors": current.name, "log_bytes": length}
+        atomic.write_text(self._run.checkpoint_state, json.dumps({**head, "state": state}))
+        for other in folder.glob("tensors-*.safetensors"):
+            if other != current:
+                other.unlink(missing_ok=True)
+
+    def restore(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """The last checkpoint of a run that is resumed; cuts off what was logged after it."""
+        if not self._resume:
+            return None
+        from safetensors import SafetensorError
+        from safetensors.torch import load
+
+        place = self._run.checkpoint
+        if not self._run.checkpoint_state.exists():
+            self._open_log(0)
+            return None
+        try:
+            stored = json.loads(self._run.checkpoint_state.read_bytes())
+            if stored["format"] != FORMAT:
+                raise ValueError(stored["format"])
+            # Read, not mapped: the file is removed by the next checkpoint.
+            tensors = load((place / stored["tensors"]).read_bytes())
+            length, state = int(stored["log_bytes"]), dict(stored["state"])
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError):
+            raise UserError.of(
+                place, "is damaged", "train again from the beginning with --force"
+            ) from None
+        with atomic.disk_errors(self._run.log):
+            self._open_log(length)
+        return tensors, state
+
+    def request_stop(self) -> None:
+        """Ask the method to save and return; safe to call from a signal handler."""
+        self._stop = True
+
+    def should_stop(self) -> bool:
+        return self._stop
+
+    def close(self) -> None:
+        """Close the log."""
+        if self._log is not None:
+            self._log.close()
+            self._log = None
+
+    def _current(self) -> str | None:
+        """The name of the tensors' file that `state.json` points to."""
+        try:
+            name = json.loads(self._run.checkpoint_state.read_bytes())["tensors"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return str(name)
+
+    def _open_log(self, length: int | None) -> BinaryIO:
+        """Open the log for appending, cut to `length` bytes (None: as it is)."""
+        self.close()
+        self._run.log.parent.mkdir(parents=True, exist_ok=True)
+        self._log = self._run.log.open("ab")
+        if length is not None and length < self._log.tell():
+            self._log.truncate(length)
+        return self._log
+
+    def _sync_log(self) -> int:
+        """Make the log durable; its length in bytes."""
+        if self._log is None:
+            return self._run.log.stat().st_size if self._resume and self._run.log.exists() else 0
+        self._log.flush()
+        os.fsync(self._log.fileno())
+        return self._run.log.stat().st_size
