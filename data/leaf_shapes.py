@@ -43,7 +43,7 @@ class Shapes:
 
 def draw(generator: np.random.Generator, fine: int) -> Shapes:
     """Draw the leaves of an image of `fine` x `fine` pixels."""
-    smallest = float(np.exp(generator.uniform(np.log(3), np.log(14))))
+    smallest = float(np.exp(generator.uniform(np.log(3), np.log(12))))
     largest = fine * float(generator.uniform(0.2, 0.8))
     # Area per octave is constant, so the expected area of a leaf has this closed form.
     ratio = largest / smallest

@@ -108,7 +108,7 @@ def _textures(generator: np.random.Generator, fine: int) -> Field:
     ).astype(np.float32)
     frequency[0, 0] = np.inf
     fields = []
-    for low, slope in ((4, 1.2), (24, 0.6)):
+    for low, slope in ((fine / 128, 1.2), (fine * 3 / 64, 0.6)):
         shape = (fine, fine // 2 + 1, 2)
         white = generator.standard_normal(shape, dtype=np.float32).view(np.complex64)[..., 0]
         band = frequency ** np.float32(-slope) * (frequency > low) * (frequency < fine / 4)
@@ -144,7 +144,7 @@ def _expose(generator: np.random.Generator, image: Field) -> Picture:
     image = image * (1 + strength * ramp).astype(np.float32)
     middle = image.mean()
     image = middle + (image - middle) * np.float32(generator.uniform(0.6, 1.3))
-    softness = generator.uniform(0, 0.7)
+    softness = generator.uniform(0, 0.55)
     if softness > 0.3:
         image = gaussian_filter(image, (0, softness, softness), mode="reflect")
     image = image + np.float32(generator.uniform(0.25, 0.65) - middle)
