@@ -63,7 +63,7 @@ def make_kit(
 
 
 def _template(name: str) -> str:
-    return resources.files("challenge.submissions").joinpath("kit", name).read_text("utf-8")
+    return resources.files("challenge.submissions").joinpath("template", name).read_text("utf-8")
 
 
 def _configs() -> dict[str, str]:

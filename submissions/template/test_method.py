@@ -9,7 +9,7 @@ HERE = Path(__file__).resolve().parent.parent
 CHALLENGE = HERE / "workspace" / "public" / "@challenge@"
 
 
-def test_method_holds_to_the_contract():
+def test_method_holds_to_the_contract() -> None:
     challenge = open_challenge(CHALLENGE)
     problem = checks.toy_problem(challenge.channels, challenge.config.operator.boundary)
     section = {"name": "my_team/method.py:Mine"}
