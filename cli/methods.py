@@ -60,11 +60,11 @@ def methods(
         )
         return
     show(page + "\n")
-    rows = [
+    lines = [
         (knob.name, knob.kind, "must be given" if knob.required else _plain(knob.default))
         for knob in found
     ]
-    table(("method.", "kind", "default"), rows, left=("method.", "kind", "default"))
+    table(("method.", "kind", "default"), lines, left=("method.", "kind", "default"))
     reads = ", ".join(f"train.{key}" for key in cls.reads)
     show(f"Reads: {reads}" if reads else "Learns without settings, or not at all.")
 

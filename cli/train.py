@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -107,7 +107,7 @@ def _device(name: str) -> str:
     return "cpu"
 
 
-def _values(values: dict[str, float]) -> str:
+def _values(values: Mapping[str, float]) -> str:
     """The numbers a person watches, in a fixed order."""
     shown = {"loss": ".5f", "psnr": ".2f", "weight": ".4g", "images_per_s": ".0f"}
     words = {"psnr": "PSNR", "images_per_s": "images/s"}

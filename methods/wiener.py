@@ -115,7 +115,8 @@ def _solve(
     size = x.shape[-2:]
 
     def filtered(v: Tensor, factor: Tensor) -> Tensor:
-        return torch.fft.irfft2(torch.fft.rfft2(v) * factor, s=size)
+        out: Tensor = torch.fft.irfft2(torch.fft.rfft2(v) * factor, s=size)
+        return out
 
     def normal(v: Tensor) -> Tensor:
         out: Tensor = physics.A_adjoint(physics.A(v)) + filtered(v, penalty)
