@@ -24,6 +24,12 @@ noise: {sigma: 0.03}
 Prepare = Callable[..., Prepared]
 
 
+@pytest.fixture(autouse=True)
+def volatile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests need not survive a power cut, and fsync is slow."""
+    monkeypatch.setattr("os.fsync", lambda _: None)
+
+
 @pytest.fixture
 def prepare(tmp_path: Path) -> Prepare:
     """Prepare a challenge from the text of its YAML; `notices` collects what it says."""
@@ -62,11 +68,16 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
     )
 
 
-def noise_picture(seed: int, height: int = 48, width: int = 56, channels: int = 3) -> Image.Image:
+def _noise_picture(seed: int, height: int = 48, width: int = 56, channels: int = 3) -> Image.Image:
     """A picture unlike any other: random pixels."""
     pixels = np.random.default_rng(seed).integers(256, size=(height, width, channels))
     array = pixels.astype(np.uint8)
     return Image.fromarray(array[..., 0] if channels == 1 else array)
+
+
+@pytest.fixture
+def noise_picture() -> Callable[..., Image.Image]:
+    return _noise_picture
 
 
 @pytest.fixture
@@ -75,5 +86,5 @@ def photographs(tmp_path: Path) -> Path:
     folder = tmp_path / "photographs"
     folder.mkdir()
     for number, name in enumerate("abcdefghijkl"):
-        noise_picture(number).save(folder / f"{name}.png")
+        _noise_picture(number).save(folder / f"{name}.png")
     return folder
