@@ -53,6 +53,15 @@ class Run:
     def checkpoint(self) -> Path:
         return self.path / "checkpoint"
 
+    @property
+    def checkpoint_state(self) -> Path:
+        """Counters and random states, and the name of the tensors' file that is current."""
+        return self.checkpoint / "state.json"
+
+    def checkpoint_tensors(self, slot: int) -> Path:
+        """The tensors of a checkpoint; slots 0 and 1 take turns."""
+        return self.checkpoint / f"tensors-{slot}.safetensors"
+
     def reconstructions(self, split: Split) -> Path:
         return self.path / "reconstructions" / split
 

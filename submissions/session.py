@@ -104,18 +104,15 @@ class RunSession:
 
         with atomic.disk_errors(self._run.log):
             length = self._sync_log()
-        folder = self._run.checkpoint
-        current = self._run.checkpoint_tensors(0)
-        if self._current() == current.name:
-            current = self._run.checkpoint_tensors(1)
+        target, other = self._run.checkpoint_tensors(0), self._run.checkpoint_tensors(1)
+        if self._current() == target.name:
+            target, other = other, target
         # A copy, for the format refuses tensors that share memory.
         copies = {n: t.detach().to("cpu", copy=True).contiguous() for n, t in tensors.items()}
-        atomic.write_bytes(current, save(copies))
-        head = {"format": FORMAT, "tensors": current.name, "log_bytes": length}
+        atomic.write_bytes(target, save(copies))
+        head = {"format": FORMAT, "tensors": target.name, "log_bytes": length}
         atomic.write_text(self._run.checkpoint_state, json.dumps({**head, "state": state}))
-        for other in folder.glob("tensors-*.safetensors"):
-            if other != current:
-                other.unlink(missing_ok=True)
+        other.unlink(missing_ok=True)
 
     def restore(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """The last checkpoint of a run that is resumed; cuts off what was logged after it."""
