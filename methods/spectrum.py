@@ -49,9 +49,10 @@ def estimate(images: Iterable[Tensor]) -> Tensor:
         x = x - (window * x).sum((-2, -1), keepdim=True) / window.sum()
         power = torch.fft.rfft2(window * x).abs().square().mean(0) / window.square().sum()
         left, share, inside = _position(_radius(height, width, power.dtype))
-        for index, part in ((left, 1 - share), (left + 1, share)):
-            total.index_add_(0, index[inside], (power * part)[inside])
-            weight.index_add_(0, index[inside], part[inside])
+        for index, part in ((left, (1 - share) * inside), (left + 1, share * inside)):
+            index, part = index.flatten(), part.flatten()
+            total += torch.bincount(index, power.flatten() * part, minlength=BINS)
+            weight += torch.bincount(index, part, minlength=BINS)
     known = weight > 1e-9
     if not known.any():
         raise ValueError("no image to estimate a spectrum from")
