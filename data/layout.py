@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 Split = Literal["train", "val", "test"]
+Role = Literal["partial", "old", "trash"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 
@@ -99,6 +100,6 @@ class Workspace:
         return Hidden(self.path / "hidden" / challenge)
 
 
-def beside(folder: Path, role: Literal["partial", "old", "trash"]) -> Path:
+def beside(folder: Path, role: Role) -> Path:
     """A hidden sibling of a challenge's folder: what is being made, replaced, removed."""
     return folder.with_name(f".{folder.name}.{role}")

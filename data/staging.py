@@ -19,7 +19,9 @@ from pathlib import Path
 from challenge.configs.errors import UserError
 from challenge.data import seal
 from challenge.data.challenge import open_challenge, read_manifest
-from challenge.data.layout import Hidden, Public, beside
+from challenge.data.layout import Hidden, Public, Role, beside
+
+_ROLES: tuple[Role, ...] = ("trash", "partial", "old")
 
 
 @contextmanager
@@ -50,7 +52,7 @@ def replacing(public: Public, hidden: Hidden) -> Iterator[tuple[Public, Hidden]]
         raise
     for folder in (public.path, hidden.path):
         _sync(folder.parent)
-        _discard(beside(folder, "old"))
+        _discard(folder, "old")
 
 
 def recover(public: Public, hidden: Hidden) -> str:
@@ -68,10 +70,10 @@ def recover(public: Public, hidden: Hidden) -> str:
             beside(public.path, "partial").replace(public.path)
             said = "an interrupted preparation was finished"
     for folder in folders:
-        for role in ("partial", "old", "trash"):
-            if (leftover := beside(folder, role)).exists():
+        for role in _ROLES:
+            if beside(folder, role).exists():
                 said = said or "leftovers of an interrupted preparation were removed"
-                _discard(leftover)
+                _discard(folder, role)
     return said
 
 
@@ -84,13 +86,15 @@ def _agree(public: Public, hidden: Hidden) -> bool:
         return False
 
 
-def _discard(folder: Path) -> None:
-    """Delete a folder under a name that nobody takes for a complete one."""
-    trash = folder if folder.name.endswith(".trash") else beside(folder, "trash")
-    if folder != trash and folder.exists():
+def _discard(folder: Path, role: Role | None = None) -> None:
+    """Delete a challenge's folder, or its sibling, under a name nobody takes for a whole one."""
+    doomed = beside(folder, role) if role else folder
+    trash = beside(folder, "trash")
+    if doomed != trash:
         if trash.exists():
             shutil.rmtree(trash)
-        folder.replace(trash)
+        if doomed.exists():
+            doomed.replace(trash)
     if trash.exists():
         shutil.rmtree(trash)
 
