@@ -31,6 +31,8 @@ class State:
     best: float = float("-inf")
     """Highest PSNR on the tune part, in dB."""
     best_step: int = 0
+    norm: float = 0.0
+    """Running mean of the gradient's norm."""
     seconds: float = 0.0
     """Wall clock spent so far, `timed_seconds` of it in `timed_steps` timed steps."""
     timed_seconds: float = 0.0

@@ -35,6 +35,8 @@ UNTIMED = 5
 LOG_EVERY = 10
 BETAS = (0.9, 0.99)
 """Adam's. A memory of 100 steps, for runs that have a few hundred."""
+CLIP, MEMORY = 2.0, 0.02
+"""Gradients are clipped at CLIP times their running mean norm, whose memory is 1 / MEMORY steps."""
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -158,10 +160,20 @@ class _Loop:
         value = error.item()
         self.must_be_finite("loss", value)
         self.session.fabric.backward(error)
+        self.clip()
         self.optimiser.step()
         self.adam.zero_grad()
         self.state.step += 1
         return {"loss": value, "lr": lr}
+
+    def clip(self) -> None:
+        """Shorten a gradient that is much longer than usual, of which one can undo a run."""
+        state = self.state
+        limit = CLIP * state.norm if state.step else math.inf
+        norm = torch.nn.utils.clip_grad_norm_(self.method.parameters(), limit).item()
+        self.must_be_finite("gradient", norm)
+        norm = min(norm, limit)
+        state.norm += (norm - state.norm) * (MEMORY if state.step else 1.0)
 
     def budget(self, took: float, *, timed: bool) -> None:
         """Turn minutes into steps at the end of the warm-up, or as soon as they are over."""

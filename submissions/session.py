@@ -14,7 +14,7 @@ import math
 import os
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 from challenge.configs.errors import UserError
 from challenge.data import atomic
@@ -58,7 +58,7 @@ class RunSession:
         self.seed = seed
         self._run, self._resume, self._progress = run, resume, progress
         self._device, self._precision = device, precision
-        self._log: BinaryIO | None = None
+        self._log_begun = resume
         self._stop = False
 
     @cached_property
@@ -88,9 +88,11 @@ class RunSession:
             finite = {k: v if math.isfinite(v) else None for k, v in values.items()}
             line = json.dumps({"step": step, "total": total, **finite}, allow_nan=False)
             with atomic.disk_errors(self._run.log):
-                file = self._log or self._open_log(None if self._resume else 0)
-                file.write(line.encode() + b"\n")
-                file.flush()
+                self._run.path.mkdir(parents=True, exist_ok=True)
+                # Opened for each line: nothing stays in a buffer, nothing need be closed.
+                with self._run.log.open("ab" if self._log_begun else "wb") as file:
+                    file.write(line.encode() + b"\n")
+            self._log_begun = True
         if self._progress is not None:
             self._progress(step, total, values)
 
@@ -123,7 +125,7 @@ class RunSession:
 
         place = self._run.checkpoint
         if not self._run.checkpoint_state.exists():
-            self._open_log(0)
+            self._log_begun = False
             return None
         try:
             stored = json.loads(self._run.checkpoint_state.read_bytes())
@@ -136,8 +138,9 @@ class RunSession:
             raise UserError.of(
                 place, "is damaged", "train again from the beginning with --force"
             ) from None
-        with atomic.disk_errors(self._run.log):
-            self._open_log(length)
+        if self._run.log.exists() and self._run.log.stat().st_size > length:
+            with atomic.disk_errors(self._run.log):
+                os.truncate(self._run.log, length)
         return tensors, state
 
     def request_stop(self) -> None:
@@ -147,12 +150,6 @@ class RunSession:
     def should_stop(self) -> bool:
         return self._stop
 
-    def close(self) -> None:
-        """Close the log."""
-        if self._log is not None:
-            self._log.close()
-            self._log = None
-
     def _current(self) -> str | None:
         """The name of the tensors' file that `state.json` points to."""
         try:
@@ -161,19 +158,10 @@ class RunSession:
             return None
         return str(name)
 
-    def _open_log(self, length: int | None) -> BinaryIO:
-        """Open the log for appending, cut to `length` bytes (None: as it is)."""
-        self.close()
-        self._run.log.parent.mkdir(parents=True, exist_ok=True)
-        self._log = self._run.log.open("ab")
-        if length is not None and length < self._log.tell():
-            self._log.truncate(length)
-        return self._log
-
     def _sync_log(self) -> int:
         """Make the log durable; its length in bytes."""
-        if self._log is None:
-            return self._run.log.stat().st_size if self._resume and self._run.log.exists() else 0
-        self._log.flush()
-        os.fsync(self._log.fileno())
-        return self._run.log.stat().st_size
+        if not self._log_begun or not self._run.log.exists():
+            return 0
+        with self._run.log.open("rb+") as file:
+            os.fsync(file.fileno())
+            return file.seek(0, os.SEEK_END)

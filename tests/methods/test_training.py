@@ -1,0 +1,336 @@
+"""The loop: exact resume, data and learning rate as functions of the step, budget, faults."""
+
+import json
+import math
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file
+from torch import nn
+
+from challenge.configs.errors import UserError
+from challenge.configs.schema import TrainConfig
+from challenge.methods import patches, training
+from challenge.methods.checks import ToySession, toy_images, toy_problem
+from challenge.methods.contract import Method
+from challenge.methods.training import learning_rate, squared_error, supervised
+from challenge.submissions.layout import Run
+from challenge.submissions.session import RunSession
+
+CPU = torch.device("cpu")
+STEPS, EVERY = 24, 10
+
+
+class Denoiser(Method):
+    """Two convolutions, channels-last like the U-Net, with dropout to draw random numbers."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Sequential(
+            nn.Conv2d(3, 8, 3, padding=1), nn.Dropout(0.2), nn.ReLU(), nn.Conv2d(8, 3, 3, padding=1)
+        ).to(memory_format=torch.channels_last)
+
+    def forward(self, y, physics):
+        x = physics.A_adjoint(y)
+        return x + 0.1 * self.net(x).float()
+
+
+class Stopping(RunSession):
+    """A session whose user asks to stop after a step."""
+
+    def __init__(self, run, after=None, **options):
+        super().__init__(run, **options)
+        self.after, self.asked = after, 0
+
+    def should_stop(self):
+        # Asked before every step: the first time before step 1.
+        self.asked += 1
+        return self.after is not None and self.asked > self.after
+
+
+def config(**values):
+    given = {"steps": STEPS, "batch": 2, "patch": 24, "tune": 1, "evaluate": EVERY, **values}
+    return TrainConfig(**given)
+
+
+def train(folder, after=None, *, resume=False, seed=3, loss=squared_error, **values):
+    torch.manual_seed(seed)
+    method = Denoiser()
+    session = Stopping(Run(folder), after, seed=seed, precision="float32", resume=resume)
+    supervised(method, toy_problem(), toy_images(), config(**values), session, loss=loss)
+    return method
+
+
+def log(folder):
+    """The log's lines without what the clock decides."""
+    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in line.items() if k != "images_per_s"} for line in lines]
+
+
+def checkpoint(folder):
+    """Tensors and state of the checkpoint without what the clock decides."""
+    stored = json.loads((folder / "checkpoint" / "state.json").read_text())
+    state = {k: v for k, v in stored["state"].items() if "seconds" not in k}
+    return load_file(folder / "checkpoint" / stored["tensors"]), state
+
+
+def same_runs(one, other):
+    assert log(one) == log(other)
+    (tensors, state), (others, other_state) = checkpoint(one), checkpoint(other)
+    assert state == other_state
+    assert tensors.keys() == others.keys()
+    assert all(torch.equal(tensors[name], others[name]) for name in tensors)
+
+
+def same_weights(one, other):
+    return all(
+        torch.equal(a, b)
+        for a, b in zip(one.state_dict().values(), other.state_dict().values(), strict=True)
+    )
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole")
+    return folder, train(folder)
+
+
+# An evaluation, with its checkpoint, comes after steps 10, 20 and 24.
+@pytest.mark.parametrize("after", [0, 1, 9, 10, 11, 20, 23])
+def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(whole, tmp_path, after):
+    folder, method = whole
+    train(tmp_path, after)
+    assert checkpoint(tmp_path)[1]["step"] == after
+    torch.manual_seed(99)
+    resumed = train(tmp_path, resume=True)
+    same_runs(folder, tmp_path)
+    assert same_weights(method, resumed)
+
+
+def test_a_run_stopped_many_times_is_still_the_same(whole, tmp_path):
+    folder, method = whole
+    train(tmp_path, 2)
+    for _ in range(7):
+        resumed = train(tmp_path, 4, resume=True)
+    same_runs(folder, tmp_path)
+    assert same_weights(method, resumed)
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+import torch
+torch.set_num_threads(1)
+import test_training as t
+def kill(step, total, values):
+    if step == 20:
+        os.kill(os.getpid(), signal.SIGKILL)
+torch.manual_seed(3)
+session = t.RunSession(t.Run(Path(sys.argv[1])), seed=3, precision="float32", progress=kill)
+t.supervised(t.Denoiser(), t.toy_problem(), t.toy_images(), t.config(), session)
+"""
+
+
+def test_a_killed_run_goes_on_from_its_last_checkpoint(whole, tmp_path):
+    # Killed after the log line of step 20, before its checkpoint: step 10's is the last.
+    command = [sys.executable, "-c", KILLED, str(tmp_path), str(Path(__file__).parent)]
+    done = subprocess.run(command, check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert checkpoint(tmp_path)[1]["step"] == 10
+    assert log(tmp_path)[-1]["step"] == 20
+    train(tmp_path, resume=True)
+    same_runs(whole[0], tmp_path)
+
+
+def test_resuming_a_finished_run_changes_nothing(whole, tmp_path):
+    train(tmp_path)
+    before = (tmp_path / "log.jsonl").read_bytes()
+    assert same_weights(train(tmp_path, resume=True), whole[1])
+    assert (tmp_path / "log.jsonl").read_bytes() == before
+
+
+def test_a_seed_decides_the_weights(whole, tmp_path):
+    assert same_weights(train(tmp_path / "same"), whole[1])
+    assert not same_weights(train(tmp_path / "other", seed=4), whole[1])
+
+
+def test_a_checkpoint_of_another_method_is_refused(tmp_path):
+    train(tmp_path, 2)
+    session = RunSession(Run(tmp_path), precision="float32", resume=True)
+    other = Denoiser()
+    other.net[0] = nn.Conv2d(3, 8, 5, padding=2)
+    with pytest.raises(UserError, match="does not belong to this method"):
+        supervised(other, toy_problem(), toy_images(), config(), session)
+
+
+@settings(max_examples=15, deadline=None)
+@given(step=st.integers(0, 10_000), seed=st.integers(0, 2**31))
+def test_data_is_a_function_of_the_sample_number(step, seed):
+    images, problem = toy_images(), toy_problem()
+    x, y, _ = patches.batch(images, problem, config(batch=3), step, seed, CPU)
+    for position in range(3):
+        single = config(batch=1)
+        one = patches.batch(images, problem, single, 3 * step + position, seed, CPU)
+        assert torch.equal(one.x[0], x[position])
+        torch.testing.assert_close(one.y[0], y[position], atol=1e-6, rtol=0)
+    other = patches.batch(images, problem, config(batch=3), step + 1, seed, CPU)
+    assert not torch.equal(other.x, x)
+    assert not torch.equal(other.y, y)
+
+
+@pytest.mark.parametrize("boundary", ["circular", "reflect", "valid"])
+def test_measurements_of_patches_have_the_patch_size(boundary):
+    problem = toy_problem(boundary=boundary)
+    x, y, _ = patches.batch(toy_images(), problem, config(), 0, 0, CPU)
+    assert y.shape[-2:] == (24, 24)
+    assert patches.inside(x, patches.border(problem)).shape[-2:] == (24, 24)
+
+
+def test_patches_of_small_images_are_continued_by_mirroring():
+    images = toy_images(side=20)
+    x, _, _ = patches.batch(images, toy_problem(), config(patch=32), 0, 0, CPU)
+    assert x.shape == (2, 3, 32, 32)
+    assert {round(v, 4) for v in x.unique().tolist()} <= {
+        round(v, 4) for image in images for v in image.unique().tolist()
+    }
+
+
+def test_patches_come_from_everywhere_and_turned():
+    ramp = torch.arange(64 * 64).reshape(1, 64, 64).float() / 4096
+    images = toy_images(1).of({"ramp": ramp.expand(3, -1, -1)})
+    problem = toy_problem()
+    x = torch.cat(
+        [patches.batch(images, problem, config(batch=8), s, 0, CPU).x[:, 0] for s in range(40)]
+    )
+    slopes = {
+        (bool(p[0, -1] > p[0, 0]), bool(p[-1, 0] > p[0, 0]), bool(abs(p[0, -1] - p[0, 0]) > 0.15))
+        for p in x
+    }
+    assert len(slopes) == 8
+    assert x.min() < 0.05 and x.max() > 0.95
+
+
+def test_the_learning_rate_rises_then_falls():
+    rate = [learning_rate(step, 1000, 1e-3, 50) for step in range(1000)]
+    assert rate[0] == pytest.approx(2e-5)
+    assert rate[49] == rate[50] == pytest.approx(1e-3)
+    assert rate[525] == pytest.approx(5e-4)
+    assert 0 < rate[999] < 1e-8
+    assert rate[50:] == sorted(rate[50:], reverse=True)
+    assert learning_rate(30, None, 1e-3, 50) == rate[30]
+
+
+def test_training_lowers_the_loss(tmp_path):
+    train(tmp_path, steps=60, evaluate=60, lr=3e-3)
+    lines = log(tmp_path)
+    assert lines[-1]["psnr"] > lines[0]["psnr"] + 0.3
+
+
+def test_the_weights_left_are_the_best_not_the_last(tmp_path):
+    torch.manual_seed(3)
+    start = Denoiser()
+    left = train(tmp_path, loss=lambda x_hat, x: -(x_hat - x).square().mean())
+    assert same_weights(left, start)
+    tensors, state = checkpoint(tmp_path)
+    assert state["best_step"] == 0
+    assert not torch.equal(tensors["last.net.0.weight"], tensors["best.net.0.weight"])
+
+
+def test_a_loss_that_is_not_finite_stops_with_a_remedy(tmp_path):
+    calls = iter(range(100))
+
+    def breaks(x_hat, x):
+        return squared_error(x_hat, x) * (math.nan if next(calls) == 13 else 1)
+
+    with pytest.raises(UserError) as caught:
+        train(tmp_path, loss=breaks, lr=2e-3)
+    text = str(caught.value)
+    assert "step 13" in text
+    assert "learning rate `0.00" in text
+    assert "train.lr=0.0007" in text
+    tensors, state = checkpoint(tmp_path)
+    assert state["step"] == 10
+    assert all(tensor.isfinite().all() for tensor in tensors.values())
+
+
+def test_a_spike_of_the_gradient_is_clipped(tmp_path):
+    calls = iter(range(100))
+
+    def spikes(x_hat, x):
+        return squared_error(x_hat, x) * (1e6 if next(calls) == 15 else 1)
+
+    train(tmp_path / "spike", loss=spikes, steps=20)
+    train(tmp_path / "calm", steps=20)
+    spike, calm = (checkpoint(tmp_path / name)[1]["norm"] for name in ("spike", "calm"))
+    assert spike < 1.2 * calm
+
+
+class Clock:
+    """A clock that ticks at every look."""
+
+    def __init__(self, seconds):
+        self.now, self.seconds = 0.0, seconds
+
+    def __call__(self):
+        self.now += self.seconds
+        return self.now
+
+
+def test_minutes_become_steps_after_the_warm_up(tmp_path, monkeypatch):
+    # Steps and evaluations take 0.1 s each, by this clock: 10 s are 100 of them.
+    monkeypatch.setattr(training.time, "perf_counter", Clock(0.1))
+    budget = {"steps": None, "minutes": 10 / 60, "batch": 1}
+    train(tmp_path, **budget)
+    lines = log(tmp_path)
+    assert {line["total"] for line in lines if line["step"] < 50} == {None}
+    totals = {line["total"] for line in lines if line["step"] >= 50}
+    assert len(totals) == 1
+    total = totals.pop()
+    assert 88 <= total <= 92
+    assert lines[-1]["step"] == total
+    for line in lines[1:]:
+        # The log speaks of the step just done.
+        assert line["lr"] == learning_rate(line["step"] - 1, total, 1e-3, 50)
+
+
+def test_the_timing_is_stored_so_that_a_resumed_run_has_the_same_budget(tmp_path, monkeypatch):
+    budget = {"steps": None, "minutes": 10 / 60, "batch": 1}
+    monkeypatch.setattr(training.time, "perf_counter", Clock(0.1))
+    train(tmp_path, 60, **budget)
+    total = checkpoint(tmp_path)[1]["total"]
+    monkeypatch.setattr(training.time, "perf_counter", Clock(0.3))
+    train(tmp_path, resume=True, **budget)
+    assert checkpoint(tmp_path)[1]["step"] == checkpoint(tmp_path)[1]["total"] == total
+
+
+def test_a_budget_shorter_than_the_warm_up_is_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(training.time, "perf_counter", Clock(1.0))
+    train(tmp_path, steps=None, minutes=0.2, batch=1)
+    assert 10 <= log(tmp_path)[-1]["step"] <= 12
+
+
+@pytest.mark.parametrize(
+    ("values", "images", "text"),
+    [
+        ({"steps": None}, 4, "says neither `steps` nor `minutes`"),
+        ({}, 1, "there is 1, and one is held out"),
+    ],
+)
+def test_what_cannot_be_trained_is_said(values, images, text):
+    with pytest.raises(UserError, match=text):
+        supervised(Denoiser(), toy_problem(), toy_images(images), config(**values), ToySession())
+
+
+def test_a_patch_below_the_kernel_is_refused():
+    problem = toy_problem()
+    kernels = torch.ones(1, 1, 31, 31) / 31**2
+    wide = type(problem)("wide", 3, "circular", kernels, (0.1, 0.1), b"")
+    with pytest.raises(UserError, match=r"patches of `24` pixels are smaller .* `31`"):
+        supervised(Denoiser(), wide, toy_images(), config(), ToySession())
