@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO, cast
 
 LEVEL = "process"
 
@@ -64,3 +65,11 @@ def spawn(command: Sequence[str], *, scratch: Path, threads: int) -> subprocess.
 
         resource.prlimit(process.pid, resource.RLIMIT_CORE, (0, 0))
     return process
+
+
+def pipes(process: subprocess.Popen[bytes]) -> tuple[BinaryIO, BinaryIO, BinaryIO]:
+    """The supervisor's ends: messages to the process, messages from it, the team's log."""
+    ends = process.stdin, process.stdout, process.stderr
+    if None in ends:
+        raise ValueError("the process was started without pipes")
+    return cast(tuple[BinaryIO, BinaryIO, BinaryIO], ends)

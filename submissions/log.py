@@ -25,6 +25,8 @@ class Log:
     def close(self, seconds: float = 2) -> str:
         """The text once the stream has ended, or what there is after `seconds`."""
         self._thread.join(seconds)
+        if not self._thread.is_alive():
+            self._stream.close()
         head, tail = bytes(self._head), bytes(self._tail)
         middle = f"\n[... {self._dropped} bytes left out ...]\n" if self._dropped else ""
         return harmless(head) + middle + harmless(tail)

@@ -11,7 +11,6 @@ population; c1 = 0.01^2, c2 = 0.03^2; windows that leave the image do not count.
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
@@ -72,7 +71,7 @@ def psnr(*, estimate: NDArray[Any], truth: NDArray[Any], crop: int = 0) -> float
     from skimage.metrics import peak_signal_noise_ratio
 
     x_hat, x = _prepared(estimate, truth, crop)
-    with warnings.catch_warnings(), np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore"):
         value = float(peak_signal_noise_ratio(x, x_hat, data_range=1))
     return min(value, CAP)
 
@@ -95,6 +94,11 @@ def ssim(*, estimate: NDArray[Any], truth: NDArray[Any], crop: int = 0) -> float
     )
 
 
+def import_skimage() -> None:
+    """Import what the two metrics need, which they do at their first call otherwise."""
+    from skimage.metrics import peak_signal_noise_ratio, structural_similarity  # noqa: F401
+
+
 def _prepared(
     estimate: NDArray[Any], truth: NDArray[Any], crop: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -114,5 +118,6 @@ def _prepared(
             f"SSIM needs {SMALLEST}x{SMALLEST}"
         )
     window = np.s_[:, crop : crop + height, crop : crop + width]
-    x_hat = np.clip(estimate[window].astype(np.float64), 0, 1)
+    x_hat = estimate[window].astype(np.float64)
+    np.clip(x_hat, 0, 1, out=x_hat)
     return x_hat, truth[window].astype(np.float64)

@@ -41,8 +41,10 @@ def main() -> None:
 
     import torch
 
+    from challenge.submissions.allocator import keep_memory
     from challenge.submissions.startup import import_deepinv
 
+    keep_memory()
     import_deepinv()
     from challenge.data import measurements, operators  # noqa: F401
     from challenge.submissions.loading import load_folder

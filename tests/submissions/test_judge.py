@@ -130,7 +130,8 @@ def test_input_is_empty_and_output_goes_to_the_log(bench: Bench) -> None:
         """
     )
     assert found.outcome == "ok", found
-    assert found.log.count("to stdout\n") == found.log.count("to stderr\n") == 3
+    # Three images, and the first one a second time.
+    assert found.log.count("to stdout\n") == found.log.count("to stderr\n") == 4
     assert found.log.startswith("first words\n\\x00")
 
 
@@ -261,6 +262,34 @@ def test_the_environment_is_scrubbed(bench: Bench, monkeypatch: pytest.MonkeyPat
     assert again.log.strip() in found.log
 
 
+@pytest.mark.parametrize(
+    ("source", "outcome", "said"),
+    [
+        ("return y * (1 + 1e-3 * calls)", "nondeterministic", "differs by 0.003"),
+        ("return y * (1 + 1e-6 * calls)", "ok", ""),
+        ("if calls == 3: 1 / 0\n    return y", "crash", "a second time"),
+        ("if calls == 3: os._exit(0)\n    return y", "missing_output", "a second time"),
+        ("return y if calls < 3 else y * float('nan')", "non_finite", "a second time"),
+    ],
+)
+def test_the_first_image_a_second_time(bench: Bench, source: str, outcome: str, said: str) -> None:
+    counting = (
+        "import os\ncalls = -1\ndef forward(y, identity):\n    global calls; calls += 1\n    "
+    )
+    found = bench(counting + source)
+    assert (found.outcome, list(found.seconds)) == (outcome, ["0000", "0001", "0002"]), found
+    assert said in found.cause
+
+
+def test_an_interrupt_leaves_no_process(bench: Bench) -> None:
+    def interrupt(_: judge.Step) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        bench("def forward(y, identity): return y", progress=interrupt)
+    assert psutil.Process().children(recursive=True) == []
+
+
 def test_messages_out_of_turn(bench: Bench) -> None:
     forged = """
         from challenge.submissions import frames
@@ -281,6 +310,18 @@ def test_messages_out_of_turn(bench: Bench) -> None:
         found = bench(forged.format(answer))
         assert found.outcome == outcome, (answer, found)
         assert "\n" not in found.cause
+
+
+@pytest.mark.parametrize("text", ["'5'", "'{}'", "''", "'[' * 100_000", "'x' * 2_000_000"])
+def test_a_forged_contract_report(bench: Bench, text: str) -> None:
+    source = f"""
+        import types
+        from challenge.submissions import runner
+        runner.json = types.SimpleNamespace(dumps=lambda _: {text})
+        def forward(y, identity): return y
+        """
+    found = bench(source, contract={"channels": 3, "boundary": "circular"})
+    assert (found.outcome, found.broken) == ("crash", ()), found
 
 
 def test_our_own_fault_is_not_the_teams(bench: Bench) -> None:

@@ -1,0 +1,143 @@
+"""What the supervisor says to an inference process, and what it accepts as an answer.
+
+Whatever goes wrong becomes `Failed`, an outcome with its cause: nothing that comes from the
+other side is believed, and every wait has a deadline.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from challenge.configs.schema import Limits
+from challenge.data import measurements
+from challenge.data.measurements import Measurement
+from challenge.submissions import processes
+from challenge.submissions.channel import Channel, Ended, Message
+from challenge.submissions.frames import Garbled
+from challenge.submissions.log import harmless
+from challenge.submissions.outcomes import Outcome
+
+BEFORE = "before the team's code was reached"
+
+
+@dataclass
+class Failed(Exception):
+    """The entry failed: the outcome, and why in one line."""
+
+    outcome: Outcome
+    cause: str
+
+
+@dataclass
+class Dialogue:
+    """One conversation, from the start of the process to its end."""
+
+    process: subprocess.Popen[bytes]
+    channel: Channel
+    watch: processes.Watch
+    limits: Limits
+    deadline: float
+    """On the clock of `time.monotonic()`."""
+    stage: str = BEFORE
+    """What the process is doing, for the cause of a failure."""
+    ready: bool = False
+
+    def start(self) -> None:
+        """Wait until the method is built and has its weights."""
+        self._next("started")
+        self.stage = "while the method was loaded"
+        self._next("ready")
+        self.ready = True
+
+    def reconstruct(self, measurement: Measurement) -> NDArray[np.float32]:
+        """Hand over a measurement; its reconstruction, finite, of shape (C, H, W)."""
+        self.channel.accept = 4 * int(np.prod(measurement.shape))
+        self.channel.send({"kind": "measure"}, measurements.to_bytes(measurement))
+        return self._checked(self._next("estimate"), measurement.shape)
+
+    def contract(self, about: dict[str, Any]) -> tuple[str, ...]:
+        """The rules of the method contract that the entry breaks, by its own account."""
+        self.stage = "in the contract test"
+        self.deadline = time.monotonic() + self.limits.minutes * 60
+        self.channel.accept = 1_000_000
+        self.channel.send({"kind": "contract", **about})
+        try:
+            found = json.loads(self._next("contract").payload or b"")
+        except (ValueError, RecursionError):
+            found = None
+        if not isinstance(found, list):
+            raise self._failed("crash", "it answered out of turn")
+        return tuple(plain(each, 600) for each in found)
+
+    def check_memory(self) -> None:
+        """Look at the memory now, so that a peak of the last moment counts."""
+        self.watch.sample()
+        if self.watch.exceeded:
+            raise self._ended()
+
+    def _next(self, kind: str) -> Message:
+        """The next message, which must be of this kind."""
+        try:
+            message = self.channel.receive(self.deadline)
+        except TimeoutError:
+            cause = f"the limit of {self.limits.minutes:g} min came"
+            raise Failed("timeout", f"{cause} {self.stage}") from None
+        except Ended:
+            raise self._ended() from None
+        except Garbled as error:
+            raise self._failed("crash", f"its answer is no message: {error}") from None
+        header = message.header
+        if header.get("kind") == "failed":
+            loading = header.get("outcome") == "import_error"
+            text = plain(header.get("error", ""), 600)
+            raise self._failed("import_error" if loading else "crash", text)
+        if header.get("kind") != kind:
+            raise self._failed("crash", "it answered out of turn")
+        return message
+
+    def _ended(self) -> Failed:
+        """Why the process is gone."""
+        if self.watch.exceeded:
+            used, limit = self.watch.peak / 1e9, self.limits.memory_gb
+            return self._failed("out_of_memory", f"it used {used:.2f} GB of {limit:g} GB")
+        try:
+            code = self.process.wait(1)
+        except subprocess.TimeoutExpired:
+            return self._failed("crash", "it closed its pipes")
+        how = f"its process {processes.describe_end(code)}"
+        if not self.ready:
+            return self._failed("import_error", how)
+        if code == -9 and self.watch.peak > self.limits.memory_gb * 0.5e9:
+            return self._failed("out_of_memory", how)
+        return self._failed("missing_output" if code == 0 else "crash", how)
+
+    def _checked(self, message: Message, shape: tuple[int, int, int]) -> NDArray[np.float32]:
+        header, payload = message.header, message.payload
+        kind, dtype, got = (header.get(key) for key in ("type", "dtype", "shape"))
+        expected = [1, *shape]
+        if kind != "Tensor":
+            raise self._failed("bad_shape", f"forward returned a {plain(kind)}, not a tensor")
+        if got != expected:
+            raise self._failed("bad_shape", f"x_hat has shape {plain(got)}, not {expected}")
+        if dtype != "float32" or payload is None or len(payload) != 4 * int(np.prod(shape)):
+            raise self._failed("bad_shape", f"x_hat is {plain(dtype)}, not float32")
+        x_hat = np.frombuffer(payload, dtype=np.float32).reshape(shape)
+        if not np.isfinite(x_hat).all():
+            share = float(np.mean(~np.isfinite(x_hat)))
+            raise self._failed("non_finite", f"{share:.1%} of x_hat is NaN or infinite")
+        return x_hat
+
+    def _failed(self, outcome: Outcome, cause: str) -> Failed:
+        return Failed(outcome, f"{cause} ({self.stage})")
+
+
+def plain(value: object, longest: int = 80) -> str:
+    """Words of the other side, made harmless and one line."""
+    return harmless(" ".join(str(value).split())[:longest].encode("utf-8", "backslashreplace"))
