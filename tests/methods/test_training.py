@@ -189,6 +189,7 @@ def test_data_is_a_function_of_the_sample_number(step, seed):
         one = patches.batch(images, problem, single, 3 * step + position, seed, CPU)
         assert torch.equal(one.x[0], x[position])
         torch.testing.assert_close(one.y[0], y[position], atol=1e-6, rtol=0)
+    assert not any(torch.equal(x[a], x[b]) for a, b in ((0, 1), (0, 2), (1, 2)))
     other = patches.batch(images, problem, config(batch=3), step + 1, seed, CPU)
     assert not torch.equal(other.x, x)
     assert not torch.equal(other.y, y)
