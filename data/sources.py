@@ -9,6 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from challenge.configs.errors import UserError
 from challenge.data import reading
@@ -26,7 +27,7 @@ BUILTIN_TEST = (
 
 _TILE = 16
 _SHARE = 0.4
-_DETAIL = 0.012  # standard deviation of luma in a tile; noise of a dark sky stays below
+_DETAIL = 0.012  # standard deviation of luma in a tile; the noise of a dark sky stays below
 
 
 def list_folder(folder: Path) -> list[Path]:
@@ -92,7 +93,7 @@ def builtin_crops(names: Sequence[str], size: int, count: int) -> list[tuple[str
 
     Crops of a photograph lie on a regular grid and share at most a quarter of a side. A crop is
     taken only if 40 % of its 16 x 16 tiles have detail, so no black sky or margin; of
-    each photograph the crop of most contrast comes first.
+    each photograph the crop of most local contrast comes first.
 
     Raises:
         UserError: if the photographs give fewer crops.
@@ -117,8 +118,9 @@ def _ranked(name: str, size: int) -> list[tuple[str, int, int]]:
     for top in rows:
         for left in columns:
             crop = luma[top : top + size, left : left + size]
-            if _detailed(crop) >= _SHARE:
-                scored.append((-float(crop.std()), top, left))
+            contrast = _contrast(crop)
+            if (contrast > _DETAIL).mean() >= _SHARE:
+                scored.append((-float(contrast.mean()), top, left))
     return [(name, top, left) for _, top, left in sorted(scored)]
 
 
@@ -131,8 +133,9 @@ def _positions(side: int, size: int) -> list[int]:
     return [round(position) for position in np.linspace(0, side - size, count)]
 
 
-def _detailed(luma: Picture) -> float:
-    """The share of tiles whose luma varies."""
+def _contrast(luma: Picture) -> NDArray[np.float64]:
+    """The standard deviation of every tile, in units of the range [0, 1]."""
     side = luma.shape[0] // _TILE * _TILE
     tiles = luma[:side, :side].reshape(side // _TILE, _TILE, side // _TILE, _TILE) / 255
-    return float((tiles.std(axis=(1, 3)) > _DETAIL).mean())
+    contrast: NDArray[np.float64] = tiles.std(axis=(1, 3))
+    return contrast
