@@ -4,7 +4,9 @@
 
 w_s solves A^T A x + s sigma^2 S^-1 x = A^T y: small s is sharp and noisy, large s smooth. The
 network U chooses among them from pixel to pixel, which no linear estimate can, and removes what
-remains. It is zero before training, so that training starts from the Wiener estimate.
+remains. It is zero before training, so that training starts from the Wiener estimate. Where the
+boundary is not circular, y is first continued to a periodic image: the exact estimate takes
+conjugate gradients, 40 times as long, and differs near the border only, where the network learns.
 
 After Jin, McCann, Froustey, Unser 2017 (a U-Net on a direct inversion), and Dong, Roth, Schiele
 2020 (Wiener deconvolution inside a network).
@@ -17,10 +19,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import torch
 from annotated_types import Ge, Le
+from deepinv.physics import BlurFFT
 from torch import Tensor
 
 from challenge.configs.errors import UserError
 from challenge.configs.schema import TrainConfig
+from challenge.data.operators import blur
 from challenge.methods import spectrum
 from challenge.methods.contract import Method, Session
 from challenge.methods.networks.unet import UNet
@@ -89,7 +93,7 @@ class Network(Method):
                 f"the network is made for `{self.channels}`, the measurement has `{y.shape[1]}`",
                 f"train with `method.channels={y.shape[1]}`",
             )
-        estimates = wiener(y, physics, self.log_spectrum, STRENGTHS)
+        estimates = _estimates(y, physics, self.log_spectrum)
         _, count, _, height, width = estimates.shape
         sigma = physics.noise_model.sigma.to(y.dtype).reshape(-1, 1, 1, 1)
         level = sigma.expand(count, 1, height, width)
@@ -117,3 +121,28 @@ class Network(Method):
 
     def _build(self) -> UNet:
         return UNet(len(STRENGTHS) * self.channels + 1, self.channels, **self.shape)
+
+
+def _estimates(y: Tensor, physics: LinearPhysics, log_spectrum: Tensor) -> Tensor:
+    """Wiener estimates at all strengths, shape (n, B, C, H, W), by two FFTs for any boundary."""
+    if isinstance(physics, BlurFFT):
+        return wiener(y, physics, log_spectrum, STRENGTHS)
+    height, width = physics.A_adjoint(y).shape[-2:]
+    margin = physics.filter.shape[-1]
+    top, left = (height - y.shape[-2]) // 2, (width - y.shape[-1]) // 2
+    y = _continue(_continue(y, height + margin).mT, width + margin).mT
+    y = torch.roll(y, (top, left), (-2, -1))
+    _, channels, rows, columns = y.shape
+    shape = (channels, rows, columns)
+    periodic = blur(physics.filter, physics.noise_model.sigma, "circular", shape)
+    return wiener(y, periodic, log_spectrum, STRENGTHS)[..., :height, :width]
+
+
+def _continue(y: Tensor, rows: int) -> Tensor:
+    """Continue y downwards to `rows` rows, periodically: its two mirrored ends, cross-faded."""
+    have = y.shape[-2]
+    place = torch.arange(rows - have, device=y.device)
+    weight = 0.5 - 0.5 * torch.cos(torch.pi * (place + 1) / (len(place) + 1))[:, None]
+    below, above = (have - 2 - place) % have, (len(place) - place) % have
+    between = (1 - weight) * y[..., below, :] + weight * y[..., above, :]
+    return torch.cat([y, between], dim=-2)
