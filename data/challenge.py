@@ -103,9 +103,8 @@ def open_challenge(path: Path | str, *, verify: bool = False) -> Challenge:
 def read_manifest(public: Public) -> dict[str, Any]:
     """The manifest of a public folder; raises `UserError` if it is missing or damaged."""
     if not public.manifest.is_file():
-        raise UserError.of(
-            public.path, "is not a prepared challenge", "make one with `challenge prepare NAME`"
-        )
+        remedy = f"make it with `challenge prepare {public.path.name}`"
+        raise UserError.of(public.path, "is not a prepared challenge", remedy)
     try:
         manifest = json.loads(public.manifest.read_text(encoding="utf-8"))
         kinds = {"format": int, "challenge": str, "seal": str, "practice": bool, "files": dict}

@@ -20,6 +20,7 @@ def commands() -> list[list[str]]:
     """Every `challenge ...` of the README, in blocks and in the text."""
     lines = [line for block in blocks("sh") for line in block.splitlines()]
     lines += re.findall(r"`(challenge [^`\n]+)`", README)
+    lines += re.findall(r"\.venv/bin/(challenge .+)$", README, re.M)
     found = [line.partition("#")[0].split() for line in lines]
     return [each[1:] for each in found if each[:1] == ["challenge"]]
 

@@ -54,7 +54,7 @@ def test_help_lists_every_command():
     assert done.returncode == 0
     for command in COMMANDS:
         assert f"  {command}" in done.stdout
-    assert "..." not in done.stdout, "a summary is cut at 80 columns"
+    assert "..." not in done.stdout.partition("Commands:")[2], "a summary is cut"
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -96,7 +96,7 @@ def test_methods_are_listed_and_explained(challenge):
 def test_the_kit_has_no_truth_of_the_test_set(challenge, story):
     done = challenge("kit", "deblur")
     assert done.code == 0, done.err
-    (path,) = story.rglob("*kit*/*.zip")
+    (path,) = story.glob("workspace/*-kit.zip")
     with zipfile.ZipFile(path) as kit:
         names = kit.namelist()
         truth = {
@@ -145,7 +145,7 @@ def test_a_second_run_of_the_same_name_is_refused(challenge):
         (["methods", "tvv"], ["did you mean `tv`"]),
         (["kit", "levin"], ["challenge prepare levin"]),
         (["seal", "levin"], ["levin"]),
-        (["prepare"], ["CHALLENGE"]),
+        (["prepare"], ["Missing argument"]),
         (["demo", "workspace"], ["exists already"]),
     ],
 )
