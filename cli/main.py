@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import sys
+from collections.abc import Callable
 from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -51,6 +53,22 @@ def _root(
     pass
 
 
+def _told(command: Callable[..., None]) -> Callable[..., None]:
+    """The command, which says so when Ctrl-C ends it."""
+
+    @functools.wraps(command)
+    def run(*arguments: Any, **options: Any) -> None:
+        try:
+            command(*arguments, **options)
+        except KeyboardInterrupt:
+            from challenge.cli.console import say
+
+            say("interrupted; nothing was left half-written")
+            raise typer.Exit(130) from None
+
+    return run
+
+
 for _command in (
     demo.demo,
     prepare.prepare,
@@ -64,12 +82,12 @@ for _command in (
     kit.kit,
     seal.seal,
 ):
-    app.command()(_command)
+    app.command()(_told(_command))
 
 
 def main() -> None:
     """Entry point of the console script: a user's mistake is one line and exit code 2."""
-    from challenge.cli.console import fail, say
+    from challenge.cli.console import fail
 
     try:
         app()
@@ -77,7 +95,6 @@ def main() -> None:
         fail(error)
         sys.exit(2)
     except KeyboardInterrupt:
-        say("interrupted; nothing was left half-written")
         sys.exit(130)
     except BrokenPipeError:
         # The reader of a pipe (`| head`) went away; there is nobody left to tell.

@@ -11,6 +11,13 @@ from challenge.configs.errors import Mistake
 from challenge.configs.yaml_lines import KeyPath, Tree, parse, plain, unprintable
 
 
+_INSTEAD: dict[KeyPath, KeyPath] = {
+    ("train", "steps"): ("train", "minutes"),
+    ("train", "minutes"): ("train", "steps"),
+}
+"""A budget given on the command line takes the place of the file's other one."""
+
+
 def apply(tree: Tree, overrides: Iterable[str]) -> list[Mistake]:
     """Change `tree` by each override in turn, the last word wins; return those that failed.
 
@@ -58,6 +65,10 @@ def _apply(tree: Tree, text: str) -> tuple[str, str] | None:
             del places[old]
     tree.given[key] = text
     tree.texts.update({(*key, *inner): raw for inner, raw in given.texts.items()})
+    if key in _INSTEAD and given.value is not None and isinstance(holder, dict):
+        other = _INSTEAD[key]
+        if other not in tree.given:
+            holder.pop(other[-1], None)
     return None
 
 
