@@ -25,8 +25,6 @@ from challenge.submissions.metrics import psnr, ssim
 ROOT = Path(__file__).parent.parent
 METHODS = ("wiener", "tv", "network")
 BEGIN, END = "<!-- begin: python -m benchmarks.readme -->", "<!-- end -->"
-SHOWN = "0003"
-"""The test image of the picture."""
 
 
 def challenge(*arguments: str) -> str:
@@ -51,9 +49,8 @@ def main() -> None:
             challenge("train", name, *resume, *option)
         zips.append(str(workspace.path / "entries" / f"readme-{name}.zip"))
         challenge("pack", str(run), "--team", "readme")
-    challenge("score", *zips, "--hidden", str(hidden.path), *option)
-    board = json.loads(challenge("board", "--json", *option))
-    rows = {row["name"]: row for row in board["rows"]}
+    verdicts = json.loads(challenge("score", *zips, "--hidden", str(hidden.path), "--json"))
+    rows = {each["entry"]["name"]: each for each in verdicts}
     _write(_table(public, hidden, rows))
     _picture(public, hidden, [rows[name] for name in ("tv", "network")])
 
@@ -78,16 +75,15 @@ def _table(public: Any, hidden: Any, rows: dict[str, Any]) -> str:
         f"| blurred | {level:.2f} | | {similarity:.3f} | | |",
     ]
     for name in METHODS:
-        row = rows[name]
-        facts = json.loads(
-            (public.path.parents[1] / "runs" / "deblur" / name / "run.json").read_text()
-        )
-        low, high = row["psnr_interval"]
+        row, run = rows[name], public.path.parents[1] / "runs" / "deblur" / name
+        facts = json.loads((run / "run.json").read_text())
+        mean, low, high = (row["psnr"][key] for key in ("mean", "low", "high"))
+        seconds = np.mean([each["seconds"] for each in row["images"]])
         lines.append(
-            f"| `{name}` | {row['psnr']:.2f} [{low:.2f}, {high:.2f}] | {row['psnr'] - level:+.2f} | "
-            f"{row['ssim']:.3f} | {row['seconds_per_image']:.2f} | {_duration(facts['seconds'])} |"
+            f"| `{name}` | {mean:.2f} [{low:.2f}, {high:.2f}] | {mean - level:+.2f} | "
+            f"{row['ssim']['mean']:.3f} | {seconds:.2f} | {_duration(facts['seconds'])} |"
         )
-        level = row["psnr"]
+        level = mean
     return "\n".join(lines) + (
         f"\n\nAs judged on the {count} hidden test images of `deblur` (crops of scikit-image's "
         "photographs; training images are procedural), with 2 threads; in brackets the 95 % "
@@ -107,11 +103,18 @@ def _write(table: str) -> None:
 
 
 def _picture(public: Any, hidden: Any, rows: list[Any]) -> None:
-    """Blurred, TV, network and truth of one test image, side by side."""
-    truth = to_unit(stored(hidden.image(SHOWN)))
-    panels = [("blurred", read(public.measurement("test", SHOWN)).y)]
+    """Blurred, TV, network and truth side by side, of the image where TV is at its median."""
+    ranked = sorted(rows[0]["images"], key=lambda each: each["psnr"])
+    shown = ranked[len(ranked) // 2]["id"]
+    truth = to_unit(stored(hidden.image(shown)))
+    panels = [("blurred", read(public.measurement("test", shown)).y)]
     for row in rows:
-        panels.append((row["name"], np.load(hidden.judged(row["entry"][:16]) / f"{SHOWN}.npy")))
+        panels.append(
+            (
+                row["entry"]["name"],
+                np.load(hidden.judged(row["entry"]["hash"][:16]) / f"{shown}.npy"),
+            )
+        )
     panels.append(("truth", truth))
     side, gap, caption = 256, 6, 22
     sheet = Image.new("RGB", (len(panels) * (side + gap) - gap, side + caption), "white")

@@ -10,7 +10,6 @@ from challenge.configs.dump import printable
 from challenge.configs.errors import Mistake
 from challenge.configs.yaml_lines import KeyPath, Tree, parse, plain, unprintable
 
-
 _INSTEAD: dict[KeyPath, KeyPath] = {
     ("train", "steps"): ("train", "minutes"),
     ("train", "minutes"): ("train", "steps"),
