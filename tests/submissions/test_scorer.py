@@ -112,7 +112,7 @@ def test_files_are_not_trusted(pairs: list[Pair], tmp_path: Path) -> None:
         good.astype(">f4"),
         good.transpose(0, 2, 1),
         good.view(np.int32),
-        np.array([Bomb()] * 800, dtype=object),
+        np.array([Bomb(), b"x" * good.nbytes], dtype=object),
     ):
         np.save(path, wrong, allow_pickle=True)
         with pytest.raises(metrics.BadShape):

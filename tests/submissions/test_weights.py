@@ -52,6 +52,22 @@ def tensor(begin: int, end: int, dtype: str = "F32", shape: tuple[int, ...] = (1
     return {"dtype": dtype, "shape": shape, "data_offsets": [begin, end]}
 
 
+def test_canonical_puts_tensors_in_order() -> None:
+    """Narrow before wide, and names backwards: by hand, for the library would order them."""
+    parts = {"c": ("U8", b"\x01"), "b": ("F32", bytes(4)), "a": ("F32", b"\x02" * 4)}
+    files = []
+    for names in ("abc", "cba"):
+        header, data = {"__metadata__": {"x": names}}, b""
+        for name in names:
+            dtype, content = parts[name]
+            header[name] = tensor(len(data), len(data) + len(content), dtype)
+            data += content
+        files.append(file_of(header, data))
+    assert canonical(files[0]) == canonical(files[1])
+    assert canonical(files[0]).endswith(b"\x02" * 4 + bytes(4) + b"\x01")
+    assert len(canonical(files[0])) % 8 == 1  # the header is padded, so every tensor is aligned
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
