@@ -71,6 +71,24 @@ def write_json(path: Path, value: Any, mode: int = 0o644) -> None:
     write_text(path, json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n", mode)
 
 
+@contextmanager
+def new_tree(path: Path) -> Iterator[Path]:
+    """Give an empty folder to fill; when the block ends well it takes the place of `path`.
+
+    When it does not, what was there before stays, and nothing of the new folder is left.
+    """
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        made = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
+        made.chmod(0o755)
+        try:
+            yield made
+            remove_tree(path)
+            made.rename(path)
+        finally:
+            shutil.rmtree(made, ignore_errors=True)
+
+
 def remove_tree(path: Path) -> None:
     """Remove a folder by renaming it away first, so that it is never seen half-deleted."""
     if path.exists():

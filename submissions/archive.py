@@ -21,6 +21,10 @@ from challenge.submissions.problem import Problem
 CHUNK = 1 << 20
 MEMBERS = 2000
 """More files than any entry has."""
+LONGEST_NAME = 200
+"""Characters of a member's name: every file system takes them."""
+OVERHEAD = 256
+"""Bytes a member may need beside its content and name; the format needs 76, and 22 in all."""
 DIRECTORY_LIMIT = 1_000_000
 """Bytes of the zip's own table of contents that are read at all."""
 DATE = (1980, 1, 1, 0, 0, 0)
@@ -78,8 +82,19 @@ def members(path: Path, shown: str) -> tuple[dict[str, zipfile.ZipInfo], list[Pr
             found[info.filename] = info
         folded[info.filename.casefold()] = info.filename
     problems += [problem for name in found if (problem := _unexpected(name, shown))]
-    if sum(info.compress_size for info in infos) > path.stat().st_size:
+    content = sum(info.compress_size for info in infos)
+    names = sum(len(info.orig_filename.encode("utf-8", "replace")) for info in infos)
+    if content > path.stat().st_size:
         problems.append(Problem("invalid_entry", shown, "has files that overlap", AGAIN))
+    elif path.stat().st_size > content + 2 * names + OVERHEAD * (len(infos) + 1):
+        problems.append(Problem("invalid_entry", shown, "has bytes that no file owns", AGAIN))
+    for name in found:
+        for parent in PurePosixPath(name).parents:
+            if str(parent) in found:
+                place = f"{shown}/{_plain(str(parent))}"
+                problems.append(
+                    Problem("invalid_entry", place, "is a file and a folder at once", AGAIN)
+                )
     return found, problems
 
 
@@ -133,6 +148,8 @@ def _fault(info: zipfile.ZipInfo) -> str | None:
         return "has a name that is not allowed"
     if any(part.lstrip(" ") != part or part.rstrip(" .") != part for part in parts):
         return "has a name that leads out of its folder"
+    if len(name) > LONGEST_NAME:
+        return "has too long a name"
     if stat.S_ISLNK(mode):
         return "is a link"
     if mode and not stat.S_ISREG(mode) and stat.S_IFMT(mode):

@@ -29,6 +29,10 @@ LONGEST_SOURCE = 1_000_000
 Members = Mapping[str, zipfile.ZipInfo]
 
 
+DAMAGE = (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError, RuntimeError)
+"""What Python's zipfile raises when a member is not what the directory says."""
+
+
 def check(
     path: Path,
     challenge: Challenge | None = None,
@@ -67,7 +71,7 @@ def check(
             classes = _plugin(file, members, shown, problems)
             if config:
                 problems += _method(config, classes, shown)
-        except (zipfile.BadZipFile, OSError, EOFError) as error:
+        except DAMAGE as error:
             problems.append(
                 Problem("invalid_entry", shown, f"is damaged ({error})", "copy it again")
             )
@@ -80,7 +84,7 @@ def read_manifest(path: Path) -> Manifest | None:
     try:
         with zipfile.ZipFile(path) as file:
             return _manifest(file, members, path.name, [])
-    except (zipfile.BadZipFile, OSError, EOFError, ValueError):
+    except DAMAGE:
         return None
 
 

@@ -6,7 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from challenge.configs.errors import Mistake, UserError
+from challenge.submissions.log import harmless
 from challenge.submissions.outcomes import Outcome
+
+LONGEST = 1000
+"""Characters of a place, a cause, a remedy: an entry may hold names of any length."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +24,12 @@ class Problem:
 
     @property
     def mistake(self) -> Mistake:
-        return Mistake(self.place, self.cause, self.remedy)
+        """The problem as a line; names from the entry cannot act on a terminal or break it."""
+        place, cause, remedy = (
+            harmless(text.encode("utf-8", "backslashreplace")).replace("\n", "\\n")
+            for text in (self.place, self.cause, self.remedy)
+        )
+        return Mistake(place[:LONGEST], cause[:LONGEST], remedy[:LONGEST])
 
 
 def outcome_of(problems: Sequence[Problem]) -> Outcome:

@@ -76,15 +76,21 @@ def create(
 
 def finish(run: Run, method: Method, seconds: float) -> None:
     """Save the weights and close the run; `seconds` of training are added to earlier ones."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     # Clones: a view, or a tensor that two names share, is refused by the format.
     state = {name: value.detach().cpu().clone() for name, value in method.state_dict().items()}
     state = {name: value.contiguous() for name, value in state.items()}
-    atomic.write_with(run.weights, lambda path: save_file(state, path, METADATA))
+    atomic.write_bytes(run.weights, save(state, METADATA))
     record = facts(run)
     record |= {"state": "finished", "seconds": record["seconds"] + seconds}
     atomic.write_json(run.facts, record)
+
+
+def pause(run: Run, seconds: float) -> None:
+    """Add `seconds` of training to a run that was stopped and may be resumed."""
+    record = facts(run)
+    atomic.write_json(run.facts, record | {"seconds": record["seconds"] + seconds})
 
 
 def facts(run: Run) -> dict[str, Any]:

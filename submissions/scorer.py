@@ -91,6 +91,9 @@ def interval(values: Sequence[float]) -> dict[str, float | None]:
     low, high = bootstrap(
         (np.asarray(values),), np.mean, n_resamples=SAMPLES, rng=rng
     ).confidence_interval
+    # Scores that are all but equal leave BCa nothing to estimate its acceleration from.
+    if not (np.isfinite(low) and np.isfinite(high)):
+        return {"mean": mean, "low": None, "high": None}
     return {"mean": mean, "low": float(low), "high": float(high)}
 
 

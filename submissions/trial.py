@@ -43,22 +43,23 @@ def infer_run(
         UserError: the run is not finished, or of another challenge.
     """
     runs.finished(run, challenge)
-    output = run.reconstructions(split)
-    atomic.remove_tree(output)
-    with tempfile.TemporaryDirectory(prefix="challenge-entry-") as folder:
+    with (
+        atomic.new_tree(run.reconstructions(split)) as output,
+        tempfile.TemporaryDirectory(prefix="challenge-entry-") as folder,
+    ):
         pack.unpack_run(run, Path(folder))
         inference = _infer(Path(folder), output, challenge, split, progress)
-    if inference.outcome == "ok":
-        public = Public(challenge.path)
-        images = [
-            (
-                identity,
-                public.measurement(split, identity),
-                None if split == "test" else public.image(split, identity),
-            )
-            for identity in challenge.ids(split)
-        ]
-        pictures.draw_all(output, images)
+        if inference.outcome == "ok":
+            public = Public(challenge.path)
+            images = [
+                (
+                    identity,
+                    public.measurement(split, identity),
+                    None if split == "test" else public.image(split, identity),
+                )
+                for identity in challenge.ids(split)
+            ]
+            pictures.draw_all(output, images)
     atomic.write_json(run.inference(split), {"format": 1, **asdict(inference)})
     return inference
 

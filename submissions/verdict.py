@@ -65,12 +65,18 @@ def open_court(
 
 
 def verdict(
-    court: Court, entry: Path, *, progress: OnStep | None = None, scored: OnScore | None = None
+    court: Court,
+    entry: Path,
+    *,
+    again: bool = False,
+    progress: OnStep | None = None,
+    scored: OnScore | None = None,
 ) -> tuple[Result, bool]:
     """Judge one entry, or find the verdict that stands.
 
     Args:
         entry: the zip.
+        again: judge it even where a verdict stands, which is replaced.
         progress: called after each reconstruction.
         scored: called after each scored image with ("score", done, total).
 
@@ -86,7 +92,7 @@ def verdict(
     entry_hash = digest(entry)
     # The check is made anew: what it depends on, the list of teams, may have changed.
     problems = check(entry, court.challenge, court.teams)
-    if not problems:
+    if not problems and not again:
         known = results.find(court.workspace, entry_hash, court.challenge.hash, court.judge_hash)
         if known is not None and not known["problems"]:
             return known, False
@@ -141,23 +147,26 @@ def _judged(
     ids = challenge.ids("test")
     facts = head["entry"]
     output = court.hidden.judged(f"{facts['team']}-{facts['name']}-{facts['hash'][:8]}")
-    atomic.remove_tree(output)
-    with tempfile.TemporaryDirectory(prefix="challenge-entry-") as folder:
+    scores = None
+    with (
+        atomic.new_tree(output) as made,
+        tempfile.TemporaryDirectory(prefix="challenge-entry-") as folder,
+    ):
         archive.extract(entry, Path(folder))
         sources = [public.measurement("test", identity) for identity in ids]
         inference = judge.infer(
-            Path(folder), sources, output, challenge.config.limits, progress=progress
+            Path(folder), sources, made, challenge.config.limits, progress=progress
         )
-    scores = None
-    if inference.outcome == "ok":
-        pairs = [
-            Pair(each, str(court.hidden.image(each)), str(output / f"{each}.npy")) for each in ids
-        ]
-        scores = scoring.score(pairs, court.crop, progress=scored)
-        if scores.failure:
-            # Every answer was checked when it came in: what fails now is not the team's.
-            raise judge.Fault(f"image {scores.failure.id}: {scores.failure.cause}")
-        pictures.draw_all(output, [(each, *_paths(court, each)) for each in ids], scores)
+        if inference.outcome == "ok":
+            pairs = [
+                Pair(each, str(court.hidden.image(each)), str(made / f"{each}.npy"))
+                for each in ids
+            ]
+            scores = scoring.score(pairs, court.crop, progress=scored)
+            if scores.failure:
+                # Every answer was checked when it came in: what fails now is not the team's.
+                raise judge.Fault(f"image {scores.failure.id}: {scores.failure.cause}")
+            pictures.draw_all(made, [(each, *_paths(court, each)) for each in ids], scores)
     return _described(inference, scores)
 
 

@@ -122,6 +122,8 @@ def _tensor(name: str, value: Any) -> Stored:
         whole = [begin, end, *shape]
         if not all(type(number) is int and number >= 0 for number in whole):
             raise ValueError
+        if not isinstance(dtype, str):
+            raise TypeError
     except (TypeError, KeyError, ValueError):
         raise NotSafetensors(f"describes `{name}` wrongly") from None
     if dtype not in ITEMSIZE:
