@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import torch
@@ -33,6 +34,10 @@ CROP = 256
 """Largest side of the crops that the weight is tuned on."""
 EVALUATIONS = 12
 """Weights tried for each noise level."""
+
+
+class _Stopped(Exception):
+    """The user asked to stop."""
 
 
 class TV(Method):
@@ -97,7 +102,10 @@ class TV(Method):
         found = []
         for part, level in enumerate(levels):
             at_level = dataclasses.replace(problem, sigma=(level, level))
-            found.append(self._tune(at_level, crops, session, part, len(levels)))
+            try:
+                found.append(self._tune(at_level, crops, session, part, len(levels)))
+            except _Stopped:  # asked to stop: the run begins anew when it is resumed
+                return
         self.tuned_levels.copy_(torch.tensor([levels[0], levels[-1]]))
         self.tuned_log_weights.copy_(torch.tensor([found[0], found[-1]]))
 
@@ -117,6 +125,8 @@ class TV(Method):
 
         @torch.no_grad()
         def loss(log_weight: float) -> float:
+            if session.should_stop():
+                raise _Stopped
             weight = torch.full((1, 1, 1, 1), log_weight, device=device).exp()
             quality = sum(
                 _psnr(
@@ -180,17 +190,17 @@ def solve(
     Returns:
         Estimates of shape (B, C, H, W).
     """
-    steps = (
+    steps: Iterator[tuple[Tensor, Callable[[], tuple[Tensor | None, Tensor]]]] = (
         admm(y, transfer, weight, coupled=coupled)
         if (transfer := _circular(y, physics)) is not None
         else pdhg(y, physics, weight, coupled=coupled)
     )
     x_hat: Tensor | None = None
     finished = torch.zeros(len(y), dtype=torch.bool, device=y.device)
-    for count, (x, field) in enumerate(itertools.islice(steps, iterations), 1):
+    for count, (x, dual) in enumerate(itertools.islice(steps, iterations), 1):
         if tolerance is None or count % CHECK:
             continue
-        distance, primal = gap(x, field(), y, physics, weight, coupled=coupled)
+        distance, primal = gap(x, *dual(), y, physics, weight, coupled=coupled)
         reached = (distance <= tolerance * primal) & ~finished
         # An image keeps the estimate it finished with, whatever its batch still needs.
         x_hat = torch.where(reached[:, None, None, None], x, x if x_hat is None else x_hat)

@@ -29,7 +29,7 @@ RELAXATION = 1.8
 
 def admm(
     y: Tensor, transfer: Tensor, weight: Tensor, *, coupled: bool
-) -> Iterator[tuple[Tensor, Callable[[], Tensor]]]:
+) -> Iterator[tuple[Tensor, Callable[[], tuple[None, Tensor]]]]:
     """Iterate for ever; the caller takes as many steps as it wants.
 
     Args:
@@ -40,8 +40,9 @@ def admm(
         coupled: whether the norm goes over all colours.
 
     Yields:
-        x, shape (B, C, H, W), and a function that gives the dual field of this step: shape
-        (2, B, C, H, W), of magnitude at most `weight`. It is valid until the next step.
+        x, shape (B, C, H, W), and a function that gives the dual point (q, p) of this step for
+        `gap`: None for q, which is A x - y here, and a field p of shape (2, B, C, H, W), of
+        magnitude at most `weight`. Both are valid until the next step.
     """
     height, width = size = y.shape[-2:]
     rho = weight / THRESHOLD
@@ -87,4 +88,4 @@ def admm(
         else:
             s.copy_(squared)
         s.rsqrt_().mul_(THRESHOLD).clamp_(max=1)
-        yield x, lambda: rho * s * v
+        yield x, lambda: (None, rho * s * v)

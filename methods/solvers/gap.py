@@ -10,9 +10,10 @@ K = {x : |x - 1/2| <= R} it is
 
     D(q, p) = -1/2 ||q||^2 - <q, y> + <g, 1/2> - R ||g||_1,   g = A^T q + D^T p
 
-always finite, and D(q, p) <= min_K P (weak duality). With q = A x - y and the field p of a solver,
-g -> 0 and the gap P(x) - D(q, p) -> 0. Images live in [0, 1]; R = 1 leaves half the range as room
-on both sides. Where the estimate overshoots even that, R grows to hold it: so x is always in K,
+always finite, and D(q, p) <= min_K P (weak duality). Along the iterations of a solver, with its own
+p and q (A x - y where it keeps no q), g -> 0 and the gap P(x) - D(q, p) -> 0. Images live in [0, 1];
+R = 1 leaves half the range as room on both sides. Where the estimate overshoots even that, R grows
+to hold it: so x is always in K,
 
     gap >= P(x) - min_K P >= 0,
 
@@ -60,13 +61,20 @@ def dual(
 
 
 def gap(
-    x: Tensor, p: Tensor, y: Tensor, physics: LinearPhysics, weight: Tensor, *, coupled: bool
+    x: Tensor,
+    q: Tensor | None,
+    p: Tensor,
+    y: Tensor,
+    physics: LinearPhysics,
+    weight: Tensor,
+    *,
+    coupled: bool,
 ) -> tuple[Tensor, Tensor]:
-    """The gap and P(x) of every image, each of shape (B,)."""
+    """The gap and P(x) of every image, each of shape (B,); q is A x - y where None is given."""
     residual = physics.A(x) - y
     room = (x - 0.5).abs().amax((1, 2, 3)).clamp_min(ROOM)
     primal = _primal(x, residual, weight, coupled)
-    return primal - dual(residual, p, y, physics, room), primal
+    return primal - dual(residual if q is None else q, p, y, physics, room), primal
 
 
 def _primal(x: Tensor, residual: Tensor, weight: Tensor, coupled: bool) -> Tensor:

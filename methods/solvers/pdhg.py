@@ -41,7 +41,7 @@ def pdhg(
     weight: Tensor,
     *,
     coupled: bool,
-) -> Iterator[tuple[Tensor, Callable[[], Tensor]]]:
+) -> Iterator[tuple[Tensor, Callable[[], tuple[Tensor, Tensor]]]]:
     """Iterate for ever; the caller takes as many steps as it wants.
 
     Args:
@@ -51,7 +51,7 @@ def pdhg(
         coupled: whether the norm goes over all colours.
 
     Yields:
-        x, and a function that gives the dual field of this step; see `admm`.
+        x, and a function that gives the dual point (q, p) of this step; see `admm`.
     """
     x = _start(y, physics)
     height, width = size = x.shape[-2:]
@@ -67,7 +67,7 @@ def pdhg(
         q.lerp_((physics.A(ahead) - y).mul_(BETA).add_(q).div_(1 + BETA), RELAXATION)
         p.lerp_(field, RELAXATION)
         x.add_(step, alpha=RELAXATION)
-        yield estimate, lambda: field  # noqa: B023  (valid until the next step)
+        yield estimate, lambda: (q, field)  # noqa: B023  (valid until the next step)
 
 
 def transfer_function(physics: LinearPhysics, height: int, width: int) -> Tensor | None:

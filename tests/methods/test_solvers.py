@@ -153,12 +153,12 @@ def test_the_gap_bounds_the_distance_to_the_optimum_and_vanishes(boundary, coupl
     assert (best - 0.5).abs().max() < gaps.ROOM  # so the box holds the minimiser
     lowest = gaps.objective(best, y, physics, weight, coupled=coupled)
     shares = {}
-    for count, (x, field) in zip(range(1, 801), steps(y, physics, weight, coupled), strict=False):
+    for count, (x, dual) in zip(range(1, 801), steps(y, physics, weight, coupled), strict=False):
         if count not in (1, 2, 5, 10, 50, 200, 800):
             continue
-        p = field()
+        q, p = dual()
         assert (magnitude(p, coupled) <= weight * (1 + 1e-9)).all()
-        distance, primal = gaps.gap(x, p, y, physics, weight, coupled=coupled)
+        distance, primal = gaps.gap(x, q, p, y, physics, weight, coupled=coupled)
         torch.testing.assert_close(
             primal, gaps.objective(x, y, physics, weight, coupled=coupled), rtol=1e-12, atol=0
         )
@@ -173,7 +173,7 @@ def test_the_box_grows_to_hold_an_estimate_outside_it():
     y, physics, weight = setup(5, "circular")
     x = 4 * draw(6, *y.shape) - 1
     p = project(draw(7, 2, *y.shape), weight, True)
-    distance, _ = gaps.gap(x, p, y, physics, weight, coupled=True)
+    distance, _ = gaps.gap(x, None, p, y, physics, weight, coupled=True)
     assert (distance >= 0).all()
     room = (x - 0.5).abs().amax((1, 2, 3))
     assert (room > gaps.ROOM).all()
