@@ -10,10 +10,10 @@ K = {x : |x - 1/2| <= R} it is
 
     D(q, p) = -1/2 ||q||^2 - <q, y> + <g, 1/2> - R ||g||_1,   g = A^T q + D^T p
 
-always finite, and D(q, p) <= min_K P (weak duality). Along the iterations of a solver, with its own
-p and q (A x - y where it keeps no q), g -> 0 and the gap P(x) - D(q, p) -> 0. Images live in [0, 1];
-R = 1 leaves half the range as room on both sides. Where the estimate overshoots even that, R grows
-to hold it: so x is always in K,
+always finite, and D(q, p) <= min_K P (weak duality). Along the iterations of a solver, with its
+own p and q (A x - y where it keeps no q), g and the gap P(x) - D(q, p) tend to 0. Images live in
+[0, 1]; R = 1 leaves half the range as room on both sides. Where the estimate overshoots even that,
+R grows to hold it: so x is always in K,
 
     gap >= P(x) - min_K P >= 0,
 
