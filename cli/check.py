@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from challenge.cli.infer import stop_unless_ok, timing, watch
+from challenge.cli.infer import timing, watch, went_well
 from challenge.cli.options import WORKSPACE, WorkspaceOption
 
 if TYPE_CHECKING:
     from challenge.data.challenge import Challenge
+    from challenge.data.layout import Workspace
 
 
 def check(
@@ -31,18 +32,18 @@ def check(
     Example: challenge check workspace/entries/alpha-tv.zip --run
     """
     from challenge.cli.console import fail, show
-    from challenge.configs.errors import UserError
+    from challenge.configs.errors import Mistake, UserError
     from challenge.data.layout import Workspace
     from challenge.submissions import check as checking
     from challenge.submissions import teams
     from challenge.submissions.problem import outcome_of, refusal
 
-    bad = 0
+    missing = [entry for entry in entries if not entry.is_file()]
+    if missing:
+        remedy = "give a zip made by `challenge pack`"
+        raise UserError(*(Mistake(str(each), "there is no such file", remedy) for each in missing))
+    bad = failed = 0
     for entry in entries:
-        if not entry.is_file():
-            raise UserError.of(
-                entry, "there is no such file", "give a zip made by `challenge pack`"
-            )
         place = Workspace(_workspace(entry, workspace))
         challenge = _challenge(entry, place)
         problems = checking.check(entry, challenge, teams.load(place))
@@ -53,10 +54,10 @@ def check(
             continue
         against = f"{challenge.config.name} allows it" if challenge else "no challenge at hand"
         show(f"{entry}: ok ({against})")
-        if run:
-            _dry_run(entry, challenge)
-    if bad:
-        raise typer.Exit(2)
+        if run and not _dry_run(entry, challenge):
+            failed += 1
+    if bad or failed:
+        raise typer.Exit(2 if bad else 1)
 
 
 def _workspace(entry: Path, workspace: Path) -> Path:
@@ -67,20 +68,19 @@ def _workspace(entry: Path, workspace: Path) -> Path:
     return workspace
 
 
-def _challenge(entry: Path, place: object) -> Challenge | None:
+def _challenge(entry: Path, place: Workspace) -> Challenge | None:
     """The prepared challenge that an entry names; None where it is not at hand."""
     from challenge.data.challenge import open_challenge
-    from challenge.data.layout import Workspace
     from challenge.submissions.check import read_manifest
 
-    assert isinstance(place, Workspace)
     facts = read_manifest(entry)
     if facts is None or not place.public(facts.challenge.name).manifest.is_file():
         return None
     return open_challenge(place.public(facts.challenge.name).path)
 
 
-def _dry_run(entry: Path, challenge: Challenge | None) -> None:
+def _dry_run(entry: Path, challenge: Challenge | None) -> bool:
+    """Judge an entry on val and test its contract; whether all went well."""
     from challenge.cli.console import progress, say, show
     from challenge.cli.score import mean
     from challenge.configs.errors import UserError
@@ -93,12 +93,13 @@ def _dry_run(entry: Path, challenge: Challenge | None) -> None:
     minutes = challenge.config.limits.minutes
     with progress() as report:
         found = try_entry(entry, challenge, progress=watch(report, "dry run", minutes))
-    stop_unless_ok(found.inference)
+    if not went_well(found.inference):
+        return False
     assert found.scores and found.scores.psnr and found.scores.ssim
     show(timing(found.inference, len(challenge.ids("test")), minutes))
     show(f"on val    PSNR {mean(found.scores.psnr, 2)} dB, SSIM {mean(found.scores.ssim, 4)}")
     for rule in found.inference.broken:
         say(f"breaks the method contract: {rule}")
-    if found.inference.broken:
-        raise typer.Exit(1)
-    show("contract  every rule holds")
+    if not found.inference.broken:
+        show("contract  every rule holds")
+    return not found.inference.broken

@@ -10,6 +10,9 @@ from typing import Annotated
 
 import typer
 
+MARKER = ".demo"
+"""The file that tells a demo's folder from an organiser's workspace."""
+
 
 def demo(
     folder: Annotated[Path, typer.Argument(help="A new folder for the demo's workspace.")] = Path(
@@ -28,16 +31,17 @@ def demo(
     """
     from challenge.cli.console import say, show
     from challenge.configs.errors import UserError
-    from challenge.data.atomic import remove_tree
+    from challenge.data.atomic import remove_tree, write_text
 
     if folder.exists():
         if not force:
             raise UserError.of(folder, "exists already", "give `--force` or name another folder")
-        if not (folder / "public").is_dir():
+        if not (folder / MARKER).is_file():
             raise UserError.of(
                 folder, "is not the folder of a demo, so it is not replaced", "name another folder"
             )
         remove_tree(folder)
+    write_text(folder / MARKER, "Made by `challenge demo`, which may replace this folder.\n")
     started = time.monotonic()
     for command in _story(folder, minutes):
         say(f"\n$ challenge {shlex.join(command)}")
@@ -74,4 +78,5 @@ def _call(command: list[str]) -> None:
     from challenge.cli.main import app
 
     sys.stdout.flush()
-    app(command, standalone_mode=False)
+    if code := app(command, standalone_mode=False):
+        raise typer.Exit(code)

@@ -51,7 +51,8 @@ def infer(
     else:
         show(timing(found, len(challenge.ids("test")), challenge.config.limits.minutes))
         show(f"pictures  {made.reconstructions('val')}")
-    stop_unless_ok(found)
+    if not went_well(found):
+        raise typer.Exit(1)
 
 
 def watch(report: Report, what: str, minutes: float) -> Callable[[Step], None]:
@@ -92,16 +93,16 @@ def clock(seconds: float) -> str:
     return f"{int(seconds // 60)}:{int(seconds % 60):02} min"
 
 
-def stop_unless_ok(found: Inference) -> None:
-    """A dry run that failed: its outcome, the team's own log, exit code 1."""
+def went_well(found: Inference) -> bool:
+    """Whether a dry run is `ok`; says otherwise what happened, with the team's own log."""
     from challenge.cli.console import say
 
     if found.outcome == "ok":
-        return
+        return True
     say(f"outcome   {found.outcome}: {found.cause}")
     if found.log.strip():
         say(f"its output, last lines:\n{_tail(found.log)}")
-    raise typer.Exit(1)
+    return False
 
 
 def _tail(text: str, lines: int = 20) -> str:

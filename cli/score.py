@@ -19,6 +19,9 @@ def score(
     hidden: Annotated[
         Path | None, typer.Option(help="The hidden folder: judge entries on the test set.")
     ] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Judge even where a verdict stands, and replace it.")
+    ] = False,
     as_json: JsonOption = False,
     workspace: WorkspaceOption = WORKSPACE,
 ) -> None:
@@ -39,7 +42,7 @@ def score(
                 "is a folder, the test set is for packed entries",
                 f"pack it: `challenge pack {folder} --team TEAM`",
             )
-        _judge(zips, hidden, workspace, as_json)
+        _judge(zips, hidden, workspace, again, as_json)
     elif zips:
         remedy = "give `--hidden workspace/hidden/CHALLENGE`, or a run's folder for val"
         raise UserError.of(zips[0], "is not a run, and there is no hidden folder", remedy)
@@ -78,24 +81,29 @@ def mean(value: Interval, digits: int) -> str:
     return f"{value.mean:.{digits}f} [{value.low:.{digits}f}, {value.high:.{digits}f}]"
 
 
-def _judge(entries: list[Path], hidden: Path, workspace: Path, as_json: bool) -> None:
-    from challenge.cli.console import progress, say, show_json
+def _judge(entries: list[Path], hidden: Path, workspace: Path, again: bool, as_json: bool) -> None:
+    from challenge.cli.console import progress, say, show_json, warn
     from challenge.data.challenge import open_challenge
     from challenge.data.layout import Hidden, Workspace
     from challenge.submissions import teams
     from challenge.submissions.verdict import open_court, verdict
 
     place = Workspace(_beside(hidden, workspace))
-    challenge = open_challenge(place.public(hidden.resolve().name).path)
+    challenge = open_challenge(place.public(hidden.resolve().name).path, verify=True)
     court = open_court(place, challenge, Hidden(hidden), teams.load(place))
+    if not challenge.practice:
+        warn(
+            "isolation is a process of its own: size, time and memory are enforced, but an entry's "
+            "code can read this machine's files and network; judge entries of people you trust"
+        )
     found = []
     with progress() as report:
         for entry in entries:
             step = watch(report, f"judge {entry.stem}", challenge.config.limits.minutes)
-            result, fresh = verdict(court, entry, progress=step)
+            result, fresh = verdict(court, entry, again=again, progress=step)
             found.append(result)
             if not fresh:
-                say(f"{entry.stem}: the verdict stands, nothing it depends on has changed")
+                say(f"{entry.stem}: the verdict stands; `--again` judges it once more")
     if as_json:
         show_json(found)
         return

@@ -83,6 +83,7 @@ def train(
         with _interrupts(session):
             method.fit(challenge.problem, challenge.train, entry.train, session)
     if session.should_stop():
+        runs.pause(run, time.monotonic() - started)
         say(f"stopped; continue exactly with: challenge train {run.path} --resume")
         raise typer.Exit(130)
     runs.finish(run, method, time.monotonic() - started)

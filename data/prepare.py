@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from challenge.configs import loader, schema
 from challenge.configs.errors import UserError
 from challenge.configs.loader import Source
-from challenge.configs.schema import ChallengeConfig
+from challenge.configs.schema import ChallengeConfig, FolderPaths
 from challenge.data import (
     atomic,
     kernels,
@@ -120,7 +120,7 @@ class _Writer:
     def write(self, plan: splits.Plan) -> str:
         """Write everything, the manifest last; returns the seal."""
         _put(self.hidden.key, self.key)
-        _put(self.public.config, loader.dump(self.config).encode())
+        _put(self.public.config, loader.dump(_published(self.config)).encode())
         buffer = io.BytesIO()
         np.save(buffer, self.kernels)
         _put(self.public.kernels, buffer.getvalue())
@@ -236,3 +236,20 @@ def _put(path: Path, content: bytes) -> None:
 
 def _put_json(path: Path, value: Any) -> None:
     _put(path, (json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n").encode())
+
+
+def _published(config: ChallengeConfig) -> ChallengeConfig:
+    """The config without the organiser's folders: the last part of every path."""
+    images, kernel = config.images, config.operator.kernel
+    if images.source == "folder":
+        path: str | FolderPaths
+        if isinstance(images.path, str):
+            path = Path(images.path).name or "."
+        else:
+            parts = images.path.model_dump().items()
+            path = FolderPaths(**{split: each and Path(each).name for split, each in parts})
+        images = images.model_copy(update={"path": path})
+    if kernel.kind == "file":
+        kernel = kernel.model_copy(update={"file": Path(kernel.file).name})
+    operator = config.operator.model_copy(update={"kernel": kernel})
+    return config.model_copy(update={"images": images, "operator": operator})

@@ -1,6 +1,6 @@
 """The contract test: what every method must hold to, the table's and a team's own.
 
-`check(make, channels=...)` is run by the test suite over every name, by `challenge check --run`
+`check(make, problem=...)` is run by the test suite over every name, by `challenge check --run`
 over an entry inside the judge's inference process, and by a team in its own test.
 """
 

@@ -59,6 +59,8 @@ class Wiener(Method):
 
         def watched() -> object:
             for index in range(total):
+                if session.should_stop():
+                    return
                 yield images[index]
                 session.log(index + 1, total)
 

@@ -159,8 +159,7 @@ def _judged(
         )
         if inference.outcome == "ok":
             pairs = [
-                Pair(each, str(court.hidden.image(each)), str(made / f"{each}.npy"))
-                for each in ids
+                Pair(each, str(court.hidden.image(each)), str(made / f"{each}.npy")) for each in ids
             ]
             scores = scoring.score(pairs, court.crop, progress=scored)
             if scores.failure:

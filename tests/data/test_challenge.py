@@ -48,8 +48,7 @@ def test_a_folder_that_is_no_challenge(tmp_path):
     with pytest.raises(UserError) as caught:
         open_challenge(tmp_path)
     assert str(caught.value) == (
-        f"{tmp_path}: is not a prepared challenge; make it with "
-        f"`challenge prepare {tmp_path.name}`"
+        f"{tmp_path}: is not a prepared challenge; make it with `challenge prepare {tmp_path.name}`"
     )
 
 
