@@ -7,7 +7,10 @@ import sys
 import tempfile
 from pathlib import Path
 
+from PIL import Image
+
 from benchmarks.timing import Result
+from challenge.data.leaves import leaves
 
 PEAK = """
 import resource, sys
@@ -32,19 +35,33 @@ def peak_mb(folder: Path, *command: str) -> float:
     return int(done.stdout.split()[-1]) / 1024
 
 
+def photographs(folder: Path, count: int) -> None:
+    """Write `count` different pictures of 512x512 pixels."""
+    folder.mkdir()
+    for index in range(count):
+        pixels = leaves(0, index, 512).transpose(1, 2, 0)
+        Image.fromarray(pixels).save(folder / f"{index:04}.png", compress_level=1)
+
+
 def run(quick: bool = False) -> list[Result]:
     """Two results: growth of the peak from 20 to 200 images, for `prepare` and for `score`."""
-    few, many = (4, 16) if quick else (20, 200)
+    few, many = (4, 12) if quick else (20, 200)
     peaks: dict[str, list[float]] = {"prepare": [], "score": []}
-    for count in (few, many):
-        with tempfile.TemporaryDirectory() as name:
-            folder = Path(name)
-            settings = [f"images.val={count}", f"images.test={count}", f"images.train={count}"]
-            peaks["prepare"].append(
-                peak_mb(folder, "prepare", "deblur", *settings, "images.size=256")
-            )
-            peak_mb(folder, "train", "wiener")
-            run_folder = "workspace/runs/deblur/wiener"
+    with tempfile.TemporaryDirectory() as name:
+        photographs(Path(name) / "photos", many + 10)
+        for count in (few, many):
+            folder = Path(name) / str(count)
+            folder.mkdir()
+            settings = [
+                "name=memory",
+                "images={source: folder, path: ../photos}",
+                f"images.val={count}",
+                "images.test=2",
+                "images.size=512",
+            ]
+            peaks["prepare"].append(peak_mb(folder, "prepare", "deblur", *settings))
+            peak_mb(folder, "train", "wiener", "challenge=memory")
+            run_folder = "workspace/runs/memory/wiener"
             peak_mb(folder, "infer", run_folder)
             peaks["score"].append(peak_mb(folder, "score", run_folder))
     return [

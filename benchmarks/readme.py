@@ -91,6 +91,11 @@ def _table(public: Any, hidden: Any, rows: dict[str, Any]) -> str:
     )
 
 
+def _judged(hidden: Any, row: Any) -> Path:
+    entry = row["entry"]
+    return hidden.judged(f"{entry['team']}-{entry['name']}-{entry['hash'][:8]}")
+
+
 def _duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
@@ -112,7 +117,7 @@ def _picture(public: Any, hidden: Any, rows: list[Any]) -> None:
         panels.append(
             (
                 row["entry"]["name"],
-                np.load(hidden.judged(row["entry"]["hash"][:16]) / f"{shown}.npy"),
+                np.load(_judged(hidden, row) / f"{shown}.npy"),
             )
         )
     panels.append(("truth", truth))
