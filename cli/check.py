@@ -41,7 +41,8 @@ def check(
     missing = [entry for entry in entries if not entry.is_file()]
     if missing:
         remedy = "give a zip made by `challenge pack`"
-        raise UserError(*(Mistake(str(each), "there is no such file", remedy) for each in missing))
+        causes = {each: "is a folder" if each.is_dir() else "does not exist" for each in missing}
+        raise UserError(*(Mistake(str(each), causes[each], remedy) for each in missing))
     bad = failed = 0
     for entry in entries:
         place = Workspace(_workspace(entry, workspace))

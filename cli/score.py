@@ -31,8 +31,12 @@ def score(
 
     Example: challenge score workspace/entries/*.zip --hidden workspace/hidden/deblur
     """
-    from challenge.configs.errors import UserError
+    from challenge.configs.errors import Mistake, UserError
 
+    absent = [path for path in paths if not path.exists()]
+    if absent:
+        remedy = "give a run's folder, or zips made by `challenge pack`"
+        raise UserError(*(Mistake(str(each), "does not exist", remedy) for each in absent))
     zips = [path for path in paths if not path.is_dir()]
     if hidden is not None:
         if len(zips) != len(paths):
@@ -82,12 +86,18 @@ def mean(value: Interval, digits: int) -> str:
 
 
 def _judge(entries: list[Path], hidden: Path, workspace: Path, again: bool, as_json: bool) -> None:
+    from traceback import format_exc
+
     from challenge.cli.console import progress, say, show_json, warn
+    from challenge.configs.errors import UserError
     from challenge.data.challenge import open_challenge
     from challenge.data.layout import Hidden, Workspace
     from challenge.submissions import teams
     from challenge.submissions.verdict import open_court, verdict
 
+    if not (hidden / "key").is_file():
+        remedy = "give the one `challenge prepare` made, as in workspace/hidden/deblur"
+        raise UserError.of(hidden, "is not the hidden folder of a challenge", remedy)
     place = Workspace(_beside(hidden, workspace))
     challenge = open_challenge(place.public(hidden.resolve().name).path, verify=True)
     court = open_court(place, challenge, Hidden(hidden), teams.load(place))
@@ -96,19 +106,31 @@ def _judge(entries: list[Path], hidden: Path, workspace: Path, again: bool, as_j
             "isolation is a process of its own: size, time and memory are enforced, but an entry's "
             "code can read this machine's files and network; judge entries of people you trust"
         )
-    found = []
+    found, faults = [], 0
     with progress() as report:
         for entry in entries:
             step = watch(report, f"judge {entry.stem}", challenge.config.limits.minutes)
-            result, fresh = verdict(court, entry, again=again, progress=step)
+            try:
+                result, fresh = verdict(court, entry, again=again, progress=step)
+            except UserError:
+                raise
+            except Exception:
+                # One entry must not keep the others from being judged; a fault of ours is told
+                # as such, with its traceback, and leaves no verdict.
+                say(f"{entry}: not judged, a fault of the judge or of this machine\n{format_exc()}")
+                faults += 1
+                continue
             found.append(result)
             if not fresh:
                 say(f"{entry.stem}: the verdict stands; `--again` judges it once more")
     if as_json:
         show_json(found)
-        return
-    _show(found)
-    say(f"pictures  {hidden / 'judged'}")
+    else:
+        _show(found)
+        if any(each["outcome"] == "ok" for each in found):
+            say(f"pictures  {hidden / 'judged'}")
+    if faults:
+        raise typer.Exit(1)
 
 
 def _beside(hidden: Path, workspace: Path) -> Path:

@@ -135,7 +135,7 @@ def _no_zip(path: Path, shown: str) -> Problem | None:
             return Problem("invalid_entry", shown, "is cut off", "copy or download it again")
         return Problem("invalid_entry", shown, "is not a zip file", AGAIN)
     (directory,) = struct.unpack_from("<I", tail, position + 12)
-    if directory > DIRECTORY_LIMIT:
+    if directory > DIRECTORY_LIMIT or b"PK\x06\x07" in tail[-(65_557 + 20) :]:
         return Problem("invalid_entry", shown, "has too long a table of contents", AGAIN)
     return None
 

@@ -153,7 +153,10 @@ def broken_rules(folder: Path, header: frames.Header) -> list[str]:
 
 def _failed(answers: BinaryIO, outcome: str, error: BaseException) -> None:
     traceback.print_exc()
-    text = f"{type(error).__name__}: {error}"[:LONGEST]
+    try:
+        text = f"{type(error).__name__}: {error}"[:LONGEST]
+    except Exception:  # an exception of a team may fail to describe itself
+        text = type(error).__name__
     frames.write(answers, {"kind": "failed", "outcome": outcome, "error": text})
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -131,10 +131,7 @@ def _head(court: Court, entry: Path, entry_hash: str) -> Result:
 
 def _refused(problems: list[Problem]) -> Result:
     """The result of an entry that the static check refuses."""
-    listed = [
-        {"outcome": each.outcome, "place": each.place, "cause": each.cause, "remedy": each.remedy}
-        for each in problems
-    ]
+    listed = [{"outcome": each.outcome, **asdict(each.mistake)} for each in problems]
     cause = str(problems[0].mistake)
     return {"outcome": outcome_of(problems), "cause": cause, "problems": listed, "images": []}
 

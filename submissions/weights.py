@@ -116,13 +116,17 @@ def canonical(file: BinaryIO, size: int) -> Iterator[bytes]:
             left -= len(piece)
 
 
+SIDES, TOO_MANY = 16, 1 << 60
+"""More sides than any tensor has, and more bytes than any file."""
+
+
 def _tensor(name: str, value: Any) -> Stored:
     try:
         dtype, shape, (begin, end) = value["dtype"], value["shape"], value["data_offsets"]
         whole = [begin, end, *shape]
         if not all(type(number) is int and number >= 0 for number in whole):
             raise ValueError
-        if not isinstance(dtype, str):
+        if not isinstance(dtype, str) or len(shape) > SIDES:
             raise TypeError
     except (TypeError, KeyError, ValueError):
         raise NotSafetensors(f"describes `{name}` wrongly") from None
@@ -131,7 +135,8 @@ def _tensor(name: str, value: Any) -> Stored:
         raise NotSafetensors(f"has `{name}` of type `{dtype}`, allowed are {allowed}")
     count = ITEMSIZE[dtype]
     for side in shape:
-        count *= side
+        # Capped, so that a shape of enormous numbers is neither multiplied out nor printed.
+        count = min(count * min(side, TOO_MANY), TOO_MANY)
     if end - begin != count:
         raise NotSafetensors(f"gives `{name}` {end - begin:,} bytes, its shape needs {count:,}")
     return Stored(name, dtype, tuple(shape), begin, end)
