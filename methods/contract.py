@@ -72,9 +72,7 @@ class Method(Reconstructor, ABC):  # type: ignore[misc]
         """
 
     # Not abstract: a method with nothing to learn is complete without it.
-    def fit(
-        self, problem: Problem, images: Images, train: TrainConfig, session: Session
-    ) -> None:
+    def fit(self, problem: Problem, images: Images, train: TrainConfig, session: Session) -> None:
         """Learn from the training images and leave the result in `self`.
 
         What is learned or tuned is a parameter or a registered buffer, so that it travels with
