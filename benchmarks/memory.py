@@ -13,18 +13,44 @@ from benchmarks.timing import Result
 from challenge.data.leaves import leaves
 
 PEAK = """
-import resource, sys
-sys.argv = ["challenge", *sys.argv[1:]]
-from challenge.cli.main import app
-app(sys.argv[1:], standalone_mode=False)
-own, children = (resource.getrusage(who).ru_maxrss for who in
-                 (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-print("peak", max(own, children))
+import sys, threading, time
+import psutil
+
+def high_water(process):
+    try:
+        with open(f"/proc/{process.pid}/status") as status:
+            return next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
+    except (OSError, StopIteration, psutil.Error):
+        return 0
+
+own, peak, running = psutil.Process(), 0, True
+
+def watch():
+    global peak
+    while running:
+        for process in [own, *own.children(recursive=True)]:
+            peak = max(peak, high_water(process))
+        time.sleep(0.02)
+
+thread = threading.Thread(target=watch)
+thread.start()
+try:
+    from challenge.cli.main import app
+    app(sys.argv[1:], standalone_mode=False)
+finally:
+    peak, running = max(peak, high_water(own)), False
+    thread.join()
+print("peak", peak)
+"""
+"""Runs a command; prints the largest resident set of it or one of its children, in kB (Linux).
+
+The high-water mark of `/proc` starts anew with each program; that of `getrusage` does not, and
+would show the memory of the process that measures.
 """
 
 
 def peak_mb(folder: Path, *command: str) -> float:
-    """Largest resident set of the command or of one of its children, in MB (Linux)."""
+    """Peak memory of a command, in MB."""
     done = subprocess.run(
         [sys.executable, "-c", PEAK, *command],
         cwd=folder,

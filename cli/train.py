@@ -41,6 +41,7 @@ def train(
     from challenge.cli.console import progress, say, show
     from challenge.configs.errors import UserError
     from challenge.configs.loader import load_entry
+    from challenge.data.atomic import remove_tree
     from challenge.data.challenge import open_challenge
     from challenge.data.layout import Workspace
 
@@ -80,8 +81,14 @@ def train(
                 f"train {entry.name}", step, total, _values(values)
             ),
         )
-        with _interrupts(session):
-            method.fit(challenge.problem, challenge.train, entry.train, session)
+        try:
+            with _interrupts(session):
+                method.fit(challenge.problem, challenge.train, entry.train, session)
+        except UserError:
+            # Refused before there was anything to keep: the corrected command may follow.
+            if not resume and not run.checkpoint.exists():
+                remove_tree(run.path)
+            raise
     if session.should_stop():
         runs.pause(run, time.monotonic() - started)
         say(f"stopped; continue exactly with: challenge train {run.path} --resume")

@@ -177,3 +177,61 @@ def test_a_ready_zip_is_the_same_bytes_again(challenge, story):
     before = (story / ENTRY).read_bytes()
     assert challenge("pack", TV, "--team", "alpha").code == 0
     assert (story / ENTRY).read_bytes() == before
+
+
+def test_a_refused_training_leaves_no_run(challenge, story):
+    done = challenge("train", "network", "method.channels=1", "train.steps=1")
+    assert done.code == 2
+    assert "`method.channels`" in done.err
+    assert not (story / "workspace/runs/deblur/network").exists()
+
+
+def test_ctrl_c_leaves_a_run_that_resumes_exactly(challenge, story, monkeypatch):
+    """The first Ctrl-C finishes the step; the resumed run is the uninterrupted one."""
+    import signal
+
+    from challenge.submissions.session import RunSession
+
+    small = ["method.width=4", "method.depth=0", "train.steps=6", "train.patch=32", "train.batch=1"]
+    assert challenge("train", "network", "name=whole", *small).code == 0
+    log, calls = RunSession.log, []
+
+    def interrupting(self, step, total, **values):
+        log(self, step, total, **values)
+        calls.append(step)
+        if len(calls) == 1:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(RunSession, "log", interrupting)
+    stopped = challenge("train", "network", "name=cut", *small)
+    monkeypatch.undo()
+    assert stopped.code == 130, stopped.err
+    assert "--resume" in stopped.err
+    run = "workspace/runs/deblur/cut"
+    assert not (story / run / "weights.safetensors").exists()
+    assert challenge("infer", run).code == 2
+    resumed = challenge("train", run, "--resume")
+    assert resumed.code == 0, resumed.err
+    whole = story / "workspace/runs/deblur/whole/weights.safetensors"
+    assert (story / run / "weights.safetensors").read_bytes() == whole.read_bytes()
+
+
+def test_a_full_disk_at_the_end_of_training(challenge, story, monkeypatch):
+    import errno
+
+    from challenge.data import atomic
+
+    put = atomic._put
+
+    def full(path, content):
+        if ".weights" in path.name:
+            raise OSError(errno.ENOSPC, "no space left")
+        put(path, content)
+
+    monkeypatch.setattr(atomic, "_put", full)
+    done = challenge("train", "wiener", "name=full")
+    assert done.code == 2
+    assert "the disk is full" in done.err
+    monkeypatch.undo()
+    assert not list((story / "workspace/runs/deblur/full").glob(".*"))
+    assert challenge("train", "workspace/runs/deblur/full", "--resume").code == 0
