@@ -31,6 +31,8 @@ HEADER = 4096
 """More bytes than the header of an `.npy` file of three dimensions ever has."""
 SAMPLES = 10_000
 """Bootstrap samples of an interval."""
+BATCH = 500
+"""Samples held at a time, so that memory does not grow with images times samples."""
 
 
 class Missing(MetricError):
@@ -89,7 +91,7 @@ def interval(values: Sequence[float]) -> dict[str, float | None]:
 
     rng = np.random.default_rng(0)
     low, high = bootstrap(
-        (np.asarray(values),), np.mean, n_resamples=SAMPLES, rng=rng
+        (np.asarray(values),), np.mean, n_resamples=SAMPLES, batch=BATCH, rng=rng
     ).confidence_interval
     # Scores that are all but equal leave BCa nothing to estimate its acceleration from.
     if not (np.isfinite(low) and np.isfinite(high)):
