@@ -43,14 +43,18 @@ def board(
     opened = open_challenge(place.public(names[0]).path)
     made = rows(found, opened.config.rules, teams.load(place), opened.hash)
     if as_json:
-        show_json(_json(names[0], opened.practice, opened.seal, made))
+        listed = teams.load(place)
+        members = {name: team.members for name, team in listed.teams.items()} if listed else {}
+        show_json(_json(names[0], opened.practice, opened.seal, made, members))
         return
     _show(names[0], opened.practice, made)
     if opened.practice:
         say("practice: the truth of this challenge is in everybody's scikit-image")
 
 
-def _json(name: str, practice: bool, seal: str, rows: list[Row]) -> dict[str, Any]:
+def _json(
+    name: str, practice: bool, seal: str, rows: list[Row], members: dict[str, list[str]]
+) -> dict[str, Any]:
     from dataclasses import asdict
 
     return {
@@ -58,7 +62,7 @@ def _json(name: str, practice: bool, seal: str, rows: list[Row]) -> dict[str, An
         "challenge": name,
         "practice": practice,
         "seal": seal,
-        "rows": [asdict(row) for row in rows],
+        "rows": [asdict(row) | {"members": members.get(row.team, [])} for row in rows],
     }
 
 

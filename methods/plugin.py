@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def is_plugin(name: str) -> bool:
     """Whether a method's name is a file (`path/file.py` or `path/file.py:Class`), not a word."""
-    return ".py" in name.partition(":")[0] and name.partition(":")[0].endswith(".py")
+    return name.partition(":")[0].endswith(".py")
 
 
 def locate(name: str, base: Path) -> tuple[Path, str]:

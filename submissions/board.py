@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -47,9 +47,6 @@ class Row:
     """What the team declares: `pretrained`, `external_data`."""
     entry: str
     """The entry's hash, its first 16 hex digits."""
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def rows(

@@ -8,8 +8,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from challenge.configs.errors import UserError
 from challenge.data import atomic
 from challenge.data.challenge import Challenge
@@ -104,34 +102,6 @@ def try_entry(entry: Path, challenge: Challenge, *, progress: OnStep | None = No
         if inference.outcome != "ok":
             return Trial(inference, None)
         return Trial(inference, _score(Path(output), challenge, None))
-
-
-def reproduces(entry: Path, run: Run, challenge: Challenge) -> float | None:
-    """Load a packed entry in a fresh process and repeat the run's first reconstruction of val.
-
-    Returns:
-        The largest difference between the two; None where the run has no reconstructions.
-
-    Raises:
-        UserError: the entry fails.
-    """
-    identity = challenge.ids("val")[0]
-    source = Public(challenge.path).measurement("val", identity)
-    with (
-        tempfile.TemporaryDirectory(prefix="challenge-entry-") as folder,
-        tempfile.TemporaryDirectory(prefix="challenge-val-") as output,
-    ):
-        archive.extract(entry, Path(folder))
-        limits = challenge.config.limits
-        found = judge.infer(Path(folder), [source], Path(output), limits)
-        if found.outcome != "ok":
-            remedy = "run `challenge check --run` on it for the whole log"
-            raise UserError.of(entry, f"{found.outcome}: {found.cause}", remedy)
-        earlier = run.reconstructions("val") / f"{identity}.npy"
-        if not earlier.is_file():
-            return None
-        again = np.load(Path(output) / earlier.name, allow_pickle=False)
-        return float(np.abs(again - np.load(earlier, allow_pickle=False)).max())
 
 
 def _infer(

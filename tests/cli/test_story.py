@@ -235,3 +235,13 @@ def test_a_full_disk_at_the_end_of_training(challenge, story, monkeypatch):
     monkeypatch.undo()
     assert not list((story / "workspace/runs/deblur/full").glob(".*"))
     assert challenge("train", "workspace/runs/deblur/full", "--resume").code == 0
+
+
+def test_the_board_names_the_members_of_a_team(challenge, story):
+    path = story / "workspace/teams.yaml"
+    path.write_text("teams:\n  alpha: {members: [Ada, Grace]}\n")
+    try:
+        (row,) = json.loads(challenge("board", "--json").out)["rows"]
+    finally:
+        path.unlink()
+    assert row["members"] == ["Ada", "Grace"]
