@@ -35,7 +35,11 @@ class Panel:
 
 
 def draw_all(
-    folder: Path, images: Sequence[tuple[str, Path, Path | None]], scores: Scores | None = None
+    folder: Path,
+    images: Sequence[tuple[str, Path, Path | None]],
+    scores: Scores | None = None,
+    *,
+    title: str = "",
 ) -> Path:
     """Draw `<id>.png` beside every `<id>.npy` of a folder, and one overview.
 
@@ -43,13 +47,14 @@ def draw_all(
         folder: has the reconstructions.
         images: id, stored measurement, and true PNG where it is known.
         scores: of these images; they stand in the captions.
+        title: of the overview; the folder's name by default, which may be a temporary one.
 
     Returns:
         The overview's path.
     """
     known = {score.id: score for score in scores.images} if scores else {}
     words = "measured, estimate" if any(truth is None for *_, truth in images) else SHOWN
-    sheet = Sheet(f"{folder.name}: {words}", len(images))
+    sheet = Sheet(f"{title or folder.name}: {words}", len(images))
     for number, (identity, measurement, truth) in enumerate(images):
         score = known.get(identity)
         psnr = f"{score.psnr:.2f} dB" if score and score.psnr is not None else ""

@@ -57,7 +57,7 @@ def infer_run(
                 )
                 for identity in challenge.ids(split)
             ]
-            pictures.draw_all(output, images)
+            pictures.draw_all(output, images, title=split)
     atomic.write_json(run.inference(split), {"format": 1, **asdict(inference)})
     return inference
 

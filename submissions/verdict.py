@@ -162,7 +162,8 @@ def _judged(
             if scores.failure:
                 # Every answer was checked when it came in: what fails now is not the team's.
                 raise judge.Fault(f"image {scores.failure.id}: {scores.failure.cause}")
-            pictures.draw_all(made, [(each, *_paths(court, each)) for each in ids], scores)
+            shown = [(each, *_paths(court, each)) for each in ids]
+            pictures.draw_all(made, shown, scores, title=output.name)
     return _described(inference, scores)
 
 

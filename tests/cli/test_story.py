@@ -245,3 +245,20 @@ def test_the_board_names_the_members_of_a_team(challenge, story):
     finally:
         path.unlink()
     assert row["members"] == ["Ada", "Grace"]
+
+
+def test_overviews_carry_no_temporary_name(challenge, story, monkeypatch):
+    from challenge.submissions import pictures
+
+    titles, sheet = [], pictures.Sheet
+
+    def noted(title, count):
+        titles.append(title)
+        return sheet(title, count)
+
+    monkeypatch.setattr(pictures, "Sheet", noted)
+    assert challenge("infer", TV).code == 0
+    assert challenge("score", ENTRY, *HIDDEN, "--again").code == 0
+    assert titles[0].startswith("val: ")
+    assert titles[1].startswith("alpha-tv-")
+    assert not any("partial" in title for title in titles)
