@@ -1,4 +1,4 @@
-"""A small U-Net: residual blocks in an encoder and a decoder, joined by additions.
+"""A U-Net: residual blocks in an encoder and a decoder, joined by additions.
 
     u = shuffle_down(x);  e_0 = head(u);  e_{i+1} = down_i(blocks(e_i))
     d_i = blocks(up_i(d_{i+1}) + e_i);  output = shuffle_up(tail(d_0))
@@ -15,22 +15,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-
-class Block(nn.Module):
-    """x + conv(relu(conv(x))), at constant width."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.first = _conv(width, width)
-        self.second = _conv(width, width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = x + self.second(F.relu(self.first(x)))
-        return y
+from challenge.methods.networks.layers import (
+    Activation,
+    Normalisation,
+    Pooling,
+    conv,
+    pad,
+    zero,
+)
+from challenge.methods.networks.resnet import blocks as residual_blocks
 
 
 class UNet(nn.Module):
-    """A U-Net without normalisation layers; its output is zero before training.
+    """A U-Net of residual blocks; its output is zero before training.
 
     Weights are kept channels-last and activations follow them, which is fastest on CPU and GPU.
     """
@@ -42,8 +39,13 @@ class UNet(nn.Module):
         *,
         width: int = 32,
         depth: int = 2,
-        blocks: int = 1,
+        blocks: int = 2,
         shuffle: int = 2,
+        pooling: Pooling = "strided",
+        activation: Activation = "relu",
+        normalisation: Normalisation = "none",
+        dropout: float = 0.0,
+        bias_free: bool = False,
     ) -> None:
         """Build the network.
 
@@ -54,33 +56,39 @@ class UNet(nn.Module):
             depth: number of times the resolution is halved.
             blocks: residual blocks per scale, in the encoder and in the decoder.
             shuffle: side of the square of pixels that becomes channels at the entrance; 1: none.
+            pooling: how the resolution is halved: by the maximum or the mean of 2x2 pixels and a
+                1x1 convolution, or by a 2x2 convolution with stride 2.
+            activation: inside every block.
+            normalisation: after every convolution of a block.
+            dropout: share of a block's features left out while training, in [0, 1).
+            bias_free: no layer adds a constant (Mohan et al. 2020).
         """
         super().__init__()
+        bias = not bias_free
         widths = [width << level for level in range(depth + 1)]
         self.shuffle = shuffle
         self.multiple = shuffle << depth
-        self.head = _conv(in_channels * shuffle**2, width)
-        self.encoder = nn.ModuleList(_blocks(w, blocks) for w in widths[:-1])
-        self.down = nn.ModuleList(nn.Conv2d(w, 2 * w, kernel_size=2, stride=2) for w in widths[:-1])
-        self.bottom = _blocks(widths[-1], blocks)
+
+        def stage(features: int) -> nn.Sequential:
+            return residual_blocks(
+                features, blocks, kind=activation, norm=normalisation, drop=dropout, bias=bias
+            )
+
+        self.head = conv(in_channels * shuffle**2, width, bias=bias)
+        self.encoder = nn.ModuleList(stage(w) for w in widths[:-1])
+        self.down = nn.ModuleList(_down(w, pooling, bias) for w in widths[:-1])
+        self.bottom = stage(widths[-1])
         self.up = nn.ModuleList(
-            nn.ConvTranspose2d(2 * w, w, kernel_size=2, stride=2) for w in widths[:-1]
+            nn.ConvTranspose2d(2 * w, w, kernel_size=2, stride=2, bias=bias) for w in widths[:-1]
         )
-        self.decoder = nn.ModuleList(_blocks(w, blocks) for w in widths[:-1])
-        self.tail = _conv(width, out_channels * shuffle**2)
-        nn.init.zeros_(self.tail.weight)
+        self.decoder = nn.ModuleList(stage(w) for w in widths[:-1])
+        self.tail = zero(conv(width, out_channels * shuffle**2, after=None, bias=bias))
         self.to(memory_format=torch.channels_last)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (B, in_channels, H, W) to (B, out_channels, H, W), for any H and W.
-
-        The border is replicated up to the next multiple of `multiple` pixels and cut off again.
-        """
+        """Map (B, in_channels, H, W) to (B, out_channels, H, W), for any H and W."""
         height, width = x.shape[-2:]
-        bottom, right = -height % self.multiple, -width % self.multiple
-        if bottom or right:
-            x = F.pad(x, (0, right, 0, bottom), mode="replicate")
-        x = self.head(F.pixel_unshuffle(x, self.shuffle))
+        x = self.head(F.pixel_unshuffle(pad(x, self.multiple), self.shuffle))
         skips = []
         for encode, down in zip(self.encoder, self.down, strict=True):
             x = encode(x)
@@ -93,13 +101,9 @@ class UNet(nn.Module):
         return x[..., :height, :width]
 
 
-def _conv(in_channels: int, out_channels: int) -> nn.Conv2d:
-    """A 3x3 convolution with He et al.'s (2015) initialisation for ReLU and zero bias."""
-    conv = nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1)
-    nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
-    nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
-    return conv
-
-
-def _blocks(width: int, count: int) -> nn.Sequential:
-    return nn.Sequential(*(Block(width) for _ in range(count)))
+def _down(width: int, pooling: Pooling, bias: bool) -> nn.Module:
+    """Halve the resolution and double the features."""
+    if pooling == "strided":
+        return nn.Conv2d(width, 2 * width, kernel_size=2, stride=2, bias=bias)
+    pool = nn.MaxPool2d(2) if pooling == "max" else nn.AvgPool2d(2)
+    return nn.Sequential(pool, conv(width, 2 * width, side=1, after=None, bias=bias))
