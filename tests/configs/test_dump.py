@@ -22,7 +22,21 @@ train:
   minutes: null
   batch: 8
   patch: 96
+  loss: mse
+  optimiser: adam
   lr: 0.001
+  momentum: 0.9
+  nesterov: false
+  weight_decay: 0.0
+  clip: 2.0
+  ema: 0.0
+  schedule: warmup_cosine
+  warm_up: null
+  drop: 0.3
+  drops: 3
+  wait: 3
+  patience: null
+  augment: {flips: true, rotations: true, scale: 1.0}
   tune: 6
   evaluate: 500
   precision: auto
