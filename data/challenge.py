@@ -59,10 +59,11 @@ class Challenge:
 
     @cached_property
     def train(self) -> Images:
-        """The training images."""
+        """The training images; those that memory has no room for are decoded into the cache."""
         from challenge.data.images import Images
 
-        return Images([self._public.image("train", identity) for identity in self.ids("train")])
+        paths = [self._public.image("train", identity) for identity in self.ids("train")]
+        return Images(paths, cache=layout.cache(self.path, self.hash))
 
     def ids(self, split: Split) -> list[str]:
         """The sorted ids of a split."""

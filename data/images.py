@@ -1,30 +1,42 @@
-"""Training images, kept as 8-bit arrays in memory as far as a budget allows."""
+"""Training images, decoded once: kept in memory as far as a budget allows, else on disk."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import io
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from challenge.data import noise, reading
+from challenge.configs.errors import UserError
+from challenge.data import atomic, noise, reading
 
 BUDGET = 1_000_000_000
+"""Bytes of decoded images in memory."""
+SPARE = 2_000_000_000
+"""Bytes of the disk that decoded images leave free."""
 
 
 class Images:
     """A sequence of training images; `images[i]` is float32 in [0, 1] of shape (C, H, W).
 
-    Decoded images stay in memory as uint8 until they fill `budget` bytes; those beyond it are
-    read from disk each time. Subsets share that memory.
+    Decoded images stay in memory as uint8 until they fill `budget` bytes. Those beyond it are
+    decoded once into files of `cache`, of which a patch reads its own pixels only; without such
+    a folder, or on a full disk, they are decoded each time. Subsets share all of it.
     """
 
-    def __init__(self, paths: Sequence[Path], budget: int = BUDGET) -> None:
+    def __init__(
+        self, paths: Sequence[Path], budget: int = BUDGET, cache: Path | None = None
+    ) -> None:
         self._paths = list(paths)
         self._kept: dict[Path, reading.Picture] = {}
         self._budget = [budget]
+        self._cache = cache
 
     @classmethod
     def of(cls, pictures: Mapping[str, Tensor]) -> Images:
@@ -50,6 +62,13 @@ class Images:
     def __iter__(self) -> Iterator[Tensor]:
         return (self[index] for index in range(len(self)))
 
+    def load(self) -> None:
+        """Decode the images now, up to the first one that memory has no room for."""
+        for index in range(len(self)):
+            self._picture(index)
+            if self._paths[index] not in self._kept:
+                return
+
     def shape(self, index: int) -> tuple[int, int, int]:
         """(C, H, W) of image `index`."""
         channels, height, width = self._picture(index).shape
@@ -67,18 +86,51 @@ class Images:
     def subset(self, indices: Sequence[int]) -> Images:
         """The images with these indices, in this order."""
         part = Images([self._paths[index] for index in indices], 0)
-        part._kept, part._budget = self._kept, self._budget
+        part._kept, part._budget, part._cache = self._kept, self._budget, self._cache
         return part
 
     def _picture(self, index: int) -> reading.Picture:
         path = self._paths[index]
         picture = self._kept.get(path)
-        if picture is None:
-            picture = reading.stored(path)
-            if picture.nbytes <= self._budget[0]:
-                self._budget[0] -= picture.nbytes
-                self._kept[path] = picture
+        if picture is not None:
+            return picture
+        picture = self._cached(path)
+        if picture is not None:
+            self._kept[path] = picture
+            return picture
+        picture = reading.stored(path)
+        if picture.nbytes <= self._budget[0]:
+            self._budget[0] -= picture.nbytes
+            self._kept[path] = picture
+        elif self._cache is not None:
+            self._spill(path, picture)
         return picture
+
+    def _file(self, path: Path) -> Path | None:
+        return None if self._cache is None else self._cache / f"{path.stem}.npy"
+
+    def _cached(self, path: Path) -> reading.Picture | None:
+        """The decoded image in the cache, mapped: what is not looked at is not read."""
+        file = self._file(path)
+        if file is None or not file.exists():
+            return None
+        with contextlib.suppress(OSError, ValueError, EOFError):
+            mapped: reading.Picture = np.load(file, mmap_mode="r", allow_pickle=False)
+            if mapped.dtype == np.uint8 and mapped.ndim == 3:
+                return mapped
+        return None
+
+    def _spill(self, path: Path, picture: reading.Picture) -> None:
+        """Put a decoded image into the cache, while the disk has room."""
+        file = self._file(path)
+        assert file is not None
+        buffer = io.BytesIO()
+        np.save(buffer, picture)
+        # A cache that cannot be written costs time, nothing else.
+        with contextlib.suppress(OSError, UserError):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            if shutil.disk_usage(file.parent).free > SPARE + picture.nbytes:
+                atomic.write_bytes(file, buffer.getvalue())
 
     @staticmethod
     def _unit(picture: reading.Picture) -> Tensor:

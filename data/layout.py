@@ -3,6 +3,7 @@
 public/<challenge>/   challenge.yaml  manifest.json  kernels.npy  contact-<split>.png
                       train/<id>.png  val/<id>.png + <id>.npz  test/<id>.npz
 hidden/<challenge>/   test/<id>.png  key  seal.json  sources.json  contact-test.png
+cache/<challenge>-<hash>/   <id>.npy, decoded training images that memory has no room for
 """
 
 from __future__ import annotations
@@ -103,3 +104,13 @@ class Workspace:
 def beside(folder: Path, role: Role) -> Path:
     """A hidden sibling of a challenge's folder: what is being made, replaced, removed."""
     return folder.with_name(f".{folder.name}.{role}")
+
+
+def cache(public: Path, identity: str) -> Path:
+    """Where decoded training images of a public folder are kept; it may be thrown away.
+
+    Args:
+        public: `WORKSPACE/public/<challenge>`.
+        identity: the challenge's hash: another preparation has another cache.
+    """
+    return public.resolve().parents[1] / "cache" / f"{public.name}-{identity[:16]}"
