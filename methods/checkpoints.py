@@ -1,23 +1,26 @@
-"""What a training run needs to go on exactly: weights, Adam's state, random states, counters.
+"""What a training run needs to go on exactly: weights, the optimiser's state, counters.
 
-Tensors are named `last.<weight>`, `best.<weight>`, `adam.<parameter>.<slot>`, `random.<where>`;
-everything else is JSON. Nothing is pickled.
+Tensors are named `last.<weight>`, `best.<weight>`, `mean.<weight>` (the running mean, if there
+is one) and `optimiser.<parameter>.<slot>`; everything else is JSON. Nothing is pickled. Random
+generators are seeded at each step and have no state to keep.
 """
 
 from __future__ import annotations
 
-import random
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from challenge.configs.errors import UserError
 
-FORMAT = 1
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+FORMAT = 2
 
 
 @dataclass
@@ -31,6 +34,14 @@ class State:
     best: float = float("-inf")
     """Highest PSNR on the tune part, in dB."""
     best_step: int = 0
+    since_best: int = 0
+    """Evaluations since then."""
+    drops: int = 0
+    """How often the plateau schedule lowered the learning rate."""
+    since_drop: int = 0
+    """Evaluations since the last drop or the best one, whichever is later."""
+    losses: list[float] = field(default_factory=list)
+    """Of the steps since the last line of the log, which has their mean."""
     norm: float = 0.0
     """Running mean of the gradient's norm."""
     seconds: float = 0.0
@@ -42,32 +53,39 @@ class State:
 
 
 def pack(
-    state: State, method: nn.Module, best: Mapping[str, Tensor], adam: torch.optim.Adam
+    state: State,
+    method: nn.Module,
+    mean: AveragedModel | None,
+    best: Mapping[str, Tensor],
+    optimiser: torch.optim.Optimizer,
+    fabric: Fabric,
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The checkpoint of a run: named tensors, and JSON-serialisable state."""
     tensors = {f"last.{name}": value for name, value in method.state_dict().items()}
     tensors |= {f"best.{name}": value for name, value in best.items()}
+    if mean is not None:
+        tensors |= {f"mean.{name}": value for name, value in mean.module.state_dict().items()}
     for name, parameter in method.named_parameters():
-        slots = adam.state.get(parameter, {})
-        tensors |= {f"adam.{name}.{slot}": value for slot, value in slots.items()}
-    tensors["random.torch"] = torch.get_rng_state()
-    device = next(method.parameters()).device
-    if device.type == "cuda":
-        tensors["random.cuda"] = torch.cuda.get_rng_state(device)
-    return tensors, {
-        "format": FORMAT,
-        **asdict(state),
-        "random": {"numpy": _numpy_state(), "python": random.getstate()},
-    }
+        slots = optimiser.state.get(parameter, {})
+        tensors |= {
+            f"optimiser.{name}.{slot}": value for slot, value in slots.items() if value is not None
+        }
+    stored = {"format": FORMAT, "kind": type(optimiser).__name__, **asdict(state)}
+    scaler = getattr(fabric.strategy.precision, "scaler", None)
+    if scaler is not None:
+        stored["scaler"] = scaler.state_dict()
+    return tensors, stored
 
 
 def unpack(
     tensors: Mapping[str, Tensor],
     stored: Mapping[str, Any],
     method: nn.Module,
-    adam: torch.optim.Adam,
+    mean: AveragedModel | None,
+    optimiser: torch.optim.Optimizer,
+    fabric: Fabric,
 ) -> tuple[State, dict[str, Tensor]]:
-    """Put a checkpoint back into method, optimiser and random generators: (state, best weights).
+    """Put a checkpoint back into method and optimiser: (state, best weights).
 
     Raises:
         UserError: the checkpoint is of another format or of another method.
@@ -75,42 +93,33 @@ def unpack(
     last, best = _named(tensors, "last."), _named(tensors, "best.")
     expected = {name: value.shape for name, value in method.state_dict().items()}
     fits = all({n: v.shape for n, v in each.items()} == expected for each in (last, best))
-    if stored.get("format") != FORMAT or not fits:
+    same = (stored.get("format"), stored.get("kind")) == (FORMAT, type(optimiser).__name__)
+    averaged = _named(tensors, "mean.")
+    if not (same and fits and bool(averaged) == (mean is not None)):
         raise UserError.of(
             "checkpoint",
             "does not belong to this method and these settings",
             "give the settings it was made with, or start again without `--resume`",
         )
     method.load_state_dict(last)
+    if mean is not None:
+        mean.module.load_state_dict(averaged)
+        mean.n_averaged.fill_(stored["step"])
     for name, parameter in method.named_parameters():
-        slots = _named(tensors, f"adam.{name}.")
+        slots = _named(tensors, f"optimiser.{name}.")
         if slots:
-            # Adam's fused kernel walks through memory: its state must lie as the parameter does.
-            adam.state[parameter] = {
+            # Fused kernels walk through memory: their state must lie as the parameter does.
+            optimiser.state[parameter] = {
                 slot: value.clone() if value.ndim == 0 else torch.empty_like(parameter).copy_(value)
                 for slot, value in slots.items()
             }
-            if adam.defaults["fused"]:
-                adam.state[parameter]["step"] = slots["step"].to(parameter.device)
-    torch.set_rng_state(tensors["random.torch"])
-    if "random.cuda" in tensors and torch.cuda.is_available():
-        torch.cuda.set_rng_state(tensors["random.cuda"], next(method.parameters()).device)
-    _restore_numpy(stored["random"]["numpy"])
-    version, internal, gauss = stored["random"]["python"]
-    random.setstate((version, tuple(internal), gauss))
-    return State(**{name: stored[name] for name in State.__dataclass_fields__}), best
+            if optimiser.defaults.get("fused") and "step" in slots:
+                optimiser.state[parameter]["step"] = slots["step"].to(parameter.device)
+    if "scaler" in stored:
+        fabric.strategy.precision.scaler.load_state_dict(stored["scaler"])
+    names = State.__dataclass_fields__
+    return State(**{name: stored[name] for name in names}), best
 
 
 def _named(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {n.removeprefix(prefix): value for n, value in tensors.items() if n.startswith(prefix)}
-
-
-def _numpy_state() -> dict[str, Any]:
-    state = np.random.get_state(legacy=False)
-    key = state["state"]["key"].tolist()
-    return {**state, "state": {**state["state"], "key": key}}
-
-
-def _restore_numpy(state: dict[str, Any]) -> None:
-    key = np.array(state["state"]["key"], dtype=np.uint32)
-    np.random.set_state({**state, "state": {**state["state"], "key": key}})

@@ -57,6 +57,10 @@ class Method(Reconstructor, ABC):  # type: ignore[misc]
     reads: ClassVar[Sequence[str]] = ()
     """The keys of the config's `train:` section that `fit` reads; any other is refused."""
 
+    variants: ClassVar[Mapping[str, Sequence[str]]] = {}
+    """One knob whose choices are compared by `facts` where methods are listed, such as
+    `{"architecture": ("cnn", "unet")}`."""
+
     @abstractmethod
     def forward(self, y: Tensor, physics: LinearPhysics) -> Tensor:
         """Reconstruct images from measurements.
@@ -78,3 +82,7 @@ class Method(Reconstructor, ABC):  # type: ignore[misc]
         What is learned or tuned is a parameter or a registered buffer, so that it travels with
         the weights. The default has nothing to learn.
         """
+
+    def facts(self) -> dict[str, int | None]:
+        """Numbers that a person compares methods by; the number of parameters by default."""
+        return {"parameters": sum(parameter.numel() for parameter in self.parameters())}

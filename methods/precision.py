@@ -1,4 +1,4 @@
-"""bfloat16 where it pays: on processors that multiply it faster than float32.
+"""Fewer bits where they cost nothing: bfloat16 to compute in, float16 to store weights in.
 
 bfloat16 has float32's range and 8 bits of precision. Convolutions read and write it and add up
 in float32; weights, loss and optimiser stay float32. A processor without such instructions
@@ -7,12 +7,22 @@ emulates it and is slower than in float32, hence the probe.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import Literal
 
 import torch
+from torch import nn
 
 Precision = Literal["auto", "float32", "bf16"]
+"""Of inference."""
+Training = Literal["auto", "float32", "bf16", "fp16"]
+"""Of training."""
+Named = Literal["bf16-mixed", "16-mixed", "32-true"]
+"""Lightning Fabric's names."""
+
+BF16_COST = FLOAT16_COST = 0.01
+"""What fewer bits may cost, in dB on the tune part."""
 
 
 @cache
@@ -41,6 +51,29 @@ def autocast(precision: Precision, device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled=uses_bf16(precision, device))
 
 
-def for_fabric(precision: Precision, device: torch.device) -> Literal["bf16-mixed", "32-true"]:
+def for_fabric(precision: Training, device: torch.device) -> Named:
     """The name Lightning Fabric has for `precision` on a device."""
+    if precision == "fp16":
+        return "16-mixed"
     return "bf16-mixed" if uses_bf16(precision, device) else "32-true"
+
+
+@torch.no_grad()
+def halve(method: nn.Module, psnr: Callable[[], float]) -> float:
+    """Round parameters to float16 unless that costs more than 0.01 dB; what it would cost, in dB.
+
+    They stay float32 tensors; a run stores a tensor of such values in half its bytes.
+
+    Args:
+        method: whose parameters are rounded, in place.
+        psnr: evaluates the method as it is, in dB.
+    """
+    before = psnr()
+    exact = [parameter.clone() for parameter in method.parameters()]
+    for parameter in method.parameters():
+        parameter.copy_(parameter.half())
+    cost = before - psnr()
+    if not cost <= FLOAT16_COST:
+        for parameter, value in zip(method.parameters(), exact, strict=True):
+            parameter.copy_(value)
+    return cost

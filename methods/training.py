@@ -2,48 +2,46 @@
 
     min_theta  E loss(x_hat_theta(y), x),   y = A x + sigma n,   x a random patch
 
-Adam (Kingma, Ba 2015) with a linear warm-up and a cosine decay (Loshchilov, Hutter 2017). Data
-and learning rate are functions of the step alone: no loader and no scheduler has a state of its
-own, so that a resumed run is the uninterrupted one, bit for bit on the same machine.
+Data, learning rate and random numbers are functions of the step alone: no loader, scheduler or
+generator has a state of its own, so that a resumed run is the uninterrupted one, bit for bit on
+the same machine. Several processes share each batch; their gradients are averaged, which is
+the gradient of the whole batch.
 """
 
 from __future__ import annotations
 
+import hashlib
 import math
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
-from torch import Tensor
+from deepinv.physics import LinearPhysics
+from torch import Tensor, nn
 
 from challenge.configs.errors import UserError
 from challenge.configs.schema import TrainConfig
 from challenge.data.problem import Images, Problem, split_tune
-from challenge.methods import checkpoints, patches
+from challenge.methods import checkpoints, evaluation, optimisers, patches, schedules
+from challenge.methods.averaging import running_mean
 from challenge.methods.checkpoints import State
 from challenge.methods.contract import Method, Session
+from challenge.methods.losses import LOSSES
 
-READS = ("steps", "minutes", "batch", "patch", "lr", "tune", "evaluate", "precision")
+READS = tuple(TrainConfig.model_fields)
 """The keys of the `train:` section that `supervised` reads, for `Method.reads`."""
 
-WARM_UP = 50
-"""Steps of rising learning rate. `minutes` become steps at their end, from their timing."""
 UNTIMED = 5
 """First steps of a process, which are not timed: they allocate and choose kernels."""
 LOG_EVERY = 10
-BETAS = (0.9, 0.99)
-"""Adam's. A memory of 100 steps, for runs that have a few hundred."""
-CLIP, MEMORY = 2.0, 0.02
-"""Gradients are clipped at CLIP times their running mean norm, whose memory is 1 / MEMORY steps."""
+MEMORY = 0.02
+"""The gradient's mean norm, by which `clip` is measured, remembers 1 / MEMORY steps."""
 
 Loss = Callable[[Tensor, Tensor], Tensor]
-
-
-def squared_error(x_hat: Tensor, x: Tensor) -> Tensor:
-    """Mean squared error, a scalar: what PSNR measures."""
-    return (x_hat - x).square().mean()
+Output = Callable[[Tensor, LinearPhysics], Tensor]
 
 
 def supervised(
@@ -53,8 +51,9 @@ def supervised(
     train: TrainConfig,
     session: Session,
     *,
-    loss: Loss = squared_error,
-) -> None:
+    loss: Loss | None = None,
+    output: Output | None = None,
+) -> int:
     """Train the parameters of `method` on simulated measurements of random patches.
 
     A `tune` part is held out of the images, and the weights left in `method` are the best by
@@ -65,30 +64,41 @@ def supervised(
         method: trained in place, moved to the session's device.
         problem: simulates the measurements.
         images: training images, two or more.
-        train: budget, batch, learning rate.
-        session: device and precision, log, checkpoints.
-        loss: a scalar of (x_hat, x), both (B, C, H, W) without the border of a valid blur.
+        train: budget, batch, loss, optimiser, schedule.
+        session: device, precision and processes, log, checkpoints.
+        loss: a scalar of (output, x), both without the border of a valid blur; by default the
+            one that `train.loss` names.
+        output: what of the method the loss is given, of (y, physics), in place of x_hat.
+
+    Returns:
+        The steps done, those before a resumption included.
 
     Raises:
-        UserError: too few images, patches below the kernel's size, a loss that is not finite.
+        UserError: too few images, patches below the kernel's size, shares that are not equal,
+            a loss that is not finite, no memory left.
     """
-    _check(problem, images, train)
-    _Loop(method, problem, images, train, session, loss).run()
+    _check(method, problem, images, train, session)
+    with _enough_memory(train):
+        loop = _Loop(method, problem, images, train, session, loss or LOSSES[train.loss], output)
+        loop.run()
+        return loop.state.step
 
 
-def learning_rate(step: int, total: int | None, peak: float, warm_up: int) -> float:
-    """The learning rate of step 0, 1, ..., total - 1.
+class Objective(nn.Module):
+    """The loss of a method as a module: what is differentiated, and shared among processes."""
 
-    peak (step + 1) / warm_up during the warm-up, when `total` need not be known; afterwards
-    peak (1 + cos(pi t)) / 2 with t from 0 to 1 at `total`.
-    """
-    if step < warm_up or total is None:
-        return peak * min(1.0, (step + 1) / warm_up)
-    return peak * 0.5 * (1 + math.cos(math.pi * (step - warm_up) / (total - warm_up)))
+    def __init__(self, method: Method, loss: Loss, output: Output | None, border: int) -> None:
+        super().__init__()
+        self.method, self.loss, self.output, self.border = method, loss, output, border
+
+    def forward(self, x: Tensor, y: Tensor, physics: LinearPhysics) -> Tensor:
+        """The loss, a scalar, of images (B, C, H, W) and their measurements."""
+        found = (self.output or self.method)(y, physics)
+        return self.loss(patches.inside(found, self.border), patches.inside(x, self.border))
 
 
 class _Loop:
-    """One run of `supervised`; what changes is `state`, `best`, the weights and Adam."""
+    """One run of `supervised`; what changes is `state`, `best`, the weights and the optimiser."""
 
     def __init__(
         self,
@@ -98,82 +108,135 @@ class _Loop:
         train: TrainConfig,
         session: Session,
         loss: Loss,
+        output: Output | None,
     ) -> None:
-        self.method, self.problem, self.settings = method, problem, train
-        self.session, self.loss = session, loss
+        self.method, self.problem, self.settings, self.session = method, problem, train, session
         self.images, self.tune = split_tune(images, train.tune, session.seed)
-        self.border = patches.border(problem)
-        self.warm_up = WARM_UP if train.steps is None else min(WARM_UP, -(-train.steps // 10))
-        self.device = session.fabric.device
-        # Fused: one pass over the weights in place of one per operation.
-        fused = self.device.type in ("cpu", "cuda")
-        self.adam = torch.optim.Adam(method.parameters(), lr=train.lr, betas=BETAS, fused=fused)
-        self.model, self.optimiser = session.fabric.setup(method, self.adam)
+        fabric = self.fabric = session.fabric
+        self.device, self.rank, self.world = fabric.device, fabric.global_rank, fabric.world_size
+        objective: nn.Module = Objective(method, loss, output, patches.border(problem))
+        if self.world > 1 and self.device.type == "cuda":
+            objective = nn.SyncBatchNorm.convert_sync_batchnorm(objective)  # type: ignore[no-untyped-call]
+        method.to(self.device)
+        self.optimiser = optimisers.build(method, train)
+        self.model, self.stepper = fabric.setup(objective, self.optimiser)
+        self.mean = running_mean(method, train.ema) if train.ema else None
         self.state = State(total=train.steps)
         self.best: dict[str, Tensor] = {}
 
+    @property
+    def shown(self) -> Method:
+        """The method that is evaluated and kept: with the running mean of the weights, if any."""
+        if self.mean is None:
+            return self.method
+        averaged: Method = self.mean.module  # type: ignore[assignment]
+        return averaged
+
     def run(self) -> None:
+        # Before the first timed step: later ones find their images decoded.
+        self.images.load()
         stored = self.session.restore()
         if stored is None:
-            _seed(self.session.seed)
-            self.session.log(0, self.state.total, psnr=self.evaluate())
+            self.session.log(0, self.state.total, **self.evaluate())
         else:
-            self.state, self.best = checkpoints.unpack(*stored, self.method, self.adam)
+            self.state, self.best = checkpoints.unpack(
+                *stored, self.method, self.mean, self.optimiser, self.fabric
+            )
+        ahead = patches.Ahead(self.batch, threaded=self.device.type == "cuda")
+        try:
+            done = self.steps(ahead)
+        finally:
+            ahead.close()
+        if done:
+            self.method.load_state_dict(self.best)
+            self.method.eval()
+
+    def steps(self, ahead: patches.Ahead) -> bool:
+        """Step until the end; whether it was reached."""
         state, every = self.state, self.settings.evaluate
         untimed = state.step + UNTIMED
-        steps, seconds = 0, 0.0
+        count, seconds, waited = 0, 0.0, 0.0
         while state.step != state.total:
-            if self.session.should_stop():
+            if self.agreed(self.session.should_stop()):
                 self.save()
-                return
+                return False
             began = time.perf_counter()
-            values = self.step()
+            batch = ahead.get(state.step, last=state.step + 1 == state.total)
+            waited += time.perf_counter() - began
+            values = self.step(batch)
             took = time.perf_counter() - began
             state.seconds += took
-            steps, seconds = steps + 1, seconds + took
+            count, seconds = count + 1, seconds + took
             if state.total is None:
                 self.budget(took, timed=state.step > untimed)
             due = state.step % every == 0 or state.step == state.total
             if due:
-                values["psnr"] = self.evaluate()
+                values |= self.evaluate()
+                self.adapt()
             if due or state.step % LOG_EVERY == 0:
-                values["images_per_s"] = steps * self.settings.batch / seconds
+                values["loss"] = sum(state.losses) / len(state.losses)
+                values["images_per_s"] = count * self.settings.batch / seconds
+                values["utilisation"] = 1 - waited / seconds
                 self.session.log(state.step, state.total, **values)
-                steps, seconds = 0, 0.0
+                count, seconds, waited = 0, 0.0, 0.0
+                state.losses = []
             if due:
                 self.save()
-        self.method.load_state_dict(self.best)
-        self.method.eval()
+        return True
 
-    def step(self) -> dict[str, float]:
-        """One step of Adam; what to log of it."""
-        step = self.state.step
-        lr = learning_rate(step, self.state.total, self.settings.lr, self.warm_up)
-        for group in self.adam.param_groups:
-            group["lr"] = lr
-        self.method.train()
-        x, y, physics = patches.batch(
-            self.images, self.problem, self.settings, step, self.session.seed, self.device
+    def batch(self, step: int) -> patches.Batch:
+        """This process's share of the batch of a step."""
+        return patches.batch(
+            self.images,
+            self.problem,
+            self.settings,
+            step,
+            self.session.seed,
+            self.device,
+            self.rank,
+            self.world,
         )
-        x_hat = self.model(y, physics)
-        error = self.loss(patches.inside(x_hat, self.border), patches.inside(x, self.border))
-        value = error.item()
-        self.must_be_finite("loss", value)
-        self.session.fabric.backward(error)
-        self.clip()
-        self.optimiser.step()
-        self.adam.zero_grad()
-        self.state.step += 1
-        return {"loss": value, "lr": lr}
 
-    def clip(self) -> None:
-        """Shorten a gradient that is much longer than usual, of which one can undo a run."""
-        state = self.state
-        limit = CLIP * state.norm if state.step else math.inf
-        norm = torch.nn.utils.clip_grad_norm_(self.method.parameters(), limit).item()
+    def step(self, batch: patches.Batch) -> dict[str, float]:
+        """One step of the optimiser; what to log of it."""
+        state, settings = self.state, self.settings
+        lr = settings.lr * schedules.factor(settings, state.step, state.total, state.drops)
+        for group in self.optimiser.param_groups:
+            group["lr"] = lr
+        _seed(self.session.seed, state.step, self.rank)
+        self.method.train()
+        error = self.model(*batch)
+        value = self.averaged(error.detach()).item()
+        self.must_be_finite("loss", value)
+        state.losses.append(value)
+        self.fabric.backward(error)
+        norm = self.clip()
+        self.stepper.step()
+        self.optimiser.zero_grad()
+        state.step += 1
+        if self.mean is not None:
+            self.mean.update_parameters(self.method)
+        return {"lr": lr, "gradient": norm}
+
+    def clip(self) -> float:
+        """Shorten a gradient that is much longer than usual, of which one can undo a run.
+
+        Returns:
+            The norm before.
+        """
+        state, times = self.state, self.settings.clip
+        limit = times * state.norm if times is not None and state.norm else math.inf
+        norm = float(
+            self.fabric.clip_gradients(
+                self.model, self.stepper, max_norm=limit, error_if_nonfinite=False
+            )
+        )
+        if self.settings.precision == "fp16" and not math.isfinite(norm):
+            return norm  # The scaler of fp16 leaves this step out and lowers its scale.
         self.must_be_finite("gradient", norm)
-        norm = min(norm, limit)
-        state.norm += (norm - state.norm) * (MEMORY if state.step else 1.0)
+        shortened = min(norm, limit)
+        state.norm += (shortened - state.norm) * (MEMORY if state.norm else 1.0)
+        return norm
 
     def budget(self, took: float, *, timed: bool) -> None:
         """Turn minutes into steps at the end of the warm-up, or as soon as they are over."""
@@ -181,57 +244,96 @@ class _Loop:
         if timed:
             state.timed_steps += 1
             state.timed_seconds += took
-        if state.step < WARM_UP and state.seconds < whole:
+        if not self.agreed(state.step >= schedules.WARM_UP or state.seconds >= whole):
             return
         step = state.timed_seconds / state.timed_steps if state.timed_steps else took
         step += state.evaluation_seconds / self.settings.evaluate
         left = whole - state.seconds - state.evaluation_seconds
-        state.total = state.step + max(0, int(left / step))
+        state.total = self.fabric.broadcast(state.step + max(0, int(left / step)))
 
-    @torch.no_grad()
-    def evaluate(self) -> float:
-        """Mean PSNR over the tune part in dB; the method runs as in the judge, one by one."""
+    def evaluate(self) -> dict[str, float]:
+        """Mean PSNR in dB and SSIM over the tune part, one by one as in the judge."""
         began = time.perf_counter()
-        self.method.eval()
-        total = 0.0
-        with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
-            for index in range(len(self.tune)):
-                x, y, physics = patches.tune_batch(self.tune, self.problem, index, self.device)
-                torch.manual_seed(0)
-                x_hat = self.method(y, physics).clamp(0, 1)
-                error = patches.inside(x_hat, self.border) - patches.inside(x, self.border)
-                mse = error.double().square().mean().item()
-                self.must_be_finite("tune error", mse)
-                total += -10 * math.log10(max(mse, 1e-10))
-        psnr, state = total / len(self.tune), self.state
+        state, shown = self.state, self.shown
+        shown.eval()
+        mine = range(self.rank, len(self.tune), self.world)
+        total = evaluation.sums(shown, self.tune, self.problem, self.device, mine)
+        psnr, ssim = (self.averaged(total) * self.world / len(self.tune)).tolist()
+        self.must_be_finite("tune PSNR", psnr)
+        state.since_best += 1
+        state.since_drop += 1
         if psnr > state.best:
             state.best, state.best_step = psnr, state.step
-            self.best = {name: value.clone() for name, value in self.method.state_dict().items()}
+            state.since_best = state.since_drop = 0
+            self.best = {name: value.clone() for name, value in shown.state_dict().items()}
         state.evaluation_seconds = time.perf_counter() - began
         state.seconds += state.evaluation_seconds
-        return psnr
+        return {"psnr": psnr, "ssim": ssim}
+
+    def adapt(self) -> None:
+        """What follows from evaluations that were no better: a lower learning rate, the end."""
+        state, settings = self.state, self.settings
+        if settings.schedule == "plateau" and state.since_drop >= settings.wait:
+            state.drops, state.since_drop = state.drops + 1, 0
+        if settings.patience is not None and state.since_best >= settings.patience:
+            state.total = state.step
 
     def save(self) -> None:
-        self.session.save(*checkpoints.pack(self.state, self.method, self.best, self.adam))
+        packed = checkpoints.pack(
+            self.state, self.method, self.mean, self.best, self.optimiser, self.fabric
+        )
+        self.session.save(*packed)
+
+    def averaged(self, value: Tensor) -> Tensor:
+        """The mean of a value over the processes."""
+        if self.world == 1:
+            return value
+        found: Tensor = self.fabric.all_reduce(value, reduce_op="mean")
+        return found
+
+    def agreed(self, mine: bool) -> bool:
+        """Whether any process says so: all of them do the same."""
+        if self.world == 1:
+            return mine
+        return bool(self.averaged(torch.tensor(float(mine), device=self.device)) > 0)
 
     def must_be_finite(self, what: str, value: float) -> None:
         if not math.isfinite(value):
-            lr = self.adam.param_groups[0]["lr"]
+            lr = self.optimiser.param_groups[0]["lr"]
+            kept = "the last checkpoint and the best weights are kept"
             raise UserError.of(
                 f"step {self.state.step}",
-                f"the {what} is `{value}` at learning rate `{lr:.3g}`; the last checkpoint is kept",
+                f"the {what} is `{value}` at learning rate `{lr:.3g}`; {kept}",
                 f"train again with a smaller one, such as `train.lr={self.settings.lr / 3:.1g}`",
             )
 
 
-def _seed(seed: int) -> None:
-    """Seed what a method may draw from while it trains, such as dropout."""
-    torch.manual_seed(seed)
-    np.random.seed(seed % 2**32)
-    random.seed(seed)
+def _seed(seed: int, step: int, rank: int) -> None:
+    """Seed what a method may draw from in a step, such as dropout: torch, numpy and python."""
+    digest = hashlib.sha256(f"training step {seed} {step} {rank}".encode()).digest()
+    number = int.from_bytes(digest[:4], "big")
+    torch.manual_seed(number)
+    np.random.seed(number)
+    random.seed(number)
 
 
-def _check(problem: Problem, images: Images, train: TrainConfig) -> None:
+@contextmanager
+def _enough_memory(train: TrainConfig) -> Iterator[None]:
+    """Say what to reduce where memory runs out."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        text = str(error)
+        known = isinstance(error, (MemoryError, torch.OutOfMemoryError))
+        if not known and "allocate memory" not in text:
+            raise
+        remedy = f"`train.batch={max(1, train.batch // 2)}`, a smaller `train.patch` or network"
+        raise UserError.of("memory", f"is used up ({text.splitlines()[0][:120]})", remedy) from None
+
+
+def _check(
+    method: Method, problem: Problem, images: Images, train: TrainConfig, session: Session
+) -> None:
     if train.steps is None and train.minutes is None:
         raise UserError.of(
             "`train:`", "says neither `steps` nor `minutes`", "add one, such as `train.minutes=10`"
@@ -248,4 +350,28 @@ def _check(problem: Problem, images: Images, train: TrainConfig) -> None:
             "`train.patch`",
             f"patches of `{train.patch}` pixels are smaller than the kernel of `{side}`",
             f"give `train.patch={max(2 * side, 64)}` or more",
+        )
+    _check_processes(method, train, session)
+
+
+def _check_processes(method: Method, train: TrainConfig, session: Session) -> None:
+    fabric = session.fabric
+    if train.precision == "fp16" and fabric.device.type != "cuda":
+        raise UserError.of(
+            "`train.precision`", "`fp16` is for GPUs", "give `bf16`, `float32` or `auto`"
+        )
+    if fabric.world_size == 1:
+        return
+    if train.batch % fabric.world_size:
+        raise UserError.of(
+            "`train.batch`",
+            f"`{train.batch}` patches are no equal shares for {fabric.world_size} processes",
+            f"give a multiple of {fabric.world_size}",
+        )
+    batch_norm = any(isinstance(each, nn.modules.batchnorm._BatchNorm) for each in method.modules())
+    if batch_norm and fabric.device.type == "cpu":
+        raise UserError.of(
+            "batch normalisation",
+            "sees only its own process's share of the batch on a CPU",
+            "give `method.normalisation=group`, or train with one process",
         )

@@ -1,0 +1,146 @@
+"""Two processes on a CPU train as one does with the whole batch."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from challenge.configs.schema import TrainConfig
+from challenge.methods.checks import ToySession, toy_images, toy_problem
+from challenge.methods.network import Network
+from challenge.methods.training import supervised
+
+STEPS = 30
+
+SCRIPT = """
+import json, sys
+from pathlib import Path
+import torch
+from safetensors.torch import save_file
+torch.set_num_threads(1)
+torch.use_deterministic_algorithms(True)
+from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments import LightningEnvironment
+from challenge.configs.errors import UserError
+from challenge.configs.schema import TrainConfig
+from challenge.methods.checks import ToySession, toy_images, toy_problem
+from challenge.methods import patches
+from challenge.methods.network import Network
+from challenge.methods.training import supervised
+
+tune_batch = patches.tune_batch
+patches.tune_batch = lambda *each: patches.Batch(
+    *(value.double() if torch.is_tensor(value) else value for value in tune_batch(*each))
+)
+folder, processes = Path(sys.argv[1]), int(sys.argv[2])
+knobs, settings = map(json.loads, sys.argv[3:])
+session = ToySession(3)
+session.fabric = fabric = Fabric(
+    accelerator="cpu", devices=processes, strategy="ddp" if processes > 1 else "auto",
+    precision="64-true", plugins=[LightningEnvironment()],
+)
+fabric.launch()
+torch.manual_seed(0)
+method = Network(**{"width": 8, "depth": 1, "blocks": 1, "precision": "float32", **knobs})
+train = TrainConfig(**{"batch": 4, "patch": 24, "tune": 3, "evaluate": 10, "lr": 1e-3, **settings})
+saved = {}
+session.save = lambda tensors, state: saved.update(tensors)
+try:
+    supervised(method, toy_problem(), toy_images(7), train, session)
+except UserError as error:
+    (folder / f"error-{fabric.global_rank}").write_text(str(error))
+    sys.exit(0)
+last = {k: v.detach().double().contiguous() for k, v in saved.items() if k.startswith("last.")}
+save_file(last, folder / f"{processes}-{fabric.global_rank}.safetensors")
+(folder / f"{processes}-{fabric.global_rank}.json").write_text(json.dumps(session.lines))
+"""
+
+
+def launch(folder, processes, knobs=None, **settings):
+    script = folder / "train.py"
+    script.write_text(SCRIPT)
+    command = [sys.executable, str(script), str(folder), str(processes)]
+    command += [json.dumps(knobs or {}), json.dumps({"steps": STEPS, **settings})]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+
+
+def weights(folder, name):
+    return load_file(folder / f"{name}.safetensors")
+
+
+def test_two_processes_are_one_with_the_whole_batch(tmp_path):
+    launch(tmp_path, 1, ema=0.9)
+    launch(tmp_path, 2, ema=0.9)
+    alone, first, second = (weights(tmp_path, name) for name in ("1-0", "2-0", "2-1"))
+    start = Network(width=8, depth=1, blocks=1).state_dict()
+    for name, value in alone.items():
+        assert value.dtype == torch.float64
+        torch.testing.assert_close(first[name], value, atol=1e-6, rtol=0)
+        assert torch.equal(first[name], second[name])
+    moved = alone["last.net.tail.weight"] - start["net.tail.weight"].double()
+    assert moved.abs().max() > 1e-3
+    # Losses and quality, too, are those of the whole batch and of all tune images.
+    lines, others = (json.loads((tmp_path / f"{n}-0.json").read_text()) for n in (1, 2))
+    for line, other in zip(lines, others, strict=True):
+        for key in ("loss", "psnr", "ssim"):
+            assert other.get(key) == pytest.approx(line.get(key), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("knobs", "settings", "text"),
+    [
+        ({"normalisation": "batch"}, {}, "give `method.normalisation=group`"),
+        ({}, {"batch": 3}, "give a multiple of 2"),
+    ],
+    ids=["batch norm", "shares"],
+)
+def test_what_two_processes_cannot_share_is_refused_by_both(tmp_path, knobs, settings, text):
+    launch(tmp_path, 2, knobs, **settings)
+    for rank in (0, 1):
+        assert text in (tmp_path / f"error-{rank}").read_text()
+
+
+def test_one_process_may_use_batch_norm():
+    method = Network(width=8, depth=1, blocks=1, normalisation="batch")
+    train = TrainConfig(steps=2, batch=2, patch=24, tune=1, evaluate=2)
+    supervised(method, toy_problem(), toy_images(), train, ToySession())
+
+
+def test_the_command_shares_a_run_among_processes(tmp_path):
+    challenge = Path(sys.executable).parent / "challenge"
+    small = ["images.train=8", "images.val=1", "images.test=1", "images.size=64"]
+    subprocess.run(
+        [challenge, "prepare", "deblur", *small], cwd=tmp_path, check=True, capture_output=True
+    )
+    command = [
+        challenge,
+        "train",
+        "network",
+        "train.steps=6",
+        "train.evaluate=3",
+        "train.batch=4",
+        "method.width=8",
+        "method.depth=1",
+        "--processes",
+        "2",
+        "--device",
+        "cpu",
+    ]
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("trained network in") == 1
+    lines = (tmp_path / "workspace/runs/deblur/network/log.jsonl").read_text().splitlines()
+    steps = [json.loads(line)["step"] for line in lines]
+    assert steps == [0, 3, 6, 6]
+    again = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300
+    )
+    assert again.returncode == 2
+    assert again.stderr.count("exists already") == 1
