@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from challenge.cli.options import JsonOption
+
+if TYPE_CHECKING:
+    from challenge.methods.contract import Method
 
 
 def methods(
@@ -56,6 +59,7 @@ def methods(
                     for knob in found
                 ],
                 "train": list(cls.reads),
+                "variants": _variants(cls),
             }
         )
         return
@@ -65,8 +69,25 @@ def methods(
         for knob in found
     ]
     table(("method.", "kind", "default"), lines, left=("method.", "kind", "default"))
+    for knob, choices in _variants(cls).items():
+        names = [name for name in choices[0] if name != knob]
+        columns = [f"method.{knob}", *(name.replace("_", " ") for name in names)]
+        cells = [(str(each[knob]), *(_number(each[name]) for name in names)) for each in choices]
+        table(columns, cells, left=columns[:1])
     reads = ", ".join(f"train.{key}" for key in cls.reads)
     show(f"Reads: {reads}" if reads else "Learns without settings, or not at all.")
+
+
+def _variants(cls: type[Method]) -> dict[str, list[dict[str, Any]]]:
+    """What the choices of a method's variants cost, each with its default knobs."""
+    return {
+        knob: [{knob: choice, **cls(**{knob: choice}).facts()} for choice in choices]
+        for knob, choices in cls.variants.items()
+    }
+
+
+def _number(value: int | None) -> str:
+    return "whole image" if value is None else f"{value:,}"
 
 
 def _plain(value: object) -> str:

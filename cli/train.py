@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +15,19 @@ import typer
 from challenge.cli.options import WORKSPACE, Overrides, WorkspaceOption, find_workspace
 
 if TYPE_CHECKING:
+    from challenge.submissions.layout import Run
     from challenge.submissions.session import RunSession
+
+
+@dataclass(frozen=True)
+class Where:
+    """What the options say of a training, beside its config."""
+
+    workspace: Path
+    device: str = "cpu"
+    processes: int = 1
+    resume: bool = False
+    force: bool = False
 
 
 def train(
@@ -23,6 +36,14 @@ def train(
         typer.Argument(help="An entry's config: a YAML file, a name such as `tv`, or a run."),
     ],
     overrides: Overrides = None,
+    sweep: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--sweep",
+            metavar="KEY=A,B,...",
+            help="Train once for each value, for all combinations where given several times.",
+        ),
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue a run that was stopped, exactly.")
     ] = False,
@@ -32,18 +53,17 @@ def train(
     device: Annotated[
         str, typer.Option(help="Where to train: auto, cpu or cuda.", metavar="DEVICE")
     ] = "auto",
+    processes: Annotated[
+        int,
+        typer.Option(help="Share every batch among so many GPUs, or processes on a CPU.", min=1),
+    ] = 1,
     workspace: WorkspaceOption = WORKSPACE,
 ) -> None:
     """Train or tune a method on the train split; the result is a run.
 
     Example: challenge train configs/network.yaml train.minutes=12
     """
-    from challenge.cli.console import progress, say, show
     from challenge.configs.errors import UserError
-    from challenge.configs.loader import load_entry
-    from challenge.data.atomic import remove_tree
-    from challenge.data.challenge import open_challenge
-    from challenge.data.layout import Workspace
 
     if resume and force:
         raise UserError.of("--resume and --force", "contradict each other", "give one of them")
@@ -52,50 +72,86 @@ def train(
         # A run names its own config; only its workspace has to be found.
         workspace = find_workspace(given, None if workspace == WORKSPACE else workspace)
         config = str(given / "config.yaml")
-    chosen = _device(device)
+    where = Where(workspace, _device(device), processes, resume, force)
+    if sweep:
+        from challenge.cli.sweep import run_all
 
+        run_all(config, overrides or [], sweep, where)
+        return
+    made, finished = train_one(config, overrides or [], where)
+    if not finished:
+        raise typer.Exit(130)
+    if made is not None:
+        from challenge.cli.console import show
+
+        show(f"next: challenge infer {made.path}")
+
+
+def train_one(config: str, overrides: Sequence[str], where: Where) -> tuple[Run | None, bool]:
+    """Train one entry's config: its run (None in a process that only helps), and whether it
+    reached the end; else the user stopped it."""
+    from challenge.cli.console import progress, say, show
+    from challenge.configs.errors import UserError
+    from challenge.configs.loader import load_entry
+    from challenge.data.atomic import remove_tree
+    from challenge.data.challenge import open_challenge
+    from challenge.data.layout import Workspace
     from challenge.methods import registry
 
-    entry, source = load_entry(config, overrides or [], registry.mistakes)
-    place = Workspace(workspace)
+    entry, source = load_entry(config, overrides, registry.mistakes)
+    place = Workspace(where.workspace)
     challenge = open_challenge(place.public(entry.challenge).path)
 
     import torch
 
-    from challenge.submissions import runs
+    from challenge.submissions import layout, runs, training_pictures
     from challenge.submissions.session import RunSession
 
     torch.manual_seed(entry.seed)
     # Built before the run is made: what the constructor refuses leaves nothing behind.
-    method = registry.build(entry.method, source.path.parent)
-    run = runs.create(place, challenge, entry, source.path.parent, force=force, resume=resume)
+    base = source.path.parent
+    method = registry.build(entry.method, base)
+    run = layout.run(place, challenge.config.name, entry.name)
     started = time.monotonic()
     with progress() as report:
         session = RunSession(
             run,
             seed=entry.seed,
-            device=chosen,
+            device=where.device,
+            processes=where.processes,
             precision=entry.train.precision,
-            resume=resume,
+            resume=where.resume,
             progress=lambda step, total, values: report(
                 f"train {entry.name}", step, total, _values(values)
             ),
+        )
+        # The other processes are launched before anything is written, and the first one writes.
+        session.first_alone(
+            lambda: runs.create(
+                place, challenge, entry, base, force=where.force, resume=where.resume
+            )
         )
         try:
             with _interrupts(session):
                 method.fit(challenge.problem, challenge.train, entry.train, session)
         except UserError:
             # Refused before there was anything to keep: the corrected command may follow.
-            if not resume and not run.checkpoint.exists():
+            if session.writes and not where.resume and not run.checkpoint.exists():
                 remove_tree(run.path)
             raise
-    if session.should_stop():
-        runs.pause(run, time.monotonic() - started)
+    finished = not session.should_stop()
+    if not session.writes:
+        return None, finished
+    seconds = time.monotonic() - started
+    if not finished:
+        runs.pause(run, seconds)
         say(f"stopped; continue exactly with: challenge train {run.path} --resume")
-        raise typer.Exit(130)
-    runs.finish(run, method, time.monotonic() - started)
-    show(f"trained {entry.name} in {time.monotonic() - started:.0f} s -> {run.path}")
-    show(f"next: challenge infer {run.path}")
+        return run, False
+    runs.finish(run, method, seconds)
+    show(f"trained {entry.name} in {seconds:.0f} s -> {run.path}")
+    for path in training_pictures.draw(run, method, challenge):
+        show(f"look at {path}")
+    return run, True
 
 
 def _device(name: str) -> str:
@@ -117,8 +173,8 @@ def _device(name: str) -> str:
 
 def _values(values: Mapping[str, float]) -> str:
     """The numbers a person watches, in a fixed order."""
-    shown = {"loss": ".5f", "psnr": ".2f", "weight": ".4g", "images_per_s": ".0f"}
-    words = {"psnr": "PSNR", "images_per_s": "images/s"}
+    shown = {"loss": ".5f", "psnr": ".2f", "ssim": ".3f", "weight": ".4g", "images_per_s": ".0f"}
+    words = {"psnr": "PSNR", "ssim": "SSIM", "images_per_s": "images/s"}
     return "  ".join(
         f"{words.get(name, name)} {values[name]:{form}}"
         for name, form in shown.items()
@@ -135,7 +191,8 @@ def _interrupts(session: RunSession) -> Iterator[None]:
         if session.should_stop():
             raise KeyboardInterrupt
         session.request_stop()
-        say("stopping after this step; press Ctrl-C again to stop at once")
+        if session.writes:
+            say("stopping after this step; press Ctrl-C again to stop at once")
 
     before = signal.signal(signal.SIGINT, stop)
     try:

@@ -1,7 +1,7 @@
 """The names of the files of runs, entries and results; no other module in `submissions` knows them.
 
 runs/<challenge>/<name>/   config.yaml  weights.safetensors  run.json  log.jsonl  plugin/**/*.py
-                           checkpoint/  score-<split>.json
+                           curves.png  samples.png  checkpoint/  score-<split>.json
                            reconstructions/<split>/<id>.npy + <id>.png
 entries/<team>-<name>.zip  manifest.json  config.yaml  weights.safetensors  plugin/**/*.py
 results/<entry>-<challenge>-<judge>.json
@@ -43,6 +43,16 @@ class Run:
     @property
     def log(self) -> Path:
         return self.path / "log.jsonl"
+
+    @property
+    def curves(self) -> Path:
+        """Loss, PSNR and learning rate over the steps, drawn."""
+        return self.path / "curves.png"
+
+    @property
+    def samples(self) -> Path:
+        """Blurred, estimate, truth and error of some val images."""
+        return self.path / "samples.png"
 
     @property
     def plugin(self) -> Path:

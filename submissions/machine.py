@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,24 @@ def describe() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "python": platform.python_version(),
     }
+
+
+def peak_memory() -> dict[str, int]:
+    """The most memory that this process has held so far, in bytes: `peak_memory`, by the system's
+    count, and `peak_gpu_memory`, by torch's, where it used a GPU."""
+    import psutil
+
+    if sys.platform == "win32":
+        found = {"peak_memory": int(psutil.Process().memory_info().peak_wset)}
+    else:
+        import resource
+
+        unit = 1 if sys.platform == "darwin" else 1024
+        found = {"peak_memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit}
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        found["peak_gpu_memory"] = torch.cuda.max_memory_allocated()
+    return found
 
 
 def _version(package: str) -> str:

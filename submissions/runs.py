@@ -3,7 +3,9 @@
 `run.json` says what the run was made from and with:
 
     {"format": 1, "state": "started" | "finished", "challenge": {"name", "hash"},
-     "versions": {...}, "machine": {...}, "started": UTC, "seconds": training time}
+     "versions": {...}, "machine": {...}, "started": UTC, "seconds": training time,
+     "peak_memory": bytes of the process, "peak_gpu_memory": bytes on a GPU,
+     "method": parameters and, of a network, multiplications per pixel and receptive field}
 """
 
 from __future__ import annotations
@@ -26,6 +28,8 @@ from challenge.submissions import layout, machine
 from challenge.submissions.layout import PLUGIN, Run
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from challenge.methods.contract import Method
 
 FORMAT = 1
@@ -75,22 +79,42 @@ def create(
 
 
 def finish(run: Run, method: Method, seconds: float) -> None:
-    """Save the weights and close the run; `seconds` of training are added to earlier ones."""
+    """Save the weights and close the run; `seconds` of training are added to earlier ones.
+
+    A float32 tensor whose values are all float16's is stored as that: the same values, half the
+    bytes.
+    """
     from safetensors.torch import save
 
     # Clones: a view, or a tensor that two names share, is refused by the format.
     state = {name: value.detach().cpu().clone() for name, value in method.state_dict().items()}
-    state = {name: value.contiguous() for name, value in state.items()}
+    state = {name: _short(value).contiguous() for name, value in state.items()}
     atomic.write_bytes(run.weights, save(state, METADATA))
-    record = facts(run)
-    record |= {"state": "finished", "seconds": record["seconds"] + seconds}
-    atomic.write_json(run.facts, record)
+    record = _spent(run, seconds)
+    atomic.write_json(run.facts, record | {"state": "finished", "method": method.facts()})
 
 
 def pause(run: Run, seconds: float) -> None:
     """Add `seconds` of training to a run that was stopped and may be resumed."""
+    atomic.write_json(run.facts, _spent(run, seconds))
+
+
+def _spent(run: Run, seconds: float) -> dict[str, Any]:
+    """The facts with the time and the peak memory, in bytes, of this process added."""
     record = facts(run)
-    atomic.write_json(run.facts, record | {"seconds": record["seconds"] + seconds})
+    record["seconds"] += seconds
+    for name, value in machine.peak_memory().items():
+        record[name] = max(value, record.get(name, 0))
+    return record
+
+
+def _short(tensor: Tensor) -> Tensor:
+    import torch
+
+    if tensor.dtype != torch.float32 or tensor.ndim == 0:
+        return tensor
+    half = tensor.half()
+    return half if torch.equal(half.float(), tensor) else tensor
 
 
 def facts(run: Run) -> dict[str, Any]:

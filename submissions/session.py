@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
     from torch import Tensor
 
-    from challenge.methods.precision import Precision
+    from challenge.methods.precision import Training
 
 FORMAT = 1
 
@@ -41,7 +41,8 @@ class RunSession:
         *,
         seed: int = 0,
         device: str = "cpu",
-        precision: Precision = "auto",
+        processes: int = 1,
+        precision: Training = "auto",
         resume: bool = False,
         progress: Progress | None = None,
     ) -> None:
@@ -51,19 +52,24 @@ class RunSession:
             run: the run's folder.
             seed: the entry's seed.
             device: torch's name of a device, such as `cpu`, `cuda` or `cuda:1`.
+            processes: so many share every batch, on as many GPUs; the first one writes.
             precision: the `train.precision` of the config.
             resume: go on from the run's checkpoint, if it has one; else the log begins anew.
             progress: told of every `log`.
         """
         self.seed = seed
         self._run, self._resume, self._progress = run, resume, progress
-        self._device, self._precision = device, precision
+        self._device, self._processes, self._precision = device, processes, precision
         self._log_begun = resume
         self._stop = False
 
     @cached_property
     def fabric(self) -> Fabric:
-        """Lightning Fabric on one device, silent, whatever cluster it finds itself on."""
+        """Lightning Fabric, silent, whatever cluster it finds itself on.
+
+        With several processes it is launched: the command is started once more for each of
+        them, and they find each other.
+        """
         import logging
 
         import torch
@@ -73,16 +79,24 @@ class RunSession:
         from challenge.methods.precision import for_fabric
 
         device = torch.device(self._device)
-        logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-        return Fabric(
+        for name in ("lightning_fabric", "lightning.fabric"):
+            logging.getLogger(name).setLevel(logging.WARNING)
+        several = self._processes > 1
+        made = Fabric(
             accelerator=device.type,
-            devices=1 if device.type == "cpu" else [device.index or 0],
+            devices=self._processes if device.type == "cpu" or several else [device.index or 0],
+            strategy="ddp" if several else "auto",
             precision=for_fabric(self._precision, device),
             plugins=[LightningEnvironment()],
         )
+        if several:
+            made.launch()
+        return made
 
     def log(self, step: int, total: int | None, **values: float) -> None:
         """Append a line to `log.jsonl`, unless there is no value, and report progress."""
+        if not self.writes:
+            return
         values = {name: float(value) for name, value in values.items()}
         if values:
             finite = {k: v if math.isfinite(v) else None for k, v in values.items()}
@@ -102,6 +116,8 @@ class RunSession:
         Raises:
             UserError: the disk is full or cannot be written; the one before stays.
         """
+        if not self.writes:
+            return
         from safetensors.torch import save
 
         with atomic.disk_errors(self._run.log):
@@ -138,10 +154,30 @@ class RunSession:
             raise UserError.of(
                 place, "is damaged", "train again from the beginning with --force"
             ) from None
-        if self._run.log.exists() and self._run.log.stat().st_size > length:
+        if self.writes and self._run.log.exists() and self._run.log.stat().st_size > length:
             with atomic.disk_errors(self._run.log):
                 os.truncate(self._run.log, length)
         return tensors, state
+
+    def first_alone(self, work: Callable[[], object]) -> None:
+        """Do something in the first process only, while the others wait for it.
+
+        Raises:
+            UserError: what `work` raises; the other processes end with exit code 2.
+        """
+        error: UserError | None = None
+        if self.writes:
+            try:
+                work()
+            except UserError as raised:
+                error = raised
+        went_well = error is None
+        if self._processes > 1:
+            went_well = self.fabric.broadcast(went_well)
+        if error is None and not went_well:
+            raise SystemExit(2)
+        if error is not None:
+            raise error
 
     def request_stop(self) -> None:
         """Ask the method to save and return; safe to call from a signal handler."""
@@ -149,6 +185,11 @@ class RunSession:
 
     def should_stop(self) -> bool:
         return self._stop
+
+    @property
+    def writes(self) -> bool:
+        """Whether this is the one process that writes."""
+        return self._processes == 1 or bool(self.fabric.is_global_zero)
 
     def _current(self) -> str | None:
         """The name of the tensors' file that `state.json` points to."""
