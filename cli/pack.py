@@ -7,12 +7,16 @@ from typing import Annotated
 
 import typer
 
-from challenge.cli.options import find_workspace
+from challenge.cli.options import WORKSPACE, find_workspace
 
 
 def pack(
-    run: Annotated[Path, typer.Argument(help="A finished run.")],
+    run: Annotated[Path, typer.Argument(help="A finished run, or an entry to pack anew.")],
     team: Annotated[str, typer.Option(help="The name of your team.")],
+    challenge: Annotated[
+        str | None,
+        typer.Option(help="Pack an entry for this challenge; by default the one it names."),
+    ] = None,
     workspace: Annotated[
         Path | None,
         typer.Option(envvar="CHALLENGE_WORKSPACE", help="By default the run's own workspace."),
@@ -20,20 +24,38 @@ def pack(
 ) -> None:
     """Pack a run as an entry: one zip, checked first.
 
+    An entry, such as a baseline, is packed anew for the challenge as it is prepared here; it
+    then declares that it was trained before.
+
     Example: challenge pack workspace/runs/deblur/tv --team alpha
     """
     from challenge.cli.console import show
+    from challenge.configs.errors import UserError
     from challenge.data.challenge import open_challenge
     from challenge.data.layout import Workspace
     from challenge.submissions import layout, runs, teams
+    from challenge.submissions.check import read_manifest
     from challenge.submissions.pack import pack as pack_run
+    from challenge.submissions.pack import repack
 
-    place = Workspace(find_workspace(run, workspace))
-    made = layout.Run(run)
-    record, config = runs.facts(made), runs.read_config(made)
-    challenge = open_challenge(place.public(record["challenge"]["name"]).path)
-    target = layout.entry(place, team, config.name)
-    pack_run(made, team, target, challenge, teams.load(place))
-    size, limit = target.stat().st_size, challenge.config.limits.weights_mb
+    if run.is_file():
+        facts = read_manifest(run)
+        if facts is None:
+            raise UserError.of(run, "is not an entry", "give a zip made by `challenge pack`")
+        place = Workspace(workspace or WORKSPACE)
+        opened = open_challenge(place.public(challenge or facts.challenge.name).path)
+        target = layout.entry(place, team, facts.name)
+        repack(run, team, target, opened, teams.load(place))
+    else:
+        place = Workspace(find_workspace(run, workspace))
+        made = layout.Run(run)
+        record, config = runs.facts(made), runs.read_config(made)
+        if challenge not in (None, record["challenge"]["name"]):
+            remedy = "pack the run first, then the entry for the other challenge"
+            raise UserError.of("--challenge", "is for entries", remedy)
+        opened = open_challenge(place.public(record["challenge"]["name"]).path)
+        target = layout.entry(place, team, config.name)
+        pack_run(made, team, target, opened, teams.load(place))
+    size, limit = target.stat().st_size, opened.config.limits.weights_mb
     show(f"packed {target}: {size / 1e6:.2f} MB of {limit:g} MB")
     show(f"next: challenge check {target} --run")

@@ -14,6 +14,8 @@ from typing import Literal
 import torch
 from torch import nn
 
+from challenge.configs.errors import UserError
+
 Precision = Literal["auto", "float32", "bf16"]
 """Of inference."""
 Training = Literal["auto", "float32", "bf16", "fp16"]
@@ -52,7 +54,15 @@ def autocast(precision: Precision, device: torch.device) -> torch.autocast:
 
 
 def for_fabric(precision: Training, device: torch.device) -> Named:
-    """The name Lightning Fabric has for `precision` on a device."""
+    """The name Lightning Fabric has for `precision` on a device.
+
+    Raises:
+        UserError: fp16 on a CPU, which has no instructions for it.
+    """
+    if precision == "fp16" and device.type == "cpu":
+        raise UserError.of(
+            "`train.precision`", "`fp16` is for GPUs", "give `bf16`, `float32` or `auto`"
+        )
     if precision == "fp16":
         return "16-mixed"
     return "bf16-mixed" if uses_bf16(precision, device) else "32-true"

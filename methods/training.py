@@ -356,10 +356,6 @@ def _check(
 
 def _check_processes(method: Method, train: TrainConfig, session: Session) -> None:
     fabric = session.fabric
-    if train.precision == "fp16" and fabric.device.type != "cuda":
-        raise UserError.of(
-            "`train.precision`", "`fp16` is for GPUs", "give `bf16`, `float32` or `auto`"
-        )
     if fabric.world_size == 1:
         return
     if train.batch % fabric.world_size:

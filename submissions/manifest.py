@@ -28,6 +28,19 @@ class Member(Section):
     size: Annotated[int, Field(ge=0)]
 
 
+class Training(Section):
+    """How the weights came about, as the run says."""
+
+    source: str
+    """Of the training images: `builtin` or `folder`."""
+    images: Annotated[int, Field(ge=0)]
+    seed: Annotated[int, Field(ge=0)]
+    seconds: Annotated[float, Field(ge=0)]
+    peak_memory: Annotated[int, Field(ge=0)] | None = None
+    """Bytes."""
+    machine: str
+
+
 class Manifest(Section):
     format: Literal[1]
     team: Name
@@ -36,6 +49,7 @@ class Manifest(Section):
     versions: dict[str, str]
     """Of toolkit, torch and deepinv when the run was made."""
     uses: Uses
+    training: Training | None = None
     files: dict[str, Member]
     """Every other file of the entry."""
 

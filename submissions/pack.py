@@ -3,27 +3,39 @@
 from __future__ import annotations
 
 import hashlib
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from challenge.configs.errors import UserError
+from challenge.configs.loader import dump
 from challenge.data import atomic
 from challenge.data.challenge import Challenge
 from challenge.submissions import archive, manifest, runs, weights
-from challenge.submissions.check import check
+from challenge.submissions.check import check, read_manifest
 from challenge.submissions.layout import CONFIG, MANIFEST, PLUGIN, WEIGHTS, Run
-from challenge.submissions.manifest import For, Manifest, Member
+from challenge.submissions.manifest import For, Manifest, Member, Training
 from challenge.submissions.problem import refusal
 from challenge.submissions.teams import Teams
 
 
-def pack(run: Run, team: str, target: Path, challenge: Challenge, teams: Teams | None) -> None:
+def pack(
+    run: Run,
+    team: str,
+    target: Path,
+    challenge: Challenge,
+    teams: Teams | None,
+    *,
+    training: Training | None = None,
+) -> None:
     """Pack a finished run as an entry of `team`.
 
     Args:
         target: the zip to write; it replaces an older one.
         challenge: the run must belong to this very challenge.
         teams: the organiser's list, where there is one.
+        training: how the weights came about; what the run says by default.
 
     Raises:
         UserError: with every problem the entry would have; nothing is written then.
@@ -40,6 +52,7 @@ def pack(run: Run, team: str, target: Path, challenge: Challenge, teams: Teams |
             challenge=For(**record["challenge"]),
             versions=record["versions"],
             uses=config.uses,
+            training=training or _training(record, config.seed),
             files=members,
         )
     except ValueError:
@@ -57,6 +70,56 @@ def pack(run: Run, team: str, target: Path, challenge: Challenge, teams: Teams |
             raise refusal(problems)
 
     atomic.write_with(target, write)
+
+
+def repack(entry: Path, team: str, target: Path, challenge: Challenge, teams: Teams | None) -> None:
+    """Pack an entry anew for another preparation of a challenge, such as a baseline.
+
+    Config, weights and code stay; the new entry declares `uses.pretrained`, on which the
+    challenge's rules decide.
+
+    Args:
+        entry: a packed entry, of any challenge.
+        target: the zip to write; it replaces an older one.
+        challenge: the one that the new entry is for.
+
+    Raises:
+        UserError: with every problem of the old or of the new entry.
+    """
+    problems = check(entry)
+    facts = read_manifest(entry)
+    if problems or facts is None:
+        raise refusal(problems)
+    with tempfile.TemporaryDirectory(prefix="challenge-entry-") as folder:
+        archive.extract(entry, Path(folder))
+        run = Run(Path(folder))
+        config = runs.read_config(run)
+        uses = config.uses.model_copy(update={"pretrained": True})
+        changes = {"uses": uses, "challenge": challenge.config.name}
+        atomic.write_text(run.config, dump(config.model_copy(update=changes)))
+        record = {
+            "challenge": {"name": challenge.config.name, "hash": challenge.hash},
+            "versions": facts.versions,
+            "state": "finished",
+            "seconds": 0.0,
+        }
+        atomic.write_json(run.facts, {"format": runs.FORMAT, **record})
+        pack(run, team, target, challenge, teams, training=facts.training)
+
+
+def _training(record: dict[str, Any], seed: int) -> Training | None:
+    """What a run says of its training; None where it is of an older toolkit."""
+    images, made_on = record.get("images"), record.get("machine")
+    if images is None or made_on is None:
+        return None
+    return Training(
+        source=images["source"],
+        images=images["train"],
+        seed=seed,
+        seconds=round(record["seconds"], 1),
+        peak_memory=record.get("peak_memory"),
+        machine=f"{made_on['processor']}, {made_on['cores']} cores, {made_on['system']}",
+    )
 
 
 def stage(run: Run) -> dict[str, Path]:

@@ -4,6 +4,7 @@
 
     {"format": 1, "state": "started" | "finished", "challenge": {"name", "hash"},
      "versions": {...}, "machine": {...}, "started": UTC, "seconds": training time,
+     "images": {"source", "train": how many},
      "peak_memory": bytes of the process, "peak_gpu_memory": bytes on a GPU,
      "method": parameters and, of a network, multiplications per pixel and receptive field}
 """
@@ -198,6 +199,10 @@ def _fill(run: Run, challenge: Challenge, config: EntryConfig, base: Path) -> No
         "challenge": {"name": challenge.config.name, "hash": challenge.hash},
         "versions": machine.versions(),
         "machine": machine.describe(),
+        "images": {
+            "source": challenge.config.images.source,
+            "train": len(challenge.ids("train")),
+        },
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": 0.0,
     }

@@ -26,7 +26,7 @@ class Done:
 Challenge = Callable[..., Done]
 
 
-def call(folder: Path, *arguments: str) -> Done:
+def run(folder: Path, *arguments: str) -> Done:
     """Run `challenge ARGUMENTS` in `folder` as the console script would."""
     from challenge.cli.main import main
 
@@ -57,18 +57,24 @@ def story(tmp_path_factory) -> Path:
         ["pack", "workspace/runs/deblur/tv", "--team", "alpha"],
         ["score", "workspace/entries/alpha-tv.zip", "--hidden", "workspace/hidden/deblur"],
     ):
-        done = call(folder, *command)
+        done = run(folder, *command)
         assert done.code == 0, f"{command}: {done.err}{done.out}"
     return folder
+
+
+@pytest.fixture(scope="session")
+def call() -> Challenge:
+    """Call the command line in a folder."""
+    return run
 
 
 @pytest.fixture
 def challenge(story) -> Challenge:
     """Call the command line in the story's folder."""
-    return lambda *arguments: call(story, *arguments)
+    return lambda *arguments: run(story, *arguments)
 
 
 @pytest.fixture
 def elsewhere(tmp_path) -> Challenge:
     """Call the command line in an empty folder."""
-    return lambda *arguments: call(tmp_path, *arguments)
+    return lambda *arguments: run(tmp_path, *arguments)

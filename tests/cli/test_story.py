@@ -262,3 +262,36 @@ def test_overviews_carry_no_temporary_name(challenge, story, monkeypatch):
     assert titles[0].startswith("val: ")
     assert titles[1].startswith("alpha-tv-")
     assert not any("partial" in title for title in titles)
+
+
+def test_an_entry_is_packed_anew_for_another_preparation(call, story, tmp_path):
+    small = ["images.train=8", "images.val=2", "images.test=3", "images.size=64"]
+    baseline = story / ENTRY
+    elsewhere = tmp_path / "other"
+    elsewhere.mkdir()
+    assert call(elsewhere, "prepare", "deblur", *small, "seed=5").code == 0
+    hidden = ["--hidden", "workspace/hidden/deblur"]
+    (elsewhere / "workspace/entries").mkdir()
+    copy = elsewhere / "workspace/entries/beta-tv.zip"
+    copy.write_bytes(baseline.read_bytes())
+    refused = call(elsewhere, "score", str(copy), *hidden, "--json")
+    assert json.loads(refused.out)[0]["outcome"] == "invalid_entry"
+    done = call(elsewhere, "pack", str(baseline), "--team", "gamma")
+    assert done.code == 0, done.err
+    judged = call(elsewhere, "score", "workspace/entries/gamma-tv.zip", *hidden, "--json")
+    assert json.loads(judged.out)[0]["outcome"] == "ok", judged.out
+    with (
+        zipfile.ZipFile(baseline) as old,
+        zipfile.ZipFile(elsewhere / "workspace/entries/gamma-tv.zip") as new,
+    ):
+        before, after = (json.loads(each.read("manifest.json")) for each in (old, new))
+        assert old.read("weights.safetensors") == new.read("weights.safetensors")
+    assert (before["uses"]["pretrained"], after["uses"]["pretrained"]) == (False, True)
+    assert after["training"] == before["training"]
+    assert after["training"]["images"] == 8
+    # The rules of the other challenge decide.
+    strict = ["prepare", "deblur", "name=strict", *small, "rules.pretrained=forbidden"]
+    assert call(elsewhere, *strict).code == 0
+    done = call(elsewhere, "pack", str(baseline), "--team", "gamma", "--challenge", "strict")
+    assert done.code == 2
+    assert "`uses.pretrained: true`, the challenge's rules forbid it" in done.err

@@ -89,3 +89,51 @@ def test_split_tune_divides_and_leaves_half_for_training(total, count, seed):
 def test_split_tune_depends_on_the_seed():
     images = named(40)
     assert len({tuple(split_tune(images, 6, seed)[1].ids) for seed in range(5)}) == 5
+
+
+# Images that memory has no room for
+
+
+def test_images_beyond_the_budget_are_decoded_once_into_the_cache(paths, tmp_path, monkeypatch):
+    decoded = []
+    stored = reading.stored
+
+    def noted(path):
+        decoded.append(path.name)
+        return stored(path)
+
+    monkeypatch.setattr(reading, "stored", noted)
+    expected = [torch.from_numpy(reading.to_unit(stored(path))) for path in paths]
+    cache = tmp_path / "cache"
+    budget = 3 * 20 * 30
+    for _ in range(2):  # the second time, as another process: nothing in memory yet
+        images = Images(paths, budget, cache)
+        for _ in range(3):
+            assert all(torch.equal(images[n], expected[n]) for n in range(3))
+            assert torch.equal(images.subset([2]).patch(0, 3, 4, 8, 9), expected[2][:, 3:11, 4:13])
+    assert sorted(path.name for path in cache.iterdir()) == ["image-1.npy", "image-2.npy"]
+    # The first image, which memory holds, by each process; the others once.
+    assert decoded == ["image-0.png", "image-1.png", "image-2.png", "image-0.png"]
+
+
+def test_without_room_on_the_disk_images_are_decoded_each_time(paths, tmp_path, monkeypatch):
+    from collections import namedtuple
+
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr("shutil.disk_usage", lambda _: usage(10, 9, 1))
+    images = Images(paths, 0, tmp_path / "cache")
+    assert torch.equal(images[0], images[0])
+    assert not list((tmp_path / "cache").glob("*.npy"))
+
+
+def test_a_damaged_file_of_the_cache_is_not_believed(paths, tmp_path):
+    cache = tmp_path / "cache"
+    expected = Images(paths, 0, cache)[1].clone()
+    (cache / "image-1.npy").write_bytes(b"\x93NUMPY")
+    assert torch.equal(Images(paths, 0, cache)[1], expected)
+
+
+def test_loading_stops_at_the_first_image_without_room(paths):
+    images = Images(paths, 2000)
+    images.load()
+    assert [path.stem for path in images._kept] == ["image-0"]

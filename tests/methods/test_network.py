@@ -12,9 +12,9 @@ from challenge.configs.errors import UserError
 from challenge.configs.schema import TrainConfig
 from challenge.methods import precision
 from challenge.methods.checks import ToySession, toy_images, toy_problem
-from challenge.methods.network import BASE, STRENGTHS, Network
+from challenge.methods.network import ARCHITECTURES, BASE, STRENGTHS, UNKNOWN, Network
 from challenge.methods.networks.unet import UNet
-from challenge.methods.precision import autocast, for_fabric, uses_bf16
+from challenge.methods.precision import autocast, for_fabric, halve, uses_bf16
 from challenge.methods.wiener import wiener
 
 CPU = torch.device("cpu")
@@ -169,6 +169,7 @@ def test_precision_follows_the_hardware(monkeypatch):
     monkeypatch.setattr(precision, "cpu_has_bf16", lambda: True)
     assert uses_bf16("auto", CPU)
     assert for_fabric("auto", CPU) == "bf16-mixed"
+    assert for_fabric("fp16", torch.device("cuda")) == "16-mixed"
     assert not uses_bf16("float32", CPU)
     monkeypatch.setattr(precision, "cpu_has_bf16", lambda: False)
     assert not uses_bf16("auto", CPU)
@@ -182,3 +183,84 @@ def test_autocast_computes_in_the_chosen_precision(kind, dtype):
     layer = torch.nn.Conv2d(1, 1, 3)
     with autocast(kind, CPU):
         assert layer(torch.rand(1, 1, 5, 5)).dtype == dtype
+
+
+# What fewer bits cost decides whether they are used
+
+
+def settled(cost):
+    method = small(precision="auto")
+    method.bf16_cost.fill_(cost)
+    return method
+
+
+def test_auto_is_bfloat16_only_where_hardware_and_measured_cost_allow_it(monkeypatch):
+    exact, rounded = small(), small(precision="bf16")
+    _, y, physics = measured()
+    expected = {False: run(exact, y, physics), True: run(rounded, y, physics)}
+    assert not torch.equal(expected[False], expected[True])
+    for has, cost, fast in (
+        (True, 0.0, True),
+        (True, 0.01, True),
+        (True, 0.011, False),
+        (True, UNKNOWN, False),
+        (False, 0.0, False),
+    ):
+        # The judge's machine is asked again, whatever the team's machine had.
+        monkeypatch.setattr(precision, "cpu_has_bf16", lambda has=has: has)
+        assert torch.equal(run(settled(cost), y, physics), expected[fast]), (has, cost)
+
+
+def test_the_cost_is_measured_by_fit_and_travels_with_the_weights():
+    method = Network(width=8, depth=1)
+    train = TrainConfig(steps=3, batch=2, patch=24, tune=2, evaluate=3)
+    session = ToySession()
+    method.fit(toy_problem(), toy_images(5), train, session)
+    assert method.bf16_cost.item() == pytest.approx(max(0.0, session.lines[-1]["bf16_cost"]))
+    other = Network(width=8, depth=1)
+    other.load_state_dict(method.state_dict())
+    assert other.bf16_cost == method.bf16_cost >= 0
+
+
+@pytest.mark.parametrize(("cost", "rounded"), [(0.0, True), (0.0099, True), (0.0101, False)])
+def test_weights_are_rounded_where_that_costs_next_to_nothing(cost, rounded):
+    layer = torch.nn.Linear(7, 5)
+    before = layer.weight.clone()
+    values = iter([30.0, 30.0 - cost])
+    assert halve(layer, lambda: next(values)) == pytest.approx(cost)
+    assert torch.equal(layer.weight, before.half().float() if rounded else before)
+
+
+def test_weights_that_float16_cannot_hold_are_not_rounded():
+    layer = torch.nn.Linear(1, 1)
+    torch.nn.init.constant_(layer.weight, 1e6)
+    values = iter([30.0, math.nan])
+    halve(layer, lambda: next(values))
+    assert layer.weight.item() == 1e6
+
+
+# The categorical head
+
+
+def test_a_categorical_head_starts_near_the_wiener_estimate():
+    method = Network(width=8, depth=1, bins=64).eval()
+    x, y, physics = measured(2)
+    expected = wiener(y, physics, method.log_spectrum, STRENGTHS)[BASE]
+    inside = (expected > 0.15) & (expected < 0.85)
+    assert (run(method, y, physics) - expected)[inside].abs().max() < 5e-3
+    assert (run(method, y, physics) - x).square().mean() <= (expected - x).square().mean()
+    assert method.logits(y, physics).shape == (2, 3, 64, 40, 40)
+
+
+def test_cross_entropy_without_a_categorical_head_is_refused():
+    train = TrainConfig(steps=1, loss="cross_entropy")
+    with pytest.raises(UserError, match=r"`method.bins=64`"):
+        small().fit(toy_problem(), toy_images(), train, ToySession())
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_every_architecture_starts_from_the_wiener_estimate(architecture):
+    method = Network(architecture=architecture).eval()
+    _, y, physics = measured(1)
+    expected = wiener(y, physics, method.log_spectrum, STRENGTHS)[BASE]
+    assert torch.equal(run(method, y, physics), expected)

@@ -439,11 +439,6 @@ def test_another_error_keeps_its_name(tmp_path):
         train(tmp_path, criterion=fails)
 
 
-def test_fp16_is_refused_on_a_cpu(tmp_path):
-    with pytest.raises(UserError, match="`fp16` is for GPUs"):
-        train(tmp_path, precision="fp16")
-
-
 # Augmentation
 
 

@@ -107,7 +107,7 @@ def test_a_packed_entry_has_no_problem(entry: Path, challenge: Challenge) -> Non
         (edit("config.yaml", "method.py:Mine", "other.py:Mine"), "`plugin/other.py` is not in"),
         (edit("config.yaml", '"plugin/method.py:Mine"', "tvv"), "did you mean `tv`?"),
         (edit("config.yaml", '"plugin/method.py:Mine"', "3"), "`method.name` is missing"),
-        (edit("config.yaml", "seed: 0", "seed: zero"), "alpha-mine.zip/config.yaml:17: `seed`"),
+        (edit("config.yaml", "seed: 0", "seed: zero"), "alpha-mine.zip/config.yaml:31: `seed`"),
         (edit("config.yaml", "lr:", "lrr:"), "did you mean `lr`?"),
         (edit("config.yaml", "pretrained: false", "pretrained: true"), "does not agree with"),
         (edit("manifest.json", '"alpha"', '"Alpha!"'), "manifest.json: is wrong, `team`"),

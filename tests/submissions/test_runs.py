@@ -176,3 +176,14 @@ def test_load_refuses(make_run: Callable[..., Run], make_entry: Callable[..., Pa
     run.facts.write_text("{")
     with pytest.raises(UserError, match=r"run\.json: is damaged"):
         runs.load(run.path)
+
+
+def test_only_what_float16_holds_exactly_is_stored_in_it() -> None:
+    exact, inexact = torch.tensor([0.5, -3.25, 0.0]), torch.tensor([0.1, 0.5])
+    assert runs._short(exact).dtype == torch.float16
+    assert runs._short(inexact).dtype == torch.float32
+    assert runs._short(torch.tensor([float("nan")])).dtype == torch.float32
+    assert runs._short(torch.tensor([1e6])).dtype == torch.float32
+    assert runs._short(torch.tensor(0.5)).dtype == torch.float32
+    assert runs._short(torch.tensor([1, 2])).dtype == torch.int64
+    assert torch.equal(runs._short(exact).float(), exact)

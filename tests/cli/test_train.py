@@ -1,0 +1,169 @@
+"""`challenge train` as a person sees it: sweeps, pictures, facts of the run, clumsy settings."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from safetensors import safe_open
+
+RUNS = "workspace/runs/deblur"
+SMALL = ["method.width=4", "method.depth=1", "method.blocks=1", "train.steps=20",
+         "train.evaluate=10", "train.patch=32", "train.batch=2"]  # fmt: skip
+
+
+def lines(text):
+    return [line for line in text.splitlines() if line.strip()]
+
+
+@pytest.fixture(scope="module")
+def trained(story, call):
+    done = call(story, "train", "network", "name=seen", *SMALL, "train.ema=0.9")
+    assert done.code == 0, done.err
+    return story / RUNS / "seen", done
+
+
+def test_a_training_leaves_curves_and_samples(trained):
+    run, done = trained
+    for name in ("curves.png", "samples.png"):
+        picture = np.asarray(Image.open(run / name).convert("RGB"))
+        assert picture.std() > 10
+        assert f"look at {run.relative_to(run.parents[3]) / name}" in done.out
+    # Blurred, estimate, truth and error of the two val images of 64 pixels.
+    height, width, _ = picture.shape
+    assert width >= 4 * 64
+    assert height >= 2 * 64
+
+
+def test_the_samples_are_measured_estimate_truth_and_error(trained, story):
+    from challenge.data.challenge import open_challenge
+    from challenge.data.operators import tensors
+    from challenge.submissions import pictures, runs
+
+    run, _ = trained
+    challenge = open_challenge(story / "workspace/public/deblur")
+    first = challenge.ids("val")[0]
+    measurement, truth = challenge.measurement("val", first), challenge.truth(first)
+    x_hat = runs.load(run)(*tensors(measurement))[0].detach().numpy()
+    page = np.asarray(Image.open(run / "samples.png").convert("RGB")).astype(int)
+    margin, side = pictures.MARGIN, 64
+    error = np.broadcast_to(5 * np.abs(x_hat.clip(0, 1) - truth).mean(0), (3, side, side))
+    for column, expected in enumerate((measurement.y, x_hat, truth, error)):
+        left = margin + column * (side + margin)
+        shown = page[margin : margin + side, left : left + side].transpose(2, 0, 1)
+        assert np.abs(shown - 255 * expected.clip(0, 1)).max() <= 1.01
+
+
+def test_the_log_says_what_a_person_wants_to_know(trained):
+    run, _ = trained
+    log = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    assert {"psnr", "ssim"} <= log[0].keys()
+    last = next(line for line in reversed(log) if "loss" in line)
+    assert {"loss", "lr", "gradient", "psnr", "ssim", "images_per_s", "utilisation"} <= last.keys()
+    assert 0 < last["utilisation"] <= 1
+    assert {"float16_cost", "bf16_cost"} <= log[-1].keys()
+
+
+def test_the_run_states_memory_and_what_the_network_costs(trained):
+    run, _ = trained
+    facts = json.loads((run / "run.json").read_text())
+    assert 1e8 < facts["peak_memory"] < 1e11
+    assert facts["method"].keys() == {"parameters", "macs_per_pixel", "receptive_field"}
+
+
+def test_weights_are_stored_in_half_the_bytes_and_are_the_same(trained):
+    from challenge.submissions import runs
+
+    run, _ = trained
+    with safe_open(run / "weights.safetensors", "pt") as file:
+        kinds = {name: str(file.get_tensor(name).dtype) for name in file.keys()}  # noqa: SIM118
+    assert {kinds[name] for name in kinds if name.startswith("net.")} == {"torch.float16"}
+    assert kinds["log_spectrum"] == "torch.float32"
+    method = runs.load(run)
+    assert all(str(p.dtype) == "torch.float32" for p in method.parameters())
+
+
+def test_methods_shows_what_every_architecture_costs(challenge):
+    page = challenge("methods", "network").out
+    for word in ("unet", "mlp", "parameters", "macs per pixel", "receptive field", "1,056,972"):
+        assert word in page
+    variants = json.loads(challenge("methods", "network", "--json").out)["variants"]
+    rows = {row["architecture"]: row for row in variants["architecture"]}
+    assert rows["unet"]["receptive_field"] == 180
+
+
+SWEEP = ["--sweep", "train.lr=1e-4,1e-3", "--sweep", "method.width=4,6"]
+
+
+def test_a_sweep_is_a_grid_with_one_table_and_resumes(challenge, story, monkeypatch):
+    from challenge.submissions.session import RunSession
+
+    log, calls = RunSession.log, []
+
+    def interrupting(self, step, total, **values):
+        log(self, step, total, **values)
+        calls.append(step)
+        # In the second of four runs.
+        if calls.count(0) == 2:
+            self.request_stop()
+
+    small = [each for each in SMALL if not each.startswith("method.width")]
+    command = ["train", "network", "name=grid", *small, *SWEEP]
+    monkeypatch.setattr(RunSession, "log", interrupting)
+    stopped = challenge(*command)
+    monkeypatch.undo()
+    assert stopped.code == 130
+    assert "the whole sweep continues with the same command and --resume" in stopped.err
+    assert challenge(*command).code == 2
+    first = (story / RUNS / "grid-lr-1e-4-width-4/weights.safetensors").read_bytes()
+    done = challenge(*command, "--resume")
+    assert done.code == 0, done.err
+    assert "1/4 grid-lr-1e-4-width-4: is finished already" in done.err
+    assert (story / RUNS / "grid-lr-1e-4-width-4/weights.safetensors").read_bytes() == first
+    names = ["lr-1e-4-width-4", "lr-1e-4-width-6", "lr-1e-3-width-4", "lr-1e-3-width-6"]
+    table = done.out[done.out.index("on the tune part") :]
+    rows = [line.split() for line in lines(table) if line.split()[0] in ("1e-4", "1e-3")]
+    assert [f"lr-{row[0]}-width-{row[1]}" for row in rows] == names
+    for name, row in zip(names, rows, strict=True):
+        run = story / RUNS / f"grid-{name}"
+        log = [json.loads(each) for each in (run / "log.jsonl").read_text().splitlines()]
+        best = max(line["psnr"] for line in log if "psnr" in line)
+        assert row[2] == f"{best:.2f}"
+        config = (run / "config.yaml").read_text()
+        assert f"width: {row[1]}" in config
+    assert "best: workspace/runs/deblur/grid-" in done.out
+
+
+def test_a_run_that_fails_is_a_line_of_the_table(challenge):
+    done = challenge("train", "network", "name=wild", *SMALL, "train.clip=null",
+                     "train.optimiser=sgd", "--sweep", "train.lr=1e-3,1e30")  # fmt: skip
+    assert done.code == 1
+    assert "failed" in done.out
+    assert "at learning rate" in done.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--sweep", "train.lr"], "is not of the form `key=a,b`"),
+        (["--sweep", "train.lr=1,,2"], "is not of the form `key=a,b`"),
+        (["--sweep", "train.shedule=step,cosine"], "did you mean `schedule`"),
+        (["--sweep", "train.lr=1e-3,1e-3"], "twice"),
+        (["--sweep", "method.pooling=max,best"], "method.pooling"),
+        (["--sweep", "train.lr=1e-3,1e-4", "--processes", "2"], "trains with one process"),
+        (["train.schedule=cosine", "train.drop=0.5"], "is not read by `train.schedule: cosine`"),
+        (["train.nesterov=true"], "is not read by `train.optimiser: adam`"),
+        (["train.loss=cross_entropy"], "give `method.bins=64`"),
+        (["train.loss=huberr"], "did you mean `huber`"),
+        (["method.architecture=cnn", "method.blocks=2"], "is not a knob of `architecture: cnn`"),
+        (["train.precision=fp16"], "`fp16` is for GPUs"),
+        (["train.augment.scale=2"], "train.augment.scale"),
+    ],
+)
+def test_a_wrong_setting_is_one_line_and_leaves_nothing(challenge, story, arguments, text):
+    before = {path.name for path in (story / RUNS).iterdir()}
+    done = challenge("train", "network", "name=wrong", *SMALL, *arguments)
+    assert done.code == 2, done.out + done.err
+    assert text in done.err
+    assert len([line for line in lines(done.err) if line.startswith("error:")]) == 1
+    assert {path.name for path in (story / RUNS).iterdir()} == before
