@@ -1,4 +1,4 @@
-"""Make the README's table and picture: every method, trained, packed and judged on `deblur`.
+"""Make the README's table and picture: every method, packed and judged on `deblur`.
 
     python -m benchmarks.readme [WORKSPACE]
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,9 @@ from challenge.submissions.metrics import psnr, ssim
 
 ROOT = Path(__file__).parent.parent
 METHODS = ("wiener", "tv", "network")
+BASELINE = "unet"
+"""`submissions/baselines/unet.zip`, trained already."""
+WORDS = {"builtin": "procedural images", "folder": "photographs"}
 BEGIN, END = "<!-- begin: python -m benchmarks.readme -->", "<!-- end -->"
 
 
@@ -49,10 +53,13 @@ def main() -> None:
             challenge("train", name, *resume, *option)
         zips.append(str(workspace.path / "entries" / f"readme-{name}.zip"))
         challenge("pack", str(run), "--team", "readme")
+    baseline = ROOT / "submissions" / "baselines" / f"{BASELINE}.zip"
+    challenge("pack", str(baseline), "--team", "readme", *option)
+    zips.append(str(workspace.path / "entries" / f"readme-{BASELINE}.zip"))
     verdicts = json.loads(challenge("score", *zips, "--hidden", str(hidden.path), "--json"))
     rows = {each["entry"]["name"]: each for each in verdicts}
     _write(_table(public, hidden, rows))
-    _picture(public, hidden, [rows[name] for name in ("tv", "network")])
+    _picture(public, hidden, [rows[name] for name in ("tv", BASELINE)])
 
 
 def _blurred(public: Any, hidden: Any) -> tuple[float, float, int]:
@@ -74,21 +81,29 @@ def _table(public: Any, hidden: Any, rows: dict[str, Any]) -> str:
         "|---|---|---|---|---|---|",
         f"| blurred | {level:.2f} | | {similarity:.3f} | | |",
     ]
-    for name in METHODS:
-        row, run = rows[name], public.path.parents[1] / "runs" / "deblur" / name
-        facts = json.loads((run / "run.json").read_text())
+    for name in (*METHODS, BASELINE):
+        row = rows[name]
+        training = _training(public.path.parents[1] / "entries" / f"readme-{name}.zip")
         mean, low, high = (row["psnr"][key] for key in ("mean", "low", "high"))
         seconds = np.mean([each["seconds"] for each in row["images"]])
         lines.append(
             f"| `{name}` | {mean:.2f} [{low:.2f}, {high:.2f}] | {mean - level:+.2f} | "
-            f"{row['ssim']['mean']:.3f} | {seconds:.2f} | {_duration(facts['seconds'])} |"
+            f"{row['ssim']['mean']:.3f} | {seconds:.2f} | {_duration(training['seconds'])} on "
+            f"{training['images']} {WORDS[training['source']]} |"
         )
         level = mean
     return "\n".join(lines) + (
         f"\n\nAs judged on the {count} hidden test images of `deblur` (crops of scikit-image's "
-        "photographs; training images are procedural), with 2 threads; in brackets the 95 % "
-        "bootstrap interval of the mean over the images. Made by `python -m benchmarks.readme`."
+        "photographs), with 2 threads; in brackets the 95 % bootstrap interval of the mean over "
+        "the images. `unet` is the entry in `submissions/baselines/`. Made by "
+        "`python -m benchmarks.readme`."
     )
+
+
+def _training(entry: Path) -> dict[str, Any]:
+    with zipfile.ZipFile(entry) as file:
+        found: dict[str, Any] = json.loads(file.read("manifest.json"))["training"]
+    return found
 
 
 def _judged(hidden: Any, row: Any) -> Path:

@@ -7,17 +7,19 @@ import dataclasses
 import math
 import statistics
 import time
+from typing import Any
 
 import torch
 
 from benchmarks.timing import Result, paired
 from challenge.configs.schema import TrainConfig
 from challenge.data.problem import Images, Problem
-from challenge.methods import patches
+from challenge.methods import optimisers, patches
 from challenge.methods.checks import ToySession, toy_images, toy_problem
+from challenge.methods.losses import mse
 from challenge.methods.network import Network
 from challenge.methods.precision import autocast, cpu_has_bf16, for_fabric
-from challenge.methods.training import BETAS, squared_error, supervised
+from challenge.methods.training import supervised
 
 CPU = torch.device("cpu")
 FACTORS = {32: 2.0, 64: 3.0}
@@ -26,7 +28,12 @@ FACTORS = {32: 2.0, 64: 3.0}
 
 def run(quick: bool) -> list[Result]:
     steps = 24 if quick else 120
-    return [*_steps(steps), *_inference(5 if quick else 21), _loss_of_bf16()]
+    return [
+        *_steps(steps),
+        *_precision(3 if quick else 15),
+        *_inference(5 if quick else 21),
+        _loss_of_bf16(),
+    ]
 
 
 class _Beside(ToySession):
@@ -41,7 +48,7 @@ class _Beside(ToySession):
         self.problem, self.images, self.train = problem, images, train
         torch.manual_seed(0)
         self.model = Network().train()
-        self.adam = torch.optim.Adam(self.model.parameters(), lr=1e-4, betas=BETAS, fused=True)
+        self.adam = optimisers.build(self.model, train)
         self.number = 0
         self.data: list[float] = []
         self.bare: list[float] = []
@@ -56,7 +63,7 @@ class _Beside(ToySession):
         )
         self.data.append(time.perf_counter() - entered)
         with autocast("auto", CPU):
-            loss = squared_error(self.model(y, physics), x)
+            loss = mse(self.model(y, physics), x)
         loss.backward()
         self.adam.step()
         self.adam.zero_grad()
@@ -88,7 +95,7 @@ def _steps(count: int) -> list[Result]:
             detail=detail,
         ),
         Result(
-            what="share of a training step that makes patches and measurements",
+            what="share of a training step that waits for patches and measurements",
             measured=100 * share,
             target=5.0,
             better="lower",
@@ -96,6 +103,47 @@ def _steps(count: int) -> list[Result]:
             detail=f"batch {train.batch}, patch {train.patch}",
         ),
     ]
+
+
+def _precision(pairs: int) -> list[Result]:
+    """Whole training steps, data included: bfloat16 channels-last against plain float32."""
+    if not cpu_has_bf16():
+        return []
+    toy, images = toy_problem(), toy_images(side=160)
+    problem = dataclasses.replace(toy, kernels=toy.kernels[:1], sigma=(0.03, 0.03))
+    train = TrainConfig(steps=1, lr=1e-4)
+    results = []
+    for width in FACTORS:
+
+        def stepper(precision: str, layout: torch.memory_format, width: int = width) -> Any:
+            torch.manual_seed(0)
+            model = Network(width=width).train().to(memory_format=layout)
+            optimiser = optimisers.build(model, train)
+
+            def step() -> None:
+                x, y, physics = patches.batch(images, problem, train, 0, 0, CPU)
+                with autocast(precision, CPU):  # type: ignore[arg-type]
+                    loss = mse(model(y, physics), x)
+                loss.backward()
+                optimiser.step()
+                optimiser.zero_grad()
+
+            return step
+
+        slow = stepper("float32", torch.contiguous_format)
+        fast = stepper("bf16", torch.channels_last)
+        ratio, first, second = paired(slow, fast, pairs, warm_up=3)
+        results.append(
+            Result(
+                what=f"training step at width {width}, float32 channels first / bfloat16",
+                measured=ratio,
+                target=2.0,
+                better="higher",
+                unit="x",
+                detail=f"{train.batch / first:.0f} / {train.batch / second:.0f} images a second",
+            )
+        )
+    return results
 
 
 @torch.no_grad()

@@ -11,7 +11,7 @@ from challenge.cli.options import WORKSPACE, find_workspace
 
 
 def pack(
-    run: Annotated[Path, typer.Argument(help="A finished run, or an entry to pack anew.")],
+    run: Annotated[Path, typer.Argument(help="A finished run, an entry, or a baseline's name.")],
     team: Annotated[str, typer.Option(help="The name of your team.")],
     challenge: Annotated[
         str | None,
@@ -24,8 +24,8 @@ def pack(
 ) -> None:
     """Pack a run as an entry: one zip, checked first.
 
-    An entry, such as a baseline, is packed anew for the challenge as it is prepared here; it
-    then declares that it was trained before.
+    An entry, or a baseline that comes with the toolkit such as `unet`, is packed anew for the
+    challenge as it is prepared here; it then declares that it was trained before.
 
     Example: challenge pack workspace/runs/deblur/tv --team alpha
     """
@@ -38,6 +38,14 @@ def pack(
     from challenge.submissions.pack import pack as pack_run
     from challenge.submissions.pack import repack
 
+    baselines = layout.baselines()
+    if not run.exists():
+        if str(run) not in baselines:
+            known = ", ".join(f"`{name}`" for name in baselines)
+            raise UserError.of(
+                run, "does not exist", f"give a run, an entry, or a baseline: {known}"
+            )
+        run = baselines[str(run)]
     if run.is_file():
         facts = read_manifest(run)
         if facts is None:

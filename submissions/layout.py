@@ -93,6 +93,12 @@ def entry(workspace: Workspace, team: str, name: str) -> Path:
     return workspace.path / "entries" / f"{team}-{name}.zip"
 
 
+def baselines() -> dict[str, Path]:
+    """The packed entries that come with the toolkit, by name."""
+    folder = Path(__file__).parent / "baselines"
+    return {path.stem: path for path in sorted(folder.glob("*.zip"))}
+
+
 def kit(workspace: Workspace, challenge: str) -> Path:
     """The zip that teams get."""
     return workspace.path / f"{challenge}-kit.zip"

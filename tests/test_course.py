@@ -1,0 +1,55 @@
+"""The course's pages run: every block of Python in order, every command with few steps."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+COURSE = Path(__file__).parent.parent / "docs" / "course"
+SMALL = {
+    "prepare": ["images.train=8", "images.val=1", "images.test=1", "images.size=64"],
+    "train": ["train.minutes=null", "train.steps=2", "train.batch=1", "train.patch=32",
+              "train.evaluate=2", "method.depth=1"],
+}  # fmt: skip
+
+
+def blocks(page: Path) -> list[tuple[str, str]]:
+    return re.findall(r"```(sh|python)\n(.*?)```", page.read_text(), re.S)
+
+
+@pytest.mark.parametrize("name", ["monday"])
+def test_a_page_runs_from_top_to_bottom(name, tmp_path):
+    script = [
+        "import shlex, sys",
+        "from challenge.cli.main import app",
+        "import torch; torch.set_num_threads(1)",
+        "def challenge(*arguments):",
+        "    assert not app(list(arguments), standalone_mode=False), arguments",
+    ]
+    for language, text in blocks(COURSE / f"{name}.md"):
+        if language == "python":
+            script.append(text)
+            continue
+        for line in text.splitlines():
+            words = shlex.split(line, comments=True)
+            assert words[0] == "challenge"
+            script.append(f"challenge(*{[*words[1:], *SMALL[words[1]]]!r})")
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join(script)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "relative error" in done.stdout
+
+
+@pytest.mark.parametrize("page", sorted(COURSE.glob("*.md")), ids=lambda page: page.stem)
+def test_every_picture_of_a_page_is_there(page):
+    for picture in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", page.read_text()):
+        assert (page.parent / picture).is_file(), picture
