@@ -114,10 +114,10 @@ def mistakes(source: Source, section: dict[str, Any]) -> list[Mistake]:
     except ValidationError as error:
         found = source.explain(error, ("method",), model(cls))
     train = source.tree.get("train")
+    defaults = TrainConfig().model_dump()
     for key, value in train.items() if isinstance(train, dict) else ():
         # A resolved config states every default; a default that is not read misleads nobody.
-        field = TrainConfig.model_fields.get(key)
-        if field is not None and key not in cls.reads and value != field.default:
+        if key in defaults and key not in cls.reads and value != defaults[key]:
             reads = ", ".join(f"`train.{each}`" for each in cls.reads) or "no `train:` key"
             found.append(
                 source.mistake(
