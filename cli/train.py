@@ -104,6 +104,7 @@ def train_one(config: str, overrides: Sequence[str], where: Where) -> tuple[Run 
 
     import torch
 
+    from challenge.methods.training import Diverged
     from challenge.submissions import layout, runs, training_pictures
     from challenge.submissions.session import RunSession
 
@@ -134,9 +135,13 @@ def train_one(config: str, overrides: Sequence[str], where: Where) -> tuple[Run 
         try:
             with _interrupts(session):
                 method.fit(challenge.problem, challenge.train, entry.train, session)
-        except UserError:
-            # Refused before there was anything to keep: the corrected command may follow.
-            if session.writes and not where.resume and not run.checkpoint.exists():
+        except UserError as error:
+            if not session.writes:
+                raise SystemExit(2) from None  # the first process says it
+            if isinstance(error, Diverged) and run.checkpoint.exists():
+                runs.finish(run, method, time.monotonic() - started, fault=str(error))
+            elif not where.resume and not run.checkpoint.exists():
+                # There is nothing to keep yet: the corrected command may follow.
                 remove_tree(run.path)
             raise
     finished = not session.should_stop()
@@ -188,7 +193,7 @@ def _interrupts(session: RunSession) -> Iterator[None]:
     from challenge.cli.console import say
 
     def stop(number: int, frame: object) -> None:
-        if session.should_stop():
+        if session.stop_requested:
             raise KeyboardInterrupt
         session.request_stop()
         if session.writes:

@@ -75,13 +75,18 @@ def supervised(
 
     Raises:
         UserError: too few images, patches below the kernel's size, shares that are not equal,
-            a loss that is not finite, no memory left.
+            no memory left.
+        Diverged: a loss that is not finite; `method` has its best weights so far.
     """
     _check(method, problem, images, train, session)
     with _enough_memory(train):
         loop = _Loop(method, problem, images, train, session, loss or LOSSES[train.loss], output)
         loop.run()
         return loop.state.step
+
+
+class Diverged(UserError):
+    """A loss, gradient or PSNR is not finite; the method was left with its best weights so far."""
 
 
 class Objective(nn.Module):
@@ -157,7 +162,7 @@ class _Loop:
         untimed = state.step + UNTIMED
         count, seconds, waited = 0, 0.0, 0.0
         while state.step != state.total:
-            if self.agreed(self.session.should_stop()):
+            if self.session.should_stop():
                 self.save()
                 return False
             began = time.perf_counter()
@@ -298,14 +303,18 @@ class _Loop:
         return bool(self.averaged(torch.tensor(float(mine), device=self.device)) > 0)
 
     def must_be_finite(self, what: str, value: float) -> None:
-        if not math.isfinite(value):
-            lr = self.optimiser.param_groups[0]["lr"]
-            kept = "the last checkpoint and the best weights are kept"
-            raise UserError.of(
-                f"step {self.state.step}",
-                f"the {what} is `{value}` at learning rate `{lr:.3g}`; {kept}",
-                f"train again with a smaller one, such as `train.lr={self.settings.lr / 3:.1g}`",
-            )
+        if math.isfinite(value):
+            return
+        lr, state = self.optimiser.param_groups[0]["lr"], self.state
+        kept = ""
+        if self.best:
+            self.method.load_state_dict(self.best)
+            kept = f"; the best weights, of step {state.best_step}, are kept"
+        raise Diverged.of(
+            f"step {state.step}",
+            f"the {what} is `{value}` at learning rate `{lr:.3g}`{kept}",
+            f"train again with a smaller one, such as `train.lr={self.settings.lr / 3:.1g}`",
+        )
 
 
 def _seed(seed: int, step: int, rank: int) -> None:

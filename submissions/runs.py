@@ -6,6 +6,7 @@
      "versions": {...}, "machine": {...}, "started": UTC, "seconds": training time,
      "images": {"source", "train": how many},
      "peak_memory": bytes of the process, "peak_gpu_memory": bytes on a GPU,
+     "fault": why it ended before its time, if it did,
      "method": parameters and, of a network, multiplications per pixel and receptive field}
 """
 
@@ -79,8 +80,10 @@ def create(
     return run
 
 
-def finish(run: Run, method: Method, seconds: float) -> None:
+def finish(run: Run, method: Method, seconds: float, *, fault: str | None = None) -> None:
     """Save the weights and close the run; `seconds` of training are added to earlier ones.
+
+    `fault` says why the training ended before its time, if it did.
 
     A float32 tensor whose values are all float16's is stored as that: the same values, half the
     bytes.
@@ -91,8 +94,8 @@ def finish(run: Run, method: Method, seconds: float) -> None:
     state = {name: value.detach().cpu().clone() for name, value in method.state_dict().items()}
     state = {name: _short(value).contiguous() for name, value in state.items()}
     atomic.write_bytes(run.weights, save(state, METADATA))
-    record = _spent(run, seconds)
-    atomic.write_json(run.facts, record | {"state": "finished", "method": method.facts()})
+    record = _spent(run, seconds) | {"state": "finished", "method": method.facts()}
+    atomic.write_json(run.facts, record | ({"fault": fault} if fault else {}))
 
 
 def pause(run: Run, seconds: float) -> None:

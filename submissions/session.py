@@ -183,7 +183,18 @@ class RunSession:
         """Ask the method to save and return; safe to call from a signal handler."""
         self._stop = True
 
+    @property
+    def stop_requested(self) -> bool:
+        """Whether this process was asked to stop; asks no other."""
+        return self._stop
+
     def should_stop(self) -> bool:
+        """True in every process once one of them was asked to stop; all of them have to ask."""
+        if self._processes > 1:
+            import torch
+
+            mine = torch.tensor(float(self._stop), device=self.fabric.device)
+            self._stop = bool(self.fabric.all_reduce(mine, reduce_op="sum") > 0)
         return self._stop
 
     @property

@@ -167,3 +167,22 @@ def test_a_wrong_setting_is_one_line_and_leaves_nothing(challenge, story, argume
     assert text in done.err
     assert len([line for line in lines(done.err) if line.startswith("error:")]) == 1
     assert {path.name for path in (story / RUNS).iterdir()} == before
+
+
+def test_a_training_that_diverges_leaves_its_best_weights(challenge, story, monkeypatch):
+    from challenge.methods import losses
+
+    calls, mse = [], losses.LOSSES["mse"]
+
+    def breaks(x_hat, x):
+        calls.append(0)
+        return mse(x_hat, x) * (float("nan") if len(calls) == 15 else 1)
+
+    monkeypatch.setitem(losses.LOSSES, "mse", breaks)
+    done = challenge("train", "network", "name=diverged", *SMALL, "train.loss=mse")
+    assert done.code == 2
+    assert "step 14: the loss is `nan`" in done.err
+    assert "are kept; train again with a smaller one" in done.err
+    run = story / RUNS / "diverged"
+    assert "the loss is `nan`" in json.loads((run / "run.json").read_text())["fault"]
+    assert challenge("infer", "workspace/runs/deblur/diverged").code == 0

@@ -145,3 +145,29 @@ def test_the_command_shares_a_run_among_processes(tmp_path):
     )
     assert again.returncode == 2
     assert again.stderr.count("exists already") == 1
+
+
+STOPPING = """
+import sys
+from pathlib import Path
+from challenge.submissions.layout import Run
+from challenge.submissions.session import RunSession
+session = RunSession(Run(Path(sys.argv[1]) / "run"), processes=2, precision="float32")
+rank = session.fabric.global_rank
+before = session.should_stop()
+if rank == 1:
+    session.request_stop()
+after = session.should_stop()
+session.log(1, 2, loss=1.0)
+(Path(sys.argv[1]) / f"stop-{rank}").write_text(f"{before} {after} {session.writes}")
+"""
+
+
+def test_one_process_that_is_asked_to_stop_stops_all_and_only_the_first_writes(tmp_path):
+    script = tmp_path / "stop.py"
+    script.write_text(STOPPING)
+    command = [sys.executable, str(script), str(tmp_path)]
+    subprocess.run(command, check=True, capture_output=True, timeout=300)
+    assert (tmp_path / "stop-0").read_text() == "False True True"
+    assert (tmp_path / "stop-1").read_text() == "False True False"
+    assert len((tmp_path / "run/log.jsonl").read_text().splitlines()) == 1

@@ -22,7 +22,7 @@ from challenge.methods.checks import ToySession, toy_images, toy_problem
 from challenge.methods.contract import Method
 from challenge.methods.losses import mse
 from challenge.methods.schedules import factor
-from challenge.methods.training import supervised
+from challenge.methods.training import Diverged, supervised
 from challenge.submissions.layout import Run
 from challenge.submissions.session import RunSession
 
@@ -246,8 +246,11 @@ def test_a_loss_that_is_not_finite_stops_with_a_remedy(tmp_path):
     def breaks(x_hat, x):
         return mse(x_hat, x) * (math.nan if next(calls) == 13 else 1)
 
-    with pytest.raises(UserError) as caught:
-        train(tmp_path, criterion=breaks, lr=2e-3)
+    torch.manual_seed(3)
+    method = Denoiser()
+    session = RunSession(Run(tmp_path), seed=3, precision="float32")
+    with pytest.raises(Diverged) as caught:
+        supervised(method, toy_problem(), toy_images(), config(lr=2e-3), session, loss=breaks)
     text = str(caught.value)
     assert "step 13: the loss is `nan`" in text
     assert "learning rate `0.00" in text
@@ -255,6 +258,9 @@ def test_a_loss_that_is_not_finite_stops_with_a_remedy(tmp_path):
     tensors, state = checkpoint(tmp_path)
     assert state["step"] == 10
     assert all(tensor.isfinite().all() for tensor in tensors.values())
+    assert f"the best weights, of step {state['best_step']}, are kept" in text
+    for name, value in method.state_dict().items():
+        assert torch.equal(value, tensors[f"best.{name}"])
 
 
 def test_a_spike_of_the_gradient_is_clipped(tmp_path):
