@@ -14,8 +14,6 @@ from challenge.methods.checks import ToySession, toy_images, toy_problem
 from challenge.methods.network import Network
 from challenge.methods.training import supervised
 
-STEPS = 30
-
 SCRIPT = """
 import json, sys
 from pathlib import Path
@@ -36,47 +34,52 @@ tune_batch = patches.tune_batch
 patches.tune_batch = lambda *each: patches.Batch(
     *(value.double() if torch.is_tensor(value) else value for value in tune_batch(*each))
 )
-folder, processes = Path(sys.argv[1]), int(sys.argv[2])
-knobs, settings = map(json.loads, sys.argv[3:])
-session = ToySession(3)
-session.fabric = fabric = Fabric(
+folder, processes, jobs = Path(sys.argv[1]), int(sys.argv[2]), json.loads(sys.argv[3])
+fabric = Fabric(
     accelerator="cpu", devices=processes, strategy="ddp" if processes > 1 else "auto",
     precision="64-true", plugins=[LightningEnvironment()],
 )
 fabric.launch()
-torch.manual_seed(0)
-method = Network(**{"width": 8, "depth": 1, "blocks": 1, "precision": "float32", **knobs})
-train = TrainConfig(**{"batch": 4, "patch": 24, "tune": 3, "evaluate": 10, "lr": 1e-3, **settings})
-saved = {}
-session.save = lambda tensors, state: saved.update(tensors)
-try:
-    supervised(method, toy_problem(), toy_images(7), train, session)
-except UserError as error:
-    (folder / f"error-{fabric.global_rank}").write_text(str(error))
-    sys.exit(0)
-last = {k: v.detach().double().contiguous() for k, v in saved.items() if k.startswith("last.")}
-save_file(last, folder / f"{processes}-{fabric.global_rank}.safetensors")
-(folder / f"{processes}-{fabric.global_rank}.json").write_text(json.dumps(session.lines))
+for number, (knobs, settings) in enumerate(jobs):
+    name = f"{number}-{processes}-{fabric.global_rank}"
+    session = ToySession(3)
+    session.fabric = fabric
+    torch.manual_seed(0)
+    method = Network(**{"width": 8, "depth": 1, "blocks": 1, "precision": "float32", **knobs})
+    usual = {"steps": 30, "batch": 4, "patch": 24, "tune": 3, "evaluate": 10, "lr": 1e-3}
+    train, saved = TrainConfig(**{**usual, **settings}), {}
+    session.save = lambda tensors, state: saved.update(tensors)
+    try:
+        supervised(method, toy_problem(), toy_images(7), train, session)
+    except UserError as error:
+        (folder / f"{name}.error").write_text(str(error))
+        continue
+    last = {k: v.detach().double().contiguous() for k, v in saved.items() if k.startswith("last.")}
+    save_file(last, folder / f"{name}.safetensors")
+    (folder / f"{name}.json").write_text(json.dumps(session.lines))
 """
 
+JOBS = [({}, {"ema": 0.9}), ({"normalisation": "batch"}, {}), ({}, {"batch": 3})]
+"""What is trained: one thing that must agree, two that cannot be shared."""
 
-def launch(folder, processes, knobs=None, **settings):
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """What one process and two processes made of the jobs."""
+    folder = tmp_path_factory.mktemp("processes")
     script = folder / "train.py"
     script.write_text(SCRIPT)
-    command = [sys.executable, str(script), str(folder), str(processes)]
-    command += [json.dumps(knobs or {}), json.dumps({"steps": STEPS, **settings})]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
-    assert done.returncode == 0, done.stderr
+    for processes, jobs in ((1, JOBS[:1]), (2, JOBS)):
+        command = [sys.executable, str(script), str(folder), str(processes), json.dumps(jobs)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+        assert done.returncode == 0, done.stderr
+    return folder
 
 
-def weights(folder, name):
-    return load_file(folder / f"{name}.safetensors")
-
-
-def test_two_processes_are_one_with_the_whole_batch(tmp_path):
-    launch(tmp_path, 1, ema=0.9)
-    launch(tmp_path, 2, ema=0.9)
-    alone, first, second = (weights(tmp_path, name) for name in ("1-0", "2-0", "2-1"))
+def test_two_processes_are_one_with_the_whole_batch(folder):
+    alone, first, second = (
+        load_file(folder / f"{name}.safetensors") for name in ("0-1-0", "0-2-0", "0-2-1")
+    )
     start = Network(width=8, depth=1, blocks=1).state_dict()
     for name, value in alone.items():
         assert value.dtype == torch.float64
@@ -84,8 +87,11 @@ def test_two_processes_are_one_with_the_whole_batch(tmp_path):
         assert torch.equal(first[name], second[name])
     moved = alone["last.net.tail.weight"] - start["net.tail.weight"].double()
     assert moved.abs().max() > 1e-3
-    # Losses and quality, too, are those of the whole batch and of all tune images.
-    lines, others = (json.loads((tmp_path / f"{n}-0.json").read_text()) for n in (1, 2))
+
+
+def test_losses_and_quality_are_those_of_the_whole_batch_and_of_all_images(folder):
+    lines, others = (json.loads((folder / f"0-{n}-0.json").read_text()) for n in (1, 2))
+    assert {"loss", "psnr", "ssim"} <= lines[-1].keys()
     for line, other in zip(lines, others, strict=True):
         for key in ("loss", "psnr", "ssim"):
             assert (key in line) == (key in other)
@@ -93,17 +99,11 @@ def test_two_processes_are_one_with_the_whole_batch(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("knobs", "settings", "text"),
-    [
-        ({"normalisation": "batch"}, {}, "give `method.normalisation=group`"),
-        ({}, {"batch": 3}, "give a multiple of 2"),
-    ],
-    ids=["batch norm", "shares"],
+    ("job", "text"), [(1, "give `method.normalisation=group`"), (2, "give a multiple of 2")]
 )
-def test_what_two_processes_cannot_share_is_refused_by_both(tmp_path, knobs, settings, text):
-    launch(tmp_path, 2, knobs, **settings)
+def test_what_two_processes_cannot_share_is_refused_by_both(folder, job, text):
     for rank in (0, 1):
-        assert text in (tmp_path / f"error-{rank}").read_text()
+        assert text in (folder / f"{job}-2-{rank}.error").read_text()
 
 
 def test_one_process_may_use_batch_norm():
