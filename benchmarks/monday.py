@@ -27,12 +27,11 @@ from challenge.submissions.training_pictures import curves
 FOLDER = Path(__file__).parent.parent / "docs" / "course"
 PAGE = FOLDER / "monday.md"
 BEGIN, END = "<!-- begin: python -m benchmarks.monday -->", "<!-- end -->"
-COMMON = ["train.steps=1000", "train.batch=8", "train.patch=64", "train.evaluate=100",
+COMMON = ["train.steps=400", "train.batch=8", "train.patch=64", "train.evaluate=50",
           "train.lr=3e-3", "train.ema=0", "train.loss=mse"]  # fmt: skip
 SMALL = ["method.width=16", "method.blocks=1"]
 GROUPS: dict[str, tuple[str, list[str]]] = {
     "architecture": ("method.architecture=mlp,cnn,resnet,unet", []),
-    "activation": ("method.activation=relu,gelu,tanh,sigmoid", SMALL),
     "normalisation": ("method.normalisation=none,batch,group,layer", SMALL),
     "dropout": ("method.dropout=0,0.05,0.2", SMALL),
     "decay": ("train.weight_decay=0,0.1,10", [*SMALL, "train.optimiser=adamw"]),

@@ -83,11 +83,12 @@ def _table(opened: Challenge, workspace: Workspace) -> str:
         times = json.loads(run.inference("val").read_text())["seconds"]
         level = Interval(**scores["psnr"])
         base = base or level.mean
+        count = facts["method"]["parameters"]
         steps = json.loads(run.log.read_text().splitlines()[-1])["step"] if name != "tv" else ""
         lines.append(
             f"| `{name}` | {level.mean:.2f} [{level.low:.2f}, {level.high:.2f}] | "
             f"{f'{level.mean - base:+.2f}' if name != 'tv' else ''} | "
-            f"{scores['ssim']['mean']:.3f} | {facts['method']['parameters'] or '':,} | {steps} | "
+            f"{scores['ssim']['mean']:.3f} | {f'{count:,}' if count else ''} | {steps} | "
             f"{np.mean(list(times.values())):.2f} |"
         )
     return "\n".join(lines) + (

@@ -24,7 +24,7 @@ from challenge.data.reading import stored, to_unit
 from challenge.submissions.metrics import psnr, ssim
 
 ROOT = Path(__file__).parent.parent
-METHODS = ("wiener", "tv", "network")
+METHODS = ("wiener", "tv")
 BASELINE = "unet"
 """`submissions/baselines/unet.zip`, trained already."""
 WORDS = {"builtin": "procedural images", "folder": "photographs"}

@@ -87,7 +87,7 @@ def _variants(cls: type[Method]) -> dict[str, list[dict[str, Any]]]:
 
 
 def _number(value: int | None) -> str:
-    return "whole image" if value is None else f"{value:,}"
+    return "more than 1,000" if value is None else f"{value:,}"
 
 
 def _plain(value: object) -> str:

@@ -88,7 +88,7 @@ def train(
 
 
 def train_one(config: str, overrides: Sequence[str], where: Where) -> tuple[Run | None, bool]:
-    """Train one entry's config: its run (None in a process that only helps), and whether it
+    """Train one entry's config: its run, None in a process that only helps, and whether it
     reached the end; else the user stopped it."""
     from challenge.cli.console import progress, say, show
     from challenge.configs.errors import UserError
@@ -105,7 +105,7 @@ def train_one(config: str, overrides: Sequence[str], where: Where) -> tuple[Run 
     import torch
 
     from challenge.methods.training import Diverged
-    from challenge.submissions import layout, runs, training_pictures
+    from challenge.submissions import layout, machine, runs, training_pictures
     from challenge.submissions.session import RunSession
 
     torch.manual_seed(entry.seed)
@@ -114,6 +114,7 @@ def train_one(config: str, overrides: Sequence[str], where: Where) -> tuple[Run 
     method = registry.build(entry.method, base)
     run = layout.run(place, challenge.config.name, entry.name)
     started = time.monotonic()
+    machine.forget_peak_memory()
     with progress() as report:
         session = RunSession(
             run,
@@ -137,16 +138,21 @@ def train_one(config: str, overrides: Sequence[str], where: Where) -> tuple[Run 
                 method.fit(challenge.problem, challenge.train, entry.train, session)
         except UserError as error:
             if not session.writes:
-                raise SystemExit(2) from None  # the first process says it
+                raise SystemExit(0) from None  # the first process says it
+            session.abandon()
             if isinstance(error, Diverged) and run.checkpoint.exists():
                 runs.finish(run, method, time.monotonic() - started, fault=str(error))
             elif not where.resume and not run.checkpoint.exists():
                 # There is nothing to keep yet: the corrected command may follow.
                 remove_tree(run.path)
             raise
+        except BaseException:
+            session.abandon()
+            raise
     finished = not session.should_stop()
+    session.close()
     if not session.writes:
-        return None, finished
+        return None, True
     seconds = time.monotonic() - started
     if not finished:
         runs.pause(run, seconds)

@@ -241,7 +241,7 @@ class TrainConfig(Section):
     steps: Annotated[Whole, Field(ge=1)] | None = None
     """Optimiser steps; give this or `minutes`."""
     minutes: Annotated[Number, Field(gt=0)] | None = None
-    """Turned into steps once, after 50 timed steps."""
+    """Turned into steps once, at step 50, by the time that steps took."""
     batch: Annotated[Whole, Field(ge=1)] = 8
     """Patches of a step, over all processes together."""
     patch: Annotated[Whole, Field(ge=16)] = 96

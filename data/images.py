@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import io
 import shutil
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from challenge.data import atomic, noise, reading
 
 BUDGET = 1_000_000_000
 """Bytes of decoded images in memory."""
+OPEN = 128
+"""Files of the cache that are open at a time: systems allow about a thousand."""
 SPARE = 2_000_000_000
 """Bytes of the disk that decoded images leave free."""
 
@@ -35,6 +38,9 @@ class Images:
     ) -> None:
         self._paths = list(paths)
         self._kept: dict[Path, reading.Picture] = {}
+        self._mapped: dict[Path, reading.Picture] = {}
+        # Batches are made in a thread while the tune part is evaluated.
+        self._lock = threading.Lock()
         self._budget = [budget]
         self._cache = cache
 
@@ -63,10 +69,11 @@ class Images:
         return (self[index] for index in range(len(self)))
 
     def load(self) -> None:
-        """Decode the images now, up to the first one that memory has no room for."""
+        """Decode the images now, up to the first one that memory and cache have no room for."""
         for index in range(len(self)):
             self._picture(index)
-            if self._paths[index] not in self._kept:
+            path = self._paths[index]
+            if path not in self._kept and self._cached(path) is None:
                 return
 
     def shape(self, index: int) -> tuple[int, int, int]:
@@ -86,7 +93,8 @@ class Images:
     def subset(self, indices: Sequence[int]) -> Images:
         """The images with these indices, in this order."""
         part = Images([self._paths[index] for index in indices], 0)
-        part._kept, part._budget, part._cache = self._kept, self._budget, self._cache
+        part._kept, part._mapped = self._kept, self._mapped
+        part._budget, part._cache, part._lock = self._budget, self._cache, self._lock
         return part
 
     def _picture(self, index: int) -> reading.Picture:
@@ -96,7 +104,6 @@ class Images:
             return picture
         picture = self._cached(path)
         if picture is not None:
-            self._kept[path] = picture
             return picture
         picture = reading.stored(path)
         if picture.nbytes <= self._budget[0]:
@@ -111,12 +118,18 @@ class Images:
 
     def _cached(self, path: Path) -> reading.Picture | None:
         """The decoded image in the cache, mapped: what is not looked at is not read."""
+        if (found := self._mapped.get(path)) is not None:
+            return found
         file = self._file(path)
         if file is None or not file.exists():
             return None
         with contextlib.suppress(OSError, ValueError, EOFError):
             mapped: reading.Picture = np.load(file, mmap_mode="r", allow_pickle=False)
             if mapped.dtype == np.uint8 and mapped.ndim == 3:
+                with self._lock:
+                    while len(self._mapped) >= OPEN:
+                        del self._mapped[next(iter(self._mapped))]
+                    self._mapped[path] = mapped
                 return mapped
         return None
 

@@ -110,7 +110,7 @@ def unpack(
         if slots:
             # Fused kernels walk through memory: their state must lie as the parameter does.
             optimiser.state[parameter] = {
-                slot: value.clone() if value.ndim == 0 else torch.empty_like(parameter).copy_(value)
+                slot: value.clone() if slot == "step" else torch.empty_like(parameter).copy_(value)
                 for slot, value in slots.items()
             }
             if optimiser.defaults.get("fused") and "step" in slots:

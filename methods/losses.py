@@ -67,8 +67,9 @@ def similarity(x_hat: Tensor, x: Tensor) -> Tensor:
     if min(x.shape[-2:]) < WINDOW:
         raise ValueError(f"SSIM needs {WINDOW} pixels a side, images of {tuple(x.shape)} have less")
     a, b = x_hat.flatten(0, 1)[:, None], x.flatten(0, 1)[:, None]
-    # Products of five digits each: bfloat16 has two.
-    with torch.autocast(x.device.type, enabled=False):
+    # Products of five digits each: bfloat16 has two, the TF32 of GPUs three.
+    exact = torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
+    with torch.autocast(x.device.type, enabled=False), exact:
         a, b = a.to(x.dtype), b.to(x.dtype)
         weight = _window().to(x)
         stack = torch.cat([a, b, a * a, b * b, a * b])

@@ -201,7 +201,8 @@ class Network(Method):
 
     def facts(self) -> dict[str, int | None]:
         """Parameters, multiplications per pixel and receptive field of the network."""
-        return describe(self.net, len(STRENGTHS) * self.channels + 1)._asdict()
+        narrow = self._build(width=4)
+        return describe(self.net, len(STRENGTHS) * self.channels + 1, narrow)._asdict()
 
     def _see(self, y: Tensor, physics: LinearPhysics) -> tuple[Tensor, Tensor]:
         """The Wiener estimates (n, B, C, H, W), and what the network says of them, float32."""
@@ -246,9 +247,10 @@ class Network(Method):
         self.bf16_cost.fill_(max(cost, 0.0))
         session.log(steps, steps, float16_cost=half_cost, bf16_cost=cost)
 
-    def _build(self) -> nn.Module:
+    def _build(self, **other: object) -> nn.Module:
+        knobs = {**self.knobs, **other}
         out_channels = self.channels * (self.bins or 1)
-        return self.architecture(len(STRENGTHS) * self.channels + 1, out_channels, **self.knobs)
+        return self.architecture(len(STRENGTHS) * self.channels + 1, out_channels, **knobs)
 
 
 def _check(architecture: str, knobs: Mapping[str, object]) -> None:

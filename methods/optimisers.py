@@ -30,7 +30,9 @@ def build(module: nn.Module, train: TrainConfig) -> torch.optim.Optimizer:
         {"params": [each for each in parameters if each.ndim <= 1], "weight_decay": 0.0},
     ]
     groups = [group for group in groups if group["params"]]
-    fused = all(each.device.type in ("cpu", "cuda") for each in parameters)
+    # A fused kernel would divide by fp16's scale itself, after gradients are to be clipped.
+    known = all(each.device.type in ("cpu", "cuda") for each in parameters)
+    fused = known and train.precision != "fp16"
     if train.optimiser == "sgd":
         return torch.optim.SGD(
             groups,

@@ -76,8 +76,12 @@ def supervised(
     Raises:
         UserError: too few images, patches below the kernel's size, shares that are not equal,
             no memory left.
-        Diverged: a loss that is not finite; `method` has its best weights so far.
+        Diverged: a loss that is not finite.
     """
+    if train.loss == "cross_entropy" and output is None and loss is None:
+        raise UserError.of(
+            "`train.loss`", "`cross_entropy` needs logits, which this method has not", "give `l1`"
+        )
     _check(method, problem, images, train, session)
     with _enough_memory(train):
         loop = _Loop(method, problem, images, train, session, loss or LOSSES[train.loss], output)
@@ -86,7 +90,10 @@ def supervised(
 
 
 class Diverged(UserError):
-    """A loss, gradient or PSNR is not finite; the method was left with its best weights so far."""
+    """A loss, gradient or PSNR is not finite.
+
+    The method was left with its best weights so far, if there was a checkpoint before.
+    """
 
 
 class Objective(nn.Module):
@@ -128,6 +135,7 @@ class _Loop:
         self.mean = running_mean(method, train.ema) if train.ema else None
         self.state = State(total=train.steps)
         self.best: dict[str, Tensor] = {}
+        self.saved = False
 
     @property
     def shown(self) -> Method:
@@ -211,7 +219,8 @@ class _Loop:
         _seed(self.session.seed, state.step, self.rank)
         self.method.train()
         error = self.model(*batch)
-        value = self.averaged(error.detach()).item()
+        # A copy: the processes' mean is taken in place, and backward may need the loss.
+        value = self.averaged(error.detach().clone()).item()
         self.must_be_finite("loss", value)
         state.losses.append(value)
         self.fabric.backward(error)
@@ -284,6 +293,7 @@ class _Loop:
             state.total = state.step
 
     def save(self) -> None:
+        self.saved = True
         packed = checkpoints.pack(
             self.state, self.method, self.mean, self.best, self.optimiser, self.fabric
         )
@@ -307,7 +317,7 @@ class _Loop:
             return
         lr, state = self.optimiser.param_groups[0]["lr"], self.state
         kept = ""
-        if self.best:
+        if self.saved:
             self.method.load_state_dict(self.best)
             kept = f"; the best weights, of step {state.best_step}, are kept"
         raise Diverged.of(
@@ -334,9 +344,11 @@ def _enough_memory(train: TrainConfig) -> Iterator[None]:
     except (MemoryError, RuntimeError) as error:
         text = str(error)
         known = isinstance(error, (MemoryError, torch.OutOfMemoryError))
-        if not known and "allocate memory" not in text:
+        if not known and not any(each in text for each in ("allocate memory", "ALLOC_FAILED")):
             raise
-        remedy = f"`train.batch={max(1, train.batch // 2)}`, a smaller `train.patch` or network"
+        remedy = "give a smaller `train.patch` or network"
+        if train.batch > 1:
+            remedy = f"give `train.batch={train.batch // 2}`, a smaller `train.patch` or network"
         raise UserError.of("memory", f"is used up ({text.splitlines()[0][:120]})", remedy) from None
 
 

@@ -75,8 +75,8 @@ def pack(
 def repack(entry: Path, team: str, target: Path, challenge: Challenge, teams: Teams | None) -> None:
     """Pack an entry anew for another preparation of a challenge, such as a baseline.
 
-    Config, weights and code stay; the new entry declares `uses.pretrained`, on which the
-    challenge's rules decide.
+    Config, weights and code stay; the new entry declares `uses.pretrained` and, for another
+    preparation, `uses.external_data`, on which the challenge's rules decide.
 
     Args:
         entry: a packed entry, of any challenge.
@@ -94,7 +94,9 @@ def repack(entry: Path, team: str, target: Path, challenge: Challenge, teams: Te
         archive.extract(entry, Path(folder))
         run = Run(Path(folder))
         config = runs.read_config(run)
-        uses = config.uses.model_copy(update={"pretrained": True})
+        # What it was trained on belongs to another preparation, unless it is this very one.
+        external = config.uses.external_data or facts.challenge.hash != challenge.hash
+        uses = config.uses.model_copy(update={"pretrained": True, "external_data": external})
         changes = {"uses": uses, "challenge": challenge.config.name}
         atomic.write_text(run.config, dump(config.model_copy(update=changes)))
         record = {
@@ -118,7 +120,16 @@ def _training(record: dict[str, Any], seed: int) -> Training | None:
         seed=seed,
         seconds=round(record["seconds"], 1),
         peak_memory=record.get("peak_memory"),
-        machine=f"{made_on['processor']}, {made_on['cores']} cores, {made_on['system']}",
+        machine=", ".join(
+            str(each)
+            for each in (
+                made_on["processor"],
+                f"{made_on['cores']} cores",
+                made_on.get("gpu"),
+                made_on["system"],
+            )
+            if each
+        ),
     )
 
 

@@ -90,11 +90,12 @@ def finish(run: Run, method: Method, seconds: float, *, fault: str | None = None
     """
     from safetensors.torch import save
 
+    learned = method.facts()
     # Clones: a view, or a tensor that two names share, is refused by the format.
     state = {name: value.detach().cpu().clone() for name, value in method.state_dict().items()}
     state = {name: _short(value).contiguous() for name, value in state.items()}
     atomic.write_bytes(run.weights, save(state, METADATA))
-    record = _spent(run, seconds) | {"state": "finished", "method": method.facts()}
+    record = _spent(run, seconds) | {"state": "finished", "method": learned}
     atomic.write_json(run.facts, record | ({"fault": fault} if fault else {}))
 
 
@@ -109,6 +110,8 @@ def _spent(run: Run, seconds: float) -> dict[str, Any]:
     record["seconds"] += seconds
     for name, value in machine.peak_memory().items():
         record[name] = max(value, record.get(name, 0))
+    if "peak_gpu_memory" in record:
+        record["machine"]["gpu"] = machine.gpu()
     return record
 
 

@@ -1,6 +1,6 @@
 """What a method sees of its run while it learns: device, log, checkpoint, the wish to stop.
 
-    checkpoint/state.json            counters and random states, and which of the two is current:
+    checkpoint/state.json            counters, and which of the two is current:
     checkpoint/tensors-0.safetensors or tensors-1.safetensors
 
 A checkpoint is written into the file that is not current; renaming `state.json` switches to it.
@@ -82,6 +82,10 @@ class RunSession:
         for name in ("lightning_fabric", "lightning.fabric"):
             logging.getLogger(name).setLevel(logging.WARNING)
         several = self._processes > 1
+        if device.type == "cuda":
+            # The same numbers again when a run is resumed.
+            torch.backends.cudnn.deterministic = True
+            torch.backends.cudnn.benchmark = False
         made = Fabric(
             accelerator=device.type,
             devices=self._processes if device.type == "cpu" or several else [device.index or 0],
@@ -163,21 +167,43 @@ class RunSession:
         """Do something in the first process only, while the others wait for it.
 
         Raises:
-            UserError: what `work` raises; the other processes end with exit code 2.
+            UserError: what `work` raises; the other processes end without a word.
         """
-        error: UserError | None = None
+        error: BaseException | None = None
         if self.writes:
             try:
                 work()
-            except UserError as raised:
+            except BaseException as raised:
                 error = raised
         went_well = error is None
         if self._processes > 1:
             went_well = self.fabric.broadcast(went_well)
-        if error is None and not went_well:
-            raise SystemExit(2)
+        if not went_well:
+            self.close()
         if error is not None:
             raise error
+        if not went_well:
+            raise SystemExit(0)  # the first process says why, and its exit code counts
+
+    def close(self) -> None:
+        """Wait for the other processes and part from them; all of them have to.
+
+        So none leaves while another still writes or waits for it.
+        """
+        if self._processes > 1:
+            import torch.distributed
+
+            self.fabric.barrier()
+            torch.distributed.destroy_process_group()
+
+    def abandon(self) -> None:
+        """End the other processes, which would wait for this one for ever."""
+        if self._processes > 1:
+            import torch.distributed
+
+            for process in getattr(self.fabric.strategy.launcher, "procs", []):
+                process.kill()
+            torch.distributed.destroy_process_group()
 
     def request_stop(self) -> None:
         """Ask the method to save and return; safe to call from a signal handler."""

@@ -11,8 +11,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 SIDE = 256
 """Side of the image on which multiplications are counted, in pixels."""
-LONGEST = 1 << 12
-"""Rows up to which a receptive field is looked for."""
+LONGEST = 1 << 11
+"""Rows on which a receptive field is looked for; half of them are the largest that is found."""
 
 
 class Facts(NamedTuple):
@@ -23,13 +23,20 @@ class Facts(NamedTuple):
     """Multiplications with additions of convolutions and matrices, for each pixel of the image."""
     receptive_field: int | None
     """Side, in pixels, of the square of the input that one pixel of the output depends on; None
-    where it is the whole image."""
+    where that is more than LONGEST / 2, such as the whole image."""
 
 
-def describe(net: nn.Module, in_channels: int) -> Facts:
-    """The facts of a network that maps (B, in_channels, H, W) to (B, C, H, W)."""
+def describe(net: nn.Module, in_channels: int, narrow: nn.Module | None = None) -> Facts:
+    """The facts of a network that maps (B, in_channels, H, W) to (B, C, H, W).
+
+    Args:
+        net: the network, on any device.
+        in_channels: channels of its input.
+        narrow: the same network with fewer features, which sees as far and is measured faster.
+    """
     parameters = sum(parameter.numel() for parameter in net.parameters())
-    return Facts(parameters, macs(net, in_channels) // SIDE**2, receptive_field(net, in_channels))
+    field = receptive_field(narrow or net, in_channels)
+    return Facts(parameters, macs(net, in_channels) // SIDE**2, field)
 
 
 @torch.no_grad()
@@ -49,16 +56,20 @@ def receptive_field(net: nn.Module, in_channels: int) -> int | None:
     A network repeats itself every `multiple` pixels, so that so many rows show all of it. In
     float64, whose convolutions multiply each weight with each pixel and transform nothing.
     """
-    exact = copy.deepcopy(net).double().eval()
+    exact = copy.deepcopy(net).to("cpu", torch.float64).eval()
     period = int(getattr(net, "multiple", 1))
-    rows = 16 * period
+    rows = min(16 * period, LONGEST)
     while rows <= LONGEST:
-        x = torch.zeros(period, in_channels, rows, period, dtype=torch.float64)
         middle = rows // 2 // period * period
+        reached = []
         for phase in range(period):
-            x[phase, :, middle + phase] = torch.nan
-        seen = exact(x).isnan().any(dim=1).any(dim=-1)
-        if not bool(seen[:, [0, -1]].any()):
+            x = torch.zeros(1, in_channels, rows, period, dtype=torch.float64)
+            x[:, :, middle + phase] = torch.nan
+            reached.append(exact(x).isnan().any(dim=1).any(dim=-1))
+            if bool(reached[-1][:, [0, -1]].any()):
+                break
+        else:
+            seen = torch.cat(reached)
             return _widest(seen, period)
         rows *= 2
     return None

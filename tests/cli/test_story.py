@@ -286,7 +286,8 @@ def test_an_entry_is_packed_anew_for_another_preparation(call, story, tmp_path):
     ):
         before, after = (json.loads(each.read("manifest.json")) for each in (old, new))
         assert old.read("weights.safetensors") == new.read("weights.safetensors")
-    assert (before["uses"]["pretrained"], after["uses"]["pretrained"]) == (False, True)
+    assert before["uses"] == {"pretrained": False, "external_data": False}
+    assert after["uses"] == {"pretrained": True, "external_data": True}
     assert after["training"] == before["training"]
     assert after["training"]["images"] == 8
     # The rules of the other challenge decide.

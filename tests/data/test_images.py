@@ -133,6 +133,18 @@ def test_a_damaged_file_of_the_cache_is_not_believed(paths, tmp_path):
     assert torch.equal(Images(paths, 0, cache)[1], expected)
 
 
+def test_few_files_of_the_cache_are_open_at_a_time(paths, tmp_path, monkeypatch):
+    monkeypatch.setattr("challenge.data.images.OPEN", 2)
+    images = Images(paths, 0, tmp_path / "cache")
+    images.load()
+    assert len(list((tmp_path / "cache").iterdir())) == 3
+    for _ in range(2):
+        for index, path in enumerate(paths):
+            expected = torch.from_numpy(reading.to_unit(reading.stored(path)))
+            assert torch.equal(images[index], expected)
+            assert len(images._mapped) <= 2
+
+
 def test_loading_stops_at_the_first_image_without_room(paths):
     images = Images(paths, 2000)
     images.load()

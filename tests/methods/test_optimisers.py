@@ -86,6 +86,12 @@ def test_weight_decay_is_for_kernels_and_matrices_only():
         assert decays[id(parameter)] == (DECAY if kernel else 0.0), name
 
 
+@pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
+def test_gradients_of_fp16_can_be_clipped_before_the_optimiser_sees_them(name):
+    made = build(Line(), TrainConfig(steps=1, optimiser=name, precision="fp16"))
+    assert not getattr(made, "_step_supports_amp_scaling", False)
+
+
 def test_the_running_mean_is_its_recursion_and_not_the_raw_weights():
     line = Line()
     mean = running_mean(line, 0.99)

@@ -57,6 +57,9 @@ for number, (knobs, settings) in enumerate(jobs):
     last = {k: v.detach().double().contiguous() for k, v in saved.items() if k.startswith("last.")}
     save_file(last, folder / f"{name}.safetensors")
     (folder / f"{name}.json").write_text(json.dumps(session.lines))
+if processes > 1:
+    fabric.barrier()
+    torch.distributed.destroy_process_group()
 """
 
 JOBS = [({}, {"ema": 0.9}), ({"normalisation": "batch"}, {}), ({}, {"batch": 3})]
@@ -159,6 +162,7 @@ if rank == 1:
     session.request_stop()
 after = session.should_stop()
 session.log(1, 2, loss=1.0)
+session.close()
 (Path(sys.argv[1]) / f"stop-{rank}").write_text(f"{before} {after} {session.writes}")
 """
 

@@ -275,6 +275,25 @@ def test_a_spike_of_the_gradient_is_clipped(tmp_path):
     assert spike < 1.2 * calm
 
 
+def test_a_clipped_step_is_no_longer_than_the_limit(tmp_path):
+    calls = iter(range(100))
+
+    def spikes(x_hat, x):
+        return mse(x_hat, x) * (1e6 if next(calls) == 15 else 1)
+
+    plain = {"optimiser": "sgd", "momentum": 0.0, "lr": 1e-3, "schedule": "constant", "clip": 2.0}
+    found = {}
+    for steps in (15, 16):
+        calls = iter(range(100))
+        train(tmp_path / str(steps), criterion=spikes, steps=steps, **plain)
+        tensors, state = checkpoint(tmp_path / str(steps))
+        last = [v.flatten() for n, v in tensors.items() if n.startswith("last.")]
+        found[steps] = torch.cat(last), state["norm"]
+    moved = (found[16][0] - found[15][0]).norm().item()
+    assert moved == pytest.approx(1e-3 * 2.0 * found[15][1], rel=1e-3)
+    assert log(tmp_path / "16")[-1]["gradient"] > 1e3 * found[15][1]
+
+
 class Clock:
     """A clock that ticks at every look."""
 
@@ -379,7 +398,8 @@ def test_killed_at_a_random_moment_a_run_goes_on(whole, tmp_path, seed):
         "    if False:",
     ).replace("DELAY", str(0.004 * 3**seed))
     command = [sys.executable, "-c", script, str(tmp_path), str(Path(__file__).parent)]
-    subprocess.run(command, check=False)
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    assert log(tmp_path)[-1]["step"] >= 10
     train(tmp_path, resume=True)
     same_runs(whole[0], tmp_path)
 
@@ -392,8 +412,8 @@ def test_the_running_mean_is_what_is_evaluated_and_kept(tmp_path):
         for k in ("last.", "mean.", "best.")
     )
     assert not any(torch.equal(last[name], mean[name]) for name in last)
-    if state["best_step"] == STEPS:
-        assert all(torch.equal(best[name], mean[name]) for name in best)
+    assert state["best_step"] == STEPS
+    assert all(torch.equal(best[name], mean[name]) for name in best)
     assert all(torch.equal(value, best[name]) for name, value in left.state_dict().items())
     assert state["best_step"] > 0
 
@@ -433,7 +453,7 @@ def test_used_up_memory_says_what_to_reduce(tmp_path, broken):
             raise MemoryError("no")
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 GB")
 
-    with pytest.raises(UserError, match=r"memory: is used up .*`train.batch=4`, a smaller"):
+    with pytest.raises(UserError, match=r"memory: is used up .*give `train.batch=4`, a smaller"):
         train(tmp_path, batch=8, criterion=fails)
 
 
