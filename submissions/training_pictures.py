@@ -62,7 +62,7 @@ def curves(runs: Mapping[str, Run], path: Path, title: str = "") -> None:
     FigureCanvasAgg(figure)
     axes = figure.subplots(1, len(PANELS))
     for axis, (name, label) in zip(axes, PANELS, strict=True):
-        largest = 0.0
+        largest, drawn = 0.0, [0.0]
         for number, (legend, run) in enumerate(runs.items()):
             steps, values = training_log.curve(run, name)
             colour = COLOURS[number % len(COLOURS)]
@@ -72,10 +72,15 @@ def curves(runs: Mapping[str, Run], path: Path, title: str = "") -> None:
                 axis.plot(steps, values, color=colour, alpha=0.2, linewidth=0.8)
             axis.plot(steps, shown, line, color=colour, label=legend, linewidth=1.4)
             largest = max(largest, *values) if values else largest
+            drawn.extend(shown)
         axis.set_xlabel("step")
         axis.set_title(label, fontsize=10)
         axis.grid(alpha=0.3)
         axis.tick_params(labelsize=8)
+        if name == "loss" and len(drawn) > 20:
+            # The first steps of some runs are far above all others, which are to be told apart.
+            low, high = np.percentile(drawn[1:], (0, 97))
+            axis.set_ylim(low - 0.05 * (high - low), high + 0.1 * (high - low))
         if name == "lr" and largest > 0:
             axis.set_yscale("log")
             axis.set_ylim(largest * 1e-4, largest * 2)
