@@ -14,8 +14,7 @@ import hashlib
 import math
 import random
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -25,7 +24,7 @@ from torch import Tensor, nn
 from challenge.configs.errors import UserError
 from challenge.configs.schema import TrainConfig
 from challenge.data.problem import Images, Problem, split_tune
-from challenge.methods import checkpoints, evaluation, optimisers, patches, schedules
+from challenge.methods import checkpoints, evaluation, optimisers, patches, refusals, schedules
 from challenge.methods.averaging import running_mean
 from challenge.methods.checkpoints import State
 from challenge.methods.contract import Method, Session
@@ -82,8 +81,8 @@ def supervised(
         raise UserError.of(
             "`train.loss`", "`cross_entropy` needs logits, which this method has not", "give `l1`"
         )
-    _check(method, problem, images, train, session)
-    with _enough_memory(train):
+    refusals.check(method, problem, images, train, session)
+    with refusals.enough_memory(train):
         loop = _Loop(method, problem, images, train, session, loss or LOSSES[train.loss], output)
         loop.run()
         return loop.state.step
@@ -334,61 +333,3 @@ def _seed(seed: int, step: int, rank: int) -> None:
     torch.manual_seed(number)
     np.random.seed(number)
     random.seed(number)
-
-
-@contextmanager
-def _enough_memory(train: TrainConfig) -> Iterator[None]:
-    """Say what to reduce where memory runs out."""
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        text = str(error)
-        known = isinstance(error, (MemoryError, torch.OutOfMemoryError))
-        if not known and not any(each in text for each in ("allocate memory", "ALLOC_FAILED")):
-            raise
-        remedy = "give a smaller `train.patch` or network"
-        if train.batch > 1:
-            remedy = f"give `train.batch={train.batch // 2}`, a smaller `train.patch` or network"
-        raise UserError.of("memory", f"is used up ({text.splitlines()[0][:120]})", remedy) from None
-
-
-def _check(
-    method: Method, problem: Problem, images: Images, train: TrainConfig, session: Session
-) -> None:
-    if train.steps is None and train.minutes is None:
-        raise UserError.of(
-            "`train:`", "says neither `steps` nor `minutes`", "add one, such as `train.minutes=10`"
-        )
-    if len(images) < 2:
-        raise UserError.of(
-            "training images",
-            f"there is {len(images)}, and one is held out",
-            "prepare the challenge with two or more",
-        )
-    side = problem.kernels.shape[-1]
-    if problem.boundary != "valid" and train.patch < side:
-        raise UserError.of(
-            "`train.patch`",
-            f"patches of `{train.patch}` pixels are smaller than the kernel of `{side}`",
-            f"give `train.patch={max(2 * side, 64)}` or more",
-        )
-    _check_processes(method, train, session)
-
-
-def _check_processes(method: Method, train: TrainConfig, session: Session) -> None:
-    fabric = session.fabric
-    if fabric.world_size == 1:
-        return
-    if train.batch % fabric.world_size:
-        raise UserError.of(
-            "`train.batch`",
-            f"`{train.batch}` patches are no equal shares for {fabric.world_size} processes",
-            f"give a multiple of {fabric.world_size}",
-        )
-    batch_norm = any(isinstance(each, nn.modules.batchnorm._BatchNorm) for each in method.modules())
-    if batch_norm and fabric.device.type == "cpu":
-        raise UserError.of(
-            "batch normalisation",
-            "sees only its own process's share of the batch on a CPU",
-            "give `method.normalisation=group`, or train with one process",
-        )

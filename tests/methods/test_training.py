@@ -450,7 +450,7 @@ def test_quality_in_the_log_is_the_judges(tmp_path):
 def test_used_up_memory_says_what_to_reduce(tmp_path, broken):
     def fails(x_hat, x):
         if broken == "memory":
-            raise MemoryError("no")
+            raise MemoryError
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 GB")
 
     with pytest.raises(UserError, match=r"memory: is used up .*give `train.batch=4`, a smaller"):

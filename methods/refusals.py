@@ -1,0 +1,74 @@
+"""What cannot be trained is said, with the remedy: settings that do not fit, memory used up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+from challenge.configs.errors import UserError
+from challenge.configs.schema import TrainConfig
+from challenge.data.problem import Images, Problem
+from challenge.methods.contract import Method, Session
+
+
+@contextmanager
+def enough_memory(train: TrainConfig) -> Iterator[None]:
+    """Say what to reduce where memory runs out."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        text = str(error)
+        known = isinstance(error, (MemoryError, torch.OutOfMemoryError))
+        if not known and not any(each in text for each in ("allocate memory", "ALLOC_FAILED")):
+            raise
+        remedy = "give a smaller `train.patch` or network"
+        if train.batch > 1:
+            remedy = f"give `train.batch={train.batch // 2}`, a smaller `train.patch` or network"
+        said = (text.splitlines() or [type(error).__name__])[0][:120]
+        raise UserError.of("memory", f"is used up ({said})", remedy) from None
+
+
+def check(
+    method: Method, problem: Problem, images: Images, train: TrainConfig, session: Session
+) -> None:
+    """Raise `UserError` where budget, images, patches or processes do not allow a training."""
+    if train.steps is None and train.minutes is None:
+        raise UserError.of(
+            "`train:`", "says neither `steps` nor `minutes`", "add one, such as `train.minutes=10`"
+        )
+    if len(images) < 2:
+        raise UserError.of(
+            "training images",
+            f"there is {len(images)}, and one is held out",
+            "prepare the challenge with two or more",
+        )
+    side = problem.kernels.shape[-1]
+    if problem.boundary != "valid" and train.patch < side:
+        raise UserError.of(
+            "`train.patch`",
+            f"patches of `{train.patch}` pixels are smaller than the kernel of `{side}`",
+            f"give `train.patch={max(2 * side, 64)}` or more",
+        )
+    _check_processes(method, train, session)
+
+
+def _check_processes(method: Method, train: TrainConfig, session: Session) -> None:
+    fabric = session.fabric
+    if fabric.world_size == 1:
+        return
+    if train.batch % fabric.world_size:
+        raise UserError.of(
+            "`train.batch`",
+            f"`{train.batch}` patches are no equal shares for {fabric.world_size} processes",
+            f"give a multiple of {fabric.world_size}",
+        )
+    batch_norm = any(isinstance(each, nn.modules.batchnorm._BatchNorm) for each in method.modules())
+    if batch_norm and fabric.device.type == "cpu":
+        raise UserError.of(
+            "batch normalisation",
+            "sees only its own process's share of the batch on a CPU",
+            "give `method.normalisation=group`, or train with one process",
+        )
