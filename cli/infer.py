@@ -10,9 +10,12 @@ import typer
 from challenge.cli.options import JsonOption, find_workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from challenge.cli.console import Report
+    from challenge.data.challenge import Challenge
+    from challenge.data.layout import Workspace
+    from challenge.submissions.forecast import Forecast
     from challenge.submissions.judge import Inference, Step
 
 
@@ -27,7 +30,8 @@ def infer(
     """Reconstruct val with a run, timed against the limit.
 
     Leaves reconstructions and pictures in the run. The time that the whole hidden test set
-    would take is projected after each image.
+    would take is projected after each image, and how long it will take on the judge's machine
+    where the kit says how fast that is.
 
     Example: challenge infer workspace/runs/deblur/tv
     """
@@ -42,15 +46,18 @@ def infer(
     made = layout.Run(run)
     place = Workspace(find_workspace(run, workspace))
     challenge = open_challenge(place.public(runs.facts(made)["challenge"]["name"]).path)
+    ahead = Ahead(place, challenge)
     with progress() as report:
-        found = infer_run(
-            made, challenge, progress=watch(report, "infer", challenge.config.limits.minutes)
-        )
+        step = watch(report, "infer", challenge.config.limits.minutes)
+        found = infer_run(made, challenge, progress=ahead.watch(step))
+    forecast = ahead.forecast_of(found)
     if as_json:
-        show_json(asdict(found))
+        show_json(asdict(found) | {"forecast": asdict(forecast) if forecast else None})
     else:
         show(timing(found, len(challenge.ids("test")), challenge.config.limits.minutes))
+        ahead.show(forecast)
         show(f"pictures  {made.reconstructions('val')}")
+    ahead.warn(forecast)
     if not went_well(found):
         raise typer.Exit(1)
 
@@ -72,6 +79,90 @@ def watch(report: Report, what: str, minutes: float) -> Callable[[Step], None]:
             )
 
     return step
+
+
+class Ahead:
+    """The test set on the judge's machine; says nothing where its speed is not known."""
+
+    def __init__(self, place: Workspace, challenge: Challenge) -> None:
+        """Find both speeds; this machine's is measured once where only the judge's is known."""
+        from challenge.cli.console import say
+        from challenge.submissions.forecast import find_machines
+
+        limits = challenge.config.limits
+        self._planned, self._limit = len(challenge.ids("test")), limits.minutes * 60
+        self._machines = find_machines(place, limits.threads, say)
+
+    def forecast(self, start_up: float, seconds: Collection[float]) -> Forecast | None:
+        """From the start-up and the time of each image here."""
+        from challenge.submissions.forecast import forecast
+
+        if self._machines is None or not seconds:
+            return None
+        here, judge = self._machines.local, self._machines.judge
+        return forecast(start_up, list(seconds), self._planned, here, judge)
+
+    def forecast_of(self, found: Inference) -> Forecast | None:
+        """From a dry run that went well."""
+        if found.outcome != "ok":
+            return None
+        return self.forecast(found.start_up, found.seconds.values())
+
+    def watch(self, step: Callable[[Step], None]) -> Callable[[Step], None]:
+        """`step`, and one warning when the judge's machine is expected to exceed the limit."""
+        from statistics import fmean
+
+        from challenge.cli.console import warn
+
+        if self._machines is None:
+            return step
+        seconds: list[float] = []
+        warned = False
+
+        def both(done: Step) -> None:
+            nonlocal warned
+            step(done)
+            seconds.append(done.seconds)
+            start_up = max(0.0, done.projected - self._planned * fmean(seconds))
+            forecast = self.forecast(start_up, seconds)
+            if forecast is not None and forecast.expected > self._limit and not warned:
+                warned = True
+                warn(
+                    f"at this pace the test set takes {clock(forecast.expected)} on the judge's "
+                    f"machine, the limit is {clock(self._limit)}"
+                )
+
+        return both
+
+    def show(self, forecast: Forecast | None) -> None:
+        """The expected time with its interval, in one line."""
+        from challenge.cli.console import show
+
+        if forecast is None:
+            return
+        expected, low, high = map(clock, (forecast.expected, forecast.low, forecast.high))
+        # `3:20 min [2:50, 4:10]`: one unit for all three, where they have the same.
+        if len({each.rpartition(" ")[2] for each in (expected, low, high)}) == 1:
+            low, high = (each.rpartition(" ")[0] for each in (low, high))
+        show(f"on the judge  about {expected} [{low}, {high}] of {clock(self._limit)}")
+
+    def warn(self, forecast: Forecast | None) -> None:
+        """Say when the limit may be exceeded, or will be."""
+        from challenge.cli.console import warn
+
+        if forecast is None or forecast.high <= self._limit:
+            return
+        limit = clock(self._limit)
+        if forecast.low > self._limit:
+            warn(
+                f"on the judge's machine this will exceed the limit: it takes "
+                f"{clock(forecast.low)} at least, {limit} are allowed; make the method faster"
+            )
+        else:
+            warn(
+                f"on the judge's machine this may exceed the limit: it takes "
+                f"{clock(forecast.high)} at most, {limit} are allowed"
+            )
 
 
 def timing(found: Inference, planned: int, minutes: float) -> str:
@@ -101,9 +192,10 @@ def went_well(found: Inference) -> bool:
         return True
     say(f"outcome   {found.outcome}: {found.cause}")
     if found.log.strip():
-        say(f"its output, last lines:\n{_tail(found.log)}")
+        say(f"its output, last lines:\n{tail(found.log)}")
     return False
 
 
-def _tail(text: str, lines: int = 20) -> str:
+def tail(text: str, lines: int = 20) -> str:
+    """The last lines of a text, indented."""
     return "\n".join("  " + line for line in text.rstrip().splitlines()[-lines:])

@@ -20,6 +20,14 @@ WORKSPACE = Path("workspace")
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for a program.")]
 
+IsolationOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="LEVEL",
+        help="process, landlock or bubblewrap; by default the strongest that holds here.",
+    ),
+]
+
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(

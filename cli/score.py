@@ -7,8 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from challenge.cli.infer import clock, watch
-from challenge.cli.options import WORKSPACE, JsonOption, WorkspaceOption, find_workspace
+from challenge.cli.infer import clock, tail, watch
+from challenge.cli.options import (
+    WORKSPACE,
+    IsolationOption,
+    JsonOption,
+    WorkspaceOption,
+    find_workspace,
+)
 
 if TYPE_CHECKING:
     from challenge.submissions.scoring import Interval
@@ -19,15 +25,27 @@ def score(
     hidden: Annotated[
         Path | None, typer.Option(help="The hidden folder: judge entries on the test set.")
     ] = None,
-    again: Annotated[
-        bool, typer.Option("--again", help="Judge even where a verdict stands, and replace it.")
+    workers: Annotated[
+        int, typer.Option(min=1, help="Entries judged at a time, each on cores of its own.")
+    ] = 1,
+    repeat: Annotated[
+        bool,
+        typer.Option("--repeat", help="Then some images again, in another order, in a new process"),
     ] = False,
+    rejudge: Annotated[
+        bool,
+        typer.Option("--rejudge", help="Judge even where a verdict stands; the history keeps it."),
+    ] = False,
+    isolation: IsolationOption = None,
     as_json: JsonOption = False,
     workspace: WorkspaceOption = WORKSPACE,
 ) -> None:
     """Score a run on val, or entries on the hidden test set.
 
     PSNR and SSIM for each image, and their mean with a 95 % bootstrap interval.
+
+    Entries run in a jail, which needs Linux; `challenge doctor` shows what this machine can
+    enforce. Scoring that was interrupted goes on where it stopped.
 
     Example: challenge score workspace/entries/*.zip --hidden workspace/hidden/deblur
     """
@@ -46,7 +64,9 @@ def score(
                 "is a folder, the test set is for packed entries",
                 f"pack it: `challenge pack {folder} --team TEAM`",
             )
-        _judge(zips, hidden, workspace, again, as_json)
+        found = _judge(zips, hidden, workspace, as_json, workers, repeat, rejudge, isolation)
+        if found:
+            raise typer.Exit(found)
     elif zips:
         remedy = "give `--hidden workspace/hidden/CHALLENGE`, or a run's folder for val"
         raise UserError.of(zips[0], "is not a run, and there is no hidden folder", remedy)
@@ -85,52 +105,65 @@ def mean(value: Interval, digits: int) -> str:
     return f"{value.mean:.{digits}f} [{value.low:.{digits}f}, {value.high:.{digits}f}]"
 
 
-def _judge(entries: list[Path], hidden: Path, workspace: Path, again: bool, as_json: bool) -> None:
-    from traceback import format_exc
-
+def _judge(
+    entries: list[Path],
+    hidden: Path,
+    workspace: Path,
+    as_json: bool,
+    workers: int,
+    repeat: bool,
+    rejudge: bool,
+    level: str | None,
+) -> int:
+    """Judge entries and show the verdicts; 1 where the judge or the machine failed, else 0."""
     from challenge.cli.console import progress, say, show_json, warn
     from challenge.configs.errors import UserError
     from challenge.data.challenge import open_challenge
     from challenge.data.layout import Hidden, Workspace
-    from challenge.submissions import teams
-    from challenge.submissions.verdict import open_court, verdict
+    from challenge.submissions import isolation, teams
+    from challenge.submissions.jail import levels
+    from challenge.submissions.verdict import open_court
+    from challenge.submissions.workers import judge_all, shares
 
     if not (hidden / "key").is_file():
         remedy = "give the one `challenge prepare` made, as in workspace/hidden/deblur"
         raise UserError.of(hidden, "is not the hidden folder of a challenge", remedy)
     place = Workspace(_beside(hidden, workspace))
     challenge = open_challenge(place.public(hidden.resolve().name).path, verify=True)
-    court = open_court(place, challenge, Hidden(hidden), teams.load(place))
-    if not challenge.practice:
-        warn(
-            "isolation is a process of its own: size, time and memory are enforced, but an entry's "
-            "code can read this machine's files and network; judge entries of people you trust"
-        )
+    limits = challenge.config.limits
+    shares(min(workers, len(entries)), limits.threads if workers > 1 else 1)
+    chosen = isolation.choose(level, official=True)
+    court = open_court(
+        place, challenge, Hidden(hidden), teams.load(place), level=chosen, repeats=repeat
+    )
+    say(f"isolation  {levels.SUMMARY[chosen]}")
+    if chosen == "process":
+        warn("an entry's code can read this machine's files; the results and the board say so")
     found, faults = [], 0
     with progress() as report:
-        for entry in entries:
-            step = watch(report, f"judge {entry.stem}", challenge.config.limits.minutes)
-            try:
-                result, fresh = verdict(court, entry, again=again, progress=step)
-            except UserError:
-                raise
-            except Exception:
-                # One entry must not keep the others from being judged; a fault of ours is told
-                # as such, with its traceback, and leaves no verdict.
-                say(f"{entry}: not judged, a fault of the judge or of this machine\n{format_exc()}")
+        steps = {entry: watch(report, f"judge {entry.stem}", limits.minutes) for entry in entries}
+        for judged in judge_all(
+            court,
+            list(dict.fromkeys(entries)),
+            workers=workers,
+            again=rejudge,
+            progress=lambda entry, step: steps[entry](step),
+        ):
+            if judged.result is None:
+                what = "not judged, a fault of the judge or of this machine"
+                say(f"{judged.entry}: {what}\n{judged.fault}")
                 faults += 1
                 continue
-            found.append(result)
-            if not fresh:
-                say(f"{entry.stem}: the verdict stands; `--again` judges it once more")
+            found.append(judged.result)
+            if not judged.fresh:
+                say(f"{judged.entry.stem}: the verdict stands; `--rejudge` judges it once more")
     if as_json:
         show_json(found)
     else:
         _show(found)
         if any(each["outcome"] == "ok" for each in found):
             say(f"pictures  {hidden / 'judged'}")
-    if faults:
-        raise typer.Exit(1)
+    return 1 if faults else 0
 
 
 def _beside(hidden: Path, workspace: Path) -> Path:
@@ -166,3 +199,5 @@ def _show(results: list[dict[str, Any]]) -> None:
     for result in results:
         if result["outcome"] != "ok":
             say(f"{result['entry']['file']}: {result['outcome']}: {result['cause']}")
+            if result.get("log", "").strip():
+                say(f"its output, last lines:\n{tail(result['log'])}")

@@ -89,6 +89,16 @@ def new_tree(path: Path) -> Iterator[Path]:
             shutil.rmtree(made, ignore_errors=True)
 
 
+def sweep(path: Path) -> None:
+    """Remove what processes that were killed left of writing `path`. Nobody may be writing it."""
+    for pattern in (f".{path.name}.*.partial", f".{path.name}.*.old"):
+        for left in path.parent.glob(pattern):
+            if left.is_dir():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                left.unlink(missing_ok=True)
+
+
 def remove_tree(path: Path) -> None:
     """Remove a folder by renaming it away first, so that it is never seen half-deleted."""
     if path.exists():

@@ -20,11 +20,14 @@ from challenge.data import measurements
 from challenge.data.measurements import Measurement
 from challenge.submissions import processes
 from challenge.submissions.channel import Channel, Ended, Message
-from challenge.submissions.frames import Garbled
+from challenge.submissions.frames import Garbled, Header
+from challenge.submissions.jail.levels import Level
 from challenge.submissions.log import harmless
 from challenge.submissions.outcomes import Outcome
 
 BEFORE = "before the team's code was reached"
+_REPORTED: tuple[Outcome, ...] = ("import_error", "crash", "out_of_memory")
+"""What an inference process may say of itself: each of them is a failure."""
 
 
 @dataclass
@@ -45,6 +48,7 @@ class Dialogue:
     limits: Limits
     deadline: float
     """On the clock of `time.monotonic()`."""
+    level: Level = "process"
     stage: str = BEFORE
     """What the process is doing, for the cause of a failure."""
     ready: bool = False
@@ -95,15 +99,26 @@ class Dialogue:
             raise self._failed("crash", f"its answer is no message: {error}") from None
         header = message.header
         if header.get("kind") == "failed":
-            loading = header.get("outcome") == "import_error"
-            text = plain(header.get("error", ""), 600)
-            raise self._failed("import_error" if loading else "crash", text)
+            raise self._reported(header)
         if header.get("kind") != kind:
             raise self._failed("crash", "it answered out of turn")
         return message
 
+    def _reported(self, header: Header) -> Failed:
+        """What the runner says of an exception."""
+        text = plain(header.get("error", ""), 600)
+        if self.level != "process" and text.startswith("PermissionError"):
+            text += "; an entry gets no other files, no network and no new processes"
+        reported = header.get("outcome")
+        for outcome in _REPORTED:
+            if outcome == reported:
+                return self._failed(outcome, text)
+        return self._failed("crash", text)
+
     def _ended(self) -> Failed:
         """Why the process is gone."""
+        if self.watch.full:
+            return self._failed("crash", f"it wrote over {self.watch.quota // 2**20} MiB to disk")
         if self.watch.exceeded:
             used, limit = self.watch.peak / 1e9, self.limits.memory_gb
             return self._failed("out_of_memory", f"it used {used:.2f} GB of {limit:g} GB")
@@ -111,6 +126,9 @@ class Dialogue:
             code = self.process.wait(1)
         except subprocess.TimeoutExpired:
             return self._failed("crash", "it closed its pipes")
+        if self.level == "bubblewrap" and code > 128:
+            # So bubblewrap passes on by which signal the process inside ended.
+            code = 128 - code
         how = f"its process {processes.describe_end(code)}"
         if not self.ready:
             return self._failed("import_error", how)

@@ -7,8 +7,6 @@ The same code serves a team's dry run and the organiser's verdict.
 from __future__ import annotations
 
 import os
-import sys
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,13 +18,14 @@ from numpy.typing import NDArray
 
 from challenge.configs.schema import Limits
 from challenge.data import atomic, measurements
-from challenge.submissions import jail, processes
+from challenge.submissions import processes, scratch
 from challenge.submissions.channel import Channel
 from challenge.submissions.dialogue import BEFORE, Dialogue, Failed
+from challenge.submissions.jail import spawn
+from challenge.submissions.jail.spawn import Jail
 from challenge.submissions.log import Log
 from challenge.submissions.outcomes import Outcome
 
-RUNNER = (sys.executable, "-s", "-P", "-B", "-u", "-m", "challenge.submissions.runner")
 SAME = 1e-4
 """Largest difference between two reconstructions of one measurement."""
 
@@ -88,13 +87,13 @@ def infer(
     sources: Sequence[Path],
     output: Path,
     limits: Limits,
+    jail: Jail,
     *,
     planned: int | None = None,
     progress: Callable[[Step], None] | None = None,
     contract: dict[str, Any] | None = None,
-    command: Sequence[str] = RUNNER,
 ) -> Inference:
-    """Reconstruct measurements with an entry, in a process of its own, within the limits.
+    """Reconstruct measurements with an entry, in a jailed process, within the limits.
 
     At the end the first image is handed over once more, off the clock: a method that depends on
     what it saw before, or on chance, is `nondeterministic`.
@@ -104,10 +103,10 @@ def infer(
         sources: stored measurements, `.npz`, handed over one by one in this order.
         output: folder for the reconstructions, `<id>.npy`, float32 of shape (C, H, W).
         limits: wall clock over all images, threads, memory.
+        jail: how far the process is shut in.
         planned: number of images that the limit is meant for; that of `sources` by default.
         progress: called after every image.
         contract: `channels` and `boundary`, to test the method contract as well, afterwards.
-        command: starts the inference process; entry folder and threads are appended.
 
     Raises:
         Fault: our own part failed, so nothing can be said about the entry.
@@ -117,20 +116,19 @@ def infer(
     outcome: Outcome = "ok"
     cause = ""
     broken: tuple[str, ...] = ()
-    with tempfile.TemporaryDirectory(prefix="challenge-") as scratch, processes.adopting():
+    with scratch.folder("judge") as folder, processes.adopting():
         before = processes.children()
         clock = _Clock(time.monotonic(), {})
-        process = jail.spawn(
-            [*command, str(entry.resolve()), str(limits.threads)],
-            scratch=Path(scratch),
-            threads=limits.threads,
-        )
+        arguments = [str(entry.resolve()), str(limits.threads)]
+        process = spawn.spawn(jail, folder, entry, limits, arguments)
         tree = processes.Tree(process, before)
-        into, out, errors = jail.pipes(process)
+        into, out, errors = spawn.pipes(process)
         log, channel = Log(errors), Channel(into, out)
-        watch = processes.Watch(tree, process, limits.memory_gb * 1e9, channel.exited)
+        watch = processes.Watch(
+            tree, process, limits.memory_gb * 1e9, folder / "scratch", spawn.QUOTA, channel.exited
+        )
         deadline = clock.started + limits.minutes * 60
-        dialogue = Dialogue(process, channel, watch, limits, deadline)
+        dialogue = Dialogue(process, channel, watch, limits, deadline, jail.level)
         try:
             dialogue.start()
             clock.start_up = clock.since_start()

@@ -4,8 +4,9 @@ runs/<challenge>/<name>/   config.yaml  weights.safetensors  run.json  log.jsonl
                            curves.png  samples.png  checkpoint/  score-<split>.json
                            reconstructions/<split>/<id>.npy + <id>.png
 entries/<team>-<name>.zip  manifest.json  config.yaml  weights.safetensors  plugin/**/*.py
-results/<entry>-<challenge>-<judge>.json
+results/<entry>-<challenge>-<judge>.json   results/history/*.json   results/.locks/<entry>
 teams.yaml   <challenge>-kit.zip
+speed.json   judge.json: how fast this machine is, and the judge's as the kit says it
 """
 
 from __future__ import annotations
@@ -114,6 +115,26 @@ def result(workspace: Workspace, entry_hash: str, challenge_hash: str, judge_has
     return results(workspace) / f"{entry_hash}-{challenge_hash}-{judge_hash}.json"
 
 
+def history(workspace: Workspace) -> Path:
+    """The folder of verdicts that were judged anew."""
+    return results(workspace) / "history"
+
+
+def lock(workspace: Workspace, entry_hash: str) -> Path:
+    """The file that is locked while an entry is judged."""
+    return results(workspace) / ".locks" / entry_hash
+
+
 def teams(workspace: Workspace) -> Path:
     """The organiser's list of teams."""
     return workspace.path / "teams.yaml"
+
+
+def speed(workspace: Workspace) -> Path:
+    """How fast this machine is; in the organiser's workspace that is the judge's speed too."""
+    return workspace.path / "speed.json"
+
+
+def judge_speed(workspace: Workspace) -> Path:
+    """How fast the judge's machine is, as the kit says it."""
+    return workspace.path / "judge.json"

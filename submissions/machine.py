@@ -18,6 +18,13 @@ def versions() -> dict[str, str]:
     return {word: _version(package) for word, package in PACKAGES.items()}
 
 
+def cores() -> int:
+    """Processor cores that this process may use."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def describe() -> dict[str, Any]:
     """Processor, cores, memory in bytes, system and Python."""
     import psutil

@@ -54,12 +54,13 @@ class Tree:
         return list(found.values())
 
     def memory(self) -> int:
-        """Resident bytes of all members together, at least the peak of the first process."""
-        total = 0
+        """Resident bytes of all members together, at least the peak of a single one."""
+        total = peak = 0
         for member in self.members():
             with contextlib.suppress(psutil.Error):
                 total += member.memory_info().rss
-        return max(total, _peak(self._process.pid))
+                peak = max(peak, _peak(member.pid))
+        return max(total, peak)
 
     def cpu_seconds(self) -> float:
         """Processor time of all members and of those that ended and were waited for."""
@@ -107,9 +108,15 @@ def children() -> set[int]:
 
 
 class Watch:
-    """Samples the memory of a tree in a thread; kills the tree when it exceeds the limit.
+    """Samples memory and disk of a tree in a thread; kills it when it exceeds a limit.
 
-    `ended` is called once the first process is gone: somebody may still hold its pipes.
+    Args:
+        tree: the processes.
+        process: the first of them.
+        limit: resident bytes.
+        folder: the only one they may write in.
+        quota: bytes in that folder.
+        ended: called once the first process is gone: somebody may still hold its pipes.
     """
 
     def __init__(
@@ -117,10 +124,15 @@ class Watch:
         tree: Tree,
         process: subprocess.Popen[bytes],
         limit: float,
+        folder: Path,
+        quota: int,
         ended: Callable[[], None],
     ) -> None:
         self.peak = 0
         self.exceeded = False
+        self.full = False
+        self.quota = quota
+        self._folder = folder
         self._tree, self._process, self._limit, self._ended = tree, process, limit, ended
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -131,6 +143,9 @@ class Watch:
         self.peak = max(self.peak, self._tree.memory())
         if self.peak > self._limit and not self.exceeded:
             self.exceeded = True
+            self._tree.kill()
+        if not self.full and disk_usage(self._folder, self.quota) > self.quota:
+            self.full = True
             self._tree.kill()
 
     def close(self) -> None:
@@ -147,6 +162,25 @@ class Watch:
                 return
             # Looking may not cost the judged process more than a hundredth of a core.
             pause = max(0.05, 100 * (time.monotonic() - began))
+
+
+def disk_usage(folder: Path, enough: int) -> int:
+    """Bytes on disk in a folder with all its sub-folders, a block for each name at least.
+
+    Stops counting above `enough`: a folder may hold millions of names.
+    """
+    total, waiting = 0, [folder]
+    while waiting and total <= enough:
+        with contextlib.suppress(OSError), os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                with contextlib.suppress(OSError):
+                    facts = entry.stat(follow_symlinks=False)
+                    total += max(4096, 512 * getattr(facts, "st_blocks", 0))
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(Path(entry.path))
+                if total > enough:
+                    break
+    return total
 
 
 def describe_end(code: int) -> str:

@@ -2,13 +2,15 @@
 
 The judge is what a verdict depends on besides entry and challenge: metric, toolkit version,
 isolation, threads and limits. Where all three are the same, the verdict stands and is reused.
+One that is judged anew goes into `history/`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,7 +29,11 @@ Result = dict[str, Any]
 
 
 def judge_parts(
-    metric: dict[str, Any], toolkit: str, isolation: dict[str, str], limits: Limits
+    metric: dict[str, Any],
+    toolkit: dict[str, str],
+    isolation: dict[str, str],
+    limits: Limits,
+    repeat: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """What a verdict depends on besides entry and challenge."""
     return {
@@ -35,6 +41,7 @@ def judge_parts(
         "toolkit": toolkit,
         "isolation": isolation,
         "limits": limits.model_dump(mode="json"),
+        "repeat": repeat,
     }
 
 
@@ -50,11 +57,39 @@ def path_of(workspace: Workspace, entry: str, challenge: str, judge: str) -> Pat
 
 
 def save(workspace: Workspace, result: Result) -> Path:
-    """Write a verdict."""
+    """Write a verdict; one that stood in its place goes into the history.
+
+    To be called by whoever has the entry `locked`.
+    """
     hashes = (result[part]["hash"] for part in ("entry", "challenge", "judge"))
     path = path_of(workspace, *hashes)
+    atomic.sweep(path)
+    if path.is_file():
+        with contextlib.suppress(UserError):
+            # Its date is in the name: whoever was killed in between writes the same file again.
+            before = read(path)
+            moment = "".join(each for each in before["judged_at"] if each.isalnum())
+            atomic.write_json(layout.history(workspace) / f"{path.stem}-{moment}.json", before)
     atomic.write_json(path, {"format": FORMAT, **result})
     return path
+
+
+@contextlib.contextmanager
+def locked(workspace: Workspace, entry: str) -> Iterator[None]:
+    """Be the only one who judges an entry in this workspace; waits for whoever does it now.
+
+    The lock ends with the process, however that ends. Where the system has no such locks, two
+    who judge the same entry at once both do it, and the later verdict stands.
+    """
+    path = layout.lock(workspace, entry[:SHORT])
+    with atomic.disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab") as file:
+            with contextlib.suppress(ImportError):
+                import fcntl
+
+                fcntl.flock(file, fcntl.LOCK_EX)
+            yield
 
 
 def find(workspace: Workspace, entry: str, challenge: str, judge: str) -> Result | None:
@@ -84,9 +119,10 @@ def read_all(workspace: Workspace, challenge: str | None = None) -> list[Result]
     return [each for each in found if challenge in (None, each["challenge"]["name"])]
 
 
-def received(entry: Path, entry_hash: str, known: Sequence[Result]) -> str:
+def received(workspace: Workspace, entry: Path, entry_hash: str) -> str:
     """When an entry arrived: the zip's modification time, fixed by its first verdict. ISO, UTC."""
-    earlier = [each["received"] for each in known if each["entry"]["hash"] == entry_hash]
+    files = layout.results(workspace).glob(f"{entry_hash[:SHORT]}-*.json")
+    earlier = [each["received"] for each in map(read, files) if each["entry"]["hash"] == entry_hash]
     if earlier:
         return str(min(earlier))
     return timestamp(entry.stat().st_mtime)

@@ -1,6 +1,6 @@
 """The inference process: it sees an entry and one measurement at a time, nothing else.
 
-    python -m challenge.submissions.runner ENTRY_FOLDER THREADS
+    launcher.py POLICY ENTRY_FOLDER THREADS      (`jail`: it shuts the process in, then runs this)
 
 stdin and stdout carry messages (`frames`); before any code of a team is imported they are moved
 out of its reach: stdin is empty for it and whatever it prints goes to the log. In order:
@@ -153,11 +153,21 @@ def broken_rules(folder: Path, header: frames.Header) -> list[str]:
 
 def _failed(answers: BinaryIO, outcome: str, error: BaseException) -> None:
     traceback.print_exc()
+    if out_of_memory(error):
+        outcome = "out_of_memory"
     try:
         text = f"{type(error).__name__}: {error}"[:LONGEST]
     except Exception:  # an exception of a team may fail to describe itself
         text = type(error).__name__
     frames.write(answers, {"kind": "failed", "outcome": outcome, "error": text})
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that memory could not be had: Python's, or torch's own words."""
+    if isinstance(error, MemoryError):
+        return True
+    words = error.args[0] if type(error) is RuntimeError and error.args else ""
+    return isinstance(words, str) and "alloc" in words and "memory" in words
 
 
 if __name__ == "__main__":

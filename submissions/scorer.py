@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import stat
 import sys
-import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import astuple
@@ -134,8 +133,8 @@ def _ahead(jobs: Iterable[Job], count: int) -> Iterator[Job]:
 
 def main() -> None:
     keep_memory()
-    # PSNR's import takes half a second: it runs beside the first SSIM.
-    threading.Thread(target=metrics.import_skimage, daemon=True).start()
+    # Before there are threads: two that import parts of scipy at once find them half made.
+    metrics.import_skimage()
     try:
         for answer in answers(json.load(sys.stdin)):
             print(json.dumps(answer, allow_nan=False), flush=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -16,6 +15,7 @@ import numpy as np
 from challenge.configs.errors import Mistake, UserError
 from challenge.data.challenge import Challenge
 from challenge.data.layout import Public
+from challenge.submissions import machine
 from challenge.submissions.outcomes import Outcome
 
 
@@ -95,7 +95,7 @@ def score(
     Args:
         pairs: the images, in the order of the answer.
         crop: pixels left out at every side.
-        threads: images scored at a time; all cores by default.
+        threads: images scored at a time; by default all cores that this process may use.
         progress: called after each image with ("score", done, total).
 
     Raises:
@@ -104,7 +104,7 @@ def score(
     """
     request = {
         "crop": crop,
-        "threads": threads or os.cpu_count() or 1,
+        "threads": threads or machine.cores(),
         "pairs": [asdict(pair) for pair in pairs],
     }
     images: list[Score] = []

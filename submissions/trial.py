@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,20 @@ from challenge.configs.errors import UserError
 from challenge.data import atomic
 from challenge.data.challenge import Challenge
 from challenge.data.layout import Public, Split
-from challenge.submissions import archive, judge, pack, pictures, runs, scoring
+from challenge.submissions import (
+    archive,
+    isolation,
+    judge,
+    pack,
+    pictures,
+    repeat,
+    runs,
+    scoring,
+    scratch,
+)
+from challenge.submissions.jail import levels
+from challenge.submissions.jail.levels import Level
+from challenge.submissions.jail.spawn import Jail
 from challenge.submissions.judge import Inference, Step
 from challenge.submissions.layout import Run
 from challenge.submissions.scoring import Pair, Scores
@@ -27,26 +39,34 @@ class Trial:
 
     inference: Inference
     scores: Scores | None
+    level: Level = levels.LEVELS[0]
+    """Of isolation, at which it ran."""
 
 
 def infer_run(
-    run: Run, challenge: Challenge, *, split: Split = "val", progress: OnStep | None = None
+    run: Run,
+    challenge: Challenge,
+    *,
+    split: Split = "val",
+    level: Level | None = None,
+    progress: OnStep | None = None,
 ) -> Inference:
     """Reconstruct a split with a finished run, as the judge would.
 
     Reconstructions, pictures and what was measured go to the run's folder; older ones go away.
     The limit is meant for the test set: `Step.projected` is for as many images as that has.
 
+    Args:
+        level: of isolation; the strongest that holds here by default.
+
     Raises:
         UserError: the run is not finished, or of another challenge.
     """
     runs.finished(run, challenge)
-    with (
-        atomic.new_tree(run.reconstructions(split)) as output,
-        tempfile.TemporaryDirectory(prefix="challenge-entry-") as folder,
-    ):
-        pack.unpack_run(run, Path(folder))
-        inference = _infer(Path(folder), output, challenge, split, progress)
+    jail = _jail(challenge, level)
+    with atomic.new_tree(run.reconstructions(split)) as output, scratch.folder("entry") as folder:
+        pack.unpack_run(run, folder)
+        inference = _infer(folder, output, challenge, split, jail, progress)
         if inference.outcome == "ok":
             public = Public(challenge.path)
             images = [
@@ -87,21 +107,48 @@ def score_run(run: Run, challenge: Challenge, *, progress: OnScore | None = None
     return scores
 
 
-def try_entry(entry: Path, challenge: Challenge, *, progress: OnStep | None = None) -> Trial:
-    """The dry run of a packed entry that passed the check: val, scores, and the contract test."""
-    with (
-        tempfile.TemporaryDirectory(prefix="challenge-entry-") as folder,
-        tempfile.TemporaryDirectory(prefix="challenge-val-") as output,
-    ):
-        archive.extract(entry, Path(folder))
+def try_entry(
+    entry: Path,
+    challenge: Challenge,
+    *,
+    level: Level | None = None,
+    progress: OnStep | None = None,
+) -> Trial:
+    """The judge's verdict on a packed entry that passed the check, on val in place of test.
+
+    Everything that the judge does: inference in a jail, some images again in another order, the
+    scores. Then the contract test, which tells a team what may go wrong elsewhere.
+
+    Args:
+        level: of isolation; the strongest that holds here by default.
+    """
+    jail = _jail(challenge, level)
+    with scratch.folder("entry") as folder, scratch.folder("val") as output:
+        archive.extract(entry, folder)
         contract: dict[str, Any] = {
             "channels": challenge.channels,
             "boundary": challenge.config.operator.boundary,
         }
-        inference = _infer(Path(folder), Path(output), challenge, "val", progress, contract)
+        inference = _infer(folder, output, challenge, "val", jail, progress, contract)
+        if inference.outcome == "ok":
+            sources = _sources(challenge, "val")
+            second = repeat.again(folder, sources, output, challenge.config.limits, jail)
+            if second.cause:
+                inference = replace(inference, outcome="nondeterministic", cause=second.cause)
         if inference.outcome != "ok":
-            return Trial(inference, None)
-        return Trial(inference, _score(Path(output), challenge, None))
+            return Trial(inference, None, jail.level)
+        return Trial(inference, _score(output, challenge, None), jail.level)
+
+
+def _jail(challenge: Challenge, level: Level | None) -> Jail:
+    """As the judge's, with what this machine can do."""
+    chosen = isolation.choose() if level is None else level
+    return isolation.jail(chosen, challenge.path.resolve().parents[1])
+
+
+def _sources(challenge: Challenge, split: Split) -> list[Path]:
+    public = Public(challenge.path)
+    return [public.measurement(split, identity) for identity in challenge.ids(split)]
 
 
 def _infer(
@@ -109,15 +156,16 @@ def _infer(
     output: Path,
     challenge: Challenge,
     split: Split,
+    jail: Jail,
     progress: OnStep | None,
     contract: dict[str, Any] | None = None,
 ) -> Inference:
-    public = Public(challenge.path)
     return judge.infer(
         folder,
-        [public.measurement(split, identity) for identity in challenge.ids(split)],
+        _sources(challenge, split),
         output,
         challenge.config.limits,
+        jail,
         planned=len(challenge.ids("test")),
         progress=progress,
         contract=contract,

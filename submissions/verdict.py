@@ -5,10 +5,10 @@ A verdict is written only when it is the entry's own: a fault of ours raises and
 
 from __future__ import annotations
 
-import tempfile
+import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,22 @@ from challenge.configs.errors import UserError
 from challenge.data import atomic, seal
 from challenge.data.challenge import Challenge, digest
 from challenge.data.layout import Hidden, Public, Workspace
-from challenge.submissions import archive, jail, judge, machine, metrics, pictures, results, scoring
+from challenge.submissions import (
+    archive,
+    isolation,
+    judge,
+    machine,
+    metrics,
+    pictures,
+    repeat,
+    results,
+    scoring,
+    scratch,
+)
 from challenge.submissions.check import check, read_manifest
+from challenge.submissions.jail import levels, spawn, stage
+from challenge.submissions.jail.levels import Level
+from challenge.submissions.jail.spawn import Jail
 from challenge.submissions.judge import Inference, Step
 from challenge.submissions.problem import Problem, outcome_of
 from challenge.submissions.results import Result
@@ -37,6 +51,9 @@ class Court:
     hidden: Hidden
     teams: Teams | None
     crop: int
+    jail: Jail
+    repeats: bool
+    """Whether some images are reconstructed a second time, in a fresh process."""
     parts: dict[str, Any]
     """What the judge's hash is made of."""
 
@@ -46,22 +63,40 @@ class Court:
 
 
 def open_court(
-    workspace: Workspace, challenge: Challenge, hidden: Hidden, teams: Teams | None
+    workspace: Workspace,
+    challenge: Challenge,
+    hidden: Hidden,
+    teams: Teams | None,
+    *,
+    level: Level,
+    repeats: bool = False,
+    runner: Path = spawn.RUNNER,
 ) -> Court:
     """Prepare to judge.
+
+    Args:
+        workspace: where results go.
+        challenge: whose limits and rules hold.
+        hidden: the truth.
+        teams: the organiser's list, None where there is none.
+        level: of isolation.
+        repeats: whether some images are reconstructed again, in another order.
+        runner: the program that runs an entry.
 
     Raises:
         UserError: public and hidden folder do not belong together (the seal is verified).
     """
     seal.verify(Public(challenge.path), hidden)
     crop = scoring.crop_of(challenge)
+    jail = replace(isolation.jail(level, workspace.path, hidden.path), runner=runner)
     parts = results.judge_parts(
         {**metrics.DEFINITION, "crop": crop},
-        machine.versions()["toolkit"],
-        jail.ISOLATION,
+        {**machine.versions(), "sources": stage.digest()},
+        levels.promises(level, sys.platform),
         challenge.config.limits,
+        {"share": repeat.SHARE, "tolerance": repeat.TOLERANCE} if repeats else None,
     )
-    return Court(workspace, challenge, hidden, teams, crop, parts)
+    return Court(workspace, challenge, hidden, teams, crop, jail, repeats, parts)
 
 
 def verdict(
@@ -76,7 +111,7 @@ def verdict(
 
     Args:
         entry: the zip.
-        again: judge it even where a verdict stands, which is replaced.
+        again: judge it even where a verdict stands, which goes into the history.
         progress: called after each reconstruction.
         scored: called after each scored image with ("score", done, total).
 
@@ -90,16 +125,23 @@ def verdict(
     if not entry.is_file():
         raise UserError.of(entry, "there is no such entry", "give a zip made by `challenge pack`")
     entry_hash = digest(entry)
-    # The check is made anew: what it depends on, the list of teams, may have changed.
-    problems = check(entry, court.challenge, court.teams)
-    if not problems and not again:
-        known = results.find(court.workspace, entry_hash, court.challenge.hash, court.judge_hash)
-        if known is not None and not known["problems"]:
+    with results.locked(court.workspace, entry_hash):
+        # The check is made anew: what it depends on, the list of teams, may have changed.
+        problems = check(entry, court.challenge, court.teams)
+        known = _known(court, entry_hash)
+        if known is not None and not again and known["problems"] == _listed(problems):
             return known, False
-    result = _head(court, entry, entry_hash)
-    result |= _refused(problems) if problems else _judged(court, entry, result, progress, scored)
-    results.save(court.workspace, result)
+        result = _head(court, entry, entry_hash)
+        if problems:
+            result |= _refused(problems)
+        else:
+            result |= _judged(court, entry, result, progress, scored)
+        results.save(court.workspace, result)
     return result, True
+
+
+def _known(court: Court, entry_hash: str) -> Result | None:
+    return results.find(court.workspace, entry_hash, court.challenge.hash, court.judge_hash)
 
 
 def _head(court: Court, entry: Path, entry_hash: str) -> Result:
@@ -124,16 +166,19 @@ def _head(court: Court, entry: Path, entry_hash: str) -> Result:
         "judge": {"hash": court.judge_hash, **court.parts},
         "machine": machine.describe(),
         "versions": machine.versions(),
-        "received": results.received(entry, entry_hash, results.read_all(court.workspace)),
+        "received": results.received(court.workspace, entry, entry_hash),
         "judged_at": results.timestamp(time.time()),
     }
 
 
 def _refused(problems: list[Problem]) -> Result:
     """The result of an entry that the static check refuses."""
-    listed = [{"outcome": each.outcome, **asdict(each.mistake)} for each in problems]
-    cause = str(problems[0].mistake)
+    listed, cause = _listed(problems), str(problems[0].mistake)
     return {"outcome": outcome_of(problems), "cause": cause, "problems": listed, "images": []}
+
+
+def _listed(problems: list[Problem]) -> list[dict[str, str]]:
+    return [{"outcome": each.outcome, **asdict(each.mistake)} for each in problems]
 
 
 def _judged(
@@ -144,16 +189,18 @@ def _judged(
     ids = challenge.ids("test")
     facts = head["entry"]
     output = court.hidden.judged(f"{facts['team']}-{facts['name']}-{facts['hash'][:8]}")
-    scores = None
-    with (
-        atomic.new_tree(output) as made,
-        tempfile.TemporaryDirectory(prefix="challenge-entry-") as folder,
-    ):
-        archive.extract(entry, Path(folder))
+    scores = second = None
+    # Whoever was killed while it judged this entry, which is locked, left these.
+    atomic.sweep(output)
+    with atomic.new_tree(output) as made, scratch.folder("entry") as folder:
+        archive.extract(entry, folder)
         sources = [public.measurement("test", identity) for identity in ids]
-        inference = judge.infer(
-            Path(folder), sources, made, challenge.config.limits, progress=progress
-        )
+        limits = challenge.config.limits
+        inference = judge.infer(folder, sources, made, limits, court.jail, progress=progress)
+        if inference.outcome == "ok" and court.repeats:
+            second = repeat.again(folder, sources, made, limits, court.jail)
+            if second.cause:
+                inference = replace(inference, outcome="nondeterministic", cause=second.cause)
         if inference.outcome == "ok":
             pairs = [
                 Pair(each, str(court.hidden.image(each)), str(made / f"{each}.npy")) for each in ids
@@ -164,7 +211,8 @@ def _judged(
                 raise judge.Fault(f"image {scores.failure.id}: {scores.failure.cause}")
             shown = [(each, *_paths(court, each)) for each in ids]
             pictures.draw_all(made, shown, scores, title=output.name)
-    return _described(inference, scores)
+    repeated = second.to_json() if second else None
+    return {**_described(inference, scores), "repeat": repeated}
 
 
 def _paths(court: Court, identity: str) -> tuple[Path, Path]:

@@ -17,8 +17,10 @@ from challenge.configs.schema import Limits
 from challenge.data import measurements
 from challenge.data.measurements import Measurement
 from challenge.submissions import judge
+from challenge.submissions.jail.levels import Level
+from challenge.submissions.jail.spawn import Jail
 
-RUNNER = (sys.executable, "-s", "-P", "-B", "-u", str(Path(__file__).parent / "numpy_runner.py"))
+RUNNER = Path(__file__).parent / "numpy_runner.py"
 SHAPE = (3, 20, 24)
 
 
@@ -43,14 +45,21 @@ class Bench:
         self.output = folder / "output"
 
     def __call__(
-        self, source: str, *, seconds: float = 30, memory_gb: float = 4, **options: Any
+        self,
+        source: str,
+        *,
+        seconds: float = 30,
+        memory_gb: float = 4,
+        level: Level = "process",
+        runner: Path = RUNNER,
+        **options: Any,
     ) -> judge.Inference:
         entry = self.folder / "entry"
         entry.mkdir(exist_ok=True)
         (entry / "method.py").write_text(textwrap.dedent(source))
         limits = Limits(minutes=seconds / 60, threads=1, memory_gb=memory_gb)
-        command = options.pop("command", RUNNER)
-        return judge.infer(entry, self.sources, self.output, limits, command=command, **options)
+        jail = Jail(level, runner=runner)
+        return judge.infer(entry, self.sources, self.output, limits, jail, **options)
 
 
 @pytest.fixture
@@ -324,9 +333,11 @@ def test_a_forged_contract_report(bench: Bench, text: str) -> None:
     assert (found.outcome, found.broken) == ("crash", ()), found
 
 
-def test_our_own_fault_is_not_the_teams(bench: Bench) -> None:
+def test_our_own_fault_is_not_the_teams(bench: Bench, tmp_path: Path) -> None:
+    runner = tmp_path / "broken.py"
+    runner.write_text("import no_such_module")
     with pytest.raises(judge.Fault, match="no_such_module"):
-        bench("", command=(sys.executable, "-c", "import no_such_module"))
+        bench("", runner=runner)
 
 
 def test_the_contract_is_tested_on_request(bench: Bench) -> None:

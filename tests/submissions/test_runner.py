@@ -16,6 +16,9 @@ from challenge.data.layout import Public
 from challenge.data.measurements import Measurement
 from challenge.methods.contract import Method
 from challenge.submissions import archive, judge, runner
+from challenge.submissions.jail import levels, probe
+from challenge.submissions.jail.levels import Level
+from challenge.submissions.jail.spawn import Jail
 
 Y = np.random.default_rng(0).random((3, 16, 16), dtype=np.float32)
 MEASUREMENT = measurements.to_bytes(
@@ -113,10 +116,13 @@ class Mine(Method):
 """
 
 
+@pytest.mark.parametrize("level", levels.LEVELS)
 def test_a_real_entry_in_its_own_process(
-    make_entry: Callable[..., Path], challenge: Challenge, tmp_path: Path
+    make_entry: Callable[..., Path], challenge: Challenge, tmp_path: Path, level: Level
 ) -> None:
     """A second time and in the other order, the same reconstruction bit for bit."""
+    if reason := probe.works(level):
+        pytest.skip(reason)
     public = Public(challenge.path)
     sources = [public.measurement("test", each) for each in challenge.ids("test")]
     archive.extract(make_entry(NOISY), tmp_path / "entry")
@@ -126,6 +132,7 @@ def test_a_real_entry_in_its_own_process(
         sources + sources[::-1],
         tmp_path / "output",
         challenge.config.limits,
+        Jail(level),
         progress=lambda step: made.append(
             (step.id, (tmp_path / "output" / f"{step.id}.npy").read_bytes())
         ),
@@ -150,7 +157,7 @@ def test_an_entry_that_cannot_be_built(
     method.write_text(mine.replace("gain: float = 1.0", "gain: float"))
     sources = [Public(challenge.path).measurement("test", challenge.ids("test")[0])]
     limits = challenge.config.limits
-    found = judge.infer(tmp_path / "entry", sources, tmp_path / "output", limits)
+    found = judge.infer(tmp_path / "entry", sources, tmp_path / "output", limits, Jail("process"))
     assert found.outcome == "import_error", found
     assert "`method.gain`" in found.cause
     assert "Traceback" in found.log

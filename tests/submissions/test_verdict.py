@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +15,8 @@ import pytest
 from challenge.configs.errors import UserError
 from challenge.data.challenge import Challenge
 from challenge.data.layout import Hidden, Workspace
-from challenge.submissions import board, jail, judge, layout, results, trial, verdict
+from challenge.submissions import board, judge, layout, results, trial, verdict
+from challenge.submissions.jail import levels
 from challenge.submissions.judge import Inference
 from challenge.submissions.layout import Run
 from challenge.submissions.metrics import psnr
@@ -29,7 +31,7 @@ def place(workspace: Workspace, tmp_path: Path) -> Workspace:
 
 
 def court(place: Workspace, challenge: Challenge, teams: Teams | None = None) -> verdict.Court:
-    return verdict.open_court(place, challenge, place.hidden("tiny"), teams)
+    return verdict.open_court(place, challenge, place.hidden("tiny"), teams, level="process")
 
 
 def test_the_whole_way(
@@ -56,10 +58,10 @@ def test_the_whole_way(
         "0001.png", "0002.png", "0003.png", "overview.png",
     }  # fmt: skip
     assert result["received"] == "2023-11-14T22:13:20+00:00"
-    assert result["judge"]["isolation"] == jail.ISOLATION
+    assert result["judge"]["isolation"] == levels.promises("process", sys.platform)
     assert result["judge"]["limits"]["minutes"] == 1
     assert result["judge"]["metric"] == {"name": "psnr-ssim", "version": 1, "crop": 0}
-    (path,) = layout.results(place).iterdir()
+    (path,) = layout.results(place).glob("*.json")
     hashes = [result[part]["hash"][:16] for part in ("entry", "challenge", "judge")]
     assert path.name == "-".join(hashes) + ".json"
     # It stands: nothing is run again, wherever the zip lies and whatever its date.
@@ -70,13 +72,11 @@ def test_the_whole_way(
     assert stood == {"format": 1, **result}
     # Another judge is another verdict; the entry was received when it was.
     limits = challenge.config.limits.model_copy(update={"threads": 2})
-    parts = results.judge_parts({}, "", {}, limits)
+    parts = results.judge_parts({}, {}, {}, limits)
     assert (
         results.find(place, result["entry"]["hash"], challenge.hash, results.hash_of(parts)) is None
     )
-    assert results.received(copy, result["entry"]["hash"], results.read_all(place)) == (
-        "2023-11-14T22:13:20+00:00"
-    )
+    assert results.received(place, copy, result["entry"]["hash"]) == "2023-11-14T22:13:20+00:00"
     (row,) = board.rows(results.read_all(place), challenge.config.rules, None, challenge.hash)
     assert (row.rank, row.team, row.name, row.practice) == (1, "alpha", "mine", True)
     assert row.psnr == result["psnr"]["mean"]

@@ -1,0 +1,406 @@
+"""Which system calls a jailed process may make: a filter in the kernel, installed by itself.
+
+    control -> the calls it takes away, and what they answer instead
+
+The filter names what is forbidden, not what is allowed: torch, its threads and its libraries use
+many calls, and which ones changes with their versions. What may be read and written is decided
+by Landlock or by the mount namespace; this filter removes what those do not cover. Calls that are
+newer than this table do not exist for the process.
+
+seccomp(2); Linux, x86_64 and aarch64. Free of everything but the standard library.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import struct
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+CALLS: dict[str, tuple[int | None, int | None]] = {
+    "accept": (43, 202),
+    "accept4": (288, 242),
+    "acct": (163, 89),
+    "add_key": (248, 217),
+    "adjtimex": (159, 171),
+    "bind": (49, 200),
+    "bpf": (321, 280),
+    "chmod": (90, None),
+    "chown": (92, None),
+    "chroot": (161, 51),
+    "clock_adjtime": (305, 266),
+    "clock_settime": (227, 112),
+    "clone": (56, 220),
+    "clone3": (435, 435),
+    "connect": (42, 203),
+    "delete_module": (176, 106),
+    "execve": (59, 221),
+    "execveat": (322, 281),
+    "fanotify_init": (300, 262),
+    "fchmod": (91, 52),
+    "fchmodat": (268, 53),
+    "fchmodat2": (452, 452),
+    "fchown": (93, 55),
+    "fchownat": (260, 54),
+    "fcntl": (72, 25),
+    "finit_module": (313, 273),
+    "fork": (57, None),
+    "fremovexattr": (199, 16),
+    "fsconfig": (431, 431),
+    "fsetxattr": (190, 7),
+    "fsmount": (432, 432),
+    "fsopen": (430, 430),
+    "fspick": (433, 433),
+    "futimesat": (261, None),
+    "init_module": (175, 105),
+    "inotify_init": (253, None),
+    "inotify_init1": (294, 26),
+    "io_setup": (206, 0),
+    "io_uring_enter": (426, 426),
+    "io_uring_register": (427, 427),
+    "io_uring_setup": (425, 425),
+    "ioctl": (16, 29),
+    "ioperm": (173, None),
+    "iopl": (172, None),
+    "ioprio_set": (251, 30),
+    "kcmp": (312, 272),
+    "kexec_file_load": (320, 294),
+    "kexec_load": (246, 104),
+    "keyctl": (250, 219),
+    "kill": (62, 129),
+    "lchown": (94, None),
+    "listen": (50, 201),
+    "listmount": (458, 458),
+    "lremovexattr": (198, 15),
+    "lsetxattr": (189, 6),
+    "memfd_create": (319, 279),
+    "memfd_secret": (447, 447),
+    "migrate_pages": (256, 238),
+    "mknod": (133, None),
+    "mknodat": (259, 33),
+    "mount": (165, 40),
+    "mount_setattr": (442, 442),
+    "move_mount": (429, 429),
+    "move_pages": (279, 239),
+    "mq_open": (240, 180),
+    "msgget": (68, 186),
+    "name_to_handle_at": (303, 264),
+    "open_by_handle_at": (304, 265),
+    "open_tree": (428, 428),
+    "open_tree_attr": (467, 467),
+    "perf_event_open": (298, 241),
+    "personality": (135, 92),
+    "pidfd_getfd": (438, 438),
+    "pidfd_open": (434, 434),
+    "pidfd_send_signal": (424, 424),
+    "pivot_root": (155, 41),
+    "prctl": (157, 167),
+    "prlimit64": (302, 261),
+    "process_madvise": (440, 440),
+    "process_mrelease": (448, 448),
+    "process_vm_readv": (310, 270),
+    "process_vm_writev": (311, 271),
+    "ptrace": (101, 117),
+    "quotactl": (179, 60),
+    "quotactl_fd": (443, 443),
+    "reboot": (169, 142),
+    "removexattr": (197, 14),
+    "removexattrat": (466, 466),
+    "request_key": (249, 218),
+    "rt_sigqueueinfo": (129, 138),
+    "rt_tgsigqueueinfo": (297, 240),
+    "sched_setaffinity": (203, 122),
+    "sched_setattr": (314, 274),
+    "sched_setparam": (142, 118),
+    "sched_setscheduler": (144, 119),
+    "semget": (64, 190),
+    "setdomainname": (171, 162),
+    "sethostname": (170, 161),
+    "setns": (308, 268),
+    "setpriority": (141, 140),
+    "settimeofday": (164, 170),
+    "setxattr": (188, 5),
+    "setxattrat": (463, 463),
+    "shmat": (30, 196),
+    "shmget": (29, 194),
+    "socket": (41, 198),
+    "socketpair": (53, 199),
+    "statmount": (457, 457),
+    "swapoff": (168, 225),
+    "swapon": (167, 224),
+    "syslog": (103, 116),
+    "tgkill": (234, 131),
+    "tkill": (200, 130),
+    "truncate": (76, 45),
+    "umount2": (166, 39),
+    "unshare": (272, 97),
+    "userfaultfd": (323, 282),
+    "utime": (132, None),
+    "utimensat": (280, 88),
+    "utimes": (235, None),
+    "vfork": (58, None),
+    "vhangup": (153, 58),
+}
+"""Numbers on x86_64 and on aarch64; None where the architecture does not have the call."""
+
+NEWEST = 467
+"""The highest number of a call that this table was made with (Linux 6.15)."""
+
+_ARCHITECTURES = {"x86_64": (0xC000003E, 0), "aarch64": (0xC00000B7, 1)}
+"""The kernel's name of an architecture, and its column in `CALLS`."""
+
+_ALLOW, _ERRNO, _KILL = 0x7FFF0000, 0x00050000, 0x80000000
+_LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
+_X32 = 0x40000000
+"""Calls of the x32 interface have this bit in their number."""
+_THREAD = 0x00010000
+"""CLONE_THREAD: what is made is a thread of the same process."""
+_OWNERS, _OWNER_IOCTLS = (8, 10, 15), (0x8901, 0x8902)
+"""fcntl's F_SETOWN, F_SETSIG, F_SETOWN_EX, and the same as ioctl: signals to others by way of a
+file."""
+_PARENT_DEATH = 1
+"""prctl's PR_SET_PDEATHSIG: whether the process dies with the supervisor."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What becomes of one call.
+
+    Without `argument` it is always answered by `error`. With it, only if the low 32 bits of that
+    argument are not in `allowed`, are in `refused`, or have none of `bits`.
+    """
+
+    call: str
+    error: int = errno.EPERM
+    argument: int | None = None
+    allowed: tuple[int, ...] = ()
+    refused: tuple[int, ...] = ()
+    bits: int = 0
+
+
+def _deny(*calls: str, error: int = errno.EPERM) -> tuple[Rule, ...]:
+    return tuple(Rule(call, error) for call in calls)
+
+
+def rules(control: str, pid: int) -> tuple[Rule, ...]:
+    """The rules of one control for the process `pid`."""
+    return _RULES[control] + tuple(
+        Rule(call, argument=0, allowed=(pid,) if own else (0, pid))
+        for call, own in _OWN_ONLY.get(control, ())
+    )
+
+
+_RULES: dict[str, tuple[Rule, ...]] = {
+    "network": _deny(
+        "socket",
+        "socketpair",
+        "connect",
+        "bind",
+        "listen",
+        "accept",
+        "accept4",
+        error=errno.EACCES,
+    ),
+    "processes": (
+        Rule("clone", argument=0, bits=_THREAD),
+        # glibc makes threads by clone where there is no clone3, whose flags a filter cannot see.
+        *_deny("clone3", error=errno.ENOSYS),
+        *_deny("fork", "vfork", "execve", "execveat"),
+    ),
+    "signals": (
+        *_deny("tkill", "rt_sigqueueinfo", "pidfd_send_signal", "pidfd_open", "process_mrelease"),
+        Rule("fcntl", argument=1, refused=_OWNERS),
+        Rule("ioctl", argument=1, refused=_OWNER_IOCTLS),
+        Rule("prctl", argument=0, refused=(_PARENT_DEATH,)),
+    ),
+    "others": _deny(
+        "ptrace",
+        "process_vm_readv",
+        "process_vm_writev",
+        "process_madvise",
+        "pidfd_getfd",
+        "kcmp",
+        "perf_event_open",
+        "setpriority",
+        "ioprio_set",
+        "sched_setscheduler",
+        "sched_setparam",
+        "sched_setattr",
+        "migrate_pages",
+        "move_pages",
+    ),
+    "io_uring": (
+        *_deny("io_uring_setup", "io_uring_enter", "io_uring_register", error=errno.ENOSYS),
+        *_deny("io_setup", error=errno.ENOSYS),
+    ),
+    "namespaces": _deny(
+        "unshare",
+        "setns",
+        "mount",
+        "umount2",
+        "pivot_root",
+        "chroot",
+        "open_tree",
+        "open_tree_attr",
+        "move_mount",
+        "fsopen",
+        "fsconfig",
+        "fsmount",
+        "fspick",
+        "mount_setattr",
+        "statmount",
+        "listmount",
+    ),
+    # Landlock decides about contents only; an owner could still change modes and times.
+    "attributes": _deny(
+        "chmod",
+        "fchmod",
+        "fchmodat",
+        "fchmodat2",
+        "chown",
+        "fchown",
+        "lchown",
+        "fchownat",
+        "utime",
+        "utimes",
+        "futimesat",
+        "utimensat",
+        "setxattr",
+        "lsetxattr",
+        "fsetxattr",
+        "setxattrat",
+        "removexattr",
+        "lremovexattr",
+        "fremovexattr",
+        "removexattrat",
+        "truncate",
+        "mknod",
+        "mknodat",
+        "inotify_init",
+        "inotify_init1",
+        "fanotify_init",
+        "name_to_handle_at",
+        "open_by_handle_at",
+    ),
+    # Memory that belongs to no process, and so to no limit.
+    "shared memory": _deny(
+        "memfd_create", "memfd_secret", "shmget", "shmat", "semget", "msgget", "mq_open"
+    ),
+    "kernel": _deny(
+        "acct",
+        "add_key",
+        "adjtimex",
+        "bpf",
+        "clock_adjtime",
+        "clock_settime",
+        "delete_module",
+        "finit_module",
+        "init_module",
+        "ioperm",
+        "iopl",
+        "kexec_file_load",
+        "kexec_load",
+        "keyctl",
+        "personality",
+        "quotactl",
+        "quotactl_fd",
+        "reboot",
+        "request_key",
+        "setdomainname",
+        "sethostname",
+        "settimeofday",
+        "swapoff",
+        "swapon",
+        "syslog",
+        "userfaultfd",
+        "vhangup",
+    ),
+    # Success without an act: refused, torch would stay on one thread and say nothing.
+    "affinity": _deny("sched_setaffinity", error=0),
+}
+
+_OWN_ONLY: dict[str, tuple[tuple[str, bool], ...]] = {
+    "signals": (("kill", True), ("tgkill", True), ("rt_tgsigqueueinfo", True)),
+    "others": (("prlimit64", False),),
+}
+"""Calls that name a process, and whether it must be named by its number (True) or may be 0."""
+
+CONTROLS = tuple(_RULES)
+"""The names of the controls that a filter enforces."""
+
+
+def machine_known() -> bool:
+    """Whether the filter can be made for this machine."""
+    return os.uname().machine in _ARCHITECTURES
+
+
+def program(controls: Collection[str], pid: int, machine: str) -> bytes:
+    """The filter: BPF instructions, 8 bytes each.
+
+    Args:
+        controls: of `CONTROLS`.
+        pid: the process that the filter is for, by its own count.
+        machine: `x86_64` or `aarch64`.
+    """
+    architecture, column = _ARCHITECTURES[machine]
+    made = [
+        _step(_LOAD, 4),
+        _step(_EQUAL, architecture, 1, 0),
+        _step(_RETURN, _KILL),
+        _step(_LOAD, 0),
+        # Both the x32 interface and calls that are newer than the table.
+        _step(_AT_LEAST, NEWEST + 1, 0, 1),
+        _step(_RETURN, _ERRNO | errno.ENOSYS),
+    ]
+    for control in controls:
+        for rule in rules(control, pid):
+            number = CALLS[rule.call][column]
+            if number is not None:
+                made += _instructions(rule, number)
+    made.append(_step(_RETURN, _ALLOW))
+    return b"".join(made)
+
+
+def _instructions(rule: Rule, number: int) -> list[bytes]:
+    refuse = _step(_RETURN, _ERRNO | rule.error)
+    allow = _step(_RETURN, _ALLOW)
+    if rule.argument is None:
+        return [_step(_EQUAL, number, 0, 1), refuse]
+    tests: Iterable[bytes]
+    if rule.bits:
+        tests, last, other = [_step(_ANY_BIT, rule.bits, 1, 0)], refuse, allow
+    else:
+        values = rule.allowed or rule.refused
+        tests = [_step(_EQUAL, value, len(values) - i, 0) for i, value in enumerate(values)]
+        last, other = (refuse, allow) if rule.allowed else (allow, refuse)
+    block = [_step(_LOAD, 16 + 8 * rule.argument), *tests, last, other]
+    return [_step(_EQUAL, number, 0, len(block)), *block]
+
+
+def _step(code: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:
+    return struct.pack("=HBBI", code, if_true, if_false, value & 0xFFFFFFFF)
+
+
+def install(controls: Collection[str]) -> None:
+    """Filter the calls of this process from now on, for good.
+
+    `no_new_privs` must be set, and there must be one thread only.
+
+    Raises:
+        OSError: the kernel has no seccomp filters.
+    """
+    content = program(controls, os.getpid(), os.uname().machine)
+    buffer = ctypes.create_string_buffer(content, len(content))
+
+    class Program(ctypes.Structure):
+        _fields_ = (("length", ctypes.c_ushort), ("steps", ctypes.c_void_p))
+
+    described = Program(len(content) // 8, ctypes.addressof(buffer))
+    libc = ctypes.CDLL(None, use_errno=True)
+    seccomp, set_filter, keep_speculation = (317, 277), 1, 4
+    number = seccomp[_ARCHITECTURES[os.uname().machine][1]]
+    if libc.syscall(number, set_filter, keep_speculation, ctypes.byref(described)) != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, f"seccomp: {os.strerror(code)}")

@@ -1,0 +1,130 @@
+"""Start an inference process in its jail.
+
+Messages go by stdin and stdout, the team's log by stderr; there is no other way in or out.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from challenge.configs.schema import Limits
+from challenge.submissions.jail import bubblewrap, landlock, levels, stage
+from challenge.submissions.jail.levels import Level
+
+RUNNER = Path(__file__).parents[1] / "runner.py"
+UNTOUCHED = 512 * 2**20
+"""Bytes that a process may reserve beyond its memory limit: the stacks of threads, for instance,
+which it never touches. What it touches is watched."""
+QUOTA = 256 * 2**20
+"""Bytes that an entry may write into its scratch folder."""
+FILES = 512
+"""Files that it may have open."""
+_KEPT = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "LD_LIBRARY_PATH", "SYSTEMROOT", "PATHEXT")
+
+
+@dataclass(frozen=True)
+class Jail:
+    """Where entries run: the level, its controls, and what is closed in every case."""
+
+    level: Level
+    protected: tuple[Path, ...] = ()
+    """Folders that stay closed wherever they lie: the workspace, the hidden truth."""
+    controls: frozenset[str] = field(default=frozenset())
+    """Applied by the launcher; those of the level, unless given."""
+    runner: Path = RUNNER
+    """The program that answers the supervisor."""
+
+    def __post_init__(self) -> None:
+        if not self.controls:
+            controls = levels.controls(self.level)
+            if self.level == "bubblewrap" and not landlock.version():
+                # Namespaces alone decide about files there.
+                controls -= {"files"}
+            object.__setattr__(self, "controls", controls)
+
+
+def environment(scratch: Path, threads: int) -> dict[str, str]:
+    """The whole environment of an inference process; it computes on `threads` CPU threads."""
+    kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
+    home = str(scratch)
+    return {
+        **kept,
+        "HOME": home,
+        "USERPROFILE": home,
+        "USER": "entry",
+        "TMPDIR": home,
+        "TEMP": home,
+        "TMP": home,
+        "CUDA_VISIBLE_DEVICES": "",
+        "OMP_NUM_THREADS": str(threads),
+        "MKL_NUM_THREADS": str(threads),
+        "OPENBLAS_NUM_THREADS": str(threads),
+        # The order of a set of words may not decide a reconstruction.
+        "PYTHONHASHSEED": "0",
+    }
+
+
+def spawn(
+    jail: Jail, folder: Path, entry: Path, limits: Limits, arguments: Sequence[str]
+) -> subprocess.Popen[bytes]:
+    """Start the runner of a jail.
+
+    Args:
+        jail: where.
+        folder: an empty folder, for the copy of the toolkit and the process's scratch folder.
+        entry: the unpacked entry.
+        limits: threads and memory.
+        arguments: the runner's.
+    """
+    toolkit, scratch = folder / "toolkit", folder / "scratch"
+    scratch.mkdir()
+    stage.copy_toolkit(toolkit)
+    shutil.copyfile(jail.runner, toolkit / "runner.py")
+    readable = [*stage.readable(), str(toolkit), str(entry.resolve())]
+    excluded = [*stage.pictures(), *(os.path.realpath(each) for each in jail.protected)]
+    policy = {
+        "stage": str(toolkit),
+        "runner": "runner.py",
+        "packages": stage.packages(),
+        "controls": sorted(jail.controls),
+        "readable": readable,
+        "excluded": excluded,
+        "scratch": str(scratch),
+        "data": round(limits.memory_gb * 1e9) + UNTOUCHED,
+        "quota": QUOTA,
+        "files": FILES,
+        # Whatever becomes of the supervisor, no process computes for ever.
+        "cpu": round(limits.minutes * 60 * limits.threads) + 60,
+    }
+    launcher = toolkit / "challenge" / "submissions" / "jail" / "launcher.py"
+    # Not -I: the environment is ours, and the seed of hashing is read from it.
+    command = [sys.executable, "-s", "-P", "-S", "-B", "-u", str(launcher), json.dumps(policy)]
+    command += arguments
+    if jail.level == "bubblewrap":
+        command = bubblewrap.command(command, readable, str(scratch), excluded)
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=scratch,
+        env=environment(scratch, limits.threads),
+        start_new_session=True,
+        close_fds=True,
+    )
+
+
+def pipes(process: subprocess.Popen[bytes]) -> tuple[BinaryIO, BinaryIO, BinaryIO]:
+    """The supervisor's ends: messages to the process, messages from it, the team's log."""
+    ends = process.stdin, process.stdout, process.stderr
+    if None in ends:
+        raise ValueError("the process was started without pipes")
+    return cast(tuple[BinaryIO, BinaryIO, BinaryIO], ends)

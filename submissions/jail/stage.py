@@ -1,0 +1,88 @@
+"""What a jailed process gets to see of this installation, and what stays closed.
+
+It sees a copy of the toolkit's own Python files, never the folder they come from: that may be a
+repository with a workspace in it. Packages and Python itself it reads where they are.
+"""
+
+from __future__ import annotations
+
+import functools
+import glob
+import hashlib
+import importlib.util
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+LAYERS = ("configs", "data", "methods", "submissions")
+_PARTS = ("bin", "lib", "lib32", "lib64", "pyvenv.cfg")
+_SYSTEM = ("/usr", "/etc/ld.so.cache", "/etc/alternatives")
+
+
+def sources() -> Iterator[tuple[str, Path]]:
+    """The toolkit's Python files: the name within the package, and where the file is."""
+    for layer in LAYERS:
+        # Found, not imported: the layer's folder is its package's only place.
+        spec = importlib.util.find_spec(f"challenge.{layer}")
+        assert spec is not None and spec.origin is not None
+        home = Path(spec.origin).parent
+        for path in sorted(home.rglob("*.py")):
+            yield f"{layer}/{path.relative_to(home).as_posix()}", path
+
+
+@functools.cache
+def digest() -> str:
+    """SHA-256 over the toolkit's Python files, 16 hex digits: another toolkit has another one."""
+    found = hashlib.sha256()
+    for name, path in sources():
+        content = path.read_bytes()
+        found.update(f"{name} {len(content)}\n".encode() + content)
+    return found.hexdigest()[:16]
+
+
+def copy_toolkit(folder: Path) -> None:
+    """Copy the toolkit to `folder/challenge`, with what Python has compiled of it."""
+    tag = sys.implementation.cache_tag
+    for name, path in sources():
+        target = folder / "challenge" / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # With its time: a compiled file is valid for a source of that time only.
+        shutil.copy2(path, target)
+        compiled = path.parent / "__pycache__" / f"{path.stem}.{tag}.pyc"
+        if compiled.is_file():
+            place = target.parent / "__pycache__"
+            place.mkdir(exist_ok=True)
+            shutil.copyfile(compiled, place / compiled.name)
+
+
+@functools.cache
+def packages() -> tuple[str, ...]:
+    """The folders with installed packages, in the order in which Python looks."""
+    kinds = ("site-packages", "dist-packages")
+    found = [each for each in sys.path if Path(each).name in kinds and Path(each).is_dir()]
+    return tuple(dict.fromkeys(found))
+
+
+@functools.cache
+def readable() -> tuple[str, ...]:
+    """Files and folders that Python and torch need."""
+    prefixes = {sys.prefix, sys.base_prefix, os.path.realpath(sys.base_prefix)}
+    found = [os.path.join(prefix, part) for prefix in sorted(prefixes) for part in _PARTS]
+    found += [*packages(), *_SYSTEM, *sorted(glob.glob("/lib*"))]
+    found += [each for each in os.environ.get("LD_LIBRARY_PATH", "").split(":") if each]
+    return tuple(each for each in dict.fromkeys(found) if os.path.exists(each))
+
+
+@functools.cache
+def pictures() -> tuple[str, ...]:
+    """scikit-image's packaged pictures: they are the truth of the practice challenge."""
+    spec = importlib.util.find_spec("skimage")
+    if spec is None or not spec.submodule_search_locations:
+        return ()
+    folder = Path(os.path.realpath(spec.submodule_search_locations[0])) / "data"
+    kept = {".py", ".pyi", ".txt"}
+    return tuple(
+        str(path) for path in sorted(folder.glob("*")) if path.is_file() and path.suffix not in kept
+    )
