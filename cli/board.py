@@ -30,7 +30,7 @@ def board(
     from challenge.data.challenge import open_challenge
     from challenge.data.layout import Workspace
     from challenge.submissions import results, teams
-    from challenge.submissions.board import rows
+    from challenge.submissions.board import remarks, rows
 
     place = Workspace(workspace)
     found = results.read_all(place, challenge)
@@ -48,6 +48,8 @@ def board(
         show_json(_json(names[0], opened.practice, opened.seal, made, members))
         return
     _show(names[0], opened.practice, made)
+    for remark in remarks(made):
+        say(remark)
     if opened.practice:
         say("practice: the truth of this challenge is in everybody's scikit-image")
 
@@ -57,11 +59,14 @@ def _json(
 ) -> dict[str, Any]:
     from dataclasses import asdict
 
+    from challenge.submissions.board import remarks
+
     return {
         "format": 1,
         "challenge": name,
         "practice": practice,
         "seal": seal,
+        "remarks": remarks(rows),
         "rows": [asdict(row) | {"members": members.get(row.team, [])} for row in rows],
     }
 

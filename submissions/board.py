@@ -47,6 +47,10 @@ class Row:
     """What the team declares: `pretrained`, `external_data`."""
     entry: str
     """The entry's hash, its first 16 hex digits."""
+    isolation: str
+    """The level at which it was judged: `process`, `landlock` or `bubblewrap`."""
+    judge: str
+    """The hash of the judge, its first 16 hex digits: rows of one judge were judged alike."""
 
 
 def rows(
@@ -72,6 +76,25 @@ def rows(
     ranked = sorted((row for row in found if row.rank), key=_order)
     others = sorted((row for row in found if not row.rank), key=lambda row: (row.team, row.name))
     return [*_ranked(ranked), *others]
+
+
+def remarks(rows: Sequence[Row]) -> list[str]:
+    """What a reader of the board must know about how its ranked rows were judged, a line each."""
+    ranked = [row for row in rows if row.rank]
+    said = []
+    open_rows = [row for row in ranked if row.isolation == "process"]
+    if open_rows:
+        which = "all" if len(open_rows) == len(ranked) else f"{len(open_rows)} of {len(ranked)}"
+        said.append(
+            f"judged without isolation ({which}): the entries' code could read files and use the "
+            "network of the judging machine"
+        )
+    if len({row.judge for row in ranked}) > 1:
+        said.append(
+            "not all rows were judged alike (toolkit, limits, isolation or repeat differ): score "
+            "all entries again for a fair comparison"
+        )
+    return said
 
 
 def _newest(results: Iterable[Result], challenge_hash: str | None) -> list[Result]:
@@ -138,6 +161,8 @@ def _plain(result: Result, note: str) -> Row:
         practice=bool(result["challenge"].get("practice")),
         uses=tuple(name for name, used in entry.get("uses", {}).items() if used),
         entry=entry["hash"][:16],
+        isolation=str(result["judge"].get("isolation", {}).get("level", "process")),
+        judge=result["judge"]["hash"][:16],
     )
 
 

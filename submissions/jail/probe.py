@@ -43,7 +43,7 @@ STOPPED_BY: dict[str, str] = {
     "connect by TCP, IPv6": "network",
     "send by UDP": "network",
     "connect to a UNIX socket": "network",
-    "resolve a name": "network",
+    "resolve a name": "files",
     "signal another process": "signals",
     "slow another process": "others",
     "start a process": "processes",
@@ -60,6 +60,14 @@ STOPPED_BY: dict[str, str] = {
     "write many files over the quota": "watch",
 }
 """The control that stops an attempt; what is not in here must work."""
+_DECOY = """
+import ctypes, time
+if hasattr(ctypes.CDLL(None), "capset"):
+    ctypes.CDLL(None).capset((ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)())
+print("ready", flush=True)
+time.sleep(60)
+"""
+"""A process like that of any user: one with the rights of root would be out of reach anyway."""
 _ALWAYS = {"time", "watch"}
 """What the supervisor does from outside, at every level and on every system."""
 _BY_NAMESPACES = {
@@ -236,10 +244,13 @@ def _put_up(jail: Jail, limits: Limits) -> Iterator[PutUp]:
         (outside / "canary").chmod(0o644)
         (entry / "entry").write_text("an entry")
         decoy = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", "import time; time.sleep(60)"],
+            [sys.executable, "-I", "-S", "-c", _DECOY],
             stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
         )
         stack.callback(_end, decoy)
+        assert decoy.stdout is not None
+        decoy.stdout.readline()
         unix = str(outside / "socket")
         sockets = [
             _listen(stack, family, kind, address)
@@ -283,7 +294,7 @@ def _listen(stack: contextlib.ExitStack, family: int, kind: int, address: object
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     process.kill()
-    process.wait()
+    process.communicate()
 
 
 def _ended(process: subprocess.Popen[bytes]) -> bool:

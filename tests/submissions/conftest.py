@@ -79,12 +79,8 @@ def make_run(workspace: Workspace, challenge: Challenge, tmp_path: Path) -> Call
         folder.mkdir(exist_ok=True)
         (folder / "method.py").write_text(textwrap.dedent(source))
         (folder / "blocks.py").write_text("shift = 0.0\n")
-        config = EntryConfig(
-            challenge="tiny",
-            name=name,
-            method={"name": "method.py:Mine"},
-            **fields,  # type: ignore[arg-type]
-        )
+        settings = {"method": {"name": "method.py:Mine"}, **fields}
+        config = EntryConfig(challenge="tiny", name=name, **settings)  # type: ignore[arg-type]
         from challenge.methods import registry
 
         run = runs.create(Workspace(tmp_path / "workspace"), challenge, config, folder, force=True)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from challenge.configs.schema import Rules
-from challenge.submissions.board import Row, rows
+from challenge.submissions.board import Row, remarks, rows
 from challenge.submissions.teams import Teams
 
 DEADLINE = "2026-12-04T17:00:00Z"
@@ -25,12 +25,15 @@ def result(
     name: str = "tv",
     ssim: float = 0.8,
     at: str = "2026-12-01T10:00:00+00:00",
+    level: str = "landlock",
+    judge: str = "j",
     **fields: Any,
 ) -> dict[str, Any]:
     scores = {"psnr": {"mean": psnr, "low": None, "high": None}, "ssim": {"mean": ssim}}
     return {
         "entry": {"hash": entry * 64, "team": team, "name": name, "uses": {}},
         "challenge": {"name": "deblur", "hash": "c", "practice": False},
+        "judge": {"hash": judge * 64, "isolation": {"level": level}},
         "outcome": "ok" if psnr is not None else "timeout",
         "received": at,
         "judged_at": at,
@@ -193,3 +196,17 @@ def test_the_board_is_free_of_torch_and_numpy() -> None:
 def test_a_row_says_what_happened(outcome: str) -> None:
     (row,) = rows([result("a", None) | {"outcome": outcome}], Rules())
     assert (row.outcome, row.psnr, row.rank, row.practice) == (outcome, None, None, False)
+
+
+def test_the_board_says_how_its_rows_were_judged() -> None:
+    jailed = result("a", team="alpha")
+    assert remarks(rows([jailed, result("b", team="beta")], Rules())) == []
+    plain = result("b", team="beta", level="process", judge="k")
+    first, second = remarks(rows([jailed, plain], Rules()))
+    assert "without isolation (1 of 2)" in first
+    assert "not all rows were judged alike" in second
+    (only,) = remarks(rows([plain], Rules()))
+    assert "without isolation (all)" in only
+    # What does not rank was not compared with anything.
+    failed = result("c", None, team="gamma", level="process", judge="k")
+    assert remarks(rows([jailed, failed], Rules())) == []

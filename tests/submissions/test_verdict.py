@@ -5,18 +5,32 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 import sys
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from challenge.configs.errors import UserError
-from challenge.data.challenge import Challenge
+from challenge.data.challenge import Challenge, digest
 from challenge.data.layout import Hidden, Workspace
-from challenge.submissions import board, judge, layout, results, trial, verdict
-from challenge.submissions.jail import levels
+from challenge.submissions import (
+    board,
+    judge,
+    layout,
+    machine,
+    metrics,
+    results,
+    trial,
+    verdict,
+)
+from challenge.submissions.jail import levels, probe, stage
+from challenge.submissions.jail.spawn import Jail
 from challenge.submissions.judge import Inference
 from challenge.submissions.layout import Run
 from challenge.submissions.metrics import psnr
@@ -197,3 +211,184 @@ def test_a_dry_run_leaves_nothing(
     monkeypatch.setattr(judge, "infer", lambda *_, **__: FAILED)
     found = trial.try_entry(make_entry(), challenge)
     assert (found.inference.outcome, found.scores) == ("crash", None)
+
+
+# --- judged again ---------------------------------------------------------------------------------
+
+ECHO = Path(__file__).parent / "echo_runner.py"
+PLAIN = """
+from challenge.methods.contract import Method
+class Mine(Method):
+    def __init__(self, *, mode: str = ""):
+        super().__init__()
+    def forward(self, y, physics):
+        return y
+"""
+
+
+def quick(place: Workspace, challenge: Challenge, **options: Any) -> verdict.Court:
+    """A court whose entries run without torch."""
+    options = {"level": "process", "runner": ECHO, **options}
+    return verdict.open_court(place, challenge, place.hidden("tiny"), None, **options)
+
+
+def of_mode(make_entry: Callable[..., Path], mode: str) -> Path:
+    return make_entry(PLAIN, method={"name": "method.py:Mine", "mode": mode})
+
+
+def test_another_judge_gives_another_verdict(
+    make_entry: Callable[..., Path],
+    place: Workspace,
+    challenge: Challenge,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A changed limit, isolation, toolkit, metric or repeat never shows a stale verdict."""
+    entry = of_mode(make_entry, "plain")
+    known = set()
+
+    def judged(**options: Any) -> bool:
+        result, fresh = verdict.verdict(quick(place, challenge, **options), entry)
+        assert result["outcome"] == "ok", result
+        known.add(result["judge"]["hash"])
+        assert verdict.verdict(quick(place, challenge, **options), entry)[1] is False
+        return fresh
+
+    assert judged()
+    if not probe.works("landlock"):
+        assert judged(level="landlock")
+    assert judged(repeats=True)
+    monkeypatch.setattr(stage, "digest", lambda: "another")
+    assert judged()
+    monkeypatch.undo()
+    monkeypatch.setattr(machine, "versions", lambda: {"toolkit": "9", "torch": "1", "deepinv": ""})
+    assert judged()
+    monkeypatch.undo()
+    monkeypatch.setattr(metrics, "DEFINITION", {"name": "other", "version": 2})
+    assert judged()
+    monkeypatch.undo()
+    limits = challenge.config.limits.model_copy(update={"minutes": 2.0})
+    config = challenge.config.model_copy(update={"limits": limits})
+    monkeypatch.setattr(challenge, "config", config)
+    assert judged()
+    files = list(layout.results(place).glob("*.json"))
+    assert len(files) == len(known)
+
+
+def test_judged_anew_the_history_is_kept(
+    make_entry: Callable[..., Path], place: Workspace, challenge: Challenge
+) -> None:
+    court, entry = quick(place, challenge), of_mode(make_entry, "plain")
+    first, _ = verdict.verdict(court, entry)
+    assert not layout.history(place).exists()
+    second, fresh = verdict.verdict(court, entry, again=True)
+    assert fresh
+    (path,) = layout.results(place).glob("*.json")
+    assert results.read(path) == {"format": 1, **second}
+    (kept,) = layout.history(place).iterdir()
+    assert results.read(kept) == {"format": 1, **first}
+    assert results.read_all(place) == [{"format": 1, **second}]
+    # Whoever was killed between the two writes leaves the history as it is.
+    results.save(place, second)
+    results.save(place, second)
+    assert len(list(layout.history(place).iterdir())) in (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("mode", "repeats", "outcome"),
+    [
+        ("plain", True, "ok"),
+        ("drift", True, "nondeterministic"),
+        ("drift", False, "ok"),
+        ("order", True, "nondeterministic"),
+        ("order", False, "ok"),
+    ],
+)
+def test_some_images_again_in_another_order(
+    make_entry: Callable[..., Path],
+    place: Workspace,
+    challenge: Challenge,
+    mode: str,
+    repeats: bool,
+    outcome: str,
+) -> None:
+    court = quick(place, challenge, repeats=repeats)
+    result, _ = verdict.verdict(court, of_mode(make_entry, mode))
+    assert result["outcome"] == outcome, result
+    if not repeats:
+        assert result["repeat"] is None
+        return
+    # Two of the three images, the last one first.
+    differences = result["repeat"]["differences"]
+    assert list(differences) == ["0003", "0001"]
+    assert result["repeat"]["tolerance"] == 1e-4
+    if outcome == "ok":
+        assert set(differences.values()) == {0.0}
+        assert result["psnr"]["mean"] > 0
+        return
+    # The cause names the images and by how much they differ.
+    for identity, size in differences.items():
+        assert f"`{identity}` by {size:.2g}" in result["cause"]
+    assert result["psnr"] is None
+    if mode == "order":
+        assert list(differences.values()) == pytest.approx([0.02, 0.02], abs=1e-6)
+
+
+def test_a_second_run_that_fails_is_nondeterministic(
+    make_entry: Callable[..., Path],
+    place: Workspace,
+    challenge: Challenge,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real, calls = judge.infer, []
+
+    def infer(*arguments: Any, **options: Any) -> Inference:
+        calls.append(arguments)
+        return FAILED if len(calls) == 2 else real(*arguments, **options)
+
+    monkeypatch.setattr(judge, "infer", infer)
+    court = quick(place, challenge, repeats=True)
+    result, _ = verdict.verdict(court, of_mode(make_entry, "plain"))
+    assert result["outcome"] == "nondeterministic"
+    assert result["cause"].startswith("the second time it failed: crash: ValueError: no")
+
+
+def test_one_at_a_time_judges_an_entry(
+    make_entry: Callable[..., Path], place: Workspace, challenge: Challenge
+) -> None:
+    """Two who judge the same entry at once: one judges, the other finds the verdict."""
+    court, entry = quick(place, challenge), of_mode(make_entry, "slow")
+    found: list[bool] = []
+    command = [sys.executable, str(Path(__file__).parent / "score_all.py"), str(place.path)]
+    other = subprocess.Popen([*command, "1", "process", str(entry)], stdout=subprocess.PIPE)
+    lock = layout.lock(place, digest(entry)[:16])
+    while not lock.exists():
+        assert other.poll() is None
+        time.sleep(0.01)
+    time.sleep(0.1)
+    found.append(verdict.verdict(court, entry)[1])
+    out, _ = other.communicate(timeout=60)
+    found.append(b" True " in out)
+    assert sorted(found) == [False, True]
+    assert len(results.read_all(place)) == 1
+    assert not layout.history(place).exists()
+
+
+def test_the_dry_run_is_the_verdict(
+    make_entry: Callable[..., Path], challenge: Challenge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It runs some images again, too, at the strongest level that holds here."""
+    entry = of_mode(make_entry, "order")
+    jails: list[Jail] = []
+    real = judge.infer
+
+    def infer(*arguments: Any, **options: Any) -> Inference:
+        jails.append(arguments[4])
+        jail = replace(arguments[4], runner=ECHO)
+        return real(*arguments[:4], jail, **options)
+
+    monkeypatch.setattr(judge, "infer", infer)
+    found = trial.try_entry(entry, challenge)
+    assert found.inference.outcome == "nondeterministic", found
+    assert found.level == probe.strongest() == jails[0].level
+    # The workspace stays closed, wherever it lies.
+    assert jails[0].protected == (challenge.path.resolve().parents[1],)

@@ -1,0 +1,25 @@
+"""Score entries as `challenge score` does, with the runner without torch; killed by a test.
+
+python score_all.py WORKSPACE WORKERS LEVEL ENTRY...
+"""
+
+import sys
+from pathlib import Path
+
+from challenge.data.challenge import open_challenge
+from challenge.data.layout import Workspace
+from challenge.submissions.verdict import open_court
+from challenge.submissions.workers import judge_all
+
+if __name__ == "__main__":
+    place = Workspace(Path(sys.argv[1]))
+    court = open_court(
+        place,
+        open_challenge(place.public("tiny").path),
+        place.hidden("tiny"),
+        None,
+        level=sys.argv[3],  # type: ignore[arg-type]
+        runner=Path(__file__).parent / "echo_runner.py",
+    )
+    for judged in judge_all(court, [*map(Path, sys.argv[4:])], workers=int(sys.argv[2])):
+        print(judged.entry.name, judged.fresh, judged.fault, flush=True)
