@@ -28,6 +28,7 @@ from challenge.submissions.jail.levels import Level
 from challenge.submissions.jail.spawn import Jail
 
 ATTEMPTS = Path(__file__).parent / "attempts.py"
+COMPUTING = Path(__file__).parent / "computing.py"
 PATIENCE = 20.0
 """Seconds for all attempts together; they need a quarter of one."""
 
@@ -168,6 +169,26 @@ def attempts(jail: Jail) -> list[Seen]:
         )
         for each in found
     ]
+
+
+def computing(jail: Jail, limits: Limits) -> list[Seen]:
+    """Try what a method needs: torch with its threads, transforms and bfloat16.
+
+    Raises:
+        OSError: it did not end well, with what it said.
+    """
+    with scratch.folder("probe") as folder, scratch.folder("entry") as entry:
+        tried = Jail(jail.level, jail.protected, jail.controls, COMPUTING)
+        process = spawn.spawn(tried, folder, entry, limits, [str(limits.threads)])
+        try:
+            answered, errors = process.communicate(timeout=120)
+        finally:
+            process.kill()
+            process.communicate()
+    found = [json.loads(line) for line in answered.splitlines()]
+    if process.returncode != 0:
+        raise OSError(errors.decode(errors="replace")[-500:])
+    return [Seen(each["name"], False, each["happened"], each["said"]) for each in found]
 
 
 def is_stopped(name: str, jail: Jail) -> bool:
