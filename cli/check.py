@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from challenge.cli.infer import timing, watch, went_well
-from challenge.cli.options import WORKSPACE, WorkspaceOption
+from challenge.cli.infer import Ahead, timing, watch, went_well
+from challenge.cli.options import WORKSPACE, IsolationOption, WorkspaceOption
 
 if TYPE_CHECKING:
     from challenge.data.challenge import Challenge
     from challenge.data.layout import Workspace
+    from challenge.submissions.jail.levels import Level
 
 
 def check(
@@ -23,11 +24,13 @@ def check(
             "--run", help="Then judge it on val, and test the method contract. Runs its code."
         ),
     ] = False,
+    level: IsolationOption = None,
     workspace: WorkspaceOption = WORKSPACE,
 ) -> None:
     """Check entries as the judge will, all problems at once.
 
-    Without `--run` nothing of the entry is imported or run.
+    Without `--run` nothing of the entry is imported or run. With it, the judge's own code judges
+    the entry on val: in a jail, within the limits, some images a second time.
 
     Example: challenge check workspace/entries/alpha-tv.zip --run
     """
@@ -35,7 +38,7 @@ def check(
     from challenge.configs.errors import Mistake, UserError
     from challenge.data.layout import Workspace
     from challenge.submissions import check as checking
-    from challenge.submissions import teams
+    from challenge.submissions import isolation, teams
     from challenge.submissions.problem import outcome_of, refusal
 
     missing = [entry for entry in entries if not entry.is_file()]
@@ -43,6 +46,7 @@ def check(
         remedy = "give a zip made by `challenge pack`"
         causes = {each: "is a folder" if each.is_dir() else "does not exist" for each in missing}
         raise UserError(*(Mistake(str(each), causes[each], remedy) for each in missing))
+    chosen = isolation.choose(level) if run else None
     bad = failed = 0
     for entry in entries:
         place = Workspace(_workspace(entry, workspace))
@@ -55,7 +59,7 @@ def check(
             continue
         against = f"{challenge.config.name} allows it" if challenge else "no challenge at hand"
         show(f"{entry}: ok ({against})")
-        if run and not _dry_run(entry, challenge):
+        if chosen is not None and not _dry_run(entry, challenge, place, chosen):
             failed += 1
     if bad or failed:
         raise typer.Exit(2 if bad else 1)
@@ -80,11 +84,12 @@ def _challenge(entry: Path, place: Workspace) -> Challenge | None:
     return open_challenge(place.public(facts.challenge.name).path)
 
 
-def _dry_run(entry: Path, challenge: Challenge | None) -> bool:
+def _dry_run(entry: Path, challenge: Challenge | None, place: Workspace, level: Level) -> bool:
     """Judge an entry on val and test its contract; whether all went well."""
     from challenge.cli.console import progress, say, show
     from challenge.cli.score import mean
     from challenge.configs.errors import UserError
+    from challenge.submissions.jail import levels
     from challenge.submissions.trial import try_entry
 
     if challenge is None:
@@ -92,12 +97,18 @@ def _dry_run(entry: Path, challenge: Challenge | None) -> bool:
             entry, "its challenge is not prepared here", "give `--workspace` of the challenge"
         )
     minutes = challenge.config.limits.minutes
+    ahead = Ahead(place, challenge)
     with progress() as report:
-        found = try_entry(entry, challenge, progress=watch(report, "dry run", minutes))
+        step = watch(report, "dry run", minutes)
+        found = try_entry(entry, challenge, level=level, progress=ahead.watch(step))
+    show(f"isolation {levels.SUMMARY[level]}")
     if not went_well(found.inference):
         return False
     assert found.scores and found.scores.psnr and found.scores.ssim
     show(timing(found.inference, len(challenge.ids("test")), minutes))
+    forecast = ahead.forecast_of(found.inference)
+    ahead.show(forecast)
+    ahead.warn(forecast)
     show(f"on val    PSNR {mean(found.scores.psnr, 2)} dB, SSIM {mean(found.scores.ssim, 4)}")
     for rule in found.inference.broken:
         say(f"breaks the method contract: {rule}")

@@ -15,15 +15,23 @@ def kit(
 ) -> None:
     """Make the zip for the teams.
 
-    Public data, configs, a method template with its test, README, a starter notebook.
+    Public data, configs, a method template with its test, README, a starter notebook, and how
+    fast the judging machine is, where `challenge doctor --calibrate` measured it.
 
     Example: challenge kit deblur
     """
-    from challenge.cli.console import show
+    from challenge.cli.console import say, show
     from challenge.data.challenge import open_challenge
     from challenge.data.layout import Workspace
-    from challenge.submissions.kit import make_kit
+    from challenge.submissions import speed
+    from challenge.submissions.kit import judge_speed, make_kit
 
     place = Workspace(workspace)
-    target = make_kit(open_challenge(place.public(challenge).path), place)
+    opened = open_challenge(place.public(challenge).path)
+    target = make_kit(opened, place)
     show(f"made {target}: {target.stat().st_size / 1e6:.1f} MB; give it to the teams")
+    if speed.find(judge_speed(place), opened.config.limits.threads) is None:
+        say(
+            "it does not say how fast the judging machine is, so teams cannot foresee their time "
+            "there; run `challenge doctor --calibrate` on it, then make the kit again"
+        )

@@ -14,6 +14,7 @@ from challenge.cli import (
     board,
     check,
     demo,
+    doctor,
     infer,
     kit,
     methods,
@@ -81,6 +82,7 @@ for _command in (
     methods.methods,
     kit.kit,
     seal.seal,
+    doctor.doctor,
 ):
     app.command()(_told(_command))
 

@@ -23,6 +23,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for a prog
 IsolationOption = Annotated[
     str | None,
     typer.Option(
+        "--isolation",
         metavar="LEVEL",
         help="process, landlock or bubblewrap; by default the strongest that holds here.",
     ),

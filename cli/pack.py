@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from challenge.cli.options import WORKSPACE, find_workspace
+
+if TYPE_CHECKING:
+    from challenge.data.challenge import Challenge
+    from challenge.data.layout import Workspace
+    from challenge.submissions.layout import Run
 
 
 def pack(
@@ -46,6 +51,7 @@ def pack(
                 run, "does not exist", f"give a run, an entry, or a baseline: {known}"
             )
         run = baselines[str(run)]
+    made: layout.Run | None = None
     if run.is_file():
         facts = read_manifest(run)
         if facts is None:
@@ -66,4 +72,18 @@ def pack(
         pack_run(made, team, target, opened, teams.load(place))
     size, limit = target.stat().st_size, opened.config.limits.weights_mb
     show(f"packed {target}: {size / 1e6:.2f} MB of {limit:g} MB")
+    if made is not None:
+        _foresee(made, place, opened)
     show(f"next: challenge check {target} --run")
+
+
+def _foresee(run: Run, place: Workspace, challenge: Challenge) -> None:
+    """The time on the judge's machine, by what `infer` measured with these weights."""
+    from challenge.cli.infer import Ahead
+    from challenge.submissions.forecast import measured
+
+    if (found := measured(run)) is not None:
+        ahead = Ahead(place, challenge)
+        forecast = ahead.forecast(*found)
+        ahead.show(forecast)
+        ahead.warn(forecast)

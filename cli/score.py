@@ -36,7 +36,7 @@ def score(
         bool,
         typer.Option("--rejudge", help="Judge even where a verdict stands; the history keeps it."),
     ] = False,
-    isolation: IsolationOption = None,
+    level: IsolationOption = None,
     as_json: JsonOption = False,
     workspace: WorkspaceOption = WORKSPACE,
 ) -> None:
@@ -64,7 +64,7 @@ def score(
                 "is a folder, the test set is for packed entries",
                 f"pack it: `challenge pack {folder} --team TEAM`",
             )
-        found = _judge(zips, hidden, workspace, as_json, workers, repeat, rejudge, isolation)
+        found = _judge(zips, hidden, workspace, as_json, workers, repeat, rejudge, level)
         if found:
             raise typer.Exit(found)
     elif zips:

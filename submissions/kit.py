@@ -1,6 +1,7 @@
 """The kit that an organiser gives to the teams: public data, configs, a template, a notebook.
 
-It is made from the files that the public manifest lists, so nothing hidden can get into it.
+It is made from the files that the public manifest lists, so nothing hidden can get into it. Beside
+them it has the speed of the judge's machine, where that was measured.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 from challenge.data import atomic
 from challenge.data.challenge import Challenge, read_manifest
 from challenge.data.layout import Public, Workspace
-from challenge.submissions import archive, layout, machine, metrics
+from challenge.submissions import archive, layout, machine, metrics, speed
 
 TEMPLATES = {
     "README.md": "README.md",
@@ -45,6 +46,9 @@ def make_kit(
     words = _words(challenge)
     texts = {place: _template(name) for name, place in TEMPLATES.items()} | _configs()
     names = sorted({*read_manifest(public)["files"], public.manifest.name})
+    files = {f"{inside}/{name}": public.path / name for name in names}
+    if speed.read(source := judge_speed(workspace)):
+        files[layout.judge_speed(Workspace(Path(root) / "workspace")).as_posix()] = source
     done = 0
 
     def counted(pieces: Iterator[bytes]) -> Iterator[bytes]:
@@ -52,14 +56,23 @@ def make_kit(
         yield from pieces
         done += 1
         if progress is not None:
-            progress("kit", done, len(texts) + len(names))
+            progress("kit", done, len(texts) + len(files))
 
     contents = {
         f"{root}/{place}": counted(iter([_fill(text, words)])) for place, text in texts.items()
     }
-    contents |= {f"{inside}/{name}": counted(_file(public.path / name)) for name in names}
+    contents |= {name: counted(_file(path)) for name, path in files.items()}
     atomic.write_with(target, lambda path: archive.write(path, contents))
     return target
+
+
+def judge_speed(workspace: Workspace) -> Path:
+    """The file that says how fast the judge's machine is, which need not exist.
+
+    The organiser's own, unless another machine judges and its file was put there.
+    """
+    given = layout.judge_speed(workspace)
+    return given if given.exists() else layout.speed(workspace)
 
 
 def _template(name: str) -> str:

@@ -1,0 +1,72 @@
+"""What `challenge doctor` shows of isolation: attempts made on this machine, expected and seen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from challenge.submissions.jail.levels import Level
+    from challenge.submissions.jail.probe import Seen
+
+
+def tried(level: Level) -> dict[str, Any]:
+    """Every attempt at one level, and why the level does not hold (empty where it does)."""
+    from challenge.configs.schema import Limits
+    from challenge.submissions.jail import probe
+    from challenge.submissions.jail.spawn import Jail
+
+    reason = probe.works(level)
+    if probe.available(level):
+        return {"level": level, "fails": reason, "attempts": []}
+    jail = Jail(level)
+    seen = [*probe.attempts(jail), *probe.long_attempts(jail), *probe.computing(jail, Limits())]
+    broken = [each.name for each in seen if not each.as_promised]
+    fails = reason or (f"not as promised: {', '.join(broken)}" if broken else "")
+    return {"level": level, "fails": fails, "attempts": seen}
+
+
+def levels_here() -> list[dict[str, str]]:
+    """Every level, what it promises, and why it does not hold here (empty where it does)."""
+    from challenge.submissions.jail import levels, probe
+
+    return [
+        {"level": each, "promises": levels.SUMMARY[each], "fails": probe.works(each)}
+        for each in levels.LEVELS
+    ]
+
+
+def to_json(found: dict[str, Any], here: Sequence[dict[str, str]]) -> dict[str, Any]:
+    """The same for a program."""
+    attempts = [asdict(seen) | {"as_promised": seen.as_promised} for seen in found["attempts"]]
+    return {"levels": list(here), "tried": {**found, "attempts": attempts}}
+
+
+def show(found: dict[str, Any], here: Sequence[dict[str, str]]) -> None:
+    """A table of what was attempted, expected and seen at one level; then all levels in a line."""
+    from challenge.cli.console import console, say, table
+
+    rows = [(seen.name, *_words(seen)) for seen in found["attempts"]]
+    columns = ("attempted", "expected", "seen")
+    if rows:
+        title = f"isolation at level {found['level']}, tried just now"
+        table(columns, rows, title=title, left=columns)
+    for each in here:
+        state = f"no: {each['fails']}" if each["fails"] else f"yes: {each['promises']}"
+        say(f"{each['level']:11} {state}")
+    if found["fails"]:
+        console(stderr=True).print(f"{found['level']}: {found['fails']}", style="red")
+
+
+def _words(seen: Seen) -> tuple[str, str]:
+    """What was expected of an attempt, and what was seen."""
+    from challenge.submissions.jail.probe import STOPPED_BY
+
+    needed = seen.name not in STOPPED_BY
+    expected = "stopped" if seen.stopped else "works" if needed else "possible"
+    happened = "works" if needed else "possible"
+    state = happened if seen.happened else "fails" if needed else "stopped"
+    said = f": {seen.said}" if seen.said and not (seen.happened and not needed) else ""
+    mark = "" if seen.as_promised else "NOT AS PROMISED, "
+    return expected, f"{mark}{state}{said}"
