@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from challenge.configs import overrides as on_top
-from challenge.configs.dump import dump
+from challenge.configs.dump import dump, printable
 from challenge.configs.errors import Mistake, UserError
 from challenge.configs.finding import find, find_file
 from challenge.configs.schema import ChallengeConfig, EntryConfig, Section
@@ -31,7 +31,7 @@ __all__ = [
     "read",
 ]
 
-LARGEST = 1_000_000
+LARGEST = 100_000
 """Bytes of the largest file that is read as a config."""
 
 MethodMistakes = Callable[[Source, dict[str, Any]], list[Mistake]]
@@ -59,10 +59,11 @@ def load_challenge(name: str, overrides: Sequence[str] = ()) -> tuple[ChallengeC
     """
     source, mistakes = _read(name, overrides)
     if source.tree.keys() & {"method", "train"} and not source.tree.keys() & {"operator", "noise"}:
+        named = printable(str(source.tree.get("challenge", "deblur")))
         raise UserError.of(
             shown(source.path),
             "is an entry's config, and a challenge is expected here",
-            f"the challenge it is for is `{source.tree.get('challenge', 'deblur')}`",
+            f"the challenge it is for is `{named}`",
         )
     config, found = _validate(ChallengeConfig, source.tree, source)
     return _checked(config, [*mistakes, *found]), source
@@ -118,7 +119,11 @@ def _read(name: str, overrides: Sequence[str]) -> tuple[Source, list[Mistake]]:
     place = shown(path)
     tree = parse(_text(path))
     mistakes = [
-        Mistake(f"{place}:{fault.line}" if fault.line else place, fault.cause, fault.remedy)
+        Mistake(
+            f"{place}:{fault.line}" if fault.line else place,
+            printable(fault.cause, 200),
+            printable(fault.remedy, 200),
+        )
         for fault in tree.faults
     ]
     if not mistakes and not isinstance(tree.value, dict):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -97,14 +98,21 @@ def tags(kind: Any) -> list[str]:
     return given
 
 
-def keys_named(model: type[BaseModel], name: str, above: str = "") -> Iterator[str]:
-    """Every place below `model` where a key `name` may stand, as `noise.sigma`."""
+def keys_named(model: type[BaseModel], name: str) -> list[str]:
+    """Every place below `model`'s own keys where a key `name` may stand, as `noise.sigma`."""
+    return [each for each in _places(model) if each.rpartition(".")[2] == name and "." in each]
+
+
+@cache
+def _places(model: type[BaseModel]) -> tuple[str, ...]:
+    """Every key below `model`. Kept: a file may have thousands of unknown keys."""
+    found = []
     for each, field in model.model_fields.items():
-        if each == name and above:
-            yield above + name
+        found.append(each)
         for member in map(bare, members_of(field.annotation)):
             if is_model(member):
-                yield from keys_named(member, name, f"{above}{each}.")
+                found += [f"{each}.{below}" for below in _places(member)]
+    return tuple(found)
 
 
 def _below(model: type[BaseModel]) -> Iterator[type[BaseModel]]:

@@ -5,6 +5,7 @@ Every model is frozen and refuses unknown keys; every default stands here and no
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -177,6 +178,19 @@ class Rules(Section):
     entries_per_day: Annotated[Whole, Field(ge=1)] = 5
     deadline: Moment | None = None
     counts: Literal["latest", "best"] = "latest"
+    packages: tuple[str, ...] = ()
+    """Installed packages that entries may use beside the toolkit's own dependencies; names as
+    `pip list` shows them."""
+
+    @field_validator("packages")
+    @classmethod
+    def _names(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,98}[A-Za-z0-9])?", name):
+                raise refusal(
+                    "must be names of packages", "as `pip list` shows them, without versions"
+                )
+        return names
 
 
 class Metric(Section):

@@ -24,6 +24,12 @@ KeyPath = tuple[str | int, ...]
 DEPTH = 30
 """Levels a file may nest; far above any config, far below the interpreter's stack."""
 
+NODES = 2_000
+"""Values a file may hold: ten times those of the largest config. It bounds time and memory."""
+
+SHOWN = 80
+"""Characters of a key or a name in a fault: there may be many faults, each with a long one."""
+
 EVENTS: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 """Splits text into YAML events; libyaml's where PyYAML was built with it."""
 
@@ -106,6 +112,7 @@ class _Reader:
 
     def __init__(self, tree: Tree) -> None:
         self.tree = tree
+        self.count = 0
 
     def document(self, events: Iterator[Any]) -> None:
         documents = 0
@@ -119,16 +126,20 @@ class _Reader:
                 self.tree.value = self.node(event, events, ())
 
     def node(self, event: Any, events: Iterator[Any], key: KeyPath) -> Any:
+        self.count += 1
+        if self.count > NODES:
+            raise _Unreadable(Fault(_line(event), f"more than {NODES:,} values", "is it a config?"))
         self.tree.lines.setdefault(key, _line(event))
+        anchor = str(event.anchor)[:SHOWN]
         if isinstance(event, yaml.AliasEvent):
-            remedy = f'write the value out, or put it in quotes: `"*{event.anchor}"`'
-            self.fault(event, f"an alias, `*{event.anchor}`, is not supported", remedy)
+            remedy = f'write the value out, or put it in quotes: `"*{anchor}"`'
+            self.fault(event, f"an alias, `*{anchor}`, is not supported", remedy)
             return None
         if event.anchor is not None:
-            remedy = f"leave out `&{event.anchor}`, or put the value in quotes"
-            self.fault(event, f"an anchor, `&{event.anchor}`, is not supported", remedy)
+            remedy = f"leave out `&{anchor}`, or put the value in quotes"
+            self.fault(event, f"an anchor, `&{anchor}`, is not supported", remedy)
         if event.tag is not None:
-            tag = str(event.tag).replace("tag:yaml.org,2002:", "!!")
+            tag = str(event.tag).replace("tag:yaml.org,2002:", "!!")[:SHOWN]
             remedy = "write the value without it; text stands in quotes"
             self.fault(event, f"a tag, `{tag}`, is not supported", remedy)
         if len(key) > DEPTH:
@@ -153,7 +164,8 @@ class _Reader:
             key = (*parent, name)
             if name in found:
                 remedy = f"keep one, the other is in line {self.tree.lines[key]}"
-                self.fault(event, f"`{'.'.join(map(str, key))}` is given twice", remedy)
+                dotted = ".".join(map(str, key))[:SHOWN]
+                self.fault(event, f"`{dotted}` is given twice", remedy)
             else:
                 self.tree.lines[key] = _line(event)
             value = self.node(next(events), events, key)

@@ -35,6 +35,12 @@ def installed() -> dict[str, EntryPoint]:
     return {point.name: point for point in entry_points(group=GROUP)}
 
 
+def provider(name: str) -> str | None:
+    """The installed distribution that adds a method; None where none does."""
+    point = installed().get(name)
+    return point.dist.name if point and point.dist else None
+
+
 def names() -> list[str]:
     """Every name that `method.name` may be, sorted; a team's own file comes on top."""
     return sorted({*METHODS, *installed()})

@@ -11,9 +11,9 @@ import re
 import stat
 import struct
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 from challenge.submissions.layout import CONFIG, MANIFEST, PLUGIN, WEIGHTS
 from challenge.submissions.problem import Problem
@@ -23,14 +23,29 @@ MEMBERS = 2000
 """More files than any entry has."""
 LONGEST_NAME = 200
 """Characters of a member's name: every file system takes them."""
-OVERHEAD = 256
-"""Bytes a member may need beside its content and name; the format needs 76, and 22 in all."""
 DIRECTORY_LIMIT = 1_000_000
 """Bytes of the zip's own table of contents that are read at all."""
 DATE = (1980, 1, 1, 0, 0, 0)
 PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin", ".joblib", ".npy", ".npz")
+ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".tbz2", ".xz", ".txz", ".zst", ".7z", ".rar",
+            ".whl", ".egg", ".jar")  # fmt: skip
+DEVICES = {"con", "prn", "aux", "nul"} | {
+    f"{port}{number}" for port in ("com", "lpt") for number in range(1, 10)
+}
+"""Names that are no files on Windows, whatever their ending and their folder."""
 AGAIN = "pack the run again with `challenge pack`"
 _NAME = re.compile(r"[A-Za-z0-9_. -]+(/[A-Za-z0-9_. -]+)*")
+_END = struct.Struct("<4s4H2IH")
+"""The last 22 bytes of a zip: mark, 2 disk numbers, 2 counts of files, bytes and place of the
+table of contents, length of a comment."""
+_LOCAL = struct.Struct("<4s5H3I2H")
+"""What stands before a file's name and content: mark, version, flags, method, time, date, CRC,
+2 sizes, lengths of the name and of extra fields."""
+_ENTRY = 46
+"""Bytes of a file in the table of contents, beside its name."""
+_UTF8 = 0x800
+_UNOWNED = "has bytes that no file owns"
+_UNUSUAL = "is written as `challenge pack` does not write"
 
 
 def write(path: Path, contents: Mapping[str, Iterable[bytes]]) -> None:
@@ -72,22 +87,18 @@ def members(path: Path, shown: str) -> tuple[dict[str, zipfile.ZipInfo], list[Pr
     folded: dict[str, str] = {}
     for info in infos:
         other = folded.get(info.filename.casefold())
-        fault = _fault(info) or (
-            f"stands in the zip twice, also as `{_plain(other)}`" if other is not None else None
-        )
-        if fault:
+        fault = _fault(info)
+        if fault is None and other is not None:
+            fault = f"stands in the zip twice, also as `{_plain(other)}`", AGAIN
+        if fault is not None:
             place = f"{shown}/{_plain(info.orig_filename)}"
-            problems.append(Problem("invalid_entry", place, fault, AGAIN))
+            problems.append(Problem("invalid_entry", place, *fault))
         else:
             found[info.filename] = info
         folded[info.filename.casefold()] = info.filename
     problems += [problem for name in found if (problem := _unexpected(name, shown))]
-    content = sum(info.compress_size for info in infos)
-    names = sum(len(info.orig_filename.encode("utf-8", "replace")) for info in infos)
-    if content > path.stat().st_size:
-        problems.append(Problem("invalid_entry", shown, "has files that overlap", AGAIN))
-    elif path.stat().st_size > content + 2 * names + OVERHEAD * (len(infos) + 1):
-        problems.append(Problem("invalid_entry", shown, "has bytes that no file owns", AGAIN))
+    with path.open("rb") as raw:
+        problems += _structure(raw, infos, shown)
     for name in found:
         for parent in PurePosixPath(name).parents:
             if str(parent) in found:
@@ -98,13 +109,29 @@ def members(path: Path, shown: str) -> tuple[dict[str, zipfile.ZipInfo], list[Pr
     return found, problems
 
 
+class Hashed:
+    """A member that is read once: its SHA-256 comes with whatever else is done with its bytes."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._found = hashlib.sha256()
+
+    def read(self, size: int) -> bytes:
+        piece = self._file.read(size)
+        self._found.update(piece)
+        return piece
+
+    def digest(self) -> str:
+        """Of the whole member: what was not read yet is read now."""
+        while self.read(CHUNK):
+            pass
+        return self._found.hexdigest()
+
+
 def digest(file: zipfile.ZipFile, info: zipfile.ZipInfo) -> str:
     """SHA-256 of a member; raises `zipfile.BadZipFile` if it is damaged."""
-    found = hashlib.sha256()
     with file.open(info) as member:
-        for piece in pieces(member):  # type: ignore[arg-type]
-            found.update(piece)
-    return found.hexdigest()
+        return Hashed(member).digest()
 
 
 def extract(path: Path, folder: Path) -> None:
@@ -129,35 +156,92 @@ def _no_zip(path: Path, shown: str) -> Problem | None:
         begins = file.read(2)
         file.seek(max(0, size - 65_557))
         tail = file.read()
-    position = tail.rfind(b"PK\x05\x06")
-    if position < 0 or position + 22 > len(tail):
+    if tail[-_END.size :][:4] != b"PK\x05\x06":
+        if b"PK\x05\x06" in tail:  # a comment, or what was put behind the zip
+            return Problem("invalid_entry", shown, _UNOWNED, AGAIN)
         if begins == b"PK":
             return Problem("invalid_entry", shown, "is cut off", "copy or download it again")
         return Problem("invalid_entry", shown, "is not a zip file", AGAIN)
-    (directory,) = struct.unpack_from("<I", tail, position + 12)
-    if directory > DIRECTORY_LIMIT or b"PK\x06\x07" in tail[-(65_557 + 20) :]:
+    _, disk, first, here, files, directory, _, comment = _END.unpack(tail[-_END.size :])
+    if directory > DIRECTORY_LIMIT or tail[-_END.size - 20 :].startswith(b"PK\x06\x07"):
         return Problem("invalid_entry", shown, "has too long a table of contents", AGAIN)
+    if disk or first or here != files or comment:
+        return Problem("invalid_entry", shown, "is a damaged zip (its end is wrong)", AGAIN)
     return None
 
 
-def _fault(info: zipfile.ZipInfo) -> str | None:
-    """What is wrong with one member, in words; None if nothing."""
+def _structure(file: BinaryIO, infos: Sequence[zipfile.ZipInfo], shown: str) -> Iterator[Problem]:
+    """Whether the zip is nothing but its members, each described twice in the same way.
+
+    They lie one behind another from the first byte, then their table of contents, then its end.
+    So no reader of zips can see other files than Python's does, nothing hides between them, and
+    the sizes of all members together are those of the zip.
+    """
+    position = table = 0
+    ordered = sorted(infos, key=lambda info: info.header_offset)
+    for info in ordered:
+        if info.header_offset != position:
+            where = "has files that overlap" if info.header_offset < position else _UNOWNED
+            yield Problem("invalid_entry", shown, where, AGAIN)
+            return
+        length = len(_raw_name(info))
+        position += _LOCAL.size + length + info.compress_size
+        table += _ENTRY + length
+    size = file.seek(0, os.SEEK_END)
+    file.seek(size - _END.size)
+    *_, count, length, start, _ = _END.unpack(file.read(_END.size))
+    if position > size - table - _END.size:
+        yield Problem("invalid_entry", shown, "has files that overlap", AGAIN)
+    elif position < size - table - _END.size:
+        yield Problem("invalid_entry", shown, _UNOWNED, AGAIN)
+    elif (count, length, start) != (len(infos), table, position):
+        yield Problem("invalid_entry", shown, "is a damaged zip (its end is wrong)", AGAIN)
+    file.seek(position)
+    for info in infos:
+        # Lengths of the name, of extra fields and of a comment, and the disk.
+        told = struct.unpack_from("<4H", file.read(_ENTRY).ljust(_ENTRY), 28)
+        if told != (len(file.read(len(_raw_name(info)))), 0, 0, 0):
+            place = f"{shown}/{_plain(info.orig_filename)}"
+            yield Problem("invalid_entry", place, _UNUSUAL, AGAIN)
+    for info in ordered:
+        name = _raw_name(info)
+        expected = (b"PK\x03\x04", info.flag_bits, info.compress_type, info.CRC,
+                    info.compress_size, info.file_size, len(name), 0)  # fmt: skip
+        file.seek(info.header_offset)
+        header = file.read(_LOCAL.size)
+        told = _LOCAL.unpack(header.ljust(_LOCAL.size))
+        if told[:1] + told[2:4] + told[6:] != expected or file.read(len(name)) != name:
+            place = f"{shown}/{_plain(info.orig_filename)}"
+            yield Problem("invalid_entry", place, "is not what the table of contents says", AGAIN)
+
+
+def _raw_name(info: zipfile.ZipInfo) -> bytes:
+    """A member's name as it stands in the zip."""
+    return info.orig_filename.encode("utf-8" if info.flag_bits & _UTF8 else "cp437")
+
+
+def _fault(info: zipfile.ZipInfo) -> tuple[str, str] | None:
+    """What is wrong with one member and what to do about it; None if nothing."""
     name, mode = info.filename, info.external_attr >> 16
     parts = name.split("/")
     if info.orig_filename != name or "\\" in info.orig_filename or not _NAME.fullmatch(name):
-        return "has a name that is not allowed"
+        return "has a name that is not allowed", AGAIN
     if any(part.lstrip(" ") != part or part.rstrip(" .") != part for part in parts):
-        return "has a name that leads out of its folder"
+        return "has a name that leads out of its folder", AGAIN
+    if any(part.partition(".")[0].rstrip(" ").casefold() in DEVICES for part in parts):
+        return "has a name that Windows keeps for a device", "rename it, train and pack again"
     if len(name) > LONGEST_NAME:
-        return "has too long a name"
+        return "has too long a name", AGAIN
     if stat.S_ISLNK(mode):
-        return "is a link"
+        return "is a link", AGAIN
     if mode and not stat.S_ISREG(mode) and stat.S_IFMT(mode):
-        return "is not a regular file"
+        return "is not a regular file", AGAIN
     if info.flag_bits & 0x1:
-        return "is encrypted"
+        return "is encrypted", AGAIN
     if info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size:
-        return "is compressed"
+        return "is compressed", AGAIN
+    if info.flag_bits & ~_UTF8:
+        return _UNUSUAL, AGAIN
     return None
 
 
@@ -169,6 +253,9 @@ def _unexpected(name: str, shown: str) -> Problem | None:
         remedy = "keep weights in the method's parameters and buffers, `train` saves them safely"
         cause = f"is a `{suffix}` file, a format that can run code when it is read"
         return Problem("unsafe_weights", place, cause, remedy)
+    if suffix in ARCHIVES:
+        remedy = "put the Python files that are in it beside the method, then pack again"
+        return Problem("invalid_entry", place, "is an archive inside the entry", remedy)
     if name in (MANIFEST, CONFIG, WEIGHTS):
         return None
     parts = PurePosixPath(name).parts

@@ -10,24 +10,33 @@ import ast
 import tempfile
 import warnings
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 
 from challenge.configs.errors import UserError
 from challenge.configs.schema import EntryConfig, Limits, Rules
 from challenge.data.challenge import Challenge
-from challenge.submissions import archive, manifest, weights
+from challenge.submissions import archive, imports, manifest, weights
 from challenge.submissions.archive import AGAIN
 from challenge.submissions.layout import CONFIG, MANIFEST, PLUGIN, WEIGHTS
 from challenge.submissions.manifest import Manifest
 from challenge.submissions.problem import Problem
 from challenge.submissions.teams import Teams, meant
 
-LONGEST_SOURCE = 1_000_000
-"""Bytes of the largest Python file of a plugin."""
+LONGEST_SOURCE, ALL_SOURCES = 200_000, 2_000_000
+"""Bytes of the largest Python file of a plugin, and of all. The tree of a hostile file takes 900
+times its bytes and 9 seconds a megabyte."""
+
+MOST_IMPORTS, SHOWN = 50, 3
+"""How many imports, and how many tensors of one kind, are listed."""
+
+FINITE = (
+    "train again, perhaps with a smaller `train.lr`; what is infinite on purpose belongs into "
+    "`register_buffer(..., persistent=False)`"
+)
 
 Members = Mapping[str, zipfile.ZipInfo]
-
 
 DAMAGE = (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError, RuntimeError)
 """What Python's zipfile raises when a member is not what the directory says."""
@@ -58,23 +67,21 @@ def check(
         problems.append(Problem("invalid_entry", f"{shown}/{name}", "is missing", AGAIN))
     oversize = list(_size(members, limits, shown))
     problems += oversize
+    rules = challenge.config.rules if challenge else None
     with zipfile.ZipFile(path) as file:
         try:
             facts = _manifest(file, members, shown, problems)
             config = _config(file, members, shown, problems)
             if facts:
                 problems += _identity(facts, config, challenge, teams, shown)
-            if facts and not oversize:
+            if not oversize:
                 problems += _contents(file, members, facts, shown)
-            if WEIGHTS in members and not oversize:
-                problems += _weights(file, members[WEIGHTS], shown)
-            classes = _plugin(file, members, shown, problems)
+            classes = _plugin(file, members, config, rules, shown, problems)
             if config:
-                problems += _method(config, classes, shown)
+                problems += _method(config, classes, rules, shown)
         except DAMAGE as error:
-            problems.append(
-                Problem("invalid_entry", shown, f"is damaged ({error})", "copy it again")
-            )
+            cause = f"is damaged ({error or type(error).__name__})"
+            problems.append(Problem("invalid_entry", shown, cause, "copy it again"))
     return problems
 
 
@@ -116,10 +123,14 @@ def _manifest(
 ) -> Manifest | None:
     if MANIFEST not in members:
         return None
+    place = f"{shown}/{MANIFEST}"
+    content = _read(file, members[MANIFEST], manifest.LARGEST)
+    if content is None:
+        problems.append(Problem("invalid_entry", place, "is wrong, it is too large", AGAIN))
+        return None
     try:
-        return manifest.parse(_read(file, members[MANIFEST], manifest.LARGEST) or b"")
+        return manifest.parse(content)
     except ValueError as error:
-        place = f"{shown}/{MANIFEST}"
         problems.append(Problem("invalid_entry", place, f"is wrong, {error}", AGAIN))
         return None
 
@@ -127,13 +138,18 @@ def _manifest(
 def _config(
     file: zipfile.ZipFile, members: Members, shown: str, problems: list[Problem]
 ) -> EntryConfig | None:
-    from challenge.configs.loader import load_entry
+    from challenge.configs.loader import LARGEST, load_entry
 
     if CONFIG not in members:
         return None
+    content = _read(file, members[CONFIG], LARGEST)
+    if content is None:
+        place = f"{shown}/{CONFIG}"
+        problems.append(Problem("invalid_entry", place, "is too large for a config", AGAIN))
+        return None
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / CONFIG
-        copy.write_bytes(_read(file, members[CONFIG], manifest.LARGEST) or b"")
+        copy.write_bytes(content)
         try:
             return load_entry(str(copy))[0]
         except UserError as error:
@@ -179,52 +195,99 @@ def _rules(facts: Manifest, rules: Rules, place: str) -> Iterator[Problem]:
 
 
 def _contents(
-    file: zipfile.ZipFile, members: Members, facts: Manifest, shown: str
+    file: zipfile.ZipFile, members: Members, facts: Manifest | None, shown: str
 ) -> Iterator[Problem]:
-    """The files against the sizes and hashes of the manifest."""
-    expected = {*facts.files, MANIFEST}
-    for name in sorted({*facts.files} - {*members, CONFIG, WEIGHTS}):
+    """The weights, and all files against the sizes and hashes of the manifest; each read once."""
+    files = facts.files if facts else {}
+    for name in sorted({*files} - {*members, CONFIG, WEIGHTS}):
         yield Problem("invalid_entry", f"{shown}/{name}", "is missing", AGAIN)
-    for name in sorted({*members} - expected):
+    for name in sorted({*members} - {*files, MANIFEST}) if facts else ():
         yield Problem("invalid_entry", f"{shown}/{name}", "is not in the manifest", AGAIN)
-    for name in sorted({*members} & {*facts.files}):
-        info, fact = members[name], facts.files[name]
-        if info.file_size != fact.size or archive.digest(file, info) != fact.sha256:
-            cause = "was changed after packing"
-            yield Problem("invalid_entry", f"{shown}/{name}", cause, AGAIN)
+    for name in sorted({*members} & {*files, WEIGHTS}):
+        info, fact = members[name], files.get(name)
+        with file.open(info) as opened:
+            member = archive.Hashed(opened)
+            if name == WEIGHTS:
+                yield from _weights(member, info.file_size, f"{shown}/{name}")
+            if fact and (info.file_size != fact.size or member.digest() != fact.sha256):
+                cause = "was changed after packing"
+                yield Problem("invalid_entry", f"{shown}/{name}", cause, AGAIN)
+
+
+def _weights(file: archive.Hashed, size: int, place: str) -> Iterator[Problem]:
+    """The format of the weights, and that every value is a number to compute with."""
+    try:
+        tensors, _ = weights.read_header(file, size)
+        bad = weights.not_finite(file, tensors)
+    except weights.NotSafetensors as error:
+        yield Problem("invalid_entry", place, str(error), AGAIN)
+        return
+    if bad:
+        listed = ", ".join(f"`{name[:80]}` {count:,}" for name, count in [*bad.items()][:SHOWN])
+        more = f" and {len(bad) - SHOWN} more tensors" if len(bad) > SHOWN else ""
+        cause = f"holds {sum(bad.values()):,} NaN or infinite values: {listed}{more}"
+        yield Problem("invalid_entry", place, cause, FINITE)
 
 
 def _plugin(
-    file: zipfile.ZipFile, members: Members, shown: str, problems: list[Problem]
+    file: zipfile.ZipFile,
+    members: Members,
+    config: EntryConfig | None,
+    rules: Rules | None,
+    shown: str,
+    problems: list[Problem],
 ) -> dict[str, set[str]]:
-    """The classes of every Python file, which is parsed and never run."""
-    found: dict[str, set[str]] = {}
-    for name, info in members.items():
-        if not name.startswith(f"{PLUGIN}/"):
-            continue
-        place = f"{shown}/{name}"
-        source = _read(file, info, LONGEST_SOURCE)
-        found[name] = set()
+    """The classes of every Python file, which is parsed and never run; what it imports."""
+    found: dict[str, set[str]] = {name: set() for name in members if name.startswith(f"{PLUGIN}/")}
+    files = imports.Files(found, _root(config, found))
+    bytes_left, imports_left = ALL_SOURCES, MOST_IMPORTS
+    for name in found:
+        place, info = f"{shown}/{name}", members[name]
+        source = _read(file, info, min(LONGEST_SOURCE, bytes_left))
         if source is None:
-            cause = f"has {info.file_size:,} bytes, a Python file at most {LONGEST_SOURCE:,}"
+            cause = (
+                f"has {info.file_size:,} bytes, a Python file at most {LONGEST_SOURCE:,}, "
+                f"all together {ALL_SOURCES:,}"
+            )
             remedy = "keep data in the method's buffers"
             problems.append(Problem("invalid_entry", place, cause, remedy))
             continue
+        bytes_left -= len(source)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 tree = ast.parse(source)
-            found[name] = {node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             line = getattr(error, "lineno", None)
             where = f"{place}:{line}" if line else place
-            cause = f"is not Python: {getattr(error, 'msg', None) or error}"
+            deep = isinstance(error, RecursionError | MemoryError)
+            said = "it is nested too deeply" if deep else getattr(error, "msg", None) or error
+            cause = f"is not Python: {said}"
             problems.append(Problem("invalid_entry", where, cause, "mend it, then pack again"))
+            continue
+        found[name] = {node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
+        told = imports.problems(tree, name, files, rules, shown)
+        new = list(islice(told, imports_left))
+        problems += new
+        imports_left -= len(new)
+        if not imports_left and next(told, None):
+            cause = "has more imports that cannot work, which are not listed"
+            problems.append(Problem("invalid_entry", place, cause, "mend those that are"))
     return found
 
 
-def _method(config: EntryConfig, classes: Mapping[str, set[str]], shown: str) -> Iterator[Problem]:
-    """The method's name: a word of the table, or a class of a file that is in the entry."""
+def _root(config: EntryConfig | None, files: Collection[str]) -> str:
+    """The folder that is the plugin's package: that of the method's file."""
+    name = config.method.get("name") if config else None
+    source = name.partition(":")[0] if isinstance(name, str) else ""
+    return source.rpartition("/")[0] if source in files else PLUGIN
+
+
+def _method(
+    config: EntryConfig, classes: Mapping[str, set[str]], rules: Rules | None, shown: str
+) -> Iterator[Problem]:
+    """The method's name: a word of the table, a class of a file that is in the entry, or a
+    method of an installed package that the rules permit."""
     from challenge.methods import plugin, registry
 
     place = f"{shown}/{CONFIG}"
@@ -240,16 +303,14 @@ def _method(config: EntryConfig, classes: Mapping[str, set[str]], shown: str) ->
             remedy = meant(wanted, classes[source], "classes")
             yield Problem("invalid_entry", place, cause, remedy)
     elif name not in registry.METHODS:
-        unknown = registry.unknown(name) or (
-            f"the method `{name}` is of a package that the judge need not have",
-            "put its files into a folder and name them: `path/method.py:Class`",
-        )
-        yield Problem("invalid_entry", place, *unknown)
-
-
-def _weights(file: zipfile.ZipFile, info: zipfile.ZipInfo, shown: str) -> Iterator[Problem]:
-    with file.open(info) as member:
-        try:
-            weights.read_header(member, info.file_size)  # type: ignore[arg-type]
-        except weights.NotSafetensors as error:
-            yield Problem("invalid_entry", f"{shown}/{WEIGHTS}", str(error), AGAIN)
+        unknown = registry.unknown(name)
+        owner = registry.provider(name) or ""
+        if unknown:
+            yield Problem("invalid_entry", place, *unknown)
+        elif rules and imports.canonical(owner) not in imports.listed(rules):
+            cause = f"the method `{name}` is of the package `{owner}`, which is not permitted"
+            remedy = (
+                f"ask the organiser to list it, `rules.packages: [{owner}]`, or put its files "
+                "into a folder and name them, `path/method.py:Class`"
+            )
+            yield Problem("invalid_entry", place, cause, remedy)

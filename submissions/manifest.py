@@ -11,7 +11,7 @@ from challenge.configs.schema import Name, Section, Uses
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 LARGEST = 1_000_000
-"""Bytes of the largest manifest and of the largest config that are read."""
+"""Bytes of the largest manifest that is read: an entry has at most 2,000 files."""
 
 
 class For(Section):

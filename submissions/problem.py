@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from challenge.configs.errors import Mistake, UserError
-from challenge.submissions.log import harmless
 from challenge.submissions.outcomes import Outcome
 
 LONGEST = 1000
@@ -25,11 +24,15 @@ class Problem:
     @property
     def mistake(self) -> Mistake:
         """The problem as a line; names from the entry cannot act on a terminal or break it."""
-        place, cause, remedy = (
-            harmless(text.encode("utf-8", "backslashreplace")).replace("\n", "\\n")
-            for text in (self.place, self.cause, self.remedy)
-        )
-        return Mistake(place[:LONGEST], cause[:LONGEST], remedy[:LONGEST])
+        return Mistake(*map(_line, (self.place, self.cause, self.remedy)))
+
+
+def _line(text: str) -> str:
+    """Text on one line: what is not printable, line ends of every kind too, is escaped."""
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode()
+        for each in text[:LONGEST]
+    )[:LONGEST]
 
 
 def outcome_of(problems: Sequence[Problem]) -> Outcome:

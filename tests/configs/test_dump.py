@@ -73,6 +73,7 @@ rules:
   entries_per_day: 5
   deadline: 2026-12-04T17:00:00Z
   counts: latest
+  packages: []
 metric:
   crop: null
 seed: 0

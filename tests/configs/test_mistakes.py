@@ -95,7 +95,7 @@ EXPECTED = "lines such as `name: deblur` are expected, with a space after the `:
         ),
         (b"name: a\nx: \xff\n", ":2: is not UTF-8 text; save the file as UTF-8"),
         ("name: a".encode("utf-16"), ":1: is not UTF-8 text; save the file as UTF-8"),
-        (b"x" * 1_000_001, ": is too large for a config, 1,000,001 bytes; is it the file?"),
+        (b"x" * 100_001, ": is too large for a config, 100,001 bytes; is it the file?"),
         ("name: a\n\tb: 1\n", ":2: a tab in the indentation; indent with spaces"),
         ("a: {b: 1\n", ":1: after `{` a `,` or the closing `}` is missing"),
     ],

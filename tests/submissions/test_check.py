@@ -6,6 +6,8 @@ import hashlib
 import json
 import stat
 import struct
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -86,6 +88,13 @@ def test_a_packed_entry_has_no_problem(entry: Path, challenge: Challenge) -> Non
         (put("plugin/.hidden.py", b""), "plugin/.hidden.py: does not belong"),
         (put("plugin/__pycache__/x.py", b""), "plugin/__pycache__/x.py: does not belong"),
         (put("weights.pt", b"x"), "unsafe_weights: alpha-mine.zip/weights.pt: is a `.pt` file"),
+        (put("plugin/NUL.py", b""), "plugin/NUL.py: has a name that Windows keeps for a device"),
+        (put("plugin/com1.tar.py", b""), "has a name that Windows keeps for a device; rename it"),
+        (put("plugin/Aux .py", b""), "has a name that Windows keeps for a device"),
+        (put("plugin/con/x.py", b""), "plugin/con/x.py: has a name that Windows keeps"),
+        (put("more.zip", b"PK"), "alpha-mine.zip/more.zip: is an archive inside the entry"),
+        (put("plugin/net.tar.gz", b"x"), "plugin/net.tar.gz: is an archive inside the entry"),
+        (put("plugin/net.WHL", b"x"), "plugin/net.WHL: is an archive inside the entry; put the"),
         (put("plugin/net.PKL", b"x"), "unsafe_weights: alpha-mine.zip/plugin/net.PKL: is a `.pkl`"),
         (put("plugin/x.pth", b"x"), "unsafe_weights"),
         (put("../escape.py", b""), "has a name that leads out of its folder"),
@@ -99,10 +108,10 @@ def test_a_packed_entry_has_no_problem(entry: Path, challenge: Challenge) -> Non
         (put("plugin/Method.py", b""), "stands in the zip twice, also as `plugin/Method.py`"),
         (put("plugin/", b""), "has a name that is not allowed"),
         (put("plugin/broken.py", b"def f(:\n"), "broken.py:1: is not Python: invalid syntax"),
-        (put("plugin/nul.py", b"x = 1\x00"), "plugin/nul.py: is not Python"),
+        (put("plugin/zero.py", b"x = 1\x00"), "plugin/zero.py: is not Python"),
         (put("plugin/deep.py", b"(" * 5000), "plugin/deep.py:1: is not Python"),
         (put("plugin/deeper.py", b"x=" + b"-" * 200_000 + b"1"), "plugin/deeper.py"),
-        (put("plugin/long.py", b"#" * 1_000_001), "a Python file at most 1,000,000"),
+        (put("plugin/long.py", b"#" * 200_001), "a Python file at most 200,000"),
         (edit("plugin/method.py", "class Mine", "class Mines"), "did you mean `Mines`?"),
         (edit("config.yaml", "method.py:Mine", "other.py:Mine"), "`plugin/other.py` is not in"),
         (edit("config.yaml", '"plugin/method.py:Mine"', "tvv"), "did you mean `tv`?"),
@@ -132,6 +141,38 @@ def test_a_manifest_that_is_none(entry: Path) -> None:
     for content in (b"", b"[]", b"{}" * 600_000, b'{"format": 1' * 9, b"\xff", b"[" * 90_000):
         rewrite(entry, put("manifest.json", content), manifest=False)
         assert "manifest.json: is wrong" in told(check(entry))
+
+
+@pytest.mark.parametrize("name", [*archive.DEVICES, "Lpt9", "CoN"])
+def test_windows_devices(entry: Path, name: str) -> None:
+    for place in (f"plugin/{name}.py", f"plugin/{name}/x.py"):
+        rewrite(entry, put(place, b""))
+        assert f"{place}: has a name that Windows keeps for a device" in told(check(entry))
+
+
+@pytest.mark.parametrize(
+    "name", ["console", "com", "com10", "com0", "lpt", "nuls", "aux_", "x.con"]
+)
+def test_names_that_only_look_like_devices(entry: Path, name: str) -> None:
+    rewrite(entry, put(f"plugin/{name}.py", b""))
+    assert check(entry) == []
+
+
+@pytest.mark.parametrize("ending", archive.ARCHIVES)
+def test_archives_inside_an_entry(entry: Path, ending: str) -> None:
+    for place in (f"a{ending}", f"plugin/a{ending.upper()}"):
+        rewrite(entry, put(place, b"x"))
+        assert f"{place}: is an archive inside the entry" in told(check(entry))
+
+
+def test_all_sources_together(entry: Path) -> None:
+    def change(contents: Contents) -> None:
+        contents |= {f"plugin/x{number:02}.py": b"#" * 199_000 for number in range(11)}
+
+    rewrite(entry, change)
+    text = told(check(entry))
+    assert "plugin/x10.py: has 199,000 bytes, a Python file at most 200,000, all together" in text
+    assert "plugin/x08.py" not in text
 
 
 def test_all_problems_at_once(entry: Path, challenge: Challenge) -> None:
@@ -177,11 +218,13 @@ def test_rules(make_entry: Callable[..., Path], challenge: Challenge) -> None:
 @pytest.mark.parametrize("over", [0, 1])
 def test_size_to_the_byte(entry: Path, challenge: Challenge, over: int) -> None:
     limit = 1_000_000  # of the tiny challenge
-    rewrite(entry, put("plugin/padding.py", b"# "))
+    for number in range(5):
+        rewrite(entry, put(f"plugin/padding{number}.py", b"#" * 190_000))
+    rewrite(entry, put("plugin/last.py", b"# "))
     rest = limit + over - sum(map(len, read(entry).values()))
     # The manifest writes the size of the padding: its digits must not change the total.
     for size in range(rest - 12, rest + 3):
-        rewrite(entry, put("plugin/padding.py", b"#" * size))
+        rewrite(entry, put("plugin/last.py", b"#" * size))
         if sum(map(len, read(entry).values())) == limit + over:
             break
     else:
@@ -190,7 +233,7 @@ def test_size_to_the_byte(entry: Path, challenge: Challenge, over: int) -> None:
     if over:
         text = told(problems)
         assert "oversize: alpha-mine.zip: holds 1,000,001 bytes, 1,000,000 are allowed" in text
-        assert "the largest: plugin/padding.py" in text
+        assert "the largest: plugin/padding0.py 190,000" in text
         assert outcome_of(problems) == "oversize"
     else:
         assert problems == []
@@ -207,6 +250,64 @@ def test_a_huge_file_is_refused_without_being_read(tmp_path: Path, challenge: Ch
     text = told(check(path))
     assert "holds 100,000,001 bytes, 100,000,000 are allowed" in text
     assert "weights.safetensors 100,000,001" in text
+
+
+def tensors(**described: tuple[str, list[int], bytes]) -> bytes:
+    """A safetensors file, by hand."""
+    header, data = {}, b""
+    for name, (dtype, shape, content) in described.items():
+        offsets = [len(data), len(data) + len(content)]
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": offsets}
+        data += content
+    text = json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + data
+
+
+def test_values_that_are_no_numbers(entry: Path, challenge: Challenge) -> None:
+    nan, inf = struct.pack("<f", float("nan")), struct.pack("<e", float("-inf"))
+    content = tensors(
+        a=("F32", [4], nan * 3 + bytes(4)),
+        b=("I32", [1], nan),
+        c=("F16", [2], inf + bytes(2)),
+        d=("BF16", [2], b"\x80\x7f\xc0\xff"),
+        e=("F64", [1], struct.pack("<d", float("inf"))),
+        f=("F64", [1], struct.pack("<d", 1e308)),
+    )
+    rewrite(entry, put("weights.safetensors", content))
+    problems = check(entry, challenge)
+    assert [problem.outcome for problem in problems] == ["invalid_entry"]
+    said = "weights.safetensors: holds 7 NaN or infinite values: `a` 3, `c` 1, `d` 2 and 1 more"
+    assert said in told(problems)
+    assert "persistent=False" in told(problems)
+    # Beside other problems: each is told, and a spoilt manifest does not hide them.
+    rewrite(entry, put("manifest.json", b"{}"), manifest=False)
+    assert said in told(check(entry, challenge))
+
+
+def test_a_large_entry_is_checked_in_two_seconds(entry: Path) -> None:
+    """100 MB, every byte hashed and every value looked at, in little memory."""
+    values = 24_990_000
+    content = tensors(
+        a=("F32", [values // 2], bytes(2 * values)), b=("F16", [values], bytes(2 * values))
+    )
+    rewrite(entry, put("weights.safetensors", content))
+    script = """
+import re, sys, time
+from pathlib import Path
+from challenge.submissions.check import check
+def peak():
+    return int(re.search(r"VmHWM:\\s+([0-9]+)", Path("/proc/self/status").read_text())[1]) // 1024
+before, began = peak(), time.process_time()
+problems = check(Path(sys.argv[1]))
+print(problems, time.process_time() - began, peak() - before, "torch" in sys.modules, sep="|")
+"""
+    command = [sys.executable, "-c", script, str(entry)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    problems, seconds, megabytes, torch = done.stdout.strip().split("|")
+    assert problems == "[]"
+    assert float(seconds) < 2
+    assert int(megabytes) < 200
+    assert torch == "False"
 
 
 def write_raw(path: Path, *infos: tuple[zipfile.ZipInfo, bytes], **how: Any) -> None:
