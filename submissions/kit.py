@@ -103,6 +103,7 @@ def _words(challenge: Challenge) -> dict[str, str]:
         "memory_gb": f"{limits.memory_gb:g}",
         "pretrained": rules.pretrained,
         "external_data": rules.external_data,
+        "packages": ", ".join(rules.packages) or "none",
         "entries_per_day": f"{rules.entries_per_day}",
         "deadline": deadline,
         "metric": metrics.DESCRIPTION,

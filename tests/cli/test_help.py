@@ -7,7 +7,7 @@ import pytest
 
 COMMANDS = (
     *("demo", "prepare", "train", "infer", "score", "pack", "check", "board"),
-    *("methods", "kit", "seal"),
+    *("methods", "kit", "seal", "doctor"),
 )
 HEAVY = {"torch", "deepinv", "numpy", "skimage", "scipy", "matplotlib", "lightning_fabric", "PIL"}
 

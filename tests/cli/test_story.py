@@ -258,7 +258,7 @@ def test_overviews_carry_no_temporary_name(challenge, story, monkeypatch):
 
     monkeypatch.setattr(pictures, "Sheet", noted)
     assert challenge("infer", TV).code == 0
-    assert challenge("score", ENTRY, *HIDDEN, "--again").code == 0
+    assert challenge("score", ENTRY, *HIDDEN, "--rejudge").code == 0
     assert titles[0].startswith("val: ")
     assert titles[1].startswith("alpha-tv-")
     assert not any("partial" in title for title in titles)
