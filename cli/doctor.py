@@ -31,7 +31,7 @@ def doctor(
     as_json: JsonOption = False,
     workspace: WorkspaceOption = WORKSPACE,
 ) -> None:
-    """Show what this machine has, what it can enforce, and how fast it is.
+    """Show what this machine can enforce, and how fast it is.
 
     Isolation is tried from inside: what an entry must not do is attempted, at the strongest level
     that holds here or at the one that is given.
