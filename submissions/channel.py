@@ -1,7 +1,8 @@
 """The supervisor's end of the two pipes to an inference process: every wait has a deadline.
 
 A process may refuse to read, write half a message and stop, or leave its pipes to a child. So
-one thread reads and one writes; the supervisor itself only waits on queues.
+one thread reads and one writes; the supervisor itself only waits on queues. A message is read only
+when somebody waits for it: what is sent unasked stays in the pipe, which holds 64 KiB.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ class Channel:
         self._into, self._out = into, out
         self._inbox: queue.Queue[Message | Garbled | _Exited | None] = queue.Queue()
         self._outbox: queue.Queue[tuple[Header, bytes] | None] = queue.Queue()
+        self._wanted = threading.Semaphore(0)
         self._threads = [
             threading.Thread(target=target, daemon=True) for target in (self._read, self._write)
         ]
@@ -65,6 +67,7 @@ class Channel:
             Ended: the other side is gone.
             Garbled: what came is not a message.
         """
+        self._wanted.release()
         try:
             found = self._inbox.get(timeout=max(0.0, deadline - time.monotonic()))
         except queue.Empty:
@@ -87,6 +90,7 @@ class Channel:
     def close(self) -> None:
         """Stop both threads; the processes at the other end must be dead by now."""
         self._outbox.put(None)
+        self._wanted.release()
         for thread in self._threads:
             thread.join(2)
         for stream in (self._into, self._out):
@@ -95,7 +99,7 @@ class Channel:
 
     def _read(self) -> None:
         try:
-            while (header := frames.read_header(self._out)) is not None:
+            while self._wanted.acquire() and (header := frames.read_header(self._out)) is not None:
                 fits = header["bytes"] <= self.accept
                 payload = frames.read_payload(self._out, header["bytes"]) if fits else None
                 self._inbox.put(Message(header, payload))

@@ -7,6 +7,7 @@ other side is believed, and every wait has a deadline.
 from __future__ import annotations
 
 import json
+import secrets
 import subprocess
 import time
 from dataclasses import dataclass
@@ -63,8 +64,13 @@ class Dialogue:
     def reconstruct(self, measurement: Measurement) -> NDArray[np.float32]:
         """Hand over a measurement; its reconstruction, finite, of shape (C, H, W)."""
         self.channel.accept = 4 * int(np.prod(measurement.shape))
-        self.channel.send({"kind": "measure"}, measurements.to_bytes(measurement))
-        return self._checked(self._next("estimate"), measurement.shape)
+        # Whoever answers must have read the question: an answer that was sent before is none.
+        turn = secrets.token_hex(8)
+        self.channel.send({"kind": "measure", "turn": turn}, measurements.to_bytes(measurement))
+        message = self._next("estimate")
+        if message.header.get("turn") != turn:
+            raise self._failed("crash", "it answered out of turn")
+        return self._checked(message, measurement.shape)
 
     def contract(self, about: dict[str, Any]) -> tuple[str, ...]:
         """The rules of the method contract that the entry breaks, by its own account."""
@@ -118,7 +124,10 @@ class Dialogue:
     def _ended(self) -> Failed:
         """Why the process is gone."""
         if self.watch.full:
-            return self._failed("crash", f"it wrote over {self.watch.quota // 2**20} MiB to disk")
+            quota = f"{self.watch.quota // 2**20} MiB"
+            return self._failed("crash", f"it wrote over {quota} to disk, or hid what it wrote")
+        if self.watch.crowded:
+            return self._failed("crash", f"it had over {processes.THREADS} threads")
         if self.watch.exceeded:
             used, limit = self.watch.peak / 1e9, self.limits.memory_gb
             return self._failed("out_of_memory", f"it used {used:.2f} GB of {limit:g} GB")
@@ -158,4 +167,8 @@ class Dialogue:
 
 def plain(value: object, longest: int = 80) -> str:
     """Words of the other side, made harmless and one line."""
-    return harmless(" ".join(str(value).split())[:longest].encode("utf-8", "backslashreplace"))
+    try:
+        text = str(value)
+    except RecursionError:
+        text = "something too deep to be shown"
+    return harmless(" ".join(text.split())[:longest].encode("utf-8", "backslashreplace"))

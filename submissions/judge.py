@@ -21,7 +21,7 @@ from challenge.data import atomic, measurements
 from challenge.submissions import processes, scratch
 from challenge.submissions.channel import Channel
 from challenge.submissions.dialogue import BEFORE, Dialogue, Failed
-from challenge.submissions.jail import spawn
+from challenge.submissions.jail import spawn, stage
 from challenge.submissions.jail.spawn import Jail
 from challenge.submissions.log import Log
 from challenge.submissions.outcomes import Outcome
@@ -113,6 +113,7 @@ def infer(
         UserError: a measurement is missing or damaged, or the disk is full.
     """
     output.mkdir(parents=True, exist_ok=True)
+    stage.compile_packages()
     outcome: Outcome = "ok"
     cause = ""
     broken: tuple[str, ...] = ()

@@ -18,11 +18,16 @@ def versions() -> dict[str, str]:
     return {word: _version(package) for word, package in PACKAGES.items()}
 
 
-def cores() -> int:
-    """Processor cores that this process may use."""
+def core_numbers() -> list[int]:
+    """The processor cores that this process may use; empty where the system does not say."""
     if sys.platform == "linux":
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        return sorted(os.sched_getaffinity(0))
+    return []
+
+
+def cores() -> int:
+    """How many processor cores this process may use."""
+    return len(core_numbers()) or os.cpu_count() or 1
 
 
 def describe() -> dict[str, Any]:

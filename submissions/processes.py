@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import stat
 import subprocess
 import sys
 import threading
@@ -19,6 +20,8 @@ from pathlib import Path
 import psutil
 
 _PR_SET_CHILD_SUBREAPER = 36
+THREADS = 512
+"""More threads than any method needs: each holds memory of the kernel that no limit counts."""
 _one_at_a_time = threading.Lock()
 
 
@@ -52,19 +55,20 @@ class Tree:
             found.update({child.pid: child for child in descendants(root)})
         return list(found.values())
 
-    def memory(self, among: Iterable[psutil.Process] | None = None) -> int:
-        """Resident bytes of members together, at least the peak of a single one.
+    def memory(self, among: Iterable[psutil.Process] | None = None) -> tuple[int, int]:
+        """Resident bytes of members together, at least the peak of a single one; their threads.
 
         Args:
             among: members found before; all that are alive now by default. Looking for them takes
                 longer than looking at them.
         """
-        total = peak = 0
+        total = peak = threads = 0
         for member in self.members() if among is None else among:
             with contextlib.suppress(psutil.Error):
                 total += member.memory_info().rss
-                peak = max(peak, _peak(member.pid))
-        return max(total, peak)
+                highest, count = _status(member.pid)
+                peak, threads = max(peak, highest), threads + count
+        return max(total, peak), threads
 
     def cpu_seconds(self) -> float:
         """Processor time of all members and of those that ended and were waited for."""
@@ -163,6 +167,7 @@ class Watch:
         self.peak = 0
         self.exceeded = False
         self.full = False
+        self.crowded = False
         self.quota = quota
         self._folder = folder
         self._members: list[psutil.Process] = []
@@ -175,7 +180,7 @@ class Watch:
         """Look once, at all; kills the tree if it uses too much."""
         self._members = self._tree.members()
         self._look()
-        if not self.full and disk_usage(self._folder, self.quota) > self.quota:
+        if not self.full and self._disk() > self.quota:
             self.full = True
             self._tree.kill()
 
@@ -185,10 +190,18 @@ class Watch:
 
     def _look(self) -> None:
         """Look at the memory of the members that are known."""
-        self.peak = max(self.peak, self._tree.memory(self._members))
+        held, threads = self._tree.memory(self._members)
+        self.peak = max(self.peak, held)
         if self.peak > self._limit and not self.exceeded:
             self.exceeded = True
             self._tree.kill()
+        if threads > THREADS and not self.crowded:
+            self.crowded = True
+            self._tree.kill()
+
+    def _disk(self) -> int:
+        named = disk_usage(self._folder, self.quota)
+        return named + nameless_usage(self._members, self._folder.resolve(), self.quota)
 
     def _run(self) -> None:
         """Look at the known members often, and for new ones and at the disk less often.
@@ -214,20 +227,49 @@ class Watch:
 def disk_usage(folder: Path, enough: int) -> int:
     """Bytes on disk in a folder with all its sub-folders, a block for each name at least.
 
-    Stops counting above `enough`: a folder may hold millions of names.
+    Stops counting above `enough`: a folder may hold millions of names. What hides its contents, a
+    folder that cannot be listed or that lies too deep for a path, counts as more than enough.
     """
     total, waiting = 0, [folder]
     while waiting and total <= enough:
-        with contextlib.suppress(OSError), os.scandir(waiting.pop()) as entries:
-            for entry in entries:
-                with contextlib.suppress(OSError):
-                    facts = entry.stat(follow_symlinks=False)
-                    total += max(4096, 512 * getattr(facts, "st_blocks", 0))
-                    if entry.is_dir(follow_symlinks=False):
-                        waiting.append(Path(entry.path))
-                if total > enough:
-                    break
+        place = waiting.pop()
+        try:
+            with os.scandir(place) as entries:
+                for entry in entries:
+                    with contextlib.suppress(FileNotFoundError):
+                        facts = entry.stat(follow_symlinks=False)
+                        total += max(4096, 512 * getattr(facts, "st_blocks", 0))
+                        if entry.is_dir(follow_symlinks=False):
+                            waiting.append(Path(entry.path))
+                    if total > enough:
+                        break
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError:
+            return enough + 1
     return total
+
+
+def nameless_usage(members: Iterable[psutil.Process], folder: Path, enough: int) -> int:
+    """Bytes on disk of files that have no name any more, but are open in one of the processes.
+
+    One that is mapped and not open does not say how large it is: in `folder`, it counts as more
+    than enough.
+    """
+    found: dict[tuple[int, int], int] = {}
+    for member in members:
+        with contextlib.suppress(OSError):
+            for each in os.scandir(f"/proc/{member.pid}/fd"):
+                with contextlib.suppress(OSError):
+                    facts = os.stat(each.path)
+                    if stat.S_ISREG(facts.st_mode) and facts.st_nlink == 0:
+                        found[facts.st_dev, facts.st_ino] = 512 * facts.st_blocks
+        with contextlib.suppress(OSError):
+            maps = Path(f"/proc/{member.pid}/maps").read_bytes()
+            gone = [line for line in maps.splitlines() if line.endswith(b" (deleted)")]
+            if any(os.fsencode(folder) + b"/" in line for line in gone):
+                return enough + 1
+    return sum(found.values())
 
 
 def describe_end(code: int) -> str:
@@ -240,13 +282,18 @@ def describe_end(code: int) -> str:
         return f"was ended by signal {-code}"
 
 
-def _peak(pid: int) -> int:
-    """The kernel's own record of a process's largest resident size; 0 where there is none."""
+def _status(pid: int) -> tuple[int, int]:
+    """The kernel's own record of a process's largest resident size, and of its threads now.
+
+    Zeros where there is none.
+    """
+    found = {"VmHWM": 0, "Threads": 0}
     with contextlib.suppress(OSError, ValueError):
         for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    return 0
+            name, _, value = line.partition(":")
+            if name in found:
+                found[name] = int(value.split()[0])
+    return 1024 * found["VmHWM"], found["Threads"]
 
 
 def _subreaper(on: bool) -> None:

@@ -1,6 +1,6 @@
 """The inference process: it sees an entry and one measurement at a time, nothing else.
 
-    launcher.py POLICY ENTRY_FOLDER THREADS      (`jail`: it shuts the process in, then runs this)
+    launcher.py ENTRY_FOLDER THREADS      (`jail`: it shuts the process in, then runs this)
 
 stdin and stdout carry messages (`frames`); before any code of a team is imported they are moved
 out of its reach: stdin is empty for it and whatever it prints goes to the log. In order:
@@ -86,7 +86,8 @@ def serve(
         except BaseException as error:
             _failed(answers, "crash", error)
             return
-        frames.write(answers, described, content)
+        # Which question this answers: the supervisor takes no other.
+        frames.write(answers, {**described, "turn": header.get("turn")}, content)
 
 
 def private_pipes() -> tuple[BinaryIO, BinaryIO]:

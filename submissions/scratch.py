@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,16 +43,14 @@ def sweep() -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a folder, also one whose parts were made unreadable on purpose."""
-    shutil.rmtree(path, ignore_errors=True)
-    if path.exists() and not path.is_symlink():
-        for parent, names, _ in os.walk(path):
-            for name in names:
-                inner = Path(parent) / name
-                if not inner.is_symlink():
-                    with contextlib.suppress(OSError):
-                        inner.chmod(0o700)
+    """Remove a folder, also one that was made so that this fails: unreadable, or endlessly deep."""
+    with contextlib.suppress(RecursionError):
         shutil.rmtree(path, ignore_errors=True)
+    if os.path.lexists(path) and os.name == "posix":
+        # The system's own tools need neither recursion nor whole paths.
+        for command in (["chmod", "-R", "u+rwX"], ["rm", "-rf"]):
+            with contextlib.suppress(OSError):
+                subprocess.run([*command, "--", str(path)], check=False, capture_output=True)
 
 
 def _ours(path: Path) -> bool:

@@ -26,7 +26,7 @@ from typing import Any
 from challenge.configs.errors import Mistake, UserError
 from challenge.data.challenge import open_challenge
 from challenge.data.layout import Hidden, Workspace
-from challenge.submissions import teams
+from challenge.submissions import machine, teams
 from challenge.submissions.jail.levels import Level
 from challenge.submissions.judge import Step
 from challenge.submissions.results import Result
@@ -49,21 +49,13 @@ class Judged:
     """The traceback of a fault of the judge or of this machine; there is no verdict then."""
 
 
-def cores() -> list[int]:
-    """The processor cores that this process may use; empty where the system does not say."""
-    if sys.platform == "linux":
-        return sorted(os.sched_getaffinity(0))
-    return []
-
-
 def shares(workers: int, threads: int) -> list[set[int]]:
     """Disjoint sets of cores, `threads` for each worker; empty sets where cores are unknown.
 
     Raises:
         UserError: there are not enough.
     """
-    available = cores()
-    known = len(available) if available else os.cpu_count() or 1
+    available, known = machine.core_numbers(), machine.cores()
     if workers * threads > known:
         raise UserError.of(
             f"--workers {workers}",

@@ -1,7 +1,7 @@
 """What a jail must stop, tried from inside: run in the place of the runner, it answers in JSON.
 
-    launcher.py POLICY FACTS          one line for each attempt: {"name", "happened", "said"}
-    launcher.py POLICY FACTS outlive | hoard | fill       tries that until it is stopped
+    launcher.py FACTS          one line for each attempt: {"name", "happened", "said"}
+    launcher.py FACTS outlive | hoard | fill       tries that until it is stopped
 
 Each attempt raises OSError (or MemoryError) where it is refused. Free of everything but the
 standard library, since it runs in jails that are under test.
@@ -103,7 +103,7 @@ def _rights(_: Facts) -> str:
 
 def _affinity(_: Facts) -> None:
     before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {min(before)})
+    os.sched_setaffinity(0, range(os.cpu_count() or 1))
     if os.sched_getaffinity(0) == before:
         raise PermissionError("answered with success, without effect")
 

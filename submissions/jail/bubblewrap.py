@@ -12,6 +12,8 @@ from collections.abc import Iterable, Sequence
 
 _SYSTEM = ("/sys/devices/system/cpu",)
 _DEVICES = ("/dev/null", "/dev/urandom")
+_SWITCHES = ("/proc/sys", "/proc/sysrq-trigger", "/proc/irq", "/proc/bus", "/proc/acpi", "/proc/fs")
+"""Parts of /proc that change the machine; an owner that is root could write there."""
 
 
 def installed() -> str | None:
@@ -19,19 +21,25 @@ def installed() -> str | None:
     return shutil.which("bwrap")
 
 
-def command(
-    inner: Sequence[str], readable: Iterable[str], scratch: str, excluded: Sequence[str]
-) -> list[str]:
-    """Start `inner` seeing only `readable`, and `scratch` to write in.
+def command(inner: Sequence[str], settings: int) -> list[str]:
+    """Start `inner`, a command by paths that are readable, with `settings` from a descriptor.
+
+    Not on the command line, which the process inside may be able to read.
+    """
+    return [installed() or "bwrap", "--args", str(settings), "--", *inner]
+
+
+def settings(readable: Iterable[str], scratch: str, excluded: Sequence[str]) -> list[str]:
+    """What is seen inside: only `readable`, and `scratch` to write in.
 
     Args:
-        inner: a command, by paths that are readable.
         readable: files and folders, at their own places, read-only.
         scratch: the folder that it starts in.
         excluded: files and folders within them that appear empty, by their real paths.
     """
-    made = [installed() or "bwrap", "--unshare-all", "--die-with-parent", "--cap-drop", "ALL"]
-    made += ["--proc", "/proc"]
+    made = ["--unshare-all", "--die-with-parent", "--cap-drop", "ALL", "--proc", "/proc"]
+    for place in _SWITCHES:
+        made += ["--ro-bind-try", place, place]
     for device in _DEVICES:
         made += ["--dev-bind", device, device]
     bound = sorted({path for each in readable for path in (each, os.path.realpath(each))})
@@ -45,8 +53,7 @@ def command(
             made += ["--tmpfs", path, "--remount-ro", path]
         else:
             made += ["--ro-bind", "/dev/null", path]
-    made += ["--bind", scratch, scratch, "--remount-ro", "/", "--chdir", scratch]
-    return [*made, "--", *inner]
+    return [*made, "--bind", scratch, scratch, "--remount-ro", "/", "--chdir", scratch]
 
 
 def _inside(path: str, folders: Iterable[str]) -> bool:

@@ -1,6 +1,6 @@
 """What a method needs, tried from inside a jail: torch and its threads, in place of the runner.
 
-launcher.py POLICY THREADS          one line for each: {"name", "happened", "said"}
+launcher.py THREADS          one line for each: {"name", "happened", "said"}
 """
 
 from __future__ import annotations

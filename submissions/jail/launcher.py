@@ -1,6 +1,6 @@
 """The first thing that runs in an inference process: it shuts itself in, then starts the runner.
 
-    python -s -P -S -B launcher.py POLICY ARGUMENT...
+    python -s -P -S -B launcher.py ARGUMENT...          the policy is the first message on stdin
 
 It starts with one thread and with no code of a team in reach, takes everything away that the
 policy says, for good, and becomes the runner. Nothing is executed in between, so that executing
@@ -14,6 +14,7 @@ import ctypes
 import json
 import os
 import runpy
+import struct
 import sys
 from pathlib import Path
 from typing import Any
@@ -24,14 +25,37 @@ _SELF = ("/proc/self", "/proc/cpuinfo", "/proc/meminfo", "/sys/devices/system/cp
 
 
 def main() -> None:
-    policy: dict[str, Any] = json.loads(sys.argv[1])
-    sys.argv[1:] = sys.argv[2:]
-    stage = policy["stage"]
+    runner = begin(read_policy())
+    # What the policy says, where the truth lies for instance, is nowhere any more.
+    runpy.run_path(runner, run_name="__main__")
+
+
+def read_policy() -> dict[str, Any]:
+    """The policy: the first message on stdin. A command line could be read by everybody."""
+    (length,) = struct.unpack(">I", _read(4))
+    found: dict[str, Any] = json.loads(_read(length))
+    return found
+
+
+def _read(count: int) -> bytes:
+    """Exactly so many bytes: what follows is for the runner."""
+    content = b""
+    while len(content) < count:
+        piece = os.read(0, count - len(content))
+        if not piece:
+            raise EOFError("no policy came")
+        content += piece
+    return content
+
+
+def begin(policy: dict[str, Any]) -> str:
+    """Shut the process in; the path of the runner that is to take over."""
+    stage: str = policy["stage"]
     sys.path[:0] = [stage]
     if sys.platform == "linux":
         shut_in(policy)
     sys.path[:] = [stage, *(each for each in sys.path if each != stage), *policy["packages"]]
-    runpy.run_path(str(Path(stage) / policy["runner"]), run_name="__main__")
+    return str(Path(stage) / policy["runner"])
 
 
 def shut_in(policy: dict[str, Any]) -> None:
@@ -59,6 +83,8 @@ def shut_in(policy: dict[str, Any]) -> None:
         _lower(resource.RLIMIT_NOFILE, policy["files"])
     if "processor time" in controls:
         _lower(resource.RLIMIT_CPU, policy["cpu"])
+    if "processors" in controls and policy["cores"]:
+        os.sched_setaffinity(0, policy["cores"])
     if "privileges" in controls:
         _drop_privileges(libc)
     filtered = [each for each in seccomp.CONTROLS if each in controls]

@@ -16,7 +16,7 @@ LEVELS: tuple[Level, ...] = get_args(Level)
 REQUIRED: Level = "landlock"
 """The lowest level at which code of strangers may be judged beside the hidden truth."""
 
-LIMITS = ("end", "out of memory first", "memory", "quota", "processor time")
+LIMITS = ("end", "out of memory first", "memory", "quota", "processor time", "processors")
 """Controls of every level, where the system is Linux."""
 WALLS = ("privileges", "files", *seccomp.CONTROLS)
 """Controls of a level that keeps the process from files, network and others."""

@@ -16,7 +16,7 @@ import ctypes
 import errno
 import os
 import struct
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 
 CALLS: dict[str, tuple[int | None, int | None]] = {
@@ -84,8 +84,16 @@ CALLS: dict[str, tuple[int | None, int | None]] = {
     "mount_setattr": (442, 442),
     "move_mount": (429, 429),
     "move_pages": (279, 239),
+    "mq_getsetattr": (245, 185),
+    "mq_notify": (244, 184),
     "mq_open": (240, 180),
+    "mq_timedreceive": (243, 183),
+    "mq_timedsend": (242, 182),
+    "mq_unlink": (241, 181),
+    "msgctl": (71, 187),
     "msgget": (68, 186),
+    "msgrcv": (70, 188),
+    "msgsnd": (69, 189),
     "name_to_handle_at": (303, 264),
     "open_by_handle_at": (304, 265),
     "open_tree": (428, 428),
@@ -115,7 +123,10 @@ CALLS: dict[str, tuple[int | None, int | None]] = {
     "sched_setattr": (314, 274),
     "sched_setparam": (142, 118),
     "sched_setscheduler": (144, 119),
+    "semctl": (66, 191),
     "semget": (64, 190),
+    "semop": (65, 193),
+    "semtimedop": (220, 192),
     "setdomainname": (171, 162),
     "sethostname": (170, 161),
     "setns": (308, 268),
@@ -124,6 +135,7 @@ CALLS: dict[str, tuple[int | None, int | None]] = {
     "setxattr": (188, 5),
     "setxattrat": (463, 463),
     "shmat": (30, 196),
+    "shmctl": (31, 195),
     "shmget": (29, 194),
     "socket": (41, 198),
     "socketpair": (53, 199),
@@ -160,6 +172,9 @@ _THREAD = 0x00010000
 _OWNERS, _OWNER_IOCTLS = (8, 10, 15), (0x8901, 0x8902)
 """fcntl's F_SETOWN, F_SETSIG, F_SETOWN_EX, and the same as ioctl: signals to others by way of a
 file."""
+_ATTRIBUTE_IOCTLS = (0x40086602, 0x40046602, 0x401C5820, 0x40087602, 0x40806685, 0x800C6613)
+"""FS_IOC_SETFLAGS, its 32-bit form, FSSETXATTR, SETVERSION, ENABLE_VERITY, SET_ENCRYPTION_POLICY:
+they need a file that is open for reading only."""
 _PARENT_DEATH = 1
 """prctl's PR_SET_PDEATHSIG: whether the process dies with the supervisor."""
 
@@ -254,39 +269,44 @@ _RULES: dict[str, tuple[Rule, ...]] = {
         "listmount",
     ),
     # Landlock decides about contents only; an owner could still change modes and times.
-    "attributes": _deny(
-        "chmod",
-        "fchmod",
-        "fchmodat",
-        "fchmodat2",
-        "chown",
-        "fchown",
-        "lchown",
-        "fchownat",
-        "utime",
-        "utimes",
-        "futimesat",
-        "utimensat",
-        "setxattr",
-        "lsetxattr",
-        "fsetxattr",
-        "setxattrat",
-        "removexattr",
-        "lremovexattr",
-        "fremovexattr",
-        "removexattrat",
-        "truncate",
-        "mknod",
-        "mknodat",
-        "inotify_init",
-        "inotify_init1",
-        "fanotify_init",
-        "name_to_handle_at",
-        "open_by_handle_at",
+    "attributes": (
+        Rule("ioctl", argument=1, refused=_ATTRIBUTE_IOCTLS),
+        *_deny(
+            "chmod",
+            "fchmod",
+            "fchmodat",
+            "fchmodat2",
+            "chown",
+            "fchown",
+            "lchown",
+            "fchownat",
+            "utime",
+            "utimes",
+            "futimesat",
+            "utimensat",
+            "setxattr",
+            "lsetxattr",
+            "fsetxattr",
+            "setxattrat",
+            "removexattr",
+            "lremovexattr",
+            "fremovexattr",
+            "removexattrat",
+            "truncate",
+            "mknod",
+            "mknodat",
+            "inotify_init",
+            "inotify_init1",
+            "fanotify_init",
+            "name_to_handle_at",
+            "open_by_handle_at",
+        ),
     ),
     # Memory that belongs to no process, and so to no limit.
     "shared memory": _deny(
-        "memfd_create", "memfd_secret", "shmget", "shmat", "semget", "msgget", "mq_open"
+        *("memfd_create", "memfd_secret", "shmget", "shmat", "shmctl"),
+        *("semget", "semop", "semtimedop", "semctl", "msgget", "msgsnd", "msgrcv", "msgctl"),
+        *("mq_open", "mq_unlink", "mq_timedsend", "mq_timedreceive", "mq_notify", "mq_getsetattr"),
     ),
     "kernel": _deny(
         "acct",
@@ -365,17 +385,21 @@ def program(controls: Collection[str], pid: int, machine: str) -> bytes:
 
 def _instructions(rule: Rule, number: int) -> list[bytes]:
     refuse = _step(_RETURN, _ERRNO | rule.error)
-    allow = _step(_RETURN, _ALLOW)
     if rule.argument is None:
         return [_step(_EQUAL, number, 0, 1), refuse]
-    tests: Iterable[bytes]
     if rule.bits:
-        tests, last, other = [_step(_ANY_BIT, rule.bits, 1, 0)], refuse, allow
+        tests = [_step(_ANY_BIT, rule.bits, 1, 0)]
     else:
-        values = rule.allowed or rule.refused
-        tests = [_step(_EQUAL, value, len(values) - i, 0) for i, value in enumerate(values)]
-        last, other = (refuse, allow) if rule.allowed else (allow, refuse)
-    block = [_step(_LOAD, 16 + 8 * rule.argument), *tests, last, other]
+        # A value that is met jumps over the rest of the values: to the refusal, or beyond it.
+        values, beyond = rule.allowed or rule.refused, int(bool(rule.allowed))
+        left = range(len(values) - 1, -1, -1)
+        tests = [
+            _step(_EQUAL, value, rest + beyond, 0) for value, rest in zip(values, left, strict=True)
+        ]
+        if rule.refused:
+            tests[-1] = _step(_EQUAL, values[-1], 0, 1)
+    # Another rule may name the same call: what is not refused goes on, with the number again.
+    block = [_step(_LOAD, 16 + 8 * rule.argument), *tests, refuse, _step(_LOAD, 0)]
     return [_step(_EQUAL, number, 0, len(block)), *block]
 
 

@@ -5,17 +5,21 @@ Messages go by stdin and stdout, the team's log by stderr; there is no other way
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
+import struct
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from challenge.configs.schema import Limits
+from challenge.submissions import machine
 from challenge.submissions.jail import bubblewrap, landlock, levels, stage
 from challenge.submissions.jail.levels import Level
 
@@ -103,23 +107,39 @@ def spawn(
         "files": FILES,
         # Whatever becomes of the supervisor, no process computes for ever.
         "cpu": round(limits.minutes * 60 * limits.threads) + 60,
+        # Whatever threads it starts, they share as many cores as the challenge allows.
+        "cores": machine.core_numbers()[: limits.threads],
     }
     launcher = toolkit / "challenge" / "submissions" / "jail" / "launcher.py"
     # Not -I: the environment is ours, and the seed of hashing is read from it.
-    command = [sys.executable, "-s", "-P", "-S", "-B", "-u", str(launcher), json.dumps(policy)]
-    command += arguments
-    if jail.level == "bubblewrap":
-        command = bubblewrap.command(command, readable, str(scratch), excluded)
-    return subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        cwd=scratch,
-        env=environment(scratch, limits.threads),
-        start_new_session=True,
-        close_fds=True,
-    )
+    command = [sys.executable, "-s", "-P", "-S", "-B", "-u", str(launcher), *arguments]
+    with contextlib.ExitStack() as stack:
+        passed: tuple[int, ...] = ()
+        if jail.level == "bubblewrap":
+            settings = bubblewrap.settings(readable, str(scratch), excluded)
+            source = stack.enter_context(tempfile.TemporaryFile())
+            source.write(b"\0".join(map(os.fsencode, settings)) + b"\0")
+            source.seek(0)
+            passed = (source.fileno(),)
+            command = bubblewrap.command(command, source.fileno())
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=scratch,
+            env=environment(scratch, limits.threads),
+            start_new_session=True,
+            close_fds=True,
+            pass_fds=passed,
+        )
+    content = json.dumps(policy).encode()
+    with contextlib.suppress(BrokenPipeError):
+        # A pipe holds 64 KiB, a policy has some 10: this does not wait for the process.
+        into = pipes(process)[0]
+        into.write(struct.pack(">I", len(content)) + content)
+        into.flush()
+    return process
 
 
 def pipes(process: subprocess.Popen[bytes]) -> tuple[BinaryIO, BinaryIO, BinaryIO]:

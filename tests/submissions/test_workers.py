@@ -21,7 +21,7 @@ import pytest
 from challenge.configs.errors import UserError
 from challenge.data.challenge import Challenge
 from challenge.data.layout import Workspace
-from challenge.submissions import board, layout, results, workers
+from challenge.submissions import board, layout, machine, results, workers
 from challenge.submissions.jail import probe
 from challenge.submissions.verdict import Court, open_court
 
@@ -34,9 +34,7 @@ class Mine(Method):
     def forward(self, y, physics):
         return y
 """
-TWO_CORES = pytest.mark.skipif(
-    (len(workers.cores()) or os.cpu_count() or 1) < 2, reason="two workers need two cores"
-)
+TWO_CORES = pytest.mark.skipif(machine.cores() < 2, reason="two workers need two cores")
 
 
 @pytest.fixture
@@ -99,7 +97,7 @@ def test_a_worker_that_dies_loses_nothing(
 
 
 def test_there_must_be_cores_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers, "cores", lambda: [2, 3, 5, 7, 11])
+    monkeypatch.setattr(machine, "core_numbers", lambda: [2, 3, 5, 7, 11])
     assert workers.shares(2, 2) == [{2, 3}, {5, 7}]
     assert workers.shares(5, 1) == [{2}, {3}, {5}, {7}, {11}]
     with pytest.raises(UserError, match="needs 6 cores, 2 for each entry; there are 5; at most 2"):

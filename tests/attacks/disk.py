@@ -1,0 +1,152 @@
+"""Disk: what is written counts, and all of it is removed."""
+
+from __future__ import annotations
+
+from .attack import ALL, EITHER, QUOTA, Attack, changed, claimed, never
+
+OVER = QUOTA + 2**20
+
+
+def _disk(name: str, source: str, **more: object) -> Attack:
+    more = {"evidence": never, "stopped": ALL, "levels": EITHER, **more}
+    return Attack(name, source, **more)  # type: ignore[arg-type]
+
+
+RESERVE = f"""
+def reserve(name, size={OVER // 3}):
+    place = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    os.posix_fallocate(place, 0, size)
+    return place
+"""
+
+ATTACKS = [
+    _disk(
+        "write a file over the quota",
+        f"""
+        def write():
+            with open("large", "wb") as file: file.truncate({OVER})
+        attempt(write)
+        """,
+        evidence=claimed,
+        controls=("quota",),
+    ),
+    _disk(
+        "write many files over the quota",
+        RESERVE
+        + """
+for number in range(4): reserve(str(number))
+time.sleep(10)
+""",
+        outcome="import_error|crash",
+    ),
+    _disk(
+        "write thousands of files",
+        """
+        for number in range(4500): os.close(os.open(str(number), os.O_CREAT))
+        time.sleep(10)
+        """,
+        outcome="import_error|crash",
+    ),
+    _disk(
+        "write files that are large and empty",
+        """
+        for number in range(100):
+            with open(str(number), "wb") as file: file.truncate(10_000_000)
+        """,
+    ),
+    _disk(
+        "write files without a name",
+        RESERVE
+        + """
+def hide():
+    kept = []
+    for number in range(4):
+        kept.append(reserve(str(number)))
+        os.unlink(str(number))
+    time.sleep(2)
+    return sum(os.fstat(each).st_blocks for each in kept)
+attempt(hide)
+""",
+        evidence=claimed,
+        outcome="import_error|crash",
+    ),
+    _disk(
+        "write files that only the memory's map knows",
+        RESERVE
+        + """
+def hide():
+    kept = []
+    for number in range(4):
+        place = reserve(str(number))
+        kept.append(mmap.mmap(place, 4096))
+        os.close(place)
+        os.unlink(str(number))
+    time.sleep(2)
+attempt(hide)
+""",
+        evidence=claimed,
+        outcome="import_error|crash",
+    ),
+    _disk(
+        "nest folders deeper than any path",
+        """
+        for _ in range(3000):
+            os.mkdir("d"); os.chdir("d")
+        """,
+        # Whether it is seen before it ends is chance: what lies so deep cannot be counted.
+        outcome="ok|crash|import_error",
+    ),
+    _disk(
+        "hide files at the bottom of deep folders",
+        RESERVE
+        + """
+def hide():
+    for _ in range(300):
+        os.mkdir("d" * 200); os.chdir("d" * 200)
+    for number in range(4): reserve(str(number))
+    time.sleep(2)
+attempt(hide)
+""",
+        evidence=claimed,
+        outcome="import_error|crash",
+    ),
+    _disk(
+        "hide files in folders that cannot be read",
+        RESERVE
+        + """
+def hide():
+    os.mkdir("d", 0o300)
+    for number in range(4): reserve(f"d/{number}")
+    time.sleep(2)
+attempt(hide)
+""",
+        evidence=claimed,
+        outcome="import_error|crash",
+    ),
+    _disk(
+        "leave folders that cannot be read",
+        """
+        os.mkdir("a"); os.mkdir("a/b"); open("a/b/c", "w").close(); os.mkdir("a/b/d", 0)
+        os.close(os.open("a/e", os.O_CREAT, 0))
+        if F.level == "process": os.chmod("a/b", 0); os.chmod("a", 0)
+        """,
+    ),
+    _disk(
+        "leave names of 255 bytes that are no text",
+        r"""
+        for number in range(500):
+            os.close(os.open(b"\xff\n\x1b" + b"%252d" % number, os.O_CREAT))
+        """,
+    ),
+    _disk(
+        "leave links that lead out",
+        # Whoever cleans up must not follow them.
+        """
+        def link():
+            os.symlink(F.workspace, "out"); os.symlink(".", "loop"); os.symlink(F.home, "home")
+            os.mkdir("inner"); os.symlink(F.outside, "inner/out")
+        attempt(link)
+        """,
+        evidence=changed("workspace"),
+    ),
+]

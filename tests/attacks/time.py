@@ -1,0 +1,139 @@
+"""Time: the supervisor is back when the limit came, whatever an entry is busy with."""
+
+from __future__ import annotations
+
+from .attack import ALL, EITHER, Arena, Attack, Ran, claimed, never
+
+
+def _time(name: str, source: str, **more: object) -> Attack:
+    more = {
+        "evidence": never,
+        "stopped": ALL,
+        "outcome": "timeout",
+        "seconds": 1.2,
+        "patience": 3,
+        "levels": EITHER,
+        **more,
+    }
+    return Attack(name, source, **more)  # type: ignore[arg-type]
+
+
+def seconds_forged(_: Arena, ran: Ran) -> bool:
+    """It slept for half a second, and is said to have been quick."""
+    return sum(ran.found.seconds.values()) < 0.4 or ran.found.total < 0.5
+
+
+ATTACKS = [
+    _time("sleep at import", "time.sleep(60)"),
+    _time(
+        "sleep in one image",
+        """
+        def forward(y, identity):
+            if identity == "0001": time.sleep(60)
+            return y
+        """,
+    ),
+    _time(
+        "compute for ever and ignore every signal",
+        """
+        for number in range(1, 65):
+            try: signal.signal(number, signal.SIG_IGN)
+            except (OSError, ValueError): pass
+        def forward(y, identity):
+            while True: pass
+        """,
+    ),
+    _time("stop itself", "os.kill(os.getpid(), signal.SIGSTOP)"),
+    _time(
+        "answer a byte at a time",
+        """
+        def forward(y, identity):
+            for byte in struct.pack(">I", 1000) + b" " * 1000:
+                os.write(answers().fileno(), bytes([byte])); time.sleep(0.02)
+        """,
+    ),
+    _time(
+        "print without end",
+        """
+        def forward(y, identity):
+            while True: os.write(2, b"x" * 65536)
+        """,
+    ),
+    _time(
+        "hang when it is to end",
+        """
+        import atexit
+        atexit.register(time.sleep, 60)
+        threading.Thread(target=time.sleep, args=(60,)).start()
+        """,
+        outcome="ok",
+        seconds=10,
+    ),
+    _time(
+        "hang in an exception that describes itself",
+        """
+        class Slow(Exception):
+            def __str__(self): time.sleep(60)
+        def forward(y, identity): raise Slow
+        """,
+    ),
+    _time(
+        "be slow only the second time",
+        # The first image took no time, so ten seconds are left for it.
+        """
+        seen = set()
+        def forward(y, identity):
+            if identity in seen: time.sleep(60)
+            seen.add(identity)
+            return y
+        """,
+        outcome="nondeterministic",
+        seconds=10,
+        patience=6,
+        levels=("landlock",),
+    ),
+    _time(
+        "close its pipes and live on",
+        """
+        def forward(y, identity):
+            os.closerange(0, 100)
+            time.sleep(60)
+        """,
+        outcome="crash",
+        # bubblewrap itself keeps them open.
+        outcomes={"bubblewrap": "timeout|crash"},
+        seconds=2,
+    ),
+    _time(
+        "turn its own clocks back",
+        """
+        real = time.sleep
+        for name in ("time", "monotonic", "perf_counter", "process_time"):
+            setattr(time, name, lambda: 0.0)
+        from challenge.submissions import frames, runner
+        def write(stream, header, payload=b"", real=frames.write):
+            real(stream, {**header, "seconds": 0.0, "start_up": 0.0}, payload)
+        frames.write = write
+        def forward(y, identity):
+            real(0.25)
+            return y
+        """,
+        evidence=seconds_forged,
+        outcome="ok",
+        seconds=20,
+    ),
+    _time(
+        "compute on more processors than allowed",
+        """
+        def wide():
+            if len(os.sched_getaffinity(0)) <= 1:
+                raise OSError("only one")
+        attempt(wide)
+        """,
+        evidence=claimed,
+        unproven="there may be one processor only",
+        outcome="ok",
+        controls=("processors",),
+        seconds=20,
+    ),
+]
