@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -69,4 +70,5 @@ def _words(seen: Seen) -> tuple[str, str]:
     state = happened if seen.happened else "fails" if needed else "stopped"
     said = f": {seen.said}" if seen.said and not (seen.happened and not needed) else ""
     mark = "" if seen.as_promised else "NOT AS PROMISED, "
-    return expected, f"{mark}{state}{said}"
+    # With the other columns it fits into 80.
+    return expected, textwrap.shorten(f"{mark}{state}{said}", 34, placeholder="...")

@@ -17,6 +17,7 @@ from challenge.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from challenge.configs.schema import Limits
     from challenge.submissions.scoring import Interval
 
 
@@ -132,6 +133,7 @@ def _judge(
     challenge = open_challenge(place.public(hidden.resolve().name).path, verify=True)
     limits = challenge.config.limits
     shares(min(workers, len(entries)), limits.threads if workers > 1 else 1)
+    _look_at_machine(min(workers, len(entries)), limits)
     chosen = isolation.choose(level, official=True)
     court = open_court(
         place, challenge, Hidden(hidden), teams.load(place), level=chosen, repeats=repeat
@@ -164,6 +166,23 @@ def _judge(
         if any(each["outcome"] == "ok" for each in found):
             say(f"pictures  {hidden / 'judged'}")
     return 1 if faults else 0
+
+
+def _look_at_machine(workers: int, limits: Limits) -> None:
+    """Say where entries will not have what the challenge allows them."""
+    import psutil
+
+    from challenge.cli.console import warn
+    from challenge.submissions import machine
+
+    if machine.cores() < limits.threads:
+        warn(f"{machine.cores()} cores, the challenge allows {limits.threads}: entries are slower")
+    wanted, free = workers * limits.memory_gb, psutil.virtual_memory().available / 1e9
+    if wanted > free:
+        warn(
+            f"entries may use {wanted:g} GB, {free:.1f} GB are free: one that is ended for want of "
+            "memory may not be to blame"
+        )
 
 
 def _beside(hidden: Path, workspace: Path) -> Path:

@@ -91,11 +91,12 @@ class Channel:
         """Stop both threads; the processes at the other end must be dead by now."""
         self._outbox.put(None)
         self._wanted.release()
-        for thread in self._threads:
+        for thread, stream in zip(self._threads, (self._out, self._into), strict=True):
             thread.join(2)
-        for stream in (self._into, self._out):
-            with contextlib.suppress(OSError):
-                stream.close()
+            # One that still waits for the other side holds its stream: to close it would wait too.
+            if not thread.is_alive():
+                with contextlib.suppress(OSError):
+                    stream.close()
 
     def _read(self) -> None:
         try:

@@ -7,6 +7,7 @@ before it writes, the judge before it unpacks.
 from __future__ import annotations
 
 import ast
+import errno
 import tempfile
 import warnings
 import zipfile
@@ -80,6 +81,9 @@ def check(
             if config:
                 problems += _method(config, classes, rules, shown)
         except DAMAGE as error:
+            if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+                # The disk's fault, or the machine's: it says nothing about the entry.
+                raise
             cause = f"is damaged ({error or type(error).__name__})"
             problems.append(Problem("invalid_entry", shown, cause, "copy it again"))
     return problems
@@ -88,6 +92,8 @@ def check(
 def read_manifest(path: Path) -> Manifest | None:
     """The manifest of an entry, None where there is none that can be read."""
     members, _ = archive.members(path, path.name)
+    if MANIFEST not in members:
+        return None
     try:
         with zipfile.ZipFile(path) as file:
             return _manifest(file, members, path.name, [])

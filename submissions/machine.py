@@ -18,6 +18,11 @@ def versions() -> dict[str, str]:
     return {word: _version(package) for word, package in PACKAGES.items()}
 
 
+def metric_versions() -> dict[str, str]:
+    """Installed versions of what computes the scores."""
+    return {package: _version(package) for package in ("scikit-image", "scipy", "numpy")}
+
+
 def core_numbers() -> list[int]:
     """The processor cores that this process may use; empty where the system does not say."""
     if sys.platform == "linux":

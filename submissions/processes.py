@@ -131,8 +131,9 @@ def _children(parent: psutil.Process) -> list[psutil.Process]:
 
     psutil looks at every process of the machine instead; that is a hundred times slower.
     """
-    lists = list(Path(f"/proc/{parent.pid}/task").glob("*/children"))
-    if not lists:
+    tasks = f"/proc/{parent.pid}/task"
+    lists = [Path(tasks, task, "children") for task in _names(tasks)]
+    if not any(each.exists() for each in lists):
         with contextlib.suppress(psutil.Error):
             return parent.children()
         return []
@@ -214,7 +215,8 @@ class Watch:
             if began >= next_sample:
                 self.sample()
                 now = time.monotonic()
-                next_sample = now + max(0.05, 100 * (now - began))
+                # At least every second: files can be made faster than they can be counted.
+                next_sample = now + min(1.0, max(0.05, 100 * (now - began)))
                 pause = 0.01
             else:
                 self._look()
@@ -258,10 +260,12 @@ def nameless_usage(members: Iterable[psutil.Process], folder: Path, enough: int)
     """
     found: dict[tuple[int, int], int] = {}
     for member in members:
-        with contextlib.suppress(OSError):
-            for each in os.scandir(f"/proc/{member.pid}/fd"):
+        # Each thread may have a table of open files of its own.
+        tasks = f"/proc/{member.pid}/task"
+        for task in _names(tasks):
+            for file in _names(f"{tasks}/{task}/fd"):
                 with contextlib.suppress(OSError):
-                    facts = os.stat(each.path)
+                    facts = os.stat(f"{tasks}/{task}/fd/{file}")
                     if stat.S_ISREG(facts.st_mode) and facts.st_nlink == 0:
                         found[facts.st_dev, facts.st_ino] = 512 * facts.st_blocks
         with contextlib.suppress(OSError):
@@ -270,6 +274,14 @@ def nameless_usage(members: Iterable[psutil.Process], folder: Path, enough: int)
             if any(os.fsencode(folder) + b"/" in line for line in gone):
                 return enough + 1
     return sum(found.values())
+
+
+def _names(folder: str) -> list[str]:
+    """What is in a folder; nothing where that is gone, as it may be in /proc at any moment."""
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return []
 
 
 def describe_end(code: int) -> str:
@@ -283,17 +295,21 @@ def describe_end(code: int) -> str:
 
 
 def _status(pid: int) -> tuple[int, int]:
-    """The kernel's own record of a process's largest resident size, and of its threads now.
+    """The kernel's own record of what a process holds at most, and of its threads now.
+
+    Resident pages at their peak, page tables, and what was swapped out, in bytes.
 
     Zeros where there is none.
     """
-    found = {"VmHWM": 0, "Threads": 0}
+    found = {b"VmHWM": 0, b"VmPTE": 0, b"VmSwap": 0, b"Threads": 0}
     with contextlib.suppress(OSError, ValueError):
-        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-            name, _, value = line.partition(":")
+        # Bytes: a process chooses its name, which stands in here too.
+        for line in Path(f"/proc/{pid}/status").read_bytes().splitlines():
+            name, _, value = line.partition(b":")
             if name in found:
                 found[name] = int(value.split()[0])
-    return 1024 * found["VmHWM"], found["Threads"]
+    held = found[b"VmHWM"] + found[b"VmPTE"] + found[b"VmSwap"]
+    return 1024 * held, found[b"Threads"]
 
 
 def _subreaper(on: bool) -> None:

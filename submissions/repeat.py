@@ -34,6 +34,8 @@ class Repeat:
     """Of the second run, start-up included."""
     failure: str = ""
     """Why the second run ended early; empty if it did not."""
+    log: str = ""
+    """What the entry printed in the second run, shortened and harmless."""
 
     @property
     def cause(self) -> str:
@@ -52,6 +54,7 @@ class Repeat:
             "tolerance": TOLERANCE,
             "seconds": self.seconds,
             "failure": self.failure,
+            "log": self.log,
         }
 
 
@@ -92,6 +95,6 @@ def again(
         for identity in found.seconds:
             first = np.load(made / f"{identity}.npy", allow_pickle=False)
             second = np.load(output / f"{identity}.npy", allow_pickle=False)
-            differences[identity] = float(np.abs(first - second).max())
+            differences[identity] = float(np.abs(first.astype(np.float64) - second).max())
     failure = "" if found.outcome == "ok" else f"{found.outcome}: {found.cause}"
-    return Repeat(differences, found.total, failure)
+    return Repeat(differences, found.total, failure, found.log)

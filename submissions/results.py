@@ -1,7 +1,7 @@
 """Verdicts as files: one JSON per (entry, challenge, judge), read back for the board.
 
 The judge is what a verdict depends on besides entry and challenge: metric, toolkit version,
-isolation, threads and limits. Where all three are the same, the verdict stands and is reused.
+isolation, threads and limits. Where entry, challenge and judge are the same, it is reused.
 One that is judged anew goes into `history/`.
 """
 
@@ -84,12 +84,14 @@ def locked(workspace: Workspace, entry: str) -> Iterator[None]:
     path = layout.lock(workspace, entry[:SHORT])
     with atomic.disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("ab") as file:
-            with contextlib.suppress(ImportError):
-                import fcntl
+        file = path.open("ab")
+    # Outside of `disk_errors`: what goes wrong while it is judged has nothing to do with the lock.
+    with file:
+        with contextlib.suppress(ImportError):
+            import fcntl
 
-                fcntl.flock(file, fcntl.LOCK_EX)
-            yield
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def find(workspace: Workspace, entry: str, challenge: str, judge: str) -> Result | None:

@@ -15,6 +15,7 @@ Time, shapes and values are checked by the supervisor; nothing is believed that 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -166,6 +167,8 @@ def _failed(answers: BinaryIO, outcome: str, error: BaseException) -> None:
 def out_of_memory(error: BaseException) -> bool:
     """Whether an exception says that memory could not be had: Python's, or torch's own words."""
     if isinstance(error, MemoryError):
+        return True
+    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
         return True
     words = error.args[0] if type(error) is RuntimeError and error.args else ""
     return isinstance(words, str) and "alloc" in words and "memory" in words

@@ -134,7 +134,9 @@ def try_entry(
             sources = _sources(challenge, "val")
             second = repeat.again(folder, sources, output, challenge.config.limits, jail)
             if second.cause:
-                inference = replace(inference, outcome="nondeterministic", cause=second.cause)
+                inference = replace(
+                    inference, outcome="nondeterministic", cause=second.cause, log=second.log
+                )
         if inference.outcome != "ok":
             return Trial(inference, None, jail.level)
         return Trial(inference, _score(output, challenge, None), jail.level)

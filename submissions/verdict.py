@@ -5,6 +5,8 @@ A verdict is written only when it is the entry's own: a fault of ours raises and
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -33,6 +35,7 @@ from challenge.submissions.jail import levels, spawn, stage
 from challenge.submissions.jail.levels import Level
 from challenge.submissions.jail.spawn import Jail
 from challenge.submissions.judge import Inference, Step
+from challenge.submissions.log import harmless
 from challenge.submissions.problem import Problem, outcome_of
 from challenge.submissions.results import Result
 from challenge.submissions.scoring import Pair, Scores
@@ -91,7 +94,7 @@ def open_court(
     jail = replace(isolation.jail(level, workspace.path, hidden.path), runner=runner)
     parts = results.judge_parts(
         {**metrics.DEFINITION, "crop": crop},
-        {**machine.versions(), "sources": stage.digest()},
+        {**machine.versions(), **machine.metric_versions(), "sources": stage.digest()},
         levels.promises(level, sys.platform),
         challenge.config.limits,
         {"share": repeat.SHARE, "tolerance": repeat.TOLERANCE} if repeats else None,
@@ -124,18 +127,35 @@ def verdict(
     """
     if not entry.is_file():
         raise UserError.of(entry, "there is no such entry", "give a zip made by `challenge pack`")
-    entry_hash = digest(entry)
+    with scratch.folder("intake") as folder:
+        # What is hashed, checked and judged is one file, whoever writes to the other meanwhile.
+        copy = folder / "entry.zip"
+        shutil.copyfile(entry, copy)
+        return _verdict(court, entry, copy, again, progress, scored)
+
+
+def _verdict(
+    court: Court,
+    entry: Path,
+    copy: Path,
+    again: bool,
+    progress: OnStep | None,
+    scored: OnScore | None,
+) -> tuple[Result, bool]:
+    """The verdict on a copy of an entry, which is told of by its own name."""
+    entry_hash = digest(copy)
     with results.locked(court.workspace, entry_hash):
         # The check is made anew: what it depends on, the list of teams, may have changed.
-        problems = check(entry, court.challenge, court.teams)
+        shown = harmless(os.fsencode(entry.name))
+        problems = check(copy, court.challenge, court.teams, shown=shown)
         known = _known(court, entry_hash)
         if known is not None and not again and known["problems"] == _listed(problems):
             return known, False
-        result = _head(court, entry, entry_hash)
+        result = _head(court, entry, copy, entry_hash)
         if problems:
             result |= _refused(problems)
         else:
-            result |= _judged(court, entry, result, progress, scored)
+            result |= _judged(court, copy, result, progress, scored)
         results.save(court.workspace, result)
     return result, True
 
@@ -144,17 +164,18 @@ def _known(court: Court, entry_hash: str) -> Result | None:
     return results.find(court.workspace, entry_hash, court.challenge.hash, court.judge_hash)
 
 
-def _head(court: Court, entry: Path, entry_hash: str) -> Result:
+def _head(court: Court, entry: Path, copy: Path, entry_hash: str) -> Result:
     """Everything of a result that does not depend on what happens."""
-    facts = read_manifest(entry)
+    facts = read_manifest(copy)
+    name = harmless(os.fsencode(entry.name))
     challenge = court.challenge
     return {
         "entry": {
             "hash": entry_hash,
-            "file": entry.name,
-            "bytes": entry.stat().st_size,
+            "file": name,
+            "bytes": copy.stat().st_size,
             "team": facts.team if facts else "",
-            "name": facts.name if facts else entry.stem,
+            "name": facts.name if facts else Path(name).stem,
             "uses": facts.uses.model_dump() if facts else {},
             "versions": facts.versions if facts else {},
         },
@@ -200,7 +221,9 @@ def _judged(
         if inference.outcome == "ok" and court.repeats:
             second = repeat.again(folder, sources, made, limits, court.jail)
             if second.cause:
-                inference = replace(inference, outcome="nondeterministic", cause=second.cause)
+                inference = replace(
+                    inference, outcome="nondeterministic", cause=second.cause, log=second.log
+                )
         if inference.outcome == "ok":
             pairs = [
                 Pair(each, str(court.hidden.image(each)), str(made / f"{each}.npy")) for each in ids

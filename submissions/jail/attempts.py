@@ -73,9 +73,12 @@ def _connect(family: int, kind: int, address: object) -> None:
 
 def _thread(_: Facts) -> None:
     done = threading.Event()
-    threading.Thread(target=done.set, daemon=True).start()
+    thread = threading.Thread(target=done.set, daemon=True)
+    thread.start()
     if not done.wait(5):
         raise OSError("no thread")
+    # A namespace can only be made by a process with one thread.
+    thread.join()
 
 
 def _fork(_: Facts) -> None:
@@ -105,7 +108,7 @@ def _affinity(_: Facts) -> None:
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, range(os.cpu_count() or 1))
     if os.sched_getaffinity(0) == before:
-        raise PermissionError("answered with success, without effect")
+        raise PermissionError("without effect")
 
 
 def _allocate(facts: Facts) -> None:
@@ -181,10 +184,10 @@ def outlive() -> None:
 
 
 def hoard() -> None:
-    """Touch shared memory, which no limit of the kernel counts, page by page."""
+    """Touch memory page by page, below the kernel's limit of what may be reserved."""
     held = []
     while True:
-        block = mmap.mmap(-1, 32 * 2**20)
+        block = mmap.mmap(-1, 8 * 2**20, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         for page in range(0, len(block), 4096):
             block[page] = 1
         held.append(block)

@@ -23,6 +23,7 @@ import psutil
 from challenge.configs.schema import Limits
 from challenge.submissions import processes, scratch
 from challenge.submissions.jail import bubblewrap, landlock, levels, seccomp, spawn, stage
+from challenge.submissions.jail.attempts import ATTEMPTS as ATTEMPTS_BY_NAME
 from challenge.submissions.jail.attempts import Facts
 from challenge.submissions.jail.levels import Level
 from challenge.submissions.jail.spawn import Jail
@@ -154,7 +155,7 @@ def attempts(jail: Jail) -> list[Seen]:
             process.kill()
             process.communicate()
         found = [json.loads(line) for line in answered.splitlines()]
-        if not found or found[-1]["name"] != "make a user namespace":
+        if not found or found[-1]["name"] != [*ATTEMPTS_BY_NAME][-1]:
             said = errors.decode(errors="replace").strip().splitlines()[-1:]
             raise OSError(f"the jail could not be made: {' '.join(said) or process.returncode}")
         slowed = psutil.Process(decoy.pid).nice() == 19
@@ -230,16 +231,15 @@ def _until_stopped(jail: Jail, name: str, what: str) -> Seen:
         if what == "outlive":
             assert process.stdout is not None
             process.stdout.readline()
-            process.terminate()
-            time.sleep(0.2)
-            alive = process.poll() is None
+            time.sleep(0.1)
+            alive = len(tree.members())
             tree.kill()
-            said = "ignored SIGTERM, ended by SIGKILL" if alive else "ended by SIGTERM"
+            said = f"{alive} alive until then, killed"
         else:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(PATIENCE)
-            held = f"{watch.peak / 1e6:.0f} MB held" if what == "hoard" else "quota seen"
-            said = f"stopped after {time.monotonic() - began:.1f} s, {held}"
+            held = f", {watch.peak / 1e6:.0f} MB" if what == "hoard" else ""
+            said = f"after {time.monotonic() - began:.1f} s{held}"
         happened = process.poll() is None
         if what == "hoard":
             happened |= not watch.exceeded

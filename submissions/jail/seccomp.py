@@ -27,6 +27,7 @@ CALLS: dict[str, tuple[int | None, int | None]] = {
     "adjtimex": (159, 171),
     "bind": (49, 200),
     "bpf": (321, 280),
+    "cachestat": (451, 451),
     "chmod": (90, None),
     "chown": (92, None),
     "chroot": (161, 51),
@@ -38,6 +39,7 @@ CALLS: dict[str, tuple[int | None, int | None]] = {
     "delete_module": (176, 106),
     "execve": (59, 221),
     "execveat": (322, 281),
+    "fallocate": (285, 47),
     "fanotify_init": (300, 262),
     "fchmod": (91, 52),
     "fchmodat": (268, 53),
@@ -80,6 +82,8 @@ CALLS: dict[str, tuple[int | None, int | None]] = {
     "migrate_pages": (256, 238),
     "mknod": (133, None),
     "mknodat": (259, 33),
+    "mmap": (9, 222),
+    "modify_ldt": (154, None),
     "mount": (165, 40),
     "mount_setattr": (442, 442),
     "move_mount": (429, 429),
@@ -142,6 +146,7 @@ CALLS: dict[str, tuple[int | None, int | None]] = {
     "statmount": (457, 457),
     "swapoff": (168, 225),
     "swapon": (167, 224),
+    "sync": (162, 81),
     "syslog": (103, 116),
     "tgkill": (234, 131),
     "tkill": (200, 130),
@@ -164,19 +169,23 @@ _ARCHITECTURES = {"x86_64": (0xC000003E, 0), "aarch64": (0xC00000B7, 1)}
 """The kernel's name of an architecture, and its column in `CALLS`."""
 
 _ALLOW, _ERRNO, _KILL = 0x7FFF0000, 0x00050000, 0x80000000
-_LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
+_LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _AND, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x54, 0x06
 _X32 = 0x40000000
 """Calls of the x32 interface have this bit in their number."""
-_THREAD = 0x00010000
-"""CLONE_THREAD: what is made is a thread of the same process."""
-_OWNERS, _OWNER_IOCTLS = (8, 10, 15), (0x8901, 0x8902)
-"""fcntl's F_SETOWN, F_SETSIG, F_SETOWN_EX, and the same as ioctl: signals to others by way of a
-file."""
+_THREAD, _SAME_FILES = 0x00010000, 0x00000400
+"""CLONE_THREAD, what is made is a thread of the same process, and CLONE_FILES, with its table of
+open files: the watch looks at that of the process."""
+_SHARED_MEMORY = 0x21
+"""mmap's MAP_SHARED with MAP_ANONYMOUS: pages that stay when a process says it needs them not."""
+_OWNERS, _OWNER_IOCTLS = (8, 10, 15, 1024, 1026), (0x8901, 0x8902)
+"""fcntl's F_SETOWN, F_SETSIG, F_SETOWN_EX, F_SETLEASE, F_NOTIFY, and the first as ioctl: signals by
+way of a file, and leases on files that others want."""
 _ATTRIBUTE_IOCTLS = (0x40086602, 0x40046602, 0x401C5820, 0x40087602, 0x40806685, 0x800C6613)
 """FS_IOC_SETFLAGS, its 32-bit form, FSSETXATTR, SETVERSION, ENABLE_VERITY, SET_ENCRYPTION_POLICY:
 they need a file that is open for reading only."""
-_PARENT_DEATH = 1
-"""prctl's PR_SET_PDEATHSIG: whether the process dies with the supervisor."""
+_PARENT_DEATH, _DUMPABLE, _SCHED_CORE = 1, 4, 62
+"""prctl's PR_SET_PDEATHSIG, whether the process dies with the supervisor; PR_SET_DUMPABLE, whether
+the supervisor may look at it; PR_SCHED_CORE, who may run beside it."""
 
 
 @dataclass(frozen=True)
@@ -184,7 +193,7 @@ class Rule:
     """What becomes of one call.
 
     Without `argument` it is always answered by `error`. With it, only if the low 32 bits of that
-    argument are not in `allowed`, are in `refused`, or have none of `bits`.
+    argument are not in `allowed`, are in `refused`, have none of `bits`, or all of `together`.
     """
 
     call: str
@@ -193,6 +202,7 @@ class Rule:
     allowed: tuple[int, ...] = ()
     refused: tuple[int, ...] = ()
     bits: int = 0
+    together: int = 0
 
 
 def _deny(*calls: str, error: int = errno.EPERM) -> tuple[Rule, ...]:
@@ -220,6 +230,7 @@ _RULES: dict[str, tuple[Rule, ...]] = {
     ),
     "processes": (
         Rule("clone", argument=0, bits=_THREAD),
+        Rule("clone", argument=0, bits=_SAME_FILES),
         # glibc makes threads by clone where there is no clone3, whose flags a filter cannot see.
         *_deny("clone3", error=errno.ENOSYS),
         *_deny("fork", "vfork", "execve", "execveat"),
@@ -228,7 +239,7 @@ _RULES: dict[str, tuple[Rule, ...]] = {
         *_deny("tkill", "rt_sigqueueinfo", "pidfd_send_signal", "pidfd_open", "process_mrelease"),
         Rule("fcntl", argument=1, refused=_OWNERS),
         Rule("ioctl", argument=1, refused=_OWNER_IOCTLS),
-        Rule("prctl", argument=0, refused=(_PARENT_DEATH,)),
+        Rule("prctl", argument=0, refused=(_PARENT_DEATH, _DUMPABLE, _SCHED_CORE)),
     ),
     "others": _deny(
         "ptrace",
@@ -302,17 +313,22 @@ _RULES: dict[str, tuple[Rule, ...]] = {
             "open_by_handle_at",
         ),
     ),
-    # Memory that belongs to no process, and so to no limit.
-    "shared memory": _deny(
-        *("memfd_create", "memfd_secret", "shmget", "shmat", "shmctl"),
-        *("semget", "semop", "semtimedop", "semctl", "msgget", "msgsnd", "msgrcv", "msgctl"),
-        *("mq_open", "mq_unlink", "mq_timedsend", "mq_timedreceive", "mq_notify", "mq_getsetattr"),
+    # Memory and disk that belong to no process, and so to no limit.
+    "shared memory": (
+        Rule("mmap", errno.ENOMEM, argument=3, together=_SHARED_MEMORY),
+        # Gigabytes in a moment, faster than the watch looks.
+        *_deny("fallocate", error=errno.EOPNOTSUPP),
+        *_deny("memfd_create", "memfd_secret", "shmget", "shmat", "shmctl"),
+        *_deny("semget", "semop", "semtimedop", "semctl"),
+        *_deny("msgget", "msgsnd", "msgrcv", "msgctl", "mq_open", "mq_unlink"),
+        *_deny("mq_timedsend", "mq_timedreceive", "mq_notify", "mq_getsetattr"),
     ),
     "kernel": _deny(
         "acct",
         "add_key",
         "adjtimex",
         "bpf",
+        "cachestat",
         "clock_adjtime",
         "clock_settime",
         "delete_module",
@@ -323,6 +339,7 @@ _RULES: dict[str, tuple[Rule, ...]] = {
         "kexec_file_load",
         "kexec_load",
         "keyctl",
+        "modify_ldt",
         "personality",
         "quotactl",
         "quotactl_fd",
@@ -333,6 +350,7 @@ _RULES: dict[str, tuple[Rule, ...]] = {
         "settimeofday",
         "swapoff",
         "swapon",
+        "sync",
         "syslog",
         "userfaultfd",
         "vhangup",
@@ -387,7 +405,9 @@ def _instructions(rule: Rule, number: int) -> list[bytes]:
     refuse = _step(_RETURN, _ERRNO | rule.error)
     if rule.argument is None:
         return [_step(_EQUAL, number, 0, 1), refuse]
-    if rule.bits:
+    if rule.together:
+        tests = [_step(_AND, rule.together), _step(_EQUAL, rule.together, 0, 1)]
+    elif rule.bits:
         tests = [_step(_ANY_BIT, rule.bits, 1, 0)]
     else:
         # A value that is met jumps over the rest of the values: to the refusal, or beyond it.

@@ -105,8 +105,9 @@ def spawn(
         "data": round(limits.memory_gb * 1e9) + UNTOUCHED,
         "quota": QUOTA,
         "files": FILES,
-        # Whatever becomes of the supervisor, no process computes for ever.
-        "cpu": round(limits.minutes * 60 * limits.threads) + 60,
+        # Whatever becomes of the supervisor, no process computes for ever; what is off the clock,
+        # the first image again and the contract test, must have room too.
+        "cpu": round(limits.threads * (4 * limits.minutes * 60 + 60)),
         # Whatever threads it starts, they share as many cores as the challenge allows.
         "cores": machine.core_numbers()[: limits.threads],
     }

@@ -74,7 +74,8 @@ def compile_packages() -> None:
             "from challenge.data import operators\n"
             "from challenge.submissions import loading"
         )
-        subprocess.run([sys.executable, "-c", code], check=False, capture_output=True)
+        # Isolated: nothing of the folder in which somebody calls the judge is imported.
+        subprocess.run([sys.executable, "-I", "-c", code], check=False, capture_output=True)
 
 
 @functools.cache
@@ -98,11 +99,19 @@ def readable() -> tuple[str, ...]:
 @functools.cache
 def pictures() -> tuple[str, ...]:
     """scikit-image's packaged pictures: they are the truth of the practice challenge."""
-    spec = importlib.util.find_spec("skimage")
-    if spec is None or not spec.submodule_search_locations:
-        return ()
-    folder = Path(os.path.realpath(spec.submodule_search_locations[0])) / "data"
     kept = {".py", ".pyi", ".txt"}
+    # Whatever else is readable may have its own: the Python that an environment was made from.
+    patterns = ["", "*-packages", "python*/*-packages", "lib*/python*/*-packages"]
+    patterns += ["local/lib/python*/*-packages"]
+    folders = {
+        os.path.realpath(folder)
+        for root in readable()
+        for pattern in patterns
+        for folder in glob.glob(os.path.join(glob.escape(root), pattern, "skimage", "data"))
+    }
     return tuple(
-        str(path) for path in sorted(folder.glob("*")) if path.is_file() and path.suffix not in kept
+        str(path)
+        for folder in sorted(folders)
+        for path in sorted(Path(folder).glob("*"))
+        if path.is_file() and path.suffix not in kept
     )

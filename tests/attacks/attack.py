@@ -56,7 +56,8 @@ def libc_call(name, *arguments):
     return result
 
 def machine_code(code):
-    area = mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+    how = mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC
+    area = mmap.mmap(-1, 4096, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, prot=how)
     area.write(code)
     address = ctypes.addressof(ctypes.c_char.from_buffer(area))
     kept.append(area)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .attack import ALL, EITHER, QUOTA, Attack, changed, claimed, never
+from .attack import ALL, EITHER, JAILED, QUOTA, ROOT, Attack, changed, claimed, never
 
 OVER = QUOTA + 2**20
 
@@ -130,6 +130,8 @@ attempt(hide)
         os.close(os.open("a/e", os.O_CREAT, 0))
         if F.level == "process": os.chmod("a/b", 0); os.chmod("a", 0)
         """,
+        # A supervisor that is not root cannot look into them, and so does not let them pass.
+        outcome="ok" if ROOT else "ok|import_error|crash",
     ),
     _disk(
         "leave names of 255 bytes that are no text",
@@ -148,5 +150,57 @@ attempt(hide)
         attempt(link)
         """,
         evidence=changed("workspace"),
+    ),
+    _disk(
+        "reserve the disk without writing to it",
+        # Gigabytes within milliseconds: whoever looks from time to time looks too late.
+        "attempt(lambda: call(285, os.open('large', os.O_RDWR | os.O_CREAT), 0, 0, 1 << 20))",
+        evidence=claimed,
+        stopped=JAILED,
+        levels=ALL,
+        unproven="the file system may not have it",
+    ),
+    _disk(
+        "hide files without a name in a thread with descriptors of its own",
+        RESERVE
+        + r"""
+def hide():
+    places = [reserve(str(number), 4096) for number in range(4)]
+    for number in range(4): os.unlink(str(number))
+    # clone(VM | FS | SIGHAND | THREAD | SYSVSEM), not FILES; the child pauses for ever.
+    stack = mmap.mmap(-1, 65536)
+    kept.append(stack)
+    top = ctypes.addressof(ctypes.c_char.from_buffer(stack)) + 65536 - 64
+    code = b"\xb8\x38\x00\x00\x00\xbf" + struct.pack("<I", 0x50B00)
+    code += b"\x48\xbe" + struct.pack("<Q", top) + b"\x31\xd2\x4d\x31\xd2\x4d\x31\xc0\x0f\x05"
+    code += b"\x85\xc0\x74\x01\xc3\xb8\x22\x00\x00\x00\x0f\x05\xeb\xf7"
+    thread = machine_code(code)()
+    if thread < 0:
+        raise OSError(-thread, "clone")
+    for place in places:
+        os.posix_fallocate(place, 0, 6 << 20)
+        os.close(place)
+    time.sleep(2)
+attempt(hide)
+""",
+        evidence=claimed,
+        outcome="ok|import_error|crash",
+    ),
+    _disk(
+        "hide files without a name from a supervisor that is not root",
+        RESERVE
+        + """
+def hide():
+    libc.prctl(4, 0, 0, 0, 0)
+    for number in range(4):
+        kept.append(reserve(str(number)))
+        os.unlink(str(number))
+    time.sleep(2)
+attempt(hide)
+""",
+        evidence=claimed,
+        outcome="ok|import_error|crash",
+        stopped=JAILED,
+        unproven="root looks into every process",
     ),
 ]

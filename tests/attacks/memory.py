@@ -129,7 +129,7 @@ ATTACKS = [
                     threading.Thread(target=wait.wait, daemon=True).start()
                 except RuntimeError as error:
                     raise MemoryError(error)
-            time.sleep(0.3)
+            time.sleep(3)
         attempt(many)
         """,
         evidence=claimed,

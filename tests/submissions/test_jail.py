@@ -119,7 +119,7 @@ def test_a_process_is_the_first_to_go_and_leaves_no_core(tmp_path: Path) -> None
         assert found == {
             "score": 1000,
             "RLIMIT_CORE": 0,
-            "RLIMIT_CPU": 180,
+            "RLIMIT_CPU": 600,
             "RLIMIT_NOFILE": spawn.FILES,
         }
 

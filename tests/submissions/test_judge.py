@@ -330,7 +330,8 @@ def test_a_forged_contract_report(bench: Bench, text: str) -> None:
         def forward(y, identity): return y
         """
     found = bench(source, contract={"channels": 3, "boundary": "circular"})
-    assert (found.outcome, found.broken) == ("crash", ()), found
+    assert found.outcome == "ok", found
+    assert found.broken[0].startswith("crash: it answered out of turn"), found
 
 
 def test_our_own_fault_is_not_the_teams(bench: Bench, tmp_path: Path) -> None:
