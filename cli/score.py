@@ -132,7 +132,8 @@ def _judge(
     place = Workspace(_beside(hidden, workspace))
     challenge = open_challenge(place.public(hidden.resolve().name).path, verify=True)
     limits = challenge.config.limits
-    shares(min(workers, len(entries)), limits.threads if workers > 1 else 1)
+    if workers > 1:
+        shares(min(workers, len(entries)), limits.threads)
     _look_at_machine(min(workers, len(entries)), limits)
     chosen = isolation.choose(level, official=True)
     court = open_court(

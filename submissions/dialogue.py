@@ -25,6 +25,7 @@ from challenge.submissions.frames import Garbled, Header
 from challenge.submissions.jail.levels import Level
 from challenge.submissions.log import harmless
 from challenge.submissions.outcomes import Outcome
+from challenge.submissions.watch import THREADS, Watch
 
 BEFORE = "before the team's code was reached"
 _REPORTED: tuple[Outcome, ...] = ("import_error", "crash", "out_of_memory")
@@ -45,7 +46,7 @@ class Dialogue:
 
     process: subprocess.Popen[bytes]
     channel: Channel
-    watch: processes.Watch
+    watch: Watch
     limits: Limits
     deadline: float
     """On the clock of `time.monotonic()`."""
@@ -127,7 +128,7 @@ class Dialogue:
             quota = f"{self.watch.quota // 2**20} MiB"
             return self._failed("crash", f"it wrote over {quota} to disk, or hid what it wrote")
         if self.watch.crowded:
-            return self._failed("crash", f"it had over {processes.THREADS} threads")
+            return self._failed("crash", f"it had over {THREADS} threads")
         if self.watch.exceeded:
             used, limit = self.watch.peak / 1e9, self.limits.memory_gb
             return self._failed("out_of_memory", f"it used {used:.2f} GB of {limit:g} GB")

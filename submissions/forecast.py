@@ -30,8 +30,6 @@ from challenge.submissions.speed import BF16, KERNELS, Speed, Timing
 
 FRESH = "take it from a fresh kit of your organiser, or remove it"
 
-_QUANTILES = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23, 2.20, 2.18, 2.16, 2.14)
-"""Student's t at 97.5 %, for 1, 2, ... degrees of freedom; 2.13 bounds those beyond."""
 _ONE_IMAGE = 2.0
 """A single image says nothing of the others: half of it to twice as much."""
 
@@ -154,7 +152,9 @@ def _mean(seconds: Sequence[float], planned: int) -> tuple[float, float, float]:
     mean, count = statistics.fmean(seconds), len(seconds)
     if count == 1:
         return mean, mean / _ONE_IMAGE, mean * _ONE_IMAGE
-    quantile = _QUANTILES[count - 2] if count - 2 < len(_QUANTILES) else 2.13
+    from scipy.special import stdtrit
+
+    quantile = float(stdtrit(count - 1, 0.975))
     margin = quantile * statistics.stdev(seconds) * math.sqrt(1 / count + 1 / planned)
     return mean, max(0.0, mean - margin), mean + margin
 

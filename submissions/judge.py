@@ -25,6 +25,7 @@ from challenge.submissions.jail import spawn, stage
 from challenge.submissions.jail.spawn import Jail
 from challenge.submissions.log import Log
 from challenge.submissions.outcomes import Outcome
+from challenge.submissions.watch import Watch
 
 SAME = 1e-4
 """Largest difference between two reconstructions of one measurement."""
@@ -125,7 +126,7 @@ def infer(
         tree = processes.Tree(process, before)
         into, out, errors = spawn.pipes(process)
         log, channel = Log(errors), Channel(into, out)
-        watch = processes.Watch(
+        watch = Watch(
             tree, process, limits.memory_gb * 1e9, folder / "scratch", spawn.QUOTA, channel.exited
         )
         deadline = clock.started + limits.minutes * 60

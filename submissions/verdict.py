@@ -146,12 +146,13 @@ def _verdict(
     entry_hash = digest(copy)
     with results.locked(court.workspace, entry_hash):
         # The check is made anew: what it depends on, the list of teams, may have changed.
-        shown = harmless(os.fsencode(entry.name))
-        problems = check(copy, court.challenge, court.teams, shown=shown)
+        name = harmless(os.fsencode(entry.name))
+        problems = check(copy, court.challenge, court.teams, shown=name)
         known = _known(court, entry_hash)
         if known is not None and not again and known["problems"] == _listed(problems):
             return known, False
-        result = _head(court, entry, copy, entry_hash)
+        received = results.received(court.workspace, entry, entry_hash)
+        result = _head(court, name, received, copy, entry_hash)
         if problems:
             result |= _refused(problems)
         else:
@@ -164,10 +165,9 @@ def _known(court: Court, entry_hash: str) -> Result | None:
     return results.find(court.workspace, entry_hash, court.challenge.hash, court.judge_hash)
 
 
-def _head(court: Court, entry: Path, copy: Path, entry_hash: str) -> Result:
+def _head(court: Court, name: str, received: str, copy: Path, entry_hash: str) -> Result:
     """Everything of a result that does not depend on what happens."""
     facts = read_manifest(copy)
-    name = harmless(os.fsencode(entry.name))
     challenge = court.challenge
     return {
         "entry": {
@@ -187,7 +187,7 @@ def _head(court: Court, entry: Path, copy: Path, entry_hash: str) -> Result:
         "judge": {"hash": court.judge_hash, **court.parts},
         "machine": machine.describe(),
         "versions": machine.versions(),
-        "received": results.received(court.workspace, entry, entry_hash),
+        "received": received,
         "judged_at": results.timestamp(time.time()),
     }
 

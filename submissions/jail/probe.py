@@ -23,12 +23,12 @@ import psutil
 from challenge.configs.schema import Limits
 from challenge.submissions import processes, scratch
 from challenge.submissions.jail import bubblewrap, landlock, levels, seccomp, spawn, stage
-from challenge.submissions.jail.attempts import ATTEMPTS as ATTEMPTS_BY_NAME
-from challenge.submissions.jail.attempts import Facts
+from challenge.submissions.jail.attempts import ATTEMPTS, Facts
 from challenge.submissions.jail.levels import Level
 from challenge.submissions.jail.spawn import Jail
+from challenge.submissions.watch import Watch
 
-ATTEMPTS = Path(__file__).parent / "attempts.py"
+ATTEMPTING = Path(__file__).parent / "attempts.py"
 COMPUTING = Path(__file__).parent / "computing.py"
 PATIENCE = 20.0
 """Seconds for all attempts together; they need a quarter of one."""
@@ -145,7 +145,7 @@ def attempts(jail: Jail) -> list[Seen]:
     """
     limits = Limits(minutes=1, threads=1, memory_gb=0.25)
     with _put_up(jail, limits) as (facts, folder, entry, decoy):
-        tried = Jail(jail.level, (*jail.protected, Path(facts.folder)), jail.controls, ATTEMPTS)
+        tried = Jail(jail.level, (*jail.protected, Path(facts.folder)), jail.controls, ATTEMPTING)
         process = spawn.spawn(tried, folder, entry, limits, [json.dumps(asdict(facts))])
         try:
             answered, errors = process.communicate(timeout=PATIENCE)
@@ -155,7 +155,7 @@ def attempts(jail: Jail) -> list[Seen]:
             process.kill()
             process.communicate()
         found = [json.loads(line) for line in answered.splitlines()]
-        if not found or found[-1]["name"] != [*ATTEMPTS_BY_NAME][-1]:
+        if not found or found[-1]["name"] != [*ATTEMPTS][-1]:
             said = errors.decode(errors="replace").strip().splitlines()[-1:]
             raise OSError(f"the jail could not be made: {' '.join(said) or process.returncode}")
         slowed = psutil.Process(decoy.pid).nice() == 19
@@ -221,12 +221,12 @@ def _until_stopped(jail: Jail, name: str, what: str) -> Seen:
         processes.adopting(),
     ):
         before = processes.children()
-        tried = Jail(jail.level, jail.protected, jail.controls, ATTEMPTS)
+        tried = Jail(jail.level, jail.protected, jail.controls, ATTEMPTING)
         process = spawn.spawn(tried, folder, entry, limits, [json.dumps(asdict(facts)), what])
         tree = processes.Tree(process, before)
         memory = limits.memory_gb * 1e9
         scratch_folder = folder / "scratch"
-        watch = processes.Watch(tree, process, memory, scratch_folder, spawn.QUOTA, lambda: None)
+        watch = Watch(tree, process, memory, scratch_folder, spawn.QUOTA, lambda: None)
         began = time.monotonic()
         if what == "outlive":
             assert process.stdout is not None
