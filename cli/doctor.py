@@ -47,7 +47,7 @@ def doctor(
     from challenge.data.layout import Workspace
     from challenge.submissions import layout, speed
     from challenge.submissions.forecast import FRESH
-    from challenge.submissions.isolation import choose
+    from challenge.submissions.isolation import choose, named
 
     if threads is not None and not calibrate:
         raise UserError.of("--threads", "is for a measurement", "give `--calibrate` too")
@@ -59,7 +59,8 @@ def doctor(
     judge = speed.read(layout.judge_speed(place), FRESH)
     facts = _facts(place)
     levels = isolation.levels_here()
-    tried = isolation.tried(choose(level))
+    # A level that does not hold is shown too: what fails in it is what one wants to know.
+    tried = isolation.tried(named(level) if level else choose())
     if as_json:
         facts |= {"speed": speed.to_json(here), "judge": speed.to_json(judge)}
         show_json(facts | {"isolation": isolation.to_json(tried, levels)})

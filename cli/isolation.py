@@ -22,7 +22,13 @@ def tried(level: Level) -> dict[str, Any]:
     if probe.available(level):
         return {"level": level, "fails": reason, "attempts": []}
     jail = Jail(level)
-    seen = [*probe.attempts(jail), *probe.long_attempts(jail), *probe.computing(jail, Limits())]
+    seen: list[Seen] = []
+    try:
+        seen += probe.attempts(jail)
+        seen += probe.long_attempts(jail)
+        seen += probe.computing(jail, Limits())
+    except OSError as error:
+        return {"level": level, "fails": str(error), "attempts": seen}
     broken = [each.name for each in seen if not each.as_promised]
     fails = reason or (f"not as promised: {', '.join(broken)}" if broken else "")
     return {"level": level, "fails": fails, "attempts": seen}

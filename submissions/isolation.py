@@ -34,13 +34,17 @@ def choose(asked: str | None = None, *, official: bool = False) -> Level:
                 "and the board state that nothing was kept from the entries",
             )
         return level
+    level = named(asked)
+    if reason := probe.works(level):
+        remedy = f"`challenge doctor --isolation {asked}` shows what fails"
+        raise UserError.of(f"--isolation {asked}", reason, remedy)
+    return level
+
+
+def named(asked: str) -> Level:
+    """The level of a name, whether or not it holds here; raises `UserError` if there is none."""
     for level in levels.LEVELS:
         if level == asked:
-            reason = probe.works(level)
-            if reason:
-                raise UserError.of(
-                    f"--isolation {asked}", reason, "`challenge doctor` shows what holds here"
-                )
             return level
     raise UserError.of(
         "--isolation", f"there is no level `{asked}`", f"levels: {', '.join(levels.LEVELS)}"

@@ -183,6 +183,8 @@ def computing(jail: Jail, limits: Limits) -> list[Seen]:
         process = spawn.spawn(tried, folder, entry, limits, [str(limits.threads)])
         try:
             answered, errors = process.communicate(timeout=120)
+        except subprocess.TimeoutExpired:
+            raise OSError("torch did not come to an end in 120 s") from None
         finally:
             process.kill()
             process.communicate()

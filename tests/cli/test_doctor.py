@@ -11,6 +11,8 @@ import pytest
 
 from challenge.data.layout import Workspace
 from challenge.submissions import layout, machine, speed
+from challenge.submissions.jail import probe
+from challenge.submissions.jail.probe import Seen
 from challenge.submissions.speed import KERNELS, Speed, Timing
 
 TV = "workspace/runs/deblur/tv"
@@ -220,3 +222,28 @@ def test_the_kit_says_what_it_lacks(challenge, judge) -> None:
 def test_help_has_an_example(challenge) -> None:
     done = challenge("doctor", "--help")
     assert "Example: challenge doctor --calibrate" in " ".join(done.out.split())
+
+
+def test_doctor_shows_what_fails_in_a_level(elsewhere, monkeypatch) -> None:
+    """A jail that leaks, one that cannot be made, and torch that hangs in it: never a traceback."""
+    leak = Seen("read a file outside", stopped=True, happened=True, said="9 bytes")
+    works = Seen("compute in a thread", stopped=False, happened=True, said="")
+    monkeypatch.setattr(probe, "available", lambda level: "")
+    monkeypatch.setattr(probe, "works", lambda level: "it leaks" if level == "landlock" else "")
+    monkeypatch.setattr(probe, "attempts", lambda jail: [works, leak])
+    monkeypatch.setattr(probe, "long_attempts", lambda jail: [])
+    monkeypatch.setattr(probe, "computing", lambda jail, limits: [])
+    done = elsewhere("doctor", "--isolation", "landlock")
+    assert done.code == 1
+    assert "NOT AS PROMISED, possible" in done.out
+    assert "no: it leaks" in done.err
+
+    def fail(*_: object) -> list[Seen]:
+        raise OSError("it cannot be made")
+
+    for part in ("computing", "attempts"):
+        monkeypatch.setattr(probe, part, fail)
+        done = elsewhere("doctor", "--isolation", "landlock")
+        assert done.code == 1
+        assert "landlock: it cannot be made" in done.err
+    assert elsewhere("doctor", "--isolation", "dokcer").code == 2

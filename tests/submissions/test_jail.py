@@ -312,7 +312,9 @@ def test_official_judging_needs_a_jail(monkeypatch: pytest.MonkeyPatch) -> None:
             isolation.choose(official=True)
         # It may be asked for, and then it is what the result says.
         assert isolation.choose("process", official=True) == "process"
-        with pytest.raises(UserError, match="no such thing; `challenge doctor`"):
+        with pytest.raises(
+            UserError, match="no such thing; `challenge doctor --isolation bubblewrap`"
+        ):
             isolation.choose("bubblewrap", official=True)
         with pytest.raises(UserError, match="no level `docker`"):
             isolation.choose("docker")
