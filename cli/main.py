@@ -13,6 +13,7 @@ import typer
 from challenge.cli import (
     board,
     check,
+    compare,
     demo,
     doctor,
     infer,
@@ -76,6 +77,7 @@ for _command in (
     train.train,
     infer.infer,
     score.score,
+    compare.compare,
     pack.pack,
     check.check,
     board.board,

@@ -6,8 +6,8 @@ import sys
 import pytest
 
 COMMANDS = (
-    *("demo", "prepare", "train", "infer", "score", "pack", "check", "board"),
-    *("methods", "kit", "seal", "doctor"),
+    *("demo", "prepare", "train", "infer", "score", "compare", "pack", "check"),
+    *("board", "methods", "kit", "seal", "doctor"),
 )
 HEAVY = {"torch", "deepinv", "numpy", "skimage", "scipy", "matplotlib", "lightning_fabric", "PIL"}
 

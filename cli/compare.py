@@ -1,0 +1,194 @@
+"""`challenge compare`: several methods on the same val images, in one table and one picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from challenge.cli.infer import tail, watch
+from challenge.cli.options import WORKSPACE, IsolationOption, JsonOption, find_workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from challenge.cli.console import Report
+    from challenge.data.challenge import Challenge
+    from challenge.submissions.comparison import Candidate, Compared
+    from challenge.submissions.judge import Step
+
+NAME = 14
+"""Characters of a line of a name: five methods and all columns fit into 80."""
+
+
+def compare(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(help="Runs and packed entries of one challenge.", metavar="RUN|ENTRY..."),
+    ],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The picture, a PNG.")] = Path(
+        "comparison.png"
+    ),
+    images: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ID,ID",
+            help="Images of val in the picture; by default at most four that tell the most.",
+        ),
+    ] = None,
+    level: IsolationOption = None,
+    as_json: JsonOption = False,
+    workspace: Annotated[
+        Path | None,
+        typer.Option(envvar="CHALLENGE_WORKSPACE", help="By default that of the first path."),
+    ] = None,
+) -> None:
+    """Compare methods on the same val images.
+
+    A table with scores, costs, and the mean difference of PSNR to the first method, image by
+    image, with its 95 % bootstrap interval; and a picture with a magnified region and the errors.
+    What `challenge infer` left in a run is used while it is that of its weights; all else is
+    reconstructed now, in the judge's jail. Seconds are those of the time of reconstructing.
+
+    Example: challenge compare workspace/runs/deblur/tv workspace/entries/alpha-unet.zip
+    """
+    from challenge.cli.console import progress, say, show, show_json
+    from challenge.configs.errors import UserError
+    from challenge.data.challenge import open_challenge
+    from challenge.data.layout import Workspace
+    from challenge.submissions import comparison, comparison_pictures, isolation, scratch
+    from challenge.submissions.differences import telling
+
+    if out.suffix.lower() != ".png" or out.is_dir():
+        cause = "is a folder" if out.is_dir() else "is not the name of a PNG"
+        raise UserError.of(f"--out {out}", cause, "give a file such as `comparison.png`")
+    found = comparison.candidates(paths)
+    place = Workspace(_workspace(found, workspace))
+    challenge = open_challenge(place.public(found[0].challenge).path)
+    comparison.admit(found, challenge)
+    asked = [each.strip() for each in (images or "").split(",") if each.strip()]
+    shown = comparison.named(asked, challenge)
+    chosen = None if level is None else isolation.choose(level)
+    try:
+        with scratch.folder("compare") as folder:
+            with progress() as report:
+                compared = comparison.compare(
+                    found,
+                    challenge,
+                    folder,
+                    level=chosen,
+                    progress=_steps(report, challenge.config.limits.minutes),
+                    scored=report,
+                )
+            scores = {each.candidate.name: each.scores for each in compared}
+            shown = shown or telling(scores)
+            comparison_pictures.draw(out, compared, challenge, shown)
+    except comparison.Failed as failure:
+        say(str(failure))
+        if failure.inference.log.strip():
+            say(f"its output, last lines:\n{tail(failure.inference.log)}")
+        raise typer.Exit(1) from None
+    if as_json:
+        show_json(_json(compared, challenge, shown, out))
+        return
+    _show(compared, challenge)
+    show(f"look at {out}")
+
+
+def _workspace(found: Sequence[Candidate], given: Path | None) -> Path:
+    """As given; else that of the first path that lies in one, as a run or as an entry."""
+    if given is not None:
+        return given
+    for each in found:
+        if each.path.is_dir():
+            return find_workspace(each.path, None)
+        home = each.path.resolve().parent
+        if home.name == "entries" and (home.parent / "public").is_dir():
+            return home.parent
+    return WORKSPACE
+
+
+def _steps(report: Report, minutes: float) -> Callable[[str, Step], None]:
+    """One line of progress for every method that is reconstructed with."""
+    steps: dict[str, Callable[[Step], None]] = {}
+
+    def step(name: str, done: Step) -> None:
+        if name not in steps:
+            steps[name] = watch(report, f"infer {name}", minutes)
+        steps[name](done)
+
+    return step
+
+
+def _show(compared: Sequence[Compared], challenge: Challenge) -> None:
+    from textwrap import wrap
+
+    from challenge.cli.console import table
+
+    first = compared[0].candidate.name
+    rows = []
+    for number, each in enumerate(compared):
+        assert each.scores.psnr and each.scores.ssim
+        row = [
+            "\n".join(wrap(each.candidate.name, NAME)),
+            f"{each.scores.psnr.mean:.2f}",
+            f"{each.scores.ssim.mean:.4f}",
+            f"{each.seconds:.2f}" if each.seconds < 100 else f"{each.seconds:.0f}",
+            f"{each.megabytes:.2f}",
+            count(each.parameters),
+        ]
+        if len(compared) > 1:
+            row.insert(2, signed(each) if number else "")
+        rows.append(row)
+    columns = ["method", "PSNR\n(dB)", "SSIM", "s an\nimage", "MB", "para-\nmeters"]
+    if len(compared) > 1:
+        columns.insert(2, "\n".join([*wrap(f"over {first}", 20), "[95 %]"]))
+    images = len(compared[0].scores.images)
+    title = f"{challenge.config.name}, {images} image{'s' * (images != 1)} of val"
+    table(columns, rows, title=title, left=("method",))
+
+
+def signed(each: Compared) -> str:
+    """A difference with its interval: `+1.74 [1.20, 2.31]`."""
+    value = each.difference
+    if value.low is None or value.high is None:
+        return f"{value.mean:+.2f}"
+    return f"{value.mean:+.2f} [{value.low:.2f}, {value.high:.2f}]"
+
+
+def count(number: int) -> str:
+    """A number of parameters, short: `950`, `52.8 k`, `1.06 M`."""
+    for unit, size in (("M", 1_000_000), ("k", 1_000)):
+        if number >= size:
+            value = number / size
+            return f"{value:.{2 if value < 10 else 1 if value < 100 else 0}f} {unit}"
+    return str(number)
+
+
+def _json(
+    compared: Sequence[Compared], challenge: Challenge, shown: Sequence[tuple[str, str]], out: Path
+) -> dict[str, Any]:
+    return {
+        "format": 1,
+        "challenge": challenge.config.name,
+        "split": "val",
+        "first": compared[0].candidate.name,
+        "methods": [
+            {
+                "name": each.candidate.name,
+                "path": str(each.candidate.path),
+                "reused": each.reused,
+                "seconds": each.seconds,
+                "megabytes": each.megabytes,
+                "parameters": each.parameters,
+                "difference": each.difference.to_json(),
+                **each.scores.to_json(),
+            }
+            for each in compared
+        ],
+        "picture": {
+            "file": str(out),
+            "images": [{"id": identity, "reason": reason} for identity, reason in shown],
+        },
+    }
