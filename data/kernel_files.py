@@ -6,6 +6,7 @@ Nothing is unpickled.
 
 from __future__ import annotations
 
+import re
 import zipfile
 import zlib
 from pathlib import Path
@@ -20,14 +21,18 @@ Arrays = list[NDArray[np.float64]]
 _NAMES = ("kernels", "kernel", "k", "psf", "filter")
 """The variable that is taken where a file has several, in this order."""
 _REMEDY = "store one 2-D array, an array (N, k, k) or, in MATLAB, a cell of 2-D arrays"
+_NUMBERED = re.compile(r"(.*?)(\d{1,9})")
 
 
 def read(path: Path) -> Arrays:
     """Read the kernels of a file: 2-D float64 arrays, not yet normalised or padded.
 
+    Several variables that differ by a number only, such as `arr_0`, `arr_1` of `np.savez(path,
+    *kernels)`, are the kernels in the order of the numbers.
+
     Raises:
-        UserError: if the file cannot be read, holds no kernels, or holds several variables of
-            which none is named `kernels`.
+        UserError: if the file cannot be read, holds no kernels, or holds several other variables
+            of which none is named `kernels`.
     """
     readers = {".npy": _read_npy, ".npz": _read_npz, ".mat": _read_mat}
     reader = readers.get(path.suffix.lower())
@@ -44,11 +49,23 @@ def read(path: Path) -> Arrays:
     if len(found) > 1:
         named = {name.lower(): name for name in found}
         chosen = next((named[name] for name in _NAMES if name in named), None)
+        if chosen is None and (ordered := _numbered(list(found))):
+            return [kernel for name in ordered for kernel in found[name]]
         if chosen is None:
             names = ", ".join(f"`{name}`" for name in found)
             raise UserError.of(path, f"holds several arrays: {names}", "name one of them `kernels`")
         return found[chosen]
     return next(iter(found.values()))
+
+
+def _numbered(names: list[str]) -> list[str]:
+    """Names that are one word with a number behind it, by number; empty if they are not."""
+    found = [
+        (match[1], int(match[2]), name) for name in names if (match := _NUMBERED.fullmatch(name))
+    ]
+    if len(found) < len(names) or len({word for word, *_ in found}) > 1:
+        return []
+    return [name for *_, name in sorted(found)]
 
 
 def _read_npy(path: Path) -> dict[str, Any]:
