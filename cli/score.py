@@ -46,7 +46,8 @@ def score(
     PSNR and SSIM for each image, and their mean with a 95 % bootstrap interval.
 
     Entries run in a jail, which needs Linux; `challenge doctor` shows what this machine can
-    enforce. Scoring that was interrupted goes on where it stopped.
+    enforce. Scoring that was interrupted goes on where it stopped. A baseline of the toolkit,
+    `submissions/baselines/*.zip`, is packed for the challenge first.
 
     Example: challenge score workspace/entries/*.zip --hidden workspace/hidden/deblur
     """
@@ -123,6 +124,7 @@ def _judge(
     from challenge.data.layout import Hidden, Workspace
     from challenge.submissions import isolation, teams
     from challenge.submissions.jail import levels
+    from challenge.submissions.pack import adopt
     from challenge.submissions.verdict import open_court
     from challenge.submissions.workers import judge_all, shares
 
@@ -142,6 +144,7 @@ def _judge(
     say(f"isolation  {levels.SUMMARY[chosen]}")
     if chosen == "process":
         warn("an entry's code can read this machine's files; the results and the board say so")
+    entries = [adopt(entry, place, challenge, court.teams) for entry in entries]
     found, faults = [], 0
     with progress() as report:
         steps = {entry: watch(report, f"judge {entry.stem}", limits.minutes) for entry in entries}

@@ -12,12 +12,17 @@ from challenge.configs.errors import UserError
 from challenge.configs.loader import dump
 from challenge.data import atomic
 from challenge.data.challenge import Challenge
+from challenge.data.layout import Workspace
 from challenge.submissions import archive, manifest, runs, weights
 from challenge.submissions.check import check, read_manifest
-from challenge.submissions.layout import CONFIG, MANIFEST, PLUGIN, WEIGHTS, Run
+from challenge.submissions.layout import CONFIG, MANIFEST, PLUGIN, WEIGHTS, Run, baselines
+from challenge.submissions.layout import entry as layout_entry
 from challenge.submissions.manifest import For, Manifest, Member, Training
 from challenge.submissions.problem import refusal
 from challenge.submissions.teams import Teams
+
+BASELINE_TEAM = "baseline"
+"""The team of a packaged baseline that is judged."""
 
 
 def pack(
@@ -107,6 +112,27 @@ def repack(entry: Path, team: str, target: Path, challenge: Challenge, teams: Te
         }
         atomic.write_json(run.facts, {"format": runs.FORMAT, **record})
         pack(run, team, target, challenge, teams, training=facts.training)
+
+
+def adopt(entry: Path, place: Workspace, challenge: Challenge, teams: Teams | None) -> Path:
+    """A packaged baseline, packed for this preparation of the challenge; any other entry as it is.
+
+    Baselines are of no team's challenge: their zips name the one they were trained on.
+
+    Returns:
+        The entry to judge: `entries/baseline-NAME.zip` of the workspace, the same bytes every
+        time, or `entry` itself.
+
+    Raises:
+        UserError: with every problem the entry would have.
+    """
+    packaged = {path.resolve(): name for name, path in baselines().items()}
+    name = packaged.get(entry.resolve())
+    if name is None:
+        return entry
+    target = layout_entry(place, BASELINE_TEAM, name)
+    repack(entry, BASELINE_TEAM, target, challenge, teams)
+    return target
 
 
 def _training(record: dict[str, Any], seed: int) -> Training | None:

@@ -1,5 +1,6 @@
 """The packed entries that come with the toolkit: small, whole, described, and worth having."""
 
+import copy
 import io
 import json
 import zipfile
@@ -18,6 +19,7 @@ from challenge.methods.registry import build
 from challenge.submissions import layout, runs, weights
 from challenge.submissions.check import check
 from challenge.submissions.metrics import psnr
+from challenge.submissions.pack import adopt
 
 BASELINES = layout.baselines()
 
@@ -66,3 +68,18 @@ def test_the_u_net_is_far_better_than_wiener_and_total_variation():
             found.append(quality(method) - quality(other))
     assert np.mean(gains["wiener"]) > 2
     assert np.mean(gains["tv"]) > 1
+
+
+def test_a_baseline_is_packed_for_the_challenge_that_judges_it(workspace, challenge, make_entry):
+    roomy = copy.copy(challenge)
+    limits = challenge.config.limits.model_copy(update={"weights_mb": 100.0})
+    roomy.config = challenge.config.model_copy(update={"limits": limits})
+    assert check(BASELINES["unet"], roomy) != []  # as it lies there, it is for another one
+    packed = adopt(BASELINES["unet"], workspace, roomy, None)
+    assert packed == layout.entry(workspace, "baseline", "unet")
+    assert check(packed, roomy) == []
+    before = packed.read_bytes()
+    adopt(BASELINES["unet"], workspace, roomy, None)
+    assert packed.read_bytes() == before
+    other = make_entry()
+    assert adopt(other, workspace, roomy, None) == other
