@@ -14,7 +14,6 @@ After Jin, McCann, Froustey, Unser 2017 (a U-Net on a direct inversion), and Don
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
@@ -26,19 +25,16 @@ from torch import Tensor, nn
 
 from challenge.configs.errors import UserError
 from challenge.configs.schema import TrainConfig
-from challenge.data.images import split_tune
 from challenge.data.operators import blur
-from challenge.methods import spectrum
+from challenge.methods import settling, spectrum
 from challenge.methods.contract import Method, Session
-from challenge.methods.evaluation import quality
 from challenge.methods.losses import expectation
-from challenge.methods.networks.cnn import CNN
+from challenge.methods.networks import choice
+from challenge.methods.networks.choice import ARCHITECTURES, Architecture
 from challenge.methods.networks.facts import describe
 from challenge.methods.networks.layers import Activation, Normalisation, Pooling
-from challenge.methods.networks.mlp import MLP
-from challenge.methods.networks.resnet import ResNet
-from challenge.methods.networks.unet import UNet
-from challenge.methods.precision import BF16_COST, Precision, autocast, halve
+from challenge.methods.precision import Precision, autocast
+from challenge.methods.settling import UNKNOWN
 from challenge.methods.training import READS, supervised
 from challenge.methods.wiener import wiener
 
@@ -47,21 +43,11 @@ if TYPE_CHECKING:
 
     from challenge.data.problem import Images, Problem
 
-ARCHITECTURES: dict[str, type[nn.Module]] = {
-    "mlp": MLP,
-    "cnn": CNN,
-    "resnet": ResNet,
-    "unet": UNet,
-}
 STRENGTHS = (0.1, 1.0, 10.0)
 BASE = 1
 """Index of the estimate that the network corrects."""
 WIENER_ERROR = 0.05
 """About the root mean square error of that estimate, from which a categorical head starts."""
-UNKNOWN = -1.0
-"""`bf16_cost` before it was measured."""
-SPECTRUM_IMAGES = 64
-"""The power spectrum, 48 numbers, is known from this many images."""
 
 
 class Network(Method):
@@ -83,7 +69,7 @@ class Network(Method):
     def __init__(
         self,
         *,
-        architecture: Literal["mlp", "cnn", "resnet", "unet"] = "unet",
+        architecture: Architecture = "unet",
         channels: Literal[1, 3] = 3,
         width: Annotated[int, Ge(1), Le(4096)] | None = None,
         depth: Annotated[int, Ge(0), Le(64)] | None = None,
@@ -125,7 +111,7 @@ class Network(Method):
         """
         super().__init__()
         self.channels, self.bins, self.precision = channels, bins, precision
-        self.architecture = ARCHITECTURES[architecture]
+        self.architecture = architecture
         given = {
             "width": width,
             "depth": depth,
@@ -142,11 +128,7 @@ class Network(Method):
             "bias_free": bias_free,
         }
         self.knobs = {**{k: v for k, v in given.items() if v is not None}, **common}
-        _check(architecture, self.knobs)
-        try:
-            self.net = self._build()
-        except ValueError as error:
-            raise UserError.of("`method:`", str(error)) from None
+        self.net = self._build()
         self.log_spectrum: Tensor
         self.register_buffer("log_spectrum", spectrum.typical())
         self.bf16_cost: Tensor
@@ -178,26 +160,23 @@ class Network(Method):
         At the end, on the tune part: round the weights to half precision where that costs at
         most 0.01 dB, and measure what inference in bfloat16 costs.
         """
-        if problem.channels != self.channels:
-            raise UserError.of(
-                "`method.channels`",
-                f"is `{self.channels}`, the images of `{problem.name}` have `{problem.channels}`",
-                f"give `method.channels={problem.channels}`",
-            )
         if train.loss == "cross_entropy" and self.bins is None:
             raise UserError.of(
                 "`train.loss`", "`cross_entropy` needs a categorical head", "give `method.bins=64`"
             )
-        some = images.subset(range(0, len(images), -(-len(images) // SPECTRUM_IMAGES)))
-        self.log_spectrum.copy_(spectrum.estimate(some))
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(session.seed)
-            self.net.load_state_dict(self._build().state_dict())
+        settling.begin(
+            problem,
+            images,
+            session,
+            channels=self.channels,
+            log_spectrum=self.log_spectrum,
+            net=self.net,
+            build=self._build,
+        )
         output = self.logits if train.loss == "cross_entropy" else None
         self.bf16_cost.fill_(UNKNOWN)
         steps = supervised(self, problem, images, train, session, output=output)
-        if not session.should_stop():
-            self._settle(problem, images, train, session, steps)
+        settling.settle(self, problem, images, train, session, steps)
 
     def facts(self) -> dict[str, int | None]:
         """Parameters, multiplications per pixel and receptive field of the network."""
@@ -206,64 +185,25 @@ class Network(Method):
 
     def _see(self, y: Tensor, physics: LinearPhysics) -> tuple[Tensor, Tensor]:
         """The Wiener estimates (n, B, C, H, W), and what the network says of them, float32."""
-        if y.shape[1] != self.channels:
-            raise UserError.of(
-                "`method.channels`",
-                f"the network is made for `{self.channels}`, the measurement has `{y.shape[1]}`",
-                f"train with `method.channels={y.shape[1]}`",
-            )
+        settling.check_channels(self.channels, y)
         estimates = _estimates(y, physics, self.log_spectrum)
         _, count, _, height, width = estimates.shape
         sigma = physics.noise_model.sigma.to(y.dtype).reshape(-1, 1, 1, 1)
         level = sigma.expand(count, 1, height, width)
         seen = torch.cat([*estimates, level], dim=1)
         # While it trains, Lightning Fabric's precision rules.
-        with nullcontext() if self.training else autocast(self._inference(), y.device):
+        with (
+            nullcontext()
+            if self.training
+            else autocast(settling.inference_precision(self), y.device)
+        ):
             found: Tensor = self.net(seen)
         return estimates, found.to(y.dtype)
 
-    def _inference(self) -> Precision:
-        """`auto` is float32 until bfloat16 was seen to cost next to nothing."""
-        if self.precision != "auto":
-            return self.precision
-        cost = float(self.bf16_cost)
-        return "auto" if cost != UNKNOWN and cost <= BF16_COST else "float32"
-
-    def _settle(
-        self, problem: Problem, images: Images, train: TrainConfig, session: Session, steps: int
-    ) -> None:
-        """Round the weights and measure bfloat16, on the tune part."""
-        _, tune = split_tune(images, train.tune, session.seed)
-        device, wanted = session.fabric.device, self.precision
-
-        def psnr(precision: Precision) -> float:
-            self.precision = precision
-            found = quality(self, tune, problem, device).psnr
-            self.precision = wanted
-            return found
-
-        half_cost = halve(self, lambda: psnr("float32"))
-        cost = psnr("float32") - psnr("bf16")
-        self.bf16_cost.fill_(max(cost, 0.0))
-        session.log(steps, steps, float16_cost=half_cost, bf16_cost=cost)
-
     def _build(self, **other: object) -> nn.Module:
-        knobs = {**self.knobs, **other}
         out_channels = self.channels * (self.bins or 1)
-        return self.architecture(len(STRENGTHS) * self.channels + 1, out_channels, **knobs)
-
-
-def _check(architecture: str, knobs: Mapping[str, object]) -> None:
-    """Refuse a knob that the architecture would not read."""
-    reads = inspect.signature(ARCHITECTURES[architecture]).parameters
-    for name in knobs:
-        if name not in reads:
-            known = ", ".join(f"`{each}`" for each in list(reads)[2:])
-            raise UserError.of(
-                f"`method.{name}`",
-                f"is not a knob of `architecture: {architecture}`",
-                f"it has {known}",
-            )
+        in_channels = len(STRENGTHS) * self.channels + 1
+        return choice.build(self.architecture, in_channels, out_channels, {**self.knobs, **other})
 
 
 def _estimates(y: Tensor, physics: LinearPhysics, log_spectrum: Tensor) -> Tensor:
