@@ -83,6 +83,17 @@ class Method(Reconstructor, ABC):  # type: ignore[misc]
         the weights. The default has nothing to learn.
         """
 
+    def advance(self, step: int, total: int | None) -> None:
+        """Called by `supervised` before each step, for methods that change while they learn.
+
+        A function of what is stored in the method and of the step alone, so that a resumed
+        training is the uninterrupted one.
+
+        Args:
+            step: from 0.
+            total: steps in all; None as long as minutes are not turned into steps.
+        """
+
     def facts(self) -> dict[str, int | None]:
         """Numbers that a person compares methods by; the number of parameters by default."""
         return {"parameters": sum(parameter.numel() for parameter in self.parameters())}

@@ -52,6 +52,7 @@ def supervised(
     *,
     loss: Loss | None = None,
     output: Output | None = None,
+    observe: Callable[[], dict[str, float]] | None = None,
 ) -> int:
     """Train the parameters of `method` on simulated measurements of random patches.
 
@@ -68,6 +69,7 @@ def supervised(
         loss: a scalar of (output, x), both without the border of a valid blur; by default the
             one that `train.loss` names.
         output: what of the method the loss is given, of (y, physics), in place of x_hat.
+        observe: called after each step, what else to log of it.
 
     Returns:
         The steps done, those before a resumption included.
@@ -84,6 +86,7 @@ def supervised(
     refusals.check(method, problem, images, train, session)
     with refusals.enough_memory(train):
         loop = _Loop(method, problem, images, train, session, loss or LOSSES[train.loss], output)
+        loop.observe = observe or dict
         loop.run()
         return loop.state.step
 
@@ -135,6 +138,7 @@ class _Loop:
         self.state = State(total=train.steps)
         self.best: dict[str, Tensor] = {}
         self.saved = False
+        self.observe: Callable[[], dict[str, float]] = dict
 
     @property
     def shown(self) -> Method:
@@ -216,6 +220,8 @@ class _Loop:
         for group in self.optimiser.param_groups:
             group["lr"] = lr
         _seed(self.session.seed, state.step, self.rank)
+        for each in {self.method, self.shown}:
+            each.advance(state.step, state.total)
         self.method.train()
         error = self.model(*batch)
         # A copy: the processes' mean is taken in place, and backward may need the loss.
@@ -229,7 +235,7 @@ class _Loop:
         state.step += 1
         if self.mean is not None:
             self.mean.update_parameters(self.method)
-        return {"lr": lr, "gradient": norm}
+        return {"lr": lr, "gradient": norm, **self.observe()}
 
     def clip(self) -> float:
         """Shorten a gradient that is much longer than usual, of which one can undo a run.
