@@ -6,12 +6,31 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from challenge.configs.errors import UserError
 from challenge.configs.schema import TrainConfig
 from challenge.data.problem import Images, Problem
 from challenge.methods.contract import Method, Session
+
+BIGGEST = 1e3
+"""An estimate beyond this, in units of the image range, has left every image behind."""
+
+
+def check_range(x: Tensor, place: str) -> None:
+    """Raise `UserError` where the estimates of an unrolled net have left the range of images.
+
+    Args:
+        x: estimates, any shape.
+        place: what made them, such as `step 3 of the unrolled algorithm`.
+    """
+    biggest = float(x.detach().abs().amax())
+    if not biggest <= BIGGEST:
+        raise UserError.of(
+            place,
+            f"its estimate reaches `{biggest:.3g}`, images live in [0, 1]: it diverges",
+            "give fewer `method.steps`, or train again with a smaller `train.lr`",
+        )
 
 
 @contextmanager

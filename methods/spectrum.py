@@ -63,14 +63,20 @@ def estimate(images: Iterable[Tensor]) -> Tensor:
     return filled.float()
 
 
-def penalty(log_spectrum: Tensor, height: int, width: int) -> Tensor:
-    """1 / S on the grid of `rfft2`, shape (H, W // 2 + 1); 0 at frequency 0: the mean is free."""
+def penalty(log_spectrum: Tensor, height: int, width: int, *, mean: bool = False) -> Tensor:
+    """1 / S on the grid of `rfft2`, shape (H, W // 2 + 1), differentiable.
+
+    Args:
+        log_spectrum: log S, shape (BINS,).
+        height: of the images.
+        width: of the images.
+        mean: whether frequency 0 has the penalty of the lowest bin; else 0: the mean is free.
+    """
     radius = _radius(height, width, log_spectrum.dtype).to(log_spectrum.device)
     left, share, _ = _position(radius)
     values = log_spectrum[left] * (1 - share) + log_spectrum[left + 1] * share
     inverse = torch.exp(-values)
-    inverse[0, 0] = 0
-    return inverse
+    return inverse if mean else inverse * (radius > 0)
 
 
 def _radius(height: int, width: int, dtype: torch.dtype) -> Tensor:
