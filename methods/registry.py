@@ -21,8 +21,13 @@ if TYPE_CHECKING:
     from challenge.methods.contract import Method
 
 METHODS: dict[str, str] = {
+    "bilevel": "challenge.methods.bilevel:Bilevel",
+    "huber": "challenge.methods.huber:Huber",
+    "lista": "challenge.methods.lista:Lista",
+    "lpd": "challenge.methods.lpd:LPD",
     "network": "challenge.methods.network:Network",
     "tv": "challenge.methods.tv:TV",
+    "unrolled": "challenge.methods.unrolled:Unrolled",
     "wiener": "challenge.methods.wiener:Wiener",
 }
 

@@ -9,13 +9,24 @@ from challenge.methods import registry
 from challenge.methods.checks import check, toy_images, toy_problem
 from challenge.methods.contract import Method
 
-SMALL = {"network": {"width": 8, "depth": 1}, "tv": {"iterations": 20}}
+SMALL = {
+    "bilevel": {"filters": 4, "size": 3, "iterations": 40},
+    "huber": {"iterations": 40},
+    "lista": {"filters": 12, "layers": 2},
+    "lpd": {"steps": 2, "width": 4, "depth": 1, "dual_width": 4},
+    "network": {"width": 8, "depth": 1},
+    "tv": {"iterations": 20},
+    "unrolled": {"steps": 2, "width": 4, "depth": 1},
+}
 """Knobs that make a method quick to test; the rules do not depend on size."""
+
+COLOURS = ("bilevel", "lista", "lpd", "network", "unrolled")
+"""Methods made for a number of channels."""
 
 
 def make(name: str, channels: int = 3) -> Method:
     section = {"name": name, **SMALL.get(name, {})}
-    if name == "network" and channels != 3:
+    if channels != 3 and name in COLOURS:
         section["channels"] = channels
     torch.manual_seed(0)
     return registry.build(section, Path())
