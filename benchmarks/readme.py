@@ -21,12 +21,15 @@ from PIL import Image, ImageDraw
 from challenge.data.layout import Workspace
 from challenge.data.measurements import read
 from challenge.data.reading import stored, to_unit
+from challenge.submissions.comparison import weigh
+from challenge.submissions.layout import baselines
 from challenge.submissions.metrics import psnr, ssim
 
 ROOT = Path(__file__).parent.parent
-METHODS = ("wiener", "tv")
-BASELINE = "unet"
-"""`submissions/baselines/unet.zip`, trained already."""
+METHODS = ("wiener", "tv", "huber", "bilevel")
+"""Made here in a minute; the others are `submissions/baselines/*.zip`, trained already."""
+SHOWN = ("tv", "unet", "unrolled")
+"""In the picture."""
 WORDS = {"builtin": "procedural images", "folder": "photographs"}
 BEGIN, END = "<!-- begin: python -m benchmarks.readme -->", "<!-- end -->"
 
@@ -53,13 +56,11 @@ def main() -> None:
             challenge("train", name, *resume, *option)
         zips.append(str(workspace.path / "entries" / f"readme-{name}.zip"))
         challenge("pack", str(run), "--team", "readme")
-    baseline = ROOT / "submissions" / "baselines" / f"{BASELINE}.zip"
-    challenge("pack", str(baseline), "--team", "readme", *option)
-    zips.append(str(workspace.path / "entries" / f"readme-{BASELINE}.zip"))
+    zips += [str(path) for path in baselines().values()]
     verdicts = json.loads(challenge("score", *zips, "--hidden", str(hidden.path), "--json"))
     rows = {each["entry"]["name"]: each for each in verdicts}
-    _write(_table(public, hidden, rows))
-    _picture(public, hidden, [rows[name] for name in ("tv", BASELINE)])
+    _write(_table(workspace, public, hidden, rows))
+    _picture(public, hidden, [rows[name] for name in SHOWN if name in rows])
 
 
 def _blurred(public: Any, hidden: Any) -> tuple[float, float, int]:
@@ -74,28 +75,30 @@ def _blurred(public: Any, hidden: Any) -> tuple[float, float, int]:
     return float(means[0]), float(means[1]), len(scores)
 
 
-def _table(public: Any, hidden: Any, rows: dict[str, Any]) -> str:
+def _table(workspace: Workspace, public: Any, hidden: Any, rows: dict[str, Any]) -> str:
     level, similarity, count = _blurred(public, hidden)
+    base = rows["tv"]["psnr"]["mean"]
     lines = [
-        "| method | PSNR (dB) | over the one before | SSIM | seconds an image | trained |",
-        "|---|---|---|---|---|---|",
-        f"| blurred | {level:.2f} | | {similarity:.3f} | | |",
+        "| method | PSNR (dB) | over TV | SSIM | seconds an image | MB | parameters | trained |",
+        "|---|---|---|---|---|---|---|---|",
+        f"| blurred | {level:.2f} | {level - base:+.2f} | {similarity:.3f} | | | | |",
     ]
-    for name in (*METHODS, BASELINE):
-        row = rows[name]
-        training = _training(public.path.parents[1] / "entries" / f"readme-{name}.zip")
+    for name, row in sorted(rows.items(), key=lambda each: each[1]["psnr"]["mean"]):
+        entry = workspace.path / "entries" / f"{row['entry']['team']}-{name}.zip"
+        training = _training(entry)
+        size, parameters = weigh(entry)
         mean, low, high = (row["psnr"][key] for key in ("mean", "low", "high"))
         seconds = np.mean([each["seconds"] for each in row["images"]])
         lines.append(
-            f"| `{name}` | {mean:.2f} [{low:.2f}, {high:.2f}] | {mean - level:+.2f} | "
-            f"{row['ssim']['mean']:.3f} | {seconds:.2f} | {_duration(training['seconds'])} on "
+            f"| `{name}` | {mean:.2f} [{low:.2f}, {high:.2f}] | {mean - base:+.2f} | "
+            f"{row['ssim']['mean']:.3f} | {seconds:.2f} | {size / 1e6:.2f} | {parameters:,} | "
+            f"{_duration(training['seconds'])} on "
             f"{training['images']} {WORDS[training['source']]} |"
         )
-        level = mean
     return "\n".join(lines) + (
         f"\n\nAs judged on the {count} hidden test images of `deblur` (crops of scikit-image's "
         "photographs), with 2 threads; in brackets the 95 % bootstrap interval of the mean over "
-        "the images. `unet` is the entry in `submissions/baselines/`. Made by "
+        "the images. The last ones are the entries in `submissions/baselines/`. Made by "
         "`python -m benchmarks.readme`."
     )
 

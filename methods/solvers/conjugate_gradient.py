@@ -63,7 +63,7 @@ def conjugate_gradient(
         tolerance: an image is finished when ||right - operator(x)|| <= tolerance ||right||.
         iterations: at most so many.
         strict: raise where the operator is not positive definite; else such an image is frozen
-            before that direction, and its residual tells.
+            before that direction, and of all x the one with the smallest residual is returned.
         remedy: what the user can do then.
 
     Returns:
@@ -94,8 +94,9 @@ def conjugate_gradient(
         x, r = torch.where(nearer, x, 0.0), torch.where(nearer, r, b)
     z = r if precondition is None else precondition(r)
     p, rho = z, dot(r, z)
-    active = dot(r, r).sqrt() > tolerance * length
-    count = 0
+    smallest = dot(r, r).sqrt()
+    active = smallest > tolerance * length
+    kept, count = x, 0
     while count < iterations and bool(active.any()):
         count += 1
         q = operator(p)
@@ -107,10 +108,16 @@ def conjugate_gradient(
         step = torch.where(active, rho / curvature.clamp_min(tiny), 0.0)
         x = x + step * p
         r = r - step * q
-        active = active & (dot(r, r).sqrt() > tolerance * length)
+        size = dot(r, r).sqrt()
+        if not strict:
+            # Along a direction of next to no curvature a step is as long as it is wrong.
+            kept = torch.where(size <= smallest, x, kept)
+            smallest = torch.minimum(size, smallest)
+        active = active & (size > tolerance * length)
         z = r if precondition is None else precondition(r)
         before, rho = rho, dot(r, z)
         p = z + torch.where(active, rho / before.clamp_min(tiny), 0.0) * p
+    x = x if strict else kept
     r = b - operator(x) if count else r
     return Solution(x * unit, (dot(r, r).detach().sqrt() / length).flatten(), count)
 

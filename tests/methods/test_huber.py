@@ -54,6 +54,15 @@ def test_the_gradient_is_that_of_the_energy():
     assert (value > 0).all()
 
 
+def test_a_step_costs_its_height_less_half_eps_and_a_ramp_half_its_square_over_eps():
+    step, ramp = torch.zeros(1, 1, 8, 8).double(), torch.zeros(1, 1, 8, 8).double()
+    step[..., 4:] = 0.5
+    ramp += 0.01 * torch.arange(8).double()
+    for x, price in ((step, 8 * (0.5 - 0.02)), (ramp, 56 * 0.01**2 / 0.08)):
+        value, _ = huber.regulariser(x, tensor(3.0), torch.tensor(0.04).double())
+        assert float(value) == pytest.approx(3 * price, rel=1e-12)
+
+
 def test_huber_lies_within_half_eps_per_pixel_of_total_variation():
     _, _, x = scene()
     for eps in (0.1, 0.01, 1e-4):

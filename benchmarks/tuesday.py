@@ -1,0 +1,211 @@
+"""Bilevel and unrolled methods on photographs: trained, measured, written into the docs.
+
+    python -m benchmarks.tuesday TRAIN VAL LEVIN OTHERS [WORKSPACE]
+
+TRAIN and VAL are folders of photographs; LEVIN is the file of the eight Levin kernels, OTHERS one
+whose last four kernels are shakes that no training sees. Methods that take the operator learn on
+`shakes`: the Levin kernels, half of the draws, and 16 random camera shakes, sigma from 0.02 to
+0.075. TV, the weights and the network learn on `photographs`: the first Levin kernel, sigma 0.03.
+
+Writes the tables of `docs/performance.md` between their markers. A run that exists is used again,
+so it can be stopped and continued; a method whose run is not finished is left out of the tables.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from deepinv.physics import LinearPhysics
+from torch import Tensor
+
+from benchmarks.readme import challenge
+from challenge.data import kernel_files, kernels, motion
+from challenge.data.challenge import Challenge, open_challenge
+from challenge.data.layout import Workspace
+from challenge.data.operators import tensors
+from challenge.data.problem import simulate
+from challenge.methods.contract import Method
+from challenge.submissions import layout, runs
+from challenge.submissions.metrics import psnr, ssim
+
+PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
+BEGIN, END = "<!-- begin: python -m benchmarks.tuesday -->", "<!-- end of tuesday -->"
+SHAKES = {"count": 16, "size": 25, "seed": 2026}
+SIGMAS = "noise.sigma=[0.02, 0.075]"
+LEVELS = (12.75 / 255, 17.85 / 255)
+"""Noise of the published tables of non-blind deblurring with the Levin kernels."""
+FIXED = ["train.minutes=null", "train.tune=8"]
+
+RUNS: dict[str, tuple[str, list[str]]] = {
+    "tv": ("photographs", ["tv", "method.weight=null"]),
+    "tv-levels": ("shakes", ["tv", "method.weight=null"]),
+    "weight": ("photographs", ["bilevel"]),
+    "weight-eps": ("photographs", ["bilevel", "method.theta=weight_eps"]),
+    "convex": ("shakes", ["bilevel_filters"]),
+    "nonconvex": ("shakes", ["bilevel_filters", "method.potential=nonconvex"]),
+    "lista": ("shakes", ["lista"]),
+    "lpd": ("shakes", ["lpd"]),
+    "network": ("photographs", ["network", "train.steps=null", "train.minutes=100"]),
+    "unrolled": ("shakes", ["unrolled", *FIXED, "train.steps=20000"]),
+}
+
+
+ELSEWHERE = ("tv-levels", "nonconvex", "lista", "lpd", "network", "unrolled")
+"""What is measured with other kernels and noise levels too."""
+Problems = dict[str, Callable[[], Iterator["Case"]]]
+
+
+class Case(NamedTuple):
+    """One measurement and its truth, batches of one."""
+
+    y: Tensor
+    physics: LinearPhysics
+    truth: np.ndarray
+
+
+def main() -> None:
+    train, val, levin, others = (Path(each).resolve() for each in sys.argv[1:5])
+    workspace = Workspace(Path(sys.argv[5] if len(sys.argv) > 5 else "workspace"))
+    prepare(workspace, train, val, levin)
+    for name, (problem, settings) in RUNS.items():
+        learn(workspace, problem, name, settings)
+    write(workspace, levin, others)
+
+
+def prepare(workspace: Workspace, train: Path, val: Path, levin: Path) -> None:
+    """Make both challenges, where they are not there."""
+    count = sum(1 for path in val.rglob("*.*") if path.is_file())
+    paths = f"{{train: {train}, val: {val}}}"
+    images = f"images={{source: folder, path: {paths}, val: {count}, test: 1}}"
+    option = ["--workspace", str(workspace.path)]
+    if not workspace.public("photographs").config.exists():
+        operator = f"operator={{kernel: {{file: {levin}, pick: 0}}, boundary: circular}}"
+        settings = ["name=photographs", images, operator, "noise.sigma=0.03"]
+        challenge("prepare", "deblur", *settings, *option)
+    if not workspace.public("shakes").config.exists():
+        known = kernel_files.read(levin)
+        drawn = list(motion.camera_shake(SHAKES["size"], SHAKES["count"], SHAKES["seed"]))
+        stack = kernels.settle([*known * 2, *drawn], "shakes", lambda words: None)
+        workspace.path.mkdir(parents=True, exist_ok=True)
+        np.savez(workspace.path / "shakes.npz", kernels=stack)
+        file = (workspace.path / "shakes.npz").resolve()
+        operator = f"operator={{kernel: {{file: {file}}}, boundary: circular}}"
+        challenge("prepare", "deblur", "name=shakes", images, operator, SIGMAS, *option)
+
+
+def learn(workspace: Workspace, problem: str, name: str, settings: list[str]) -> None:
+    """Train a run, or go on with it, unless it is finished."""
+    run = layout.run(workspace, problem, name)
+    option = ["--workspace", str(workspace.path)]
+    if finished(run):
+        return
+    if run.config.exists():
+        challenge("train", str(run.path), "--resume", *option)
+    else:
+        config, *settings = settings
+        challenge("train", config, f"challenge={problem}", f"name={name}", *settings, *option)
+
+
+def finished(run: layout.Run) -> bool:
+    return run.facts.exists() and json.loads(run.facts.read_text())["state"] == "finished"
+
+
+def first_kernel(opened: Challenge) -> Iterator[Case]:
+    """The measurements of val as `photographs` has them."""
+    for identity in opened.ids("val"):
+        yield Case(*tensors(opened.measurement("val", identity)), opened.truth(identity))
+
+
+def every_kernel(opened: Challenge, file: Path, sigma: float, last: int = 0) -> Iterator[Case]:
+    """Every image of val with every kernel of a file (of its last ones), noise of its own."""
+    stack = kernels.settle(kernel_files.read(file)[-last:], str(file), lambda words: None)
+    for index, kernel in enumerate(torch.from_numpy(stack)[:, None, None]):
+        for identity in opened.ids("val"):
+            truth = opened.truth(identity)
+            x = torch.from_numpy(truth)[None]
+            draw = [(identity, index)]
+            yield Case(*simulate(x, kernel, (sigma, sigma), "circular", b"tuesday", draw), truth)
+
+
+@torch.no_grad()
+def measure(method: Method, cases: Iterator[Case]) -> tuple[float, float, float]:
+    """Mean PSNR in dB, mean SSIM, seconds an image."""
+    found, seconds = [], 0.0
+    for case in cases:
+        began = time.perf_counter()
+        x_hat = method(case.y, case.physics)[0].numpy()
+        seconds += time.perf_counter() - began
+        found.append([metric(estimate=x_hat, truth=case.truth) for metric in (psnr, ssim)])
+    return (*np.mean(found, axis=0).tolist(), seconds / len(found))
+
+
+def write(workspace: Workspace, levin: Path, others: Path) -> None:
+    """Measure what is finished, and write the tables."""
+    opened = open_challenge(workspace.public("photographs").path)
+    methods = {
+        name: runs.load(run.path)
+        for name, (problem, _) in RUNS.items()
+        if finished(run := layout.run(workspace, problem, name))
+    }
+    blocks = [_photographs(workspace, opened, methods)]
+    problems: Problems = {
+        "four unseen shakes, 0.03": partial(every_kernel, opened, others, 0.03, 4),
+        **{
+            f"Levin, {255 * level:.2f}/255": partial(every_kernel, opened, levin, level)
+            for level in LEVELS
+        },
+    }
+    blocks.append(_others({n: m for n, m in methods.items() if n in ELSEWHERE}, problems))
+    text = PAGE.read_text()
+    head, _, rest = text.partition(BEGIN)
+    _, _, tail = rest.partition(END)
+    PAGE.write_text(f"{head}{BEGIN}\n\n" + "\n\n".join(blocks) + f"\n\n{END}{tail}")
+
+
+def _photographs(workspace: Workspace, opened: Challenge, methods: dict[str, Method]) -> str:
+    lines = [
+        "| method | PSNR (dB) | over TV | SSIM | parameters | trained | seconds an image |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    base = None
+    for name, method in methods.items():
+        if name == "tv-levels":
+            continue
+        level, similarity, seconds = measure(method, first_kernel(opened))
+        base = level if base is None else base
+        facts = json.loads(layout.run(workspace, RUNS[name][0], name).facts.read_text())
+        lines.append(
+            f"| `{name}` | {level:.2f} | {level - base:+.2f} | {similarity:.3f} | "
+            f"{sum(each.numel() for each in method.parameters()):,} | "
+            f"{facts['seconds'] / 60:.0f} min on `{RUNS[name][0]}` | {seconds:.2f} |"
+        )
+    return "\n".join(lines) + (
+        f"\n\n{len(opened.ids('val'))} photographs (centre, 256x256) that nothing was tuned on; "
+        "first Levin kernel, circular, sigma 0.03."
+    )
+
+
+def _others(methods: dict[str, Method], problems: Problems) -> str:
+    lines = [
+        "| method | " + " | ".join(problems) + " |",
+        "|---|" + "---|" * len(problems),
+    ]
+    for name, method in methods.items():
+        cells = [measure(method, cases())[:2] for cases in problems.values()]
+        lines.append(f"| `{name}` | " + " | ".join(f"{p:.2f} / {s:.4f}" for p, s in cells) + " |")
+    return "\n".join(lines) + (
+        "\n\nPSNR (dB) / SSIM; the same photographs, each with every kernel of the column: "
+        "circular, colour."
+    )
+
+
+if __name__ == "__main__":
+    main()
