@@ -59,7 +59,7 @@ def test_a_step_costs_its_height_less_half_eps_and_a_ramp_half_its_square_over_e
     step[..., 4:] = 0.5
     ramp += 0.01 * torch.arange(8).double()
     for x, price in ((step, 8 * (0.5 - 0.02)), (ramp, 56 * 0.01**2 / 0.08)):
-        value, _ = huber.regulariser(x, tensor(3.0), torch.tensor(0.04).double())
+        value, _ = huber.regulariser(x, tensor(3.0), tensor(0.04)[0])
         assert float(value) == pytest.approx(3 * price, rel=1e-12)
 
 
