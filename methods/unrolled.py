@@ -13,8 +13,12 @@ N_k = 0 before training: then the method is its algorithm without a regulariser.
 
 R_k is right where sigma^2 / R_k is the variance of the error of x, so that R_k = sigma^2 / E_k(f)
 with a learned error spectrum E_k, a constant (`metric: white`) or a function of the radial
-frequency (`metric: spectral`). Steps, spectra and the level l_k, which tells a network that
-serves all steps which one it is in, are learned as logarithms and hence stay positive.
+frequency, one for luminance and one for differences of colours (`metric: spectral`). Steps,
+spectra and the level l_k, which tells a network that serves all steps which one it is in, are
+learned as logarithms and hence stay positive.
+
+Training begins with one step, and a new one begins as a copy of the one before (`grow`): early
+passes over the data cost one network each, and late steps start from what early ones learned.
 """
 
 from __future__ import annotations
@@ -32,6 +36,7 @@ from torch.utils import checkpoint as checkpoints
 from challenge.configs.errors import UserError
 from challenge.configs.schema import TrainConfig
 from challenge.methods import settling, spectrum
+from challenge.methods.colours import CHROMINANCE, from_opponent, to_opponent
 from challenge.methods.contract import Method, Session
 from challenge.methods.networks import choice
 from challenge.methods.networks.choice import Architecture
@@ -51,13 +56,6 @@ if TYPE_CHECKING:
 Algorithm = Literal["pgd", "hqs", "admm", "pdhg"]
 LEVEL = 0.05
 """The error of a Wiener estimate, about, in units of the image range: where l_k starts."""
-CHROMINANCE = 8.0
-"""So many times less power than in luminance, about, is in a difference of colours."""
-OPPONENT = (
-    (3**-0.5, 3**-0.5, 3**-0.5),
-    (2**-0.5, -(2**-0.5), 0.0),
-    (6**-0.5, 6**-0.5, -2 * 6**-0.5),
-)
 STEPS = {"pgd": 1.0, "pdhg": 0.5}
 """Where s_k (pgd) and s_k = t_k (pdhg) start; blurs have a norm of at most 1."""
 
@@ -174,11 +172,11 @@ class Unrolled(Method):
         settling.check_channels(self.channels, y)
         # A blur treats all colours alike, so the data step may take them in another basis.
         opponent = self.channels == 3 and self.algorithm not in STEPS and self.spectral
-        data = DataTerm(_to_opponent(y) if opponent else y, physics)
+        data = DataTerm(to_opponent(y) if opponent else y, physics)
         sigma = physics.noise_model.sigma.to(y.dtype).reshape(-1, 1, 1, 1)
         x = wiener(y, physics, self.log_spectrum.to(y.dtype), [1.0])[0]
         active = int(self.active)
-        state = splitting.start(_to_opponent(x) if opponent else x, data, self.algorithm)
+        state = splitting.start(to_opponent(x) if opponent else x, data, self.algorithm)
         memory = x.new_zeros(len(x), self.memory, *x.shape[-2:])
         for place in range(active if count is None else count):
             k = min(place, active - 1)
@@ -190,7 +188,7 @@ class Unrolled(Method):
                 state, memory = self._step(k, data, sigma, state, memory, opponent)
             if not self.training:
                 check_range(state.x, f"step {place + 1} of the unrolled algorithm")
-            yield _from_opponent(state.x) if opponent else state.x
+            yield from_opponent(state.x) if opponent else state.x
 
     def fit(self, problem: Problem, images: Images, train: TrainConfig, session: Session) -> None:
         """Learn the images' power spectrum, then everything else from its seeded start."""
@@ -256,8 +254,8 @@ class Unrolled(Method):
 
         def prox(v: Tensor) -> Tensor:
             nonlocal kept
-            x, kept = self.denoise(k, _from_opponent(v) if opponent else v, sigma, memory)
-            return _to_opponent(x) if opponent else x
+            x, kept = self.denoise(k, from_opponent(v) if opponent else v, sigma, memory)
+            return to_opponent(x) if opponent else x
 
         if self.algorithm == "pgd":
             state = splitting.pgd(state, data, prox, self.log_step[0, k].exp())
@@ -292,12 +290,3 @@ def _typical_error(channels: int) -> Tensor:
     if channels == 1:
         return luminance[None]
     return torch.stack([luminance, luminance - math.log(CHROMINANCE)])
-
-
-def _to_opponent(x: Tensor) -> Tensor:
-    """Luminance and two differences of colours, an orthonormal basis of (B, 3, H, W)."""
-    return torch.einsum("oc,bchw->bohw", x.new_tensor(OPPONENT), x)
-
-
-def _from_opponent(x: Tensor) -> Tensor:
-    return torch.einsum("oc,bohw->bchw", x.new_tensor(OPPONENT), x)

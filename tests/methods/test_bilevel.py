@@ -112,6 +112,19 @@ def test_the_modes_agree_as_the_lower_level_converges_but_for_the_bias(knobs):
     assert biased[0] == pytest.approx(biased[1], rel=1e-2)
 
 
+@pytest.mark.parametrize("boundary", BOUNDARIES)
+def test_jacobian_free_is_the_derivative_of_the_last_step(boundary):
+    x, y, physics = scene(boundary)
+    method = learned(hypergradient="jacobian_free", theta="weight_eps")
+    theta = (method.log_weight, method.log_eps)
+    loss = upper(method, x, y, physics)
+    got, at = torch.autograd.grad(loss, theta), method.lower.x.detach()
+    energy, level = method.energy(y, physics), method.lower.lipschitz[:, None, None, None]
+    step = at - energy.preconditioner()(energy.gradient(at)) / level
+    wanted = torch.autograd.grad((step - x).square().mean() / 2, theta)
+    assert torch.allclose(torch.stack(got), torch.stack(wanted), rtol=1e-8)
+
+
 def test_memory_does_not_depend_on_the_iterations_of_the_lower_level():
     x, y, physics = scene(side=8, count=1)
 

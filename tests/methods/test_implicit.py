@@ -48,14 +48,16 @@ def test_an_exact_preconditioner_needs_one_step_and_a_start_none():
 
 
 def test_a_system_does_not_depend_on_its_batch():
-    matrix, right = definite(4, 30), draw(4, 30)
+    # Well conditioned: a batched product rounds differently, and CG amplifies that.
+    matrix, right = definite(4, 30, least=1.0), draw(4, 30)
     matrix[0] = torch.eye(30)
     right[1], right[2] = 0, right[2] * 1e-200
     knobs = {"tolerance": 1e-6, "iterations": 300}
     together = conjugate_gradient(apply(matrix), right, **knobs)
     for n in range(4):
         alone = conjugate_gradient(apply(matrix[n : n + 1]), right[n : n + 1], **knobs)
-        assert torch.allclose(together.x[n], alone.x[0], rtol=1e-6, atol=0)
+        scale = alone.x[0].abs().max().clamp_min(1e-300)
+        assert torch.allclose(together.x[n] / scale, alone.x[0] / scale, rtol=0, atol=1e-12)
     assert (together.x[1] == 0).all()
     assert together.residual[1] == 0
     assert (together.residual <= 1.01e-6).all()

@@ -7,6 +7,7 @@ from challenge.configs.errors import UserError
 from challenge.configs.schema import TrainConfig
 from challenge.methods import spectrum
 from challenge.methods.checks import ToySession, toy_images, toy_problem
+from challenge.methods.colours import from_opponent, to_opponent
 from challenge.methods.solvers import splitting
 from challenge.methods.solvers.data_term import DataTerm
 from challenge.methods.unrolled import Unrolled
@@ -305,3 +306,10 @@ def test_where_all_colours_have_one_error_their_basis_does_not_matter(algorithm)
             penalty = spectrum.penalty(method.log_error[k, 0], *data.size, mean=True)
             state = getattr(splitting, algorithm)(state, data, soft, sigma**2 * penalty)
     torch.testing.assert_close(found, state.x, rtol=0, atol=1e-12)
+
+
+def test_the_basis_of_colours_is_orthonormal_and_grey_is_luminance_alone():
+    x = torch.rand(2, 3, 4, 5).double()
+    torch.testing.assert_close(from_opponent(to_opponent(x)), x)
+    torch.testing.assert_close(to_opponent(x).square().sum(1), x.square().sum(1))
+    assert to_opponent(x[:, :1].expand(-1, 3, -1, -1))[:, 1:].abs().max() < 1e-14
