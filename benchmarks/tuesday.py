@@ -49,11 +49,11 @@ RUNS: dict[str, tuple[str, list[str]]] = {
     "tv-levels": ("shakes", ["tv", "method.weight=null"]),
     "weight": ("photographs", ["bilevel"]),
     "weight-eps": ("photographs", ["bilevel", "method.theta=weight_eps"]),
-    "convex": ("shakes", ["bilevel_filters"]),
-    "nonconvex": ("shakes", ["bilevel_filters", "method.potential=nonconvex"]),
-    "lista": ("shakes", ["lista"]),
-    "lpd": ("shakes", ["lpd"]),
-    "network": ("photographs", ["network", "train.steps=null", "train.minutes=100"]),
+    "convex": ("shakes", ["bilevel_filters", "train.minutes=25"]),
+    "nonconvex": ("shakes", ["bilevel_filters", "method.potential=nonconvex", "train.minutes=25"]),
+    "lista": ("shakes", ["lista", "train.minutes=25"]),
+    "lpd": ("shakes", ["lpd", "train.minutes=25"]),
+    "network": ("photographs", ["network", "train.steps=null", "train.minutes=60"]),
     "unrolled": ("shakes", ["unrolled", *FIXED, "train.steps=20000"]),
 }
 

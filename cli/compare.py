@@ -66,7 +66,7 @@ def compare(
     found = comparison.candidates(paths)
     place = Workspace(_workspace(found, workspace))
     challenge = open_challenge(place.public(found[0].challenge).path)
-    comparison.admit(found, challenge)
+    found = comparison.admit(found, challenge)
     asked = [each.strip() for each in (images or "").split(",") if each.strip()]
     shown = comparison.named(asked, challenge)
     chosen = None if level is None else isolation.choose(level)

@@ -35,6 +35,7 @@ from challenge.methods import huber, lower_level, potentials, spectrum
 from challenge.methods.contract import Method, Session
 from challenge.methods.lower_level import Energy, Hypergradient, first_estimate
 from challenge.methods.potentials import Bank, Potential
+from challenge.methods.settling import known_spectrum
 from challenge.methods.solvers.descent import Minimum
 from challenge.methods.solvers.implicit import Adjoint, Report, error_bound
 from challenge.methods.training import READS, supervised
@@ -58,7 +59,6 @@ PRICE = {"convex": 0.06, "nonconvex": 0.006}
 filter, in units of SIGMA squared: near the best of one factor for all filters."""
 LOOSE, HALVING = 29.0, 250.0
 """While training, the lower level's tolerance is 1 + LOOSE / 2^(step / HALVING) times its own."""
-SPECTRUM_IMAGES = 64
 REFUSED = 100.0
 """A lower level whose gradient is above so many times the tolerance ends a training."""
 
@@ -224,8 +224,7 @@ class Bilevel(Method):
         Raises:
             UserError: images with another number of colours than the filters.
         """
-        some = images.subset(range(0, len(images), -(-len(images) // SPECTRUM_IMAGES)))
-        self.log_spectrum.copy_(spectrum.estimate(some))
+        self.log_spectrum.copy_(known_spectrum(images))
         # At one noise level the power of sigma is not seen: a second weight for the first.
         self.power.requires_grad_(problem.sigma[0] < problem.sigma[1])
         if self.theta != "filters":

@@ -1,30 +1,39 @@
-"""Luminance and two differences of colours: an orthonormal basis of (red, green, blue).
+"""The cosine transform, of patches and of the three colours.
 
-    luminance (r + g + b) / sqrt 3,   differences (r - g) / sqrt 2  and  (r + g - 2 b) / sqrt 6
+    basis(n)[i, j] = c_i cos(pi i (j + 1/2) / n),   orthonormal (DCT-II)
 
-Photographs have about eight times less power in either difference than in luminance. An operator
-that treats all colours alike commutes with the change of basis, and so does white noise.
+Of (red, green, blue) it gives luminance (r + g + b) / sqrt 3 and two differences of colours, red
+against blue and green against both, each with about eight times less power in photographs. An
+operator that treats all colours alike commutes with the change of basis, and so does white noise.
+
+Ahmed, Natarajan, Rao, Discrete cosine transform, 1974.
 """
 
 from __future__ import annotations
 
+from functools import cache
+
+import numpy as np
 import torch
 from torch import Tensor
 
 CHROMINANCE = 8.0
 """So many times less power than in luminance, about, is in a difference of colours."""
-BASIS = (
-    (3**-0.5, 3**-0.5, 3**-0.5),
-    (2**-0.5, -(2**-0.5), 0.0),
-    (6**-0.5, 6**-0.5, -2 * 6**-0.5),
-)
+
+
+@cache
+def basis(count: int) -> Tensor:
+    """The transform, one vector per row, lowest frequency first: (count, count), float64."""
+    import scipy.fft
+
+    return torch.from_numpy(scipy.fft.dct(np.eye(count), axis=0, norm="ortho"))
 
 
 def to_opponent(x: Tensor) -> Tensor:
     """(B, 3, H, W) in red, green, blue -> luminance and differences, the same shape."""
-    return torch.einsum("oc,bchw->bohw", x.new_tensor(BASIS), x)
+    return torch.einsum("oc,bchw->bohw", basis(3).to(x), x)
 
 
 def from_opponent(x: Tensor) -> Tensor:
     """The inverse of `to_opponent`."""
-    return torch.einsum("oc,bohw->bchw", x.new_tensor(BASIS), x)
+    return torch.einsum("oc,bohw->bchw", basis(3).to(x), x)

@@ -26,27 +26,22 @@ Wang 2022, CDLNet (stride, filters of each layer, thresholds in proportion to th
 from __future__ import annotations
 
 import math
-from contextlib import nullcontext
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import torch
 from annotated_types import Ge, Le
 from torch import Tensor, nn
-from torch.utils import checkpoint as checkpoints
 
 from challenge.configs.errors import UserError
 from challenge.configs.schema import TrainConfig
-from challenge.methods import settling, spectrum
+from challenge.methods import checkpointing, settling, spectrum, wiener
 from challenge.methods.contract import Method, Session
 from challenge.methods.networks.dictionary import analyse, cosines, synthesise
-from challenge.methods.precision import Precision, autocast
-from challenge.methods.refusals import BIGGEST
-from challenge.methods.settling import UNKNOWN
-from challenge.methods.solvers.conjugate_gradient import conjugate_gradient
+from challenge.methods.precision import Precision
+from challenge.methods.refusals import check_range
 from challenge.methods.solvers.data_term import DataTerm
 from challenge.methods.solvers.lasso import soft
-from challenge.methods.training import READS, supervised
-from challenge.methods.wiener import wiener
+from challenge.methods.training import READS
 
 if TYPE_CHECKING:
     from deepinv.physics import LinearPhysics
@@ -77,6 +72,8 @@ class Lista(Method):
     """
 
     reads = READS
+    log_spectrum: Tensor
+    bf16_cost: Tensor
 
     def __init__(
         self,
@@ -119,10 +116,7 @@ class Lista(Method):
         self.bins = 1 if metric == "white" else spectrum.BINS
         self.channels, self.checkpoint, self.precision = channels, checkpoint, precision
         self.net = self._build()
-        self.log_spectrum: Tensor
-        self.register_buffer("log_spectrum", spectrum.typical())
-        self.bf16_cost: Tensor
-        self.register_buffer("bf16_cost", torch.tensor(UNKNOWN))
+        settling.register(self)
 
     def forward(self, y: Tensor, physics: LinearPhysics) -> Tensor:
         """Reconstruct: `y` of shape (B, C, H', W') gives `x_hat` of shape (B, C, H, W).
@@ -132,32 +126,25 @@ class Lista(Method):
         """
         settling.check_channels(self.channels, y)
         data = DataTerm(y, physics)
-        w = wiener(y, physics, self.log_spectrum.to(y.dtype), [1.0], WIENER_ITERATIONS)[0]
-        # While it trains, Lightning Fabric's precision rules.
-        inference = settling.inference_precision(self)
-        with nullcontext() if self.training else autocast(inference, y.device):
+        w = wiener.estimates(data, self.log_spectrum, [1.0], WIENER_ITERATIONS)[0]
+        with settling.computing(self, y.device):
             z = analyse(w, self.analysis(0), self.stride, mode="replicate").to(y.dtype)
-            sizes = []
             for k in range(self.layers):
-                if self.checkpoint and torch.is_grad_enabled():
-                    z = checkpoints.checkpoint(self.layer, k, z, data, use_reentrant=False)
-                else:
-                    z = self.layer(k, z, data)
-                sizes.append(z.detach().abs().amax())
+                z = checkpointing.layer(self.checkpoint, self.layer, k, z, data)
+                if not self.training:  # In training the loop says so, and keeps the best weights.
+                    check_range(z, f"layer {k + 1} of {self.layers}", "method.layers")
             x = synthesise(z, self.dictionary(self.layers), self.stride, data.size).to(y.dtype)
-        if not self.training:  # In training the loop says so, and keeps the best weights.
-            self._must_not_diverge(torch.stack(sizes))
         return x
 
     def layer(self, k: int, z: Tensor, data: DataTerm) -> Tensor:
         """z_{k+1} of z_k, shapes (B, filters, H_z, W_z); k counts from 0."""
         dtype = data.y.dtype
-        sigma = data.physics.noise_model.sigma.to(dtype).reshape(-1, 1, 1, 1)
         x = synthesise(z, self.dictionary(k), self.stride, data.size).to(dtype)
         u = data.gradient(x)
         if self.preconditioned:
-            u = _regularised(u, data, sigma.square() * self.inverse_error(k, data.size))
-        theta = sigma * self.net["log_threshold"][k].exp()[:, None, None]
+            weight = data.sigma.square() * self.inverse_error(k, data.size)
+            u = data.inverse(u, weight, tolerance=TOLERANCE, iterations=ITERATIONS)
+        theta = data.sigma * self.net["log_threshold"][k].exp()[:, None, None]
         return soft(z - analyse(u, self.analysis(k + 1), self.stride).to(dtype), theta)
 
     def inverse_error(self, k: int, size: tuple[int, int]) -> Tensor:
@@ -189,18 +176,7 @@ class Lista(Method):
         At the end, on the tune part: round the weights to half precision where that costs at
         most 0.01 dB, and measure what inference in bfloat16 costs.
         """
-        settling.begin(
-            problem,
-            images,
-            session,
-            channels=self.channels,
-            log_spectrum=self.log_spectrum,
-            net=self.net,
-            build=self._build,
-        )
-        self.bf16_cost.fill_(UNKNOWN)
-        steps = supervised(self, problem, images, train, session)
-        settling.settle(self, problem, images, train, session, steps)
+        settling.learn(self, problem, images, train, session, net=self.net, build=self._build)
 
     @property
     def frame(self) -> float:
@@ -224,42 +200,6 @@ class Lista(Method):
         if self.preconditioned:
             net["log_error"] = torch.full((self.layers, self.bins), 2 * math.log(ERROR))
         return nn.ParameterDict({name: nn.Parameter(value) for name, value in net.items()})
-
-    def _must_not_diverge(self, sizes: Tensor) -> None:
-        """Raise `UserError` where codes, by their largest size in each layer, left all images."""
-        bad = ~(sizes <= BIGGEST)
-        if not bool(bad.any()):
-            return
-        layer = int(bad.nonzero()[0])
-        raise UserError.of(
-            f"layer {layer + 1} of {self.layers}",
-            f"its largest code is `{float(sizes[layer]):.3g}`, those of images in [0, 1] are below "
-            f"{self.side * max(self.channels, 2)}: it diverges",
-            "give fewer `method.layers`, or train again with a smaller `train.lr`",
-        )
-
-
-def _regularised(right: Tensor, data: DataTerm, weight: Tensor) -> Tensor:
-    """(A^T A + R)^-1 right, shape (B, C, H, W), with R = `weight` on the grid of `rfft2`."""
-
-    def filtered(x: Tensor, factor: Tensor) -> Tensor:
-        found: Tensor = torch.fft.irfft2(torch.fft.rfft2(x) * factor, s=data.size)
-        return found
-
-    def normal(x: Tensor) -> Tensor:
-        back: Tensor = data.physics.A_adjoint(data.physics.A(x))
-        return back + filtered(x, weight)
-
-    inverse = 1 / (data.gain + weight)
-    if data.circular:
-        return filtered(right, inverse)
-    return conjugate_gradient(
-        normal,
-        right,
-        precondition=lambda residual: filtered(residual, inverse),
-        tolerance=TOLERANCE,
-        iterations=ITERATIONS,
-    ).x
 
 
 def _check(

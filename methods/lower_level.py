@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 from deepinv.physics import Blur, BlurFFT
-from deepinv.physics.functional import filter_fft
 from torch import Tensor
 
 from challenge.methods import spectrum
 from challenge.methods.solvers.descent import Minimum, descend
 from challenge.methods.solvers.fixed_point import NotConverged
 from challenge.methods.solvers.implicit import Adjoint, Mode, Report, stationary
+from challenge.methods.solvers.pdhg import transfer_function
 from challenge.methods.wiener import wiener
 
 if TYPE_CHECKING:
@@ -69,11 +69,10 @@ class Energy:
     def preconditioner(self) -> Callable[[Tensor], Tensor]:
         """P, a function of images of shape (B, C, H, W)."""
         height, width = size = self.physics.A_adjoint(self.y).shape[-2:]
+        transfer = transfer_function(self.physics, height, width)
         gain = self.y.new_ones(1, 1, height, width // 2 + 1)
-        if isinstance(self.physics, (Blur, BlurFFT)):
-            kernel = self.physics.filter.to(self.y.dtype)
-            transfer = filter_fft(kernel, (1, height, width), dims=(-2, -1), real_fft=True)
-            gain = transfer.abs().square()
+        if transfer is not None:
+            gain = transfer.abs().square().to(gain)
         if self.majorant.dim() == 4:
             inverse = 1 / (gain + self.majorant.detach() + FLOOR)
             return lambda v: torch.fft.irfft2(torch.fft.rfft2(v) * inverse, s=size)

@@ -18,25 +18,21 @@ Adler, Oktem, Learned Primal-Dual Reconstruction, 2018, algorithm 3; PDHG: Chamb
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import torch
 from annotated_types import Ge, Le
 from torch import Tensor, nn
-from torch.utils import checkpoint as checkpoints
 
 from challenge.configs.schema import TrainConfig
-from challenge.methods import settling, spectrum
+from challenge.methods import checkpointing, settling, wiener
 from challenge.methods.contract import Method, Session
 from challenge.methods.networks import choice
 from challenge.methods.networks.choice import Architecture
-from challenge.methods.precision import Precision, autocast
+from challenge.methods.precision import Precision
 from challenge.methods.refusals import check_range
-from challenge.methods.settling import UNKNOWN
 from challenge.methods.solvers.data_term import DataTerm
-from challenge.methods.training import READS, supervised
-from challenge.methods.wiener import wiener
+from challenge.methods.training import READS
 
 if TYPE_CHECKING:
     from deepinv.physics import LinearPhysics
@@ -59,6 +55,8 @@ class LPD(Method):
     """
 
     reads = READS
+    log_spectrum: Tensor
+    bf16_cost: Tensor
 
     def __init__(
         self,
@@ -103,16 +101,12 @@ class LPD(Method):
         self.preconditioned = preconditioned
         self.architecture: Architecture = architecture
         self.checkpoint, self.precision = checkpoint, precision
-        given = {"width": width, "depth": depth, "blocks": blocks, "shuffle": shuffle}
-        self.knobs = {name: value for name, value in given.items() if value is not None}
+        self.knobs = choice.given(width=width, depth=depth, blocks=blocks, shuffle=shuffle)
         self.dual_knobs = {"width": dual_width, "depth": dual_depth}
         self.nets = self._build()
         if preconditioned:
             self.log_weight = nn.Parameter(-2 * torch.full((steps,), PRECISION).log())
-        self.log_spectrum: Tensor
-        self.register_buffer("log_spectrum", spectrum.typical())
-        self.bf16_cost: Tensor
-        self.register_buffer("bf16_cost", torch.tensor(UNKNOWN))
+        settling.register(self)
 
     def forward(self, y: Tensor, physics: LinearPhysics) -> Tensor:
         """Reconstruct: `y` of shape (B, C, H', W') gives `x_hat` of shape (B, C, H, W).
@@ -122,32 +116,18 @@ class LPD(Method):
         """
         settling.check_channels(self.channels, y)
         data = DataTerm(y, physics)
-        sigma = physics.noise_model.sigma.to(y.dtype).reshape(-1, 1, 1, 1)
-        x = wiener(y, physics, self.log_spectrum.to(y.dtype), [1.0])[0]
+        x = wiener.estimates(data, self.log_spectrum, [1.0])[0]
         f = x.repeat(1, self.groups, 1, 1)
         h = (physics.A(x) - y).repeat(1, self.groups, 1, 1)
         for k in range(self.steps):
-            if self.checkpoint and torch.is_grad_enabled():
-                f, h = checkpoints.checkpoint(self._step, k, data, sigma, f, h, use_reentrant=False)
-            else:
-                f, h = self._step(k, data, sigma, f, h)
+            f, h = checkpointing.layer(self.checkpoint, self._step, k, data, f, h)
             if not self.training:
                 check_range(f, f"step {k + 1} of the primal-dual algorithm")
         return f[:, : self.channels]
 
     def fit(self, problem: Problem, images: Images, train: TrainConfig, session: Session) -> None:
         """Learn the images' power spectrum, then everything else from its seeded start."""
-        settling.begin(
-            problem,
-            images,
-            session,
-            channels=self.channels,
-            log_spectrum=self.log_spectrum,
-            net=self.nets,
-            build=self._build,
-        )
-        steps = supervised(self, problem, images, train, session)
-        settling.settle(self, problem, images, train, session, steps)
+        settling.learn(self, problem, images, train, session, net=self.nets, build=self._build)
 
     def dual(self, k: int, h: Tensor, ahead: Tensor, y: Tensor) -> Tensor:
         """h_{k+1} of shape (B, groups C, H', W').
@@ -172,21 +152,17 @@ class LPD(Method):
         level = sigma.expand(len(f), 1, *f.shape[-2:])
         return f + self._correct(2 * k + 1, torch.cat([f, back, level], dim=1))
 
-    def _step(
-        self, k: int, data: DataTerm, sigma: Tensor, f: Tensor, h: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def _step(self, k: int, data: DataTerm, f: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         second = f[:, self.channels : 2 * self.channels].contiguous()
         h = self.dual(k, h, data.physics.A(second), data.y)
         first = h[:, : self.channels].contiguous()
         back: Tensor = data.physics.A_adjoint(first)
         if self.preconditioned:
-            back = data.inverse(back, sigma.square() * self.log_weight[k].exp())
-        return self.primal(k, f, back, sigma), h
+            back = data.inverse(back, data.sigma.square() * self.log_weight[k].exp())
+        return self.primal(k, f, back, data.sigma), h
 
     def _correct(self, index: int, seen: Tensor) -> Tensor:
-        precision = settling.inference_precision(self)
-        # While it trains, Lightning Fabric's precision rules.
-        with nullcontext() if self.training else autocast(precision, seen.device):
+        with settling.computing(self, seen.device):
             found: Tensor = self.nets[index](seen)
         return found.to(seen.dtype)
 

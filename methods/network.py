@@ -15,7 +15,6 @@ After Jin, McCann, Froustey, Unser 2017 (a U-Net on a direct inversion), and Don
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import torch
@@ -26,16 +25,15 @@ from torch import Tensor, nn
 from challenge.configs.errors import UserError
 from challenge.configs.schema import TrainConfig
 from challenge.data.operators import blur
-from challenge.methods import settling, spectrum
+from challenge.methods import settling
 from challenge.methods.contract import Method, Session
 from challenge.methods.losses import expectation
 from challenge.methods.networks import choice
 from challenge.methods.networks.choice import ARCHITECTURES, Architecture
 from challenge.methods.networks.facts import describe
 from challenge.methods.networks.layers import Activation, Normalisation, Pooling
-from challenge.methods.precision import Precision, autocast
-from challenge.methods.settling import UNKNOWN
-from challenge.methods.training import READS, supervised
+from challenge.methods.precision import Precision
+from challenge.methods.training import READS
 from challenge.methods.wiener import wiener
 
 if TYPE_CHECKING:
@@ -64,6 +62,8 @@ class Network(Method):
     """
 
     reads = READS
+    log_spectrum: Tensor
+    bf16_cost: Tensor
     variants: ClassVar[Mapping[str, Sequence[str]]] = {"architecture": tuple(ARCHITECTURES)}
 
     def __init__(
@@ -112,27 +112,21 @@ class Network(Method):
         super().__init__()
         self.channels, self.bins, self.precision = channels, bins, precision
         self.architecture = architecture
-        given = {
-            "width": width,
-            "depth": depth,
-            "blocks": blocks,
-            "shuffle": shuffle,
-            "window": window,
-            "patch": patch,
-            "pooling": pooling,
-        }
-        common = {
-            "activation": activation,
-            "normalisation": normalisation,
-            "dropout": dropout,
-            "bias_free": bias_free,
-        }
-        self.knobs = {**{k: v for k, v in given.items() if v is not None}, **common}
+        self.knobs = choice.given(
+            width=width,
+            depth=depth,
+            blocks=blocks,
+            shuffle=shuffle,
+            window=window,
+            patch=patch,
+            pooling=pooling,
+            activation=activation,
+            normalisation=normalisation,
+            dropout=dropout,
+            bias_free=bias_free,
+        )
         self.net = self._build()
-        self.log_spectrum: Tensor
-        self.register_buffer("log_spectrum", spectrum.typical())
-        self.bf16_cost: Tensor
-        self.register_buffer("bf16_cost", torch.tensor(UNKNOWN))
+        settling.register(self)
 
     def forward(self, y: Tensor, physics: LinearPhysics) -> Tensor:
         """Reconstruct: `y` of shape (B, C, H', W') gives `x_hat` of shape (B, C, H, W)."""
@@ -164,19 +158,17 @@ class Network(Method):
             raise UserError.of(
                 "`train.loss`", "`cross_entropy` needs a categorical head", "give `method.bins=64`"
             )
-        settling.begin(
+        output = self.logits if train.loss == "cross_entropy" else None
+        settling.learn(
+            self,
             problem,
             images,
+            train,
             session,
-            channels=self.channels,
-            log_spectrum=self.log_spectrum,
             net=self.net,
             build=self._build,
+            output=output,
         )
-        output = self.logits if train.loss == "cross_entropy" else None
-        self.bf16_cost.fill_(UNKNOWN)
-        steps = supervised(self, problem, images, train, session, output=output)
-        settling.settle(self, problem, images, train, session, steps)
 
     def facts(self) -> dict[str, int | None]:
         """Parameters, multiplications per pixel and receptive field of the network."""
@@ -191,12 +183,7 @@ class Network(Method):
         sigma = physics.noise_model.sigma.to(y.dtype).reshape(-1, 1, 1, 1)
         level = sigma.expand(count, 1, height, width)
         seen = torch.cat([*estimates, level], dim=1)
-        # While it trains, Lightning Fabric's precision rules.
-        with (
-            nullcontext()
-            if self.training
-            else autocast(settling.inference_precision(self), y.device)
-        ):
+        with settling.computing(self, y.device):
             found: Tensor = self.net(seen)
         return estimates, found.to(y.dtype)
 

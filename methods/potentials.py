@@ -17,7 +17,6 @@ learning in variational models, 2013; Chen, Ranftl, Pock, Insights into analysis
 
 from __future__ import annotations
 
-import math
 from typing import Literal, NamedTuple
 
 import torch
@@ -25,10 +24,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from challenge.methods import spectrum
+from challenge.methods.colours import CHROMINANCE, basis
 
 Potential = Literal["convex", "nonconvex"]
-
-CHROMA = 3.0
 
 
 class Bank(NamedTuple):
@@ -116,7 +114,7 @@ def cosine_filters(count: int, channels: int, size: int) -> Tensor:
     side = 2
     while (side * side - 1) * channels < count and side < size:
         side += 1
-    rows, colours = _cosines(side), _cosines(channels)
+    rows, colours = basis(side).float(), basis(channels).float()
     order = sorted(
         ((i, j) for i in range(side) for j in range(side) if i or j),
         key=lambda pair: (pair[0] ** 2 + pair[1] ** 2, pair),
@@ -135,7 +133,8 @@ def cosine_filters(count: int, channels: int, size: int) -> Tensor:
 def typical_response(filters: Tensor) -> Tensor:
     """Root mean square of what each filter (K, C, k, k) sees in photographs, about; shape (K,).
 
-    Their spectrum falls as 1 / f^2, and colours differ from their mean CHROMA times less.
+    Their spectrum falls as 1 / f^2, and colours have CHROMINANCE times less of it than their
+    mean.
     """
     side = 64
     inverse = spectrum.penalty(spectrum.typical(), side, side)
@@ -146,13 +145,5 @@ def typical_response(filters: Tensor) -> Tensor:
     for part in (filters, brightness):
         transfer = torch.fft.rfft2(part, s=(side, side)).abs().square().sum(1)
         seen.append((transfer * power).sum((1, 2)) / side**2)
-    found: Tensor = (seen[1] + (seen[0] - seen[1]).clamp_min(0) / CHROMA**2).sqrt()
+    found: Tensor = (seen[1] + (seen[0] - seen[1]).clamp_min(0) / CHROMINANCE).sqrt()
     return found
-
-
-def _cosines(count: int) -> Tensor:
-    """The orthonormal cosine basis (DCT-II), one vector per row, shape (count, count)."""
-    place = (torch.arange(count) + 0.5) * math.pi / count
-    basis = torch.cos(torch.arange(count)[:, None] * place) * math.sqrt(2 / count)
-    basis[0] /= math.sqrt(2)
-    return basis

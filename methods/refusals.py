@@ -17,19 +17,20 @@ BIGGEST = 1e3
 """An estimate beyond this, in units of the image range, has left every image behind."""
 
 
-def check_range(x: Tensor, place: str) -> None:
+def check_range(x: Tensor, place: str, knob: str = "method.steps") -> None:
     """Raise `UserError` where the estimates of an unrolled net have left the range of images.
 
     Args:
         x: estimates, any shape.
         place: what made them, such as `step 3 of the unrolled algorithm`.
+        knob: how many of these there are.
     """
     biggest = float(x.detach().abs().amax())
     if not biggest <= BIGGEST:
         raise UserError.of(
             place,
             f"its estimate reaches `{biggest:.3g}`, images live in [0, 1]: it diverges",
-            "give fewer `method.steps`, or train again with a smaller `train.lr`",
+            f"give fewer `{knob}`, or train again with a smaller `train.lr`",
         )
 
 

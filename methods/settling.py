@@ -9,6 +9,7 @@ where that costs at most 0.01 dB, and what inference in bfloat16 costs is measur
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
 import torch
@@ -21,7 +22,8 @@ from challenge.data.problem import Images, Problem
 from challenge.methods import spectrum
 from challenge.methods.contract import Method, Session
 from challenge.methods.evaluation import quality
-from challenge.methods.precision import BF16_COST, Precision, halve
+from challenge.methods.precision import BF16_COST, Precision, autocast, halve
+from challenge.methods.training import Output, supervised
 
 UNKNOWN = -1.0
 """`bf16_cost` before it was measured."""
@@ -30,55 +32,83 @@ SPECTRUM_IMAGES = 64
 
 
 class Settles(Protocol):
-    """What a method has that settles."""
+    """What a method with networks has."""
 
+    channels: int
     precision: Precision
+    log_spectrum: Tensor
     bf16_cost: Tensor
+    training: bool
 
 
-def inference_precision(method: Settles) -> Precision:
-    """`auto` is float32 until bfloat16 was seen to cost next to nothing."""
-    if method.precision != "auto":
-        return method.precision
-    cost = float(method.bf16_cost)
-    return "auto" if cost != UNKNOWN and cost <= BF16_COST else "float32"
+def register(method: Method) -> None:
+    """Give a method the buffers `log_spectrum` and `bf16_cost`, as they are before training."""
+    method.register_buffer("log_spectrum", spectrum.typical())
+    method.register_buffer("bf16_cost", torch.tensor(UNKNOWN))
 
 
-def begin(
+def computing(method: Settles, device: torch.device) -> AbstractContextManager[object]:
+    """The precision in which the networks of a method compute, as a context.
+
+    In inference `auto` is float32 until bfloat16 was seen to cost next to nothing; while a method
+    trains, Lightning Fabric's precision rules. What comes out may be bfloat16: convert it.
+    """
+    if method.training:
+        return nullcontext()
+    precision, cost = method.precision, float(method.bf16_cost)
+    if precision == "auto" and not UNKNOWN < cost <= BF16_COST:
+        precision = "float32"
+    return autocast(precision, device)
+
+
+def learn(
+    method: Method,
     problem: Problem,
     images: Images,
+    train: TrainConfig,
     session: Session,
     *,
-    channels: int,
-    log_spectrum: Tensor,
     net: nn.Module,
     build: Callable[[], nn.Module],
+    output: Output | None = None,
 ) -> None:
-    """Estimate the spectrum and draw the weights of `net` anew from the session's seed.
+    """The `fit` of a method with networks.
 
     Args:
-        problem: must have `channels` channels.
-        images: training images.
-        session: its seed decides the weights.
-        channels: of the method.
-        log_spectrum: buffer of shape (spectrum.BINS,), filled in place.
-        net: gets the weights of a new one.
+        method: has `channels`, `precision` and the buffers of `register` (`Settles`).
+        problem: as in `fit`.
+        images: as in `fit`.
+        train: as in `fit`.
+        session: as in `fit`; its seed decides the first weights.
+        net: what of the method is drawn anew.
         build: makes a new one.
+        output: see `training.supervised`.
 
     Raises:
         UserError: the problem's images have another number of channels.
     """
-    if problem.channels != channels:
+    settled: Settles = method
+    if problem.channels != settled.channels:
         raise UserError.of(
             "`method.channels`",
-            f"is `{channels}`, the images of `{problem.name}` have `{problem.channels}`",
+            f"is `{settled.channels}`, the images of `{problem.name}` have `{problem.channels}`",
             f"give `method.channels={problem.channels}`",
         )
-    some = images.subset(range(0, len(images), -(-len(images) // SPECTRUM_IMAGES)))
-    log_spectrum.copy_(spectrum.estimate(some))
+    settled.log_spectrum.copy_(known_spectrum(images))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(session.seed)
         net.load_state_dict(build().state_dict())
+    settled.bf16_cost.fill_(UNKNOWN)
+    steps = supervised(method, problem, images, train, session, output=output)
+    if not session.should_stop():
+        _settle(method, settled, problem, images, train, session, steps)
+
+
+def known_spectrum(images: Images) -> Tensor:
+    """Log S, shape (spectrum.BINS,), from some of the training images."""
+    return spectrum.estimate(
+        images.subset(range(0, len(images), -(-len(images) // SPECTRUM_IMAGES)))
+    )
 
 
 def check_channels(channels: int, y: Tensor) -> None:
@@ -91,27 +121,16 @@ def check_channels(channels: int, y: Tensor) -> None:
         )
 
 
-def settle(
+def _settle(
     method: Method,
+    settled: Settles,
     problem: Problem,
     images: Images,
     train: TrainConfig,
     session: Session,
     steps: int,
 ) -> None:
-    """Round the weights and measure bfloat16, on the tune part.
-
-    Args:
-        method: has `precision` and the buffer `bf16_cost` (`Settles`).
-        problem: as in training.
-        images: as in training; the tune part is held out of them.
-        train: as in training.
-        session: as in training.
-        steps: done, for the log.
-    """
-    if session.should_stop():
-        return
-    settled: Settles = method
+    """Round the weights and measure bfloat16, on the tune part."""
     _, tune = split_tune(images, train.tune, session.seed)
     device, wanted = session.fabric.device, settled.precision
 

@@ -41,6 +41,7 @@ MEMORY = 0.02
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 Output = Callable[[Tensor, LinearPhysics], Tensor]
+Observe = Callable[[], dict[str, float]]
 
 
 def supervised(
@@ -52,7 +53,7 @@ def supervised(
     *,
     loss: Loss | None = None,
     output: Output | None = None,
-    observe: Callable[[], dict[str, float]] | None = None,
+    observe: Observe | None = None,
 ) -> int:
     """Train the parameters of `method` on simulated measurements of random patches.
 
@@ -85,8 +86,8 @@ def supervised(
         )
     refusals.check(method, problem, images, train, session)
     with refusals.enough_memory(train):
-        loop = _Loop(method, problem, images, train, session, loss or LOSSES[train.loss], output)
-        loop.observe = observe or dict
+        loss = loss or LOSSES[train.loss]
+        loop = _Loop(method, problem, images, train, session, loss, output, observe or dict)
         loop.run()
         return loop.state.step
 
@@ -123,8 +124,10 @@ class _Loop:
         session: Session,
         loss: Loss,
         output: Output | None,
+        observe: Observe,
     ) -> None:
         self.method, self.problem, self.settings, self.session = method, problem, train, session
+        self.observe = observe
         self.images, self.tune = split_tune(images, train.tune, session.seed)
         fabric = self.fabric = session.fabric
         self.device, self.rank, self.world = fabric.device, fabric.global_rank, fabric.world_size
@@ -138,7 +141,6 @@ class _Loop:
         self.state = State(total=train.steps)
         self.best: dict[str, Tensor] = {}
         self.saved = False
-        self.observe: Callable[[], dict[str, float]] = dict
 
     @property
     def shown(self) -> Method:

@@ -25,28 +25,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import torch
 from annotated_types import Ge, Le
 from torch import Tensor, nn
-from torch.utils import checkpoint as checkpoints
 
 from challenge.configs.errors import UserError
 from challenge.configs.schema import TrainConfig
-from challenge.methods import settling, spectrum
+from challenge.methods import checkpointing, settling, spectrum, wiener
 from challenge.methods.colours import CHROMINANCE, from_opponent, to_opponent
 from challenge.methods.contract import Method, Session
 from challenge.methods.networks import choice
 from challenge.methods.networks.choice import Architecture
-from challenge.methods.precision import Precision, autocast
+from challenge.methods.precision import Precision
 from challenge.methods.refusals import check_range
-from challenge.methods.settling import UNKNOWN
 from challenge.methods.solvers import splitting
 from challenge.methods.solvers.data_term import DataTerm
-from challenge.methods.training import READS, supervised
-from challenge.methods.wiener import wiener
+from challenge.methods.training import READS
 
 if TYPE_CHECKING:
     from deepinv.physics import LinearPhysics
@@ -72,6 +68,8 @@ class Unrolled(Method):
     """
 
     reads = READS
+    log_spectrum: Tensor
+    bf16_cost: Tensor
     variants: ClassVar[Mapping[str, Sequence[str]]] = {
         "algorithm": ("pgd", "hqs", "admm", "pdhg"),
     }
@@ -129,8 +127,7 @@ class Unrolled(Method):
         self.spectral, self.grow = metric != "white", grow
         self.architecture: Architecture = architecture
         self.checkpoint, self.precision = checkpoint, precision
-        given = {"width": width, "depth": depth, "blocks": blocks, "shuffle": shuffle}
-        self.knobs = {name: value for name, value in given.items() if value is not None}
+        self.knobs = choice.given(width=width, depth=depth, blocks=blocks, shuffle=shuffle)
         self.nets = self._build()
         self.log_level = nn.Parameter(torch.full((steps,), LEVEL).log())
         if algorithm in STEPS:
@@ -141,10 +138,7 @@ class Unrolled(Method):
             self.log_error = nn.Parameter(typical.repeat(steps, *[1] * typical.dim()))
         self.active: Tensor
         self.register_buffer("active", torch.tensor(float(steps)))
-        self.log_spectrum: Tensor
-        self.register_buffer("log_spectrum", spectrum.typical())
-        self.bf16_cost: Tensor
-        self.register_buffer("bf16_cost", torch.tensor(UNKNOWN))
+        settling.register(self)
 
     def forward(self, y: Tensor, physics: LinearPhysics) -> Tensor:
         """Reconstruct: `y` of shape (B, C, H', W') gives `x_hat` of shape (B, C, H, W).
@@ -173,37 +167,23 @@ class Unrolled(Method):
         # A blur treats all colours alike, so the data step may take them in another basis.
         opponent = self.channels == 3 and self.algorithm not in STEPS and self.spectral
         data = DataTerm(to_opponent(y) if opponent else y, physics)
-        sigma = physics.noise_model.sigma.to(y.dtype).reshape(-1, 1, 1, 1)
-        x = wiener(y, physics, self.log_spectrum.to(y.dtype), [1.0])[0]
+        x = wiener.estimates(data, self.log_spectrum, [1.0])[0]
         active = int(self.active)
-        state = splitting.start(to_opponent(x) if opponent else x, data, self.algorithm)
+        state = splitting.start(x, data, self.algorithm)
         memory = x.new_zeros(len(x), self.memory, *x.shape[-2:])
         for place in range(active if count is None else count):
             k = min(place, active - 1)
-            if self.checkpoint and torch.is_grad_enabled():
-                state, memory = checkpoints.checkpoint(
-                    self._step, k, data, sigma, state, memory, opponent, use_reentrant=False
-                )
-            else:
-                state, memory = self._step(k, data, sigma, state, memory, opponent)
+            state, memory = checkpointing.layer(
+                self.checkpoint, self._step, k, data, state, memory, opponent
+            )
             if not self.training:
                 check_range(state.x, f"step {place + 1} of the unrolled algorithm")
             yield from_opponent(state.x) if opponent else state.x
 
     def fit(self, problem: Problem, images: Images, train: TrainConfig, session: Session) -> None:
         """Learn the images' power spectrum, then everything else from its seeded start."""
-        settling.begin(
-            problem,
-            images,
-            session,
-            channels=self.channels,
-            log_spectrum=self.log_spectrum,
-            net=self.nets,
-            build=self._build,
-        )
         self.active.fill_(1 if self.grow else self.steps)
-        steps = supervised(self, problem, images, train, session)
-        settling.settle(self, problem, images, train, session, steps)
+        settling.learn(self, problem, images, train, session, net=self.nets, build=self._build)
 
     @torch.no_grad()
     def advance(self, step: int, total: int | None) -> None:
@@ -233,9 +213,7 @@ class Unrolled(Method):
         level = self.log_level[k].exp() * v.new_ones(1, 1, 1, 1)
         maps = [each.expand(len(v), 1, *v.shape[-2:]) for each in (sigma, level)]
         net = self.nets[0 if self.tied else k]
-        precision = settling.inference_precision(self)
-        # While it trains, Lightning Fabric's precision rules.
-        with nullcontext() if self.training else autocast(precision, v.device):
+        with settling.computing(self, v.device):
             found: Tensor = net(torch.cat([v, *maps, memory], dim=1))
         found = found.to(v.dtype)
         return v + found[:, : self.channels], found[:, self.channels :]
@@ -244,7 +222,6 @@ class Unrolled(Method):
         self,
         k: int,
         data: DataTerm,
-        sigma: Tensor,
         state: splitting.State,
         memory: Tensor,
         opponent: bool,
@@ -254,7 +231,7 @@ class Unrolled(Method):
 
         def prox(v: Tensor) -> Tensor:
             nonlocal kept
-            x, kept = self.denoise(k, from_opponent(v) if opponent else v, sigma, memory)
+            x, kept = self.denoise(k, from_opponent(v) if opponent else v, data.sigma, memory)
             return to_opponent(x) if opponent else x
 
         if self.algorithm == "pgd":
@@ -262,18 +239,18 @@ class Unrolled(Method):
         elif self.algorithm == "pdhg":
             state = splitting.pdhg(state, data, prox, *self.log_step[:, k].exp())
         elif self.algorithm == "hqs":
-            state = splitting.hqs(state, data, prox, self.weight(k, sigma, data))
+            state = splitting.hqs(state, data, prox, self.weight(k, data))
         else:
-            state = splitting.admm(state, data, prox, self.weight(k, sigma, data))
+            state = splitting.admm(state, data, prox, self.weight(k, data))
         return state, kept
 
-    def weight(self, k: int, sigma: Tensor, data: DataTerm) -> Tensor:
+    def weight(self, k: int, data: DataTerm) -> Tensor:
         """R_k = sigma^2 / E_k, shape (1 | B, 1, 1, 1) or (1 | B, C, H, W // 2 + 1)."""
         if not self.spectral:
-            return sigma.square() / self.log_error[k].exp()
+            return data.sigma.square() / self.log_error[k].exp()
         parts = [spectrum.penalty(each, *data.size, mean=True) for each in self.log_error[k]]
         # Both differences of colours have one spectrum.
-        return sigma.square() * torch.stack([*parts, *parts[1:]])[None]
+        return data.sigma.square() * torch.stack([*parts, *parts[1:]])[None]
 
     def _build(self) -> nn.ModuleList:
         inside, outside = self.channels + 2 + self.memory, self.channels + self.memory

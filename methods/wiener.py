@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import torch
 from annotated_types import Gt
-from deepinv.physics import BlurFFT
-from deepinv.physics.functional import filter_fft
 from torch import Tensor
 
 from challenge.configs.schema import TrainConfig
 from challenge.methods import spectrum
 from challenge.methods.contract import Method, Session
+from challenge.methods.solvers.data_term import DataTerm
 
 if TYPE_CHECKING:
     from deepinv.physics import LinearPhysics
@@ -78,7 +77,7 @@ def wiener(
 
     Args:
         y: measurements, shape (B, C, H', W').
-        physics: a blur of any boundary with Gaussian noise; `filter` of shape (1|B, 1, k, k).
+        physics: a linear operator of any boundary with Gaussian noise.
         log_spectrum: from `spectrum.estimate`, shape (spectrum.BINS,).
         strengths: n factors of sigma^2 / S, each > 0.
         iterations: conjugate gradient steps where the boundary is not circular.
@@ -86,57 +85,15 @@ def wiener(
     Returns:
         Estimates of shape (n, B, C, H, W).
     """
-    back = physics.A_adjoint(y)
-    height, width = back.shape[-2:]
-    kernel = physics.filter.to(y.dtype)
-    otf = filter_fft(kernel, (1, height, width), dims=(-2, -1), real_fft=True)
-    level = physics.noise_model.sigma.to(y.dtype).reshape(-1, 1, 1, 1)
-    noise = level.square() * spectrum.penalty(log_spectrum.to(y.dtype), height, width)
-    gain = otf.abs().square()
-    right = torch.fft.rfft2(back)
-    circular = isinstance(physics, BlurFFT)
-    found = []
-    for strength in strengths:
-        inverse = 1 / (gain + strength * noise).clamp_min(torch.finfo(y.dtype).tiny)
-        x = torch.fft.irfft2(right * inverse, s=(height, width))
-        if not circular:
-            x = _solve(x, back, physics, strength * noise, inverse, iterations)
-        found.append(x)
-    return torch.stack(found)
+    return estimates(DataTerm(y, physics), log_spectrum, strengths, iterations)
 
 
-def _solve(
-    x: Tensor,
-    right: Tensor,
-    physics: LinearPhysics,
-    penalty: Tensor,
-    inverse: Tensor,
-    iterations: int,
+def estimates(
+    data: DataTerm,
+    log_spectrum: Tensor,
+    strengths: Sequence[float],
+    iterations: int = ITERATIONS,
 ) -> Tensor:
-    """Preconditioned conjugate gradient for (A^T A + penalty) x = right, per image."""
-    size = x.shape[-2:]
-
-    def filtered(v: Tensor, factor: Tensor) -> Tensor:
-        out: Tensor = torch.fft.irfft2(torch.fft.rfft2(v) * factor, s=size)
-        return out
-
-    def normal(v: Tensor) -> Tensor:
-        out: Tensor = physics.A_adjoint(physics.A(v)) + filtered(v, penalty)
-        return out
-
-    def dot(a: Tensor, b: Tensor) -> Tensor:
-        return (a * b).sum((1, 2, 3), keepdim=True)
-
-    tiny = torch.finfo(x.dtype).tiny
-    residual = right - normal(x)
-    z = filtered(residual, inverse)
-    p, rho = z, dot(residual, z)
-    for _ in range(iterations):
-        q = normal(p)
-        step = rho / dot(p, q).clamp_min(tiny)
-        x = x + step * p
-        residual = residual - step * q
-        z = filtered(residual, inverse)
-        before, rho = rho, dot(residual, z)
-        p = z + rho / before.clamp_min(tiny) * p
-    return x
+    """`wiener` of measurements whose data term is at hand."""
+    noise = data.sigma.square() * spectrum.penalty(log_spectrum.to(data.y.dtype), *data.size)
+    return torch.stack([data.regularised(s * noise, iterations=iterations) for s in strengths])

@@ -6,12 +6,12 @@ import os
 import statistics
 import zipfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from challenge.configs.errors import Mistake, UserError
 from challenge.data.challenge import Challenge
-from challenge.data.layout import Public
+from challenge.data.layout import Public, Workspace
 from challenge.submissions import archive, forecast, isolation, judge, runs, scoring
 from challenge.submissions import weights as weight_files
 from challenge.submissions.check import check, read_manifest
@@ -20,6 +20,7 @@ from challenge.submissions.jail.levels import Level
 from challenge.submissions.judge import Inference, Step
 from challenge.submissions.layout import WEIGHTS, Run, baselines
 from challenge.submissions.log import harmless
+from challenge.submissions.pack import adopt
 from challenge.submissions.problem import Problem, refusal
 from challenge.submissions.scoring import Interval, Pair, Scores
 from challenge.submissions.trial import infer_run
@@ -79,19 +80,20 @@ def candidates(paths: Sequence[Path]) -> list[Candidate]:
     absent = [path for path in paths if not path.exists()]
     if absent:
         raise UserError(*(Mistake(str(path), "does not exist", remedy) for path in absent))
+    packaged = {path.resolve() for path in baselines().values()}
+    # A baseline is of any challenge: of the others', or else of the one it was trained on.
+    own = [path for path in paths if path.resolve() not in packaged] or paths
+    first = _challenge_of(own[0])
     found: list[Candidate] = []
     taken: dict[str, int] = {}
     for path in paths:
         name = harmless(os.fsencode(path.resolve().name if path.is_dir() else path.stem))
         taken[name] = taken.get(name, 0) + 1
         shown = name if taken[name] == 1 else f"{name} ({taken[name]})"
-        found.append(Candidate(shown, path, _challenge_of(path)))
-    first = found[0]
-    for other in found[1:]:
-        if other.challenge != first.challenge:
-            cause = f"is for `{other.challenge}`, {first.path} is for `{first.challenge}`"
-            remedy = "compare runs and entries of one challenge"
-            raise UserError.of(other.path, cause, remedy)
+        found.append(Candidate(shown, path, first))
+        if path in own and (other := _challenge_of(path)) != first:
+            cause = f"is for `{other}`, {own[0]} is for `{first}`"
+            raise UserError.of(path, cause, "compare runs and entries of one challenge")
     return found
 
 
@@ -105,29 +107,26 @@ def _challenge_of(path: Path) -> str:
     return facts.challenge.name
 
 
-def admit(found: Sequence[Candidate], challenge: Challenge) -> None:
-    """Check all that will be compared, before work begins.
+def admit(found: Sequence[Candidate], challenge: Challenge) -> list[Candidate]:
+    """Check all that will be compared, before work begins; a packaged baseline becomes an entry.
 
     Raises:
         UserError: with every problem of the entries; or a run is not finished or of another
             preparation of the challenge.
     """
-    packaged = {path.resolve(): name for name, path in baselines().items()}
-    problems: list[Problem] = []
+    place = Workspace(challenge.path.resolve().parents[1])
+    admitted, problems = list[Candidate](), list[Problem]()
     for each in found:
         if each.path.is_dir():
             runs.finished(Run(each.path), challenge)
+            admitted.append(each)
             continue
-        facts = read_manifest(each.path)
-        baseline = packaged.get(each.path.resolve())
-        if baseline and facts and facts.challenge.hash != challenge.hash:
-            cause = "comes with the toolkit, packed for another preparation"
-            remedy = f"pack it for this one: `challenge pack {baseline} --team TEAM`"
-            problems.append(Problem("invalid_entry", str(each.path), cause, remedy))
-            continue
-        problems += check(each.path, challenge)
+        entry = adopt(each.path, place, challenge, None)
+        problems += check(entry, challenge)
+        admitted.append(replace(each, path=entry))
     if problems:
         raise refusal(problems)
+    return admitted
 
 
 def compare(

@@ -8,7 +8,6 @@ the blurred picture, which has no error: a valid blur is smaller than the image.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -18,12 +17,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from challenge.data import atomic
 from challenge.data.challenge import Challenge
 from challenge.data.sheets import to_picture
 from challenge.submissions import scoring
 from challenge.submissions.comparison import Compared
-from challenge.submissions.pictures import CAPTION, INK, MARGIN, PAPER
+from challenge.submissions.pictures import CAPTION, INK, MARGIN, PAPER, write_page
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -79,18 +77,9 @@ def draw(
         compared: the methods, with their reconstructions.
         images: ids of val, each with the reason why it is shown, which may be empty.
     """
-    from PIL import Image
 
     rows = [_draw_row(_row(each, reason, compared, challenge)) for each, reason in images]
-    width, height = max(row.width for row in rows), sum(row.height for row in rows)
-    page = Image.new("RGB", (width, height), PAPER)
-    top = 0
-    for row in rows:
-        page.paste(row, (0, top))
-        top += row.height
-    buffer = io.BytesIO()
-    page.save(buffer, "PNG")
-    atomic.write_bytes(path, buffer.getvalue())
+    write_page(rows, path)
 
 
 def _row(identity: str, reason: str, compared: Sequence[Compared], challenge: Challenge) -> Row:

@@ -87,6 +87,19 @@ def row(panels: Sequence[Panel], title: str = "") -> Image:
     return paper
 
 
+def write_page(rows: Sequence[Image], path: Path) -> None:
+    """Write rows below each other as a PNG, whole or not at all."""
+    from PIL import Image
+
+    width, height = max(row.width for row in rows), sum(row.height for row in rows)
+    page = Image.new("RGB", (width, height), PAPER)
+    top = 0
+    for row in rows:
+        page.paste(row, (0, top))
+        top += row.height
+    _save(page, path)
+
+
 def _panels(measurement: Path, estimate: Path, truth: Path | None, text: str) -> list[Panel]:
     from challenge.submissions import metrics
 

@@ -107,7 +107,6 @@ def samples(method: Method, challenge: Challenge, path: Path) -> None:
     The method runs in this process, on the device that its weights are on.
     """
     import torch
-    from PIL import Image
 
     from challenge.data.operators import tensors
 
@@ -121,16 +120,7 @@ def samples(method: Method, challenge: Challenge, path: Path) -> None:
         with torch.no_grad():
             x_hat = method(*tensors(measurement, device))[0].cpu().numpy()
         rows.append(pictures.row(_panels(measurement.y, x_hat, truth), identity))
-    page = Image.new(
-        "RGB", (max(row.width for row in rows), sum(row.height for row in rows)), pictures.PAPER
-    )
-    top = 0
-    for row in rows:
-        page.paste(row, (0, top))
-        top += row.height
-    buffer = io.BytesIO()
-    page.save(buffer, "PNG")
-    atomic.write_bytes(path, buffer.getvalue())
+    pictures.write_page(rows, path)
 
 
 def _panels(

@@ -24,6 +24,11 @@ ARCHITECTURES: dict[str, type[nn.Module]] = {
 }
 
 
+def given(**knobs: object) -> dict[str, object]:
+    """The knobs that are not null; the others have the architecture's own default."""
+    return {name: value for name, value in knobs.items() if value is not None}
+
+
 def build(
     architecture: Architecture, in_channels: int, out_channels: int, knobs: Mapping[str, object]
 ) -> nn.Module:

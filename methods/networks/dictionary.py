@@ -10,12 +10,13 @@ al. 2016), which is the same map as a strided convolution and faster on a CPU.
 
 from __future__ import annotations
 
-import math
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from challenge.methods.colours import basis
 
 
 def cosines(channels: int, side: int) -> Tensor:
@@ -24,14 +25,8 @@ def cosines(channels: int, side: int) -> Tensor:
     By frequency, the averages first; colours (3 channels) as lightness, red against blue, green
     against both. With all of these filters, D D^T = (side / stride)^2 I.
     """
-    place = torch.arange(side, dtype=torch.float64)
-    wave = torch.cos(math.pi * (place + 0.5) * place[:, None] / side)
-    wave /= wave.norm(dim=1, keepdim=True)
-    colours = torch.ones(1, 1, dtype=torch.float64)
-    if channels == 3:
-        colours = torch.tensor([[1, 1, 1], [1, 0, -1], [1, -2, 1]], dtype=torch.float64)
-        colours /= colours.norm(dim=1, keepdim=True)
-    every = torch.einsum("kc,ui,vj->uvkcij", colours, wave, wave).flatten(0, 1)
+    place, wave = torch.arange(side), basis(side)
+    every = torch.einsum("kc,ui,vj->uvkcij", basis(channels), wave, wave).flatten(0, 1)
     order = (place[:, None] + place).flatten().argsort(stable=True)
     return every[order].flatten(0, 1).float()
 

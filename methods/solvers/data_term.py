@@ -45,6 +45,12 @@ class DataTerm:
         self.gain = one if transfer is None else transfer.abs().square()
         self.spectrum = torch.fft.rfft2(self.back)
 
+    @property
+    def sigma(self) -> Tensor:
+        """The noise level, shape (1 | B, 1, 1, 1)."""
+        level: Tensor = self.physics.noise_model.sigma
+        return level.to(self.y.dtype).reshape(-1, 1, 1, 1)
+
     def gradient(self, x: Tensor) -> Tensor:
         """A^T (A x - y), shape (B, C, H, W)."""
         if self.circular:
@@ -66,6 +72,12 @@ class DataTerm:
         return self._solve(
             self.spectrum + weight * torch.fft.rfft2(v), weight, tolerance, iterations
         )
+
+    def regularised(
+        self, weight: Tensor, *, tolerance: float = 1e-6, iterations: int = 20
+    ) -> Tensor:
+        """(A^T A + R)^-1 A^T y, shape (B, C, H, W); arguments as for `prox`."""
+        return self._solve(self.spectrum, weight, tolerance, iterations)
 
     def inverse(
         self, right: Tensor, weight: Tensor, *, tolerance: float = 1e-6, iterations: int = 20

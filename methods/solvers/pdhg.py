@@ -23,6 +23,7 @@ from deepinv.physics import Blur, BlurFFT
 from deepinv.physics.functional import filter_fft
 from torch import Tensor
 
+from challenge.methods.solvers.descent import power_method
 from challenge.methods.solvers.gradient import adjoint, differences, laplacian, project
 
 if TYPE_CHECKING:
@@ -108,14 +109,12 @@ def metric(physics: LinearPhysics, like: Tensor, iterations: int = 20) -> Tensor
     # A golden-section sequence instead of random numbers: it has every frequency.
     v = torch.arange(like[0].numel(), dtype=torch.float64, device=like.device)
     v = (v * 0.6180339887498949).frac().sub(0.5).to(like.dtype).reshape(1, *like.shape[1:])
-    v = v.expand_as(like)
-    norm = torch.ones_like(like[:, :1, :1, :1])
-    for _ in range(iterations):
-        v = v / v.square().sum((1, 2, 3), keepdim=True).sqrt().clamp_min(1e-30)
-        image = white(physics.A_adjoint(physics.A(white(v))))
-        norm = (v * image).sum((1, 2, 3), keepdim=True)
-        v = image
-    return 1.05 * norm.clamp_min(1e-6) * guess
+    norm = power_method(
+        lambda v: white(physics.A_adjoint(physics.A(white(v)))),
+        v.expand_as(like),
+        iterations=iterations,
+    )
+    return 1.05 * norm.reshape(-1, 1, 1, 1).clamp_min(1e-6) * guess
 
 
 def _start(y: Tensor, physics: LinearPhysics) -> Tensor:

@@ -12,9 +12,10 @@ from challenge.configs.errors import UserError
 from challenge.configs.schema import TrainConfig
 from challenge.methods import precision
 from challenge.methods.checks import ToySession, toy_images, toy_problem
-from challenge.methods.network import ARCHITECTURES, BASE, STRENGTHS, UNKNOWN, Network
+from challenge.methods.network import ARCHITECTURES, BASE, STRENGTHS, Network
 from challenge.methods.networks.unet import UNet
 from challenge.methods.precision import autocast, for_fabric, halve, uses_bf16
+from challenge.methods.settling import UNKNOWN
 from challenge.methods.wiener import wiener
 
 CPU = torch.device("cpu")

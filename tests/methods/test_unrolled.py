@@ -100,12 +100,11 @@ def test_the_data_step_of_hqs_weighs_frequencies_by_the_error_they_have():
             start = x + torch.fft.irfft2(torch.fft.rfft2(white) * root, s=(32, 32))
             noise = torch.randn(x.shape, generator=generator, dtype=torch.float64)
             data = DataTerm(physics.A(x) + 0.03 * noise, physics)
-            sigma = torch.full((1, 1, 1, 1), 0.03).double()
             step = splitting.hqs(
                 splitting.start(start, data, "hqs"),
                 data,
                 lambda v: v,
-                method.weight(0, sigma, data),
+                method.weight(0, data),
             )
             total += (step.x - x).square().mean().item()
         found[guess] = total
@@ -184,9 +183,8 @@ def lengths(method):
     if hasattr(method, "log_step"):
         return [method.log_step.detach().exp()]
     _, y, physics = measured()
-    sigma = physics.noise_model.sigma.reshape(-1, 1, 1, 1)
     data = DataTerm(y, physics)
-    return [method.weight(k, sigma, data).detach() for k in range(method.steps)]
+    return [method.weight(k, data).detach() for k in range(method.steps)]
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)

@@ -19,7 +19,15 @@ from challenge.data import measurements
 from challenge.data.challenge import open_challenge
 from challenge.data.layout import Workspace
 from challenge.data.prepare import prepare
-from challenge.submissions import comparison, comparison_pictures, differences, scorer, scoring
+from challenge.submissions import (
+    comparison,
+    comparison_pictures,
+    differences,
+    layout,
+    pack,
+    scorer,
+    scoring,
+)
 from challenge.submissions.comparison import Candidate, Compared
 from challenge.submissions.judge import Inference, Step
 from challenge.submissions.layout import Run
@@ -75,8 +83,7 @@ def instantly(monkeypatch):
 
 
 def compare(paths, challenge, folder):
-    found = comparison.candidates(paths)
-    comparison.admit(found, challenge)
+    found = comparison.admit(comparison.candidates(paths), challenge)
     return comparison.compare(found, challenge, folder, level="process")
 
 
@@ -283,13 +290,22 @@ class TestRefused:
         with pytest.raises(UserError, match="another preparation"):
             comparison.admit(comparison.candidates([run.path]), challenge)
 
-    def test_a_baseline_says_how_it_is_packed(self, challenge, monkeypatch, make_entry):
-        entry = make_entry()
-        monkeypatch.setattr(comparison, "baselines", lambda: {"mine": entry})
-        comparison.admit(comparison.candidates([entry]), challenge)  # for this very preparation
-        monkeypatch.setitem(vars(challenge), "hash", "0" * 64)
-        with pytest.raises(UserError, match="`challenge pack mine --team TEAM`"):
-            comparison.admit(comparison.candidates([entry]), challenge)
+    def test_a_baseline_is_packed_for_the_challenge_of_the_others(
+        self, workspace, challenge, monkeypatch, make_entry, make_run
+    ):
+        entry, run = make_entry(), make_run(name="theirs").path
+        for module in (comparison, pack):
+            monkeypatch.setattr(module, "baselines", lambda: {"mine": entry})
+        monkeypatch.setattr(
+            comparison, "_challenge_of", lambda path: "other" if path == entry else "tiny"
+        )
+        found = comparison.candidates([entry, run])
+        assert [each.challenge for each in found] == ["tiny", "tiny"]
+        assert comparison.candidates([entry])[0].challenge == "other"
+        admitted = comparison.admit(found, challenge)
+        assert [each.name for each in admitted] == [each.name for each in found]
+        assert admitted[0].path == layout.entry(workspace, "baseline", "mine")
+        assert admitted[1] == found[1]
 
     def test_an_image_that_is_not_there(self, challenge):
         one = challenge.ids("val")[0]
