@@ -20,7 +20,7 @@ from pathlib import Path
 from benchmarks.timing import Result, holds
 
 HERE = Path(__file__).parent
-NAMES = ("start", "tv", "judging", "scoring", "memory", "training")
+NAMES = ("start", "tv", "judging", "scoring", "memory", "training", "bilevel")
 BEGIN, END = "<!-- begin: python -m benchmarks -->", "<!-- end -->"
 
 

@@ -85,15 +85,15 @@ def _table(workspace: Workspace, public: Any, hidden: Any, rows: dict[str, Any])
     ]
     for name, row in sorted(rows.items(), key=lambda each: each[1]["psnr"]["mean"]):
         entry = workspace.path / "entries" / f"{row['entry']['team']}-{name}.zip"
-        training = _training(entry)
+        facts = training(entry)
         size, parameters = weigh(entry)
         mean, low, high = (row["psnr"][key] for key in ("mean", "low", "high"))
         seconds = np.mean([each["seconds"] for each in row["images"]])
         lines.append(
             f"| `{name}` | {mean:.2f} [{low:.2f}, {high:.2f}] | {mean - base:+.2f} | "
             f"{row['ssim']['mean']:.3f} | {seconds:.2f} | {size / 1e6:.2f} | {parameters:,} | "
-            f"{_duration(training['seconds'])} on "
-            f"{training['images']} {WORDS[training['source']]} |"
+            f"{_duration(facts['seconds'])} on "
+            f"{facts['images']} {WORDS[facts['source']]} |"
         )
     return "\n".join(lines) + (
         f"\n\nAs judged on the {count} hidden test images of `deblur` (crops of scikit-image's "
@@ -103,7 +103,8 @@ def _table(workspace: Workspace, public: Any, hidden: Any, rows: dict[str, Any])
     )
 
 
-def _training(entry: Path) -> dict[str, Any]:
+def training(entry: Path) -> dict[str, Any]:
+    """How the weights of an entry came about, as its manifest says."""
     with zipfile.ZipFile(entry) as file:
         found: dict[str, Any] = json.loads(file.read("manifest.json"))["training"]
     return found

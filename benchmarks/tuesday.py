@@ -7,13 +7,15 @@ whose last four kernels are shakes that no training sees. Methods that take the 
 `shakes`: the Levin kernels, half of the draws, and 16 random camera shakes, sigma from 0.02 to
 0.075. TV, the weights and the network learn on `photographs`: the first Levin kernel, sigma 0.03.
 
-Writes the tables of `docs/performance.md` between their markers. A run that exists is used again,
-so it can be stopped and continued; a method whose run is not finished is left out of the tables.
+Packs the trained methods into `submissions/baselines/` and writes the tables of
+`docs/performance.md` between their markers. A run that exists is used again, so it can be stopped
+and continued; a method whose run is not finished is left out.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -26,7 +28,7 @@ import torch
 from deepinv.physics import LinearPhysics
 from torch import Tensor
 
-from benchmarks.readme import challenge
+from benchmarks.readme import challenge, training
 from challenge.data import kernel_files, kernels, motion
 from challenge.data.challenge import Challenge, open_challenge
 from challenge.data.layout import Workspace
@@ -37,11 +39,14 @@ from challenge.submissions import layout, runs
 from challenge.submissions.metrics import psnr, ssim
 
 PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
+BASELINES = Path(__file__).parent.parent / "submissions" / "baselines"
 BEGIN, END = "<!-- begin: python -m benchmarks.tuesday -->", "<!-- end of tuesday -->"
 SHAKES = {"count": 16, "size": 25, "seed": 2026}
 SIGMAS = "noise.sigma=[0.02, 0.075]"
 LEVELS = (12.75 / 255, 17.85 / 255)
 """Noise of the published tables of non-blind deblurring with the Levin kernels."""
+DECLARED = "uses.external_data=true"
+"""A challenge into which the trained method is packed has other training images."""
 FIXED = ["train.minutes=null", "train.tune=8"]
 
 RUNS: dict[str, tuple[str, list[str]]] = {
@@ -49,16 +54,19 @@ RUNS: dict[str, tuple[str, list[str]]] = {
     "tv-levels": ("shakes", ["tv", "method.weight=null"]),
     "weight": ("photographs", ["bilevel"]),
     "weight-eps": ("photographs", ["bilevel", "method.theta=weight_eps"]),
-    "convex": ("shakes", ["bilevel_filters", "train.minutes=25"]),
-    "nonconvex": ("shakes", ["bilevel_filters", "method.potential=nonconvex", "train.minutes=25"]),
-    "lista": ("shakes", ["lista", "train.minutes=25"]),
-    "lpd": ("shakes", ["lpd", "train.minutes=25"]),
+    "bilevel-convex": ("shakes", ["bilevel_filters", "train.minutes=25", DECLARED]),
+    "bilevel-nonconvex": (
+        "shakes",
+        ["bilevel_filters", "method.potential=nonconvex", "train.minutes=20", DECLARED],
+    ),
+    "lista": ("shakes", ["lista", "train.minutes=20", DECLARED]),
+    "lpd": ("shakes", ["lpd", "train.minutes=20", DECLARED]),
     "network": ("photographs", ["network", "train.steps=null", "train.minutes=60"]),
-    "unrolled": ("shakes", ["unrolled", *FIXED, "train.steps=20000"]),
+    "unrolled": ("shakes", ["unrolled", *FIXED, "train.steps=20000", DECLARED]),
 }
-
-
-ELSEWHERE = ("tv-levels", "nonconvex", "lista", "lpd", "network", "unrolled")
+PACKED = ("bilevel-convex", "bilevel-nonconvex", "lista", "lpd", "unrolled")
+"""Baselines of the toolkit, with Monday's `unet`."""
+ELSEWHERE = ("tv-levels", *PACKED, "network", "unet")
 """What is measured with other kernels and noise levels too."""
 Problems = dict[str, Callable[[], Iterator["Case"]]]
 
@@ -77,6 +85,8 @@ def main() -> None:
     prepare(workspace, train, val, levin)
     for name, (problem, settings) in RUNS.items():
         learn(workspace, problem, name, settings)
+    for name in PACKED:
+        package(workspace, layout.run(workspace, RUNS[name][0], name))
     write(workspace, levin, others)
 
 
@@ -118,21 +128,31 @@ def finished(run: layout.Run) -> bool:
     return run.facts.exists() and json.loads(run.facts.read_text())["state"] == "finished"
 
 
+def package(workspace: Workspace, run: layout.Run) -> None:
+    """Make a baseline of a finished run, unless it is one already."""
+    if not finished(run):
+        return
+    challenge("pack", str(run.path), "--team", "baseline", "--workspace", str(workspace.path))
+    shutil.copyfile(
+        layout.entry(workspace, "baseline", run.path.name), BASELINES / f"{run.path.name}.zip"
+    )
+
+
 def first_kernel(opened: Challenge) -> Iterator[Case]:
     """The measurements of val as `photographs` has them."""
     for identity in opened.ids("val"):
         yield Case(*tensors(opened.measurement("val", identity)), opened.truth(identity))
 
 
-def every_kernel(opened: Challenge, file: Path, sigma: float, last: int = 0) -> Iterator[Case]:
-    """Every image of val with every kernel of a file (of its last ones), noise of its own."""
+def kernels_in_turn(opened: Challenge, file: Path, sigma: float, last: int = 0) -> Iterator[Case]:
+    """Image n of val with kernel n of a file (of its last ones), in turn; noise of its own."""
     stack = kernels.settle(kernel_files.read(file)[-last:], str(file), lambda words: None)
-    for index, kernel in enumerate(torch.from_numpy(stack)[:, None, None]):
-        for identity in opened.ids("val"):
-            truth = opened.truth(identity)
-            x = torch.from_numpy(truth)[None]
-            draw = [(identity, index)]
-            yield Case(*simulate(x, kernel, (sigma, sigma), "circular", b"tuesday", draw), truth)
+    blurs = torch.from_numpy(stack)[:, None, None]
+    for index, identity in enumerate(opened.ids("val")):
+        truth = opened.truth(identity)
+        x, kernel = torch.from_numpy(truth)[None], blurs[index % len(blurs)]
+        draw = [(identity, index % len(blurs))]
+        yield Case(*simulate(x, kernel, (sigma, sigma), "circular", b"tuesday", draw), truth)
 
 
 @torch.no_grad()
@@ -150,16 +170,21 @@ def measure(method: Method, cases: Iterator[Case]) -> tuple[float, float, float]
 def write(workspace: Workspace, levin: Path, others: Path) -> None:
     """Measure what is finished, and write the tables."""
     opened = open_challenge(workspace.public("photographs").path)
-    methods = {
-        name: runs.load(run.path)
-        for name, (problem, _) in RUNS.items()
-        if finished(run := layout.run(workspace, problem, name))
-    }
-    blocks = [_photographs(workspace, opened, methods)]
+    methods, trained = dict[str, Method](), dict[str, str]()
+    for name, (problem, _) in RUNS.items():
+        run = layout.run(workspace, problem, name)
+        if finished(run):
+            methods[name] = runs.load(run.path)
+            minutes = json.loads(run.facts.read_text())["seconds"] / 60
+            trained[name] = f"{minutes:.0f} min on `{problem}`"
+    unet = layout.baselines()["unet"]
+    methods["unet"] = runs.load(unet)
+    trained["unet"] = f"{training(unet)['seconds'] / 60:.0f} min on `deblur`"
+    blocks = [_photographs(opened, methods, trained)]
     problems: Problems = {
-        "four unseen shakes, 0.03": partial(every_kernel, opened, others, 0.03, 4),
+        "four unseen shakes, 0.03": partial(kernels_in_turn, opened, others, 0.03, 4),
         **{
-            f"Levin, {255 * level:.2f}/255": partial(every_kernel, opened, levin, level)
+            f"Levin, {255 * level:.2f}/255": partial(kernels_in_turn, opened, levin, level)
             for level in LEVELS
         },
     }
@@ -170,7 +195,7 @@ def write(workspace: Workspace, levin: Path, others: Path) -> None:
     PAGE.write_text(f"{head}{BEGIN}\n\n" + "\n\n".join(blocks) + f"\n\n{END}{tail}")
 
 
-def _photographs(workspace: Workspace, opened: Challenge, methods: dict[str, Method]) -> str:
+def _photographs(opened: Challenge, methods: dict[str, Method], trained: dict[str, str]) -> str:
     lines = [
         "| method | PSNR (dB) | over TV | SSIM | parameters | trained | seconds an image |",
         "|---|---|---|---|---|---|---|",
@@ -181,11 +206,10 @@ def _photographs(workspace: Workspace, opened: Challenge, methods: dict[str, Met
             continue
         level, similarity, seconds = measure(method, first_kernel(opened))
         base = level if base is None else base
-        facts = json.loads(layout.run(workspace, RUNS[name][0], name).facts.read_text())
         lines.append(
             f"| `{name}` | {level:.2f} | {level - base:+.2f} | {similarity:.3f} | "
             f"{sum(each.numel() for each in method.parameters()):,} | "
-            f"{facts['seconds'] / 60:.0f} min on `{RUNS[name][0]}` | {seconds:.2f} |"
+            f"{trained[name]} | {seconds:.2f} |"
         )
     return "\n".join(lines) + (
         f"\n\n{len(opened.ids('val'))} photographs (centre, 256x256) that nothing was tuned on; "
@@ -202,7 +226,7 @@ def _others(methods: dict[str, Method], problems: Problems) -> str:
         cells = [measure(method, cases())[:2] for cases in problems.values()]
         lines.append(f"| `{name}` | " + " | ".join(f"{p:.2f} / {s:.4f}" for p, s in cells) + " |")
     return "\n".join(lines) + (
-        "\n\nPSNR (dB) / SSIM; the same photographs, each with every kernel of the column: "
+        "\n\nPSNR (dB) / SSIM; the same photographs, each with one kernel, the column's in turn: "
         "circular, colour."
     )
 

@@ -25,7 +25,9 @@ NAME = 14
 def compare(
     paths: Annotated[
         list[Path],
-        typer.Argument(help="Runs and packed entries of one challenge.", metavar="RUN|ENTRY..."),
+        typer.Argument(
+            help="Runs, packed entries and baselines, for one challenge.", metavar="RUN|ENTRY..."
+        ),
     ],
     out: Annotated[Path, typer.Option(metavar="FILE", help="The picture, a PNG.")] = Path(
         "comparison.png"
@@ -51,7 +53,7 @@ def compare(
     What `challenge infer` left in a run is used while it is that of its weights; all else is
     reconstructed now, in the judge's jail. Seconds are those of the time of reconstructing.
 
-    Example: challenge compare workspace/runs/deblur/tv workspace/entries/alpha-unet.zip
+    Example: challenge compare workspace/runs/deblur/tv workspace/entries/alpha-unet.zip unet
     """
     from challenge.cli.console import progress, say, show, show_json
     from challenge.configs.errors import UserError

@@ -73,14 +73,20 @@ class Failed(Exception):
 def candidates(paths: Sequence[Path]) -> list[Candidate]:
     """Look at what is to be compared, without running any of it.
 
+    Args:
+        paths: runs, entries, and names of packaged baselines.
+
     Raises:
         UserError: a path is neither a run nor an entry, or they are not of one challenge.
     """
-    remedy = "give a run's folder, or a zip made by `challenge pack`"
+    known = baselines()
+    paths = [path if path.exists() else known.get(str(path), path) for path in paths]
+    names = ", ".join(f"`{name}`" for name in known)
+    remedy = f"give a run's folder, a zip made by `challenge pack`, or a baseline: {names}"
     absent = [path for path in paths if not path.exists()]
     if absent:
         raise UserError(*(Mistake(str(path), "does not exist", remedy) for path in absent))
-    packaged = {path.resolve() for path in baselines().values()}
+    packaged = {path.resolve() for path in known.values()}
     # A baseline is of any challenge: of the others', or else of the one it was trained on.
     own = [path for path in paths if path.resolve() not in packaged] or paths
     first = _challenge_of(own[0])

@@ -257,9 +257,9 @@ class TestRefused:
         with pytest.raises(UserError) as caught:
             comparison.candidates([make_run().path, tmp_path / name])
         (mistake,) = caught.value.mistakes
-        assert str(mistake) == (
+        assert str(mistake).startswith(
             f"{tmp_path / name}: does not exist; "
-            "give a run's folder, or a zip made by `challenge pack`"
+            "give a run's folder, a zip made by `challenge pack`, or a baseline: `"
         )
 
     def test_what_is_neither_run_nor_entry(self, tmp_path):
@@ -302,6 +302,7 @@ class TestRefused:
         found = comparison.candidates([entry, run])
         assert [each.challenge for each in found] == ["tiny", "tiny"]
         assert comparison.candidates([entry])[0].challenge == "other"
+        assert comparison.candidates([Path("mine")])[0].path == entry
         admitted = comparison.admit(found, challenge)
         assert [each.name for each in admitted] == [each.name for each in found]
         assert admitted[0].path == layout.entry(workspace, "baseline", "mine")
