@@ -4,8 +4,8 @@ from functools import partial
 
 import pytest
 import torch
-from deepinv.optim import ADMM, HQS, L2, PGD, L1Prior
-from deepinv.physics import Inpainting
+from deepinv.optim import ADMM, HQS, L2, PDCP, PGD, L1Prior
+from deepinv.physics import Denoising, Inpainting
 
 from challenge.data.operators import blur
 from challenge.methods.solvers import splitting
@@ -136,6 +136,31 @@ def test_the_algorithms_are_deepinvs(name, theirs):
     for _ in range(5):
         state = getattr(splitting, name)(state, data, partial(soft, WEIGHT * STEP), length)
     torch.testing.assert_close(state.x, expected, rtol=0, atol=1e-8)
+
+
+def test_pdhg_is_deepinvs():
+    y, physics = setup()
+    x = physics.A_adjoint(y)
+    dual_step, step = 0.7, 0.9
+    model = PDCP(
+        K=physics.A,
+        K_adjoint=physics.A_adjoint,
+        data_fidelity=L2(),
+        prior=L1Prior(),
+        lambda_reg=WEIGHT,
+        stepsize=step,
+        stepsize_dual=dual_step,
+        max_iter=5,
+        custom_init=lambda y, physics: {"est": (x.clone(), x.clone(), torch.zeros_like(y))},
+    )
+    expected = model(y, Denoising())  # The blur is its K.
+    data = DataTerm(y, physics)
+    state = splitting.start(x, data, "pdhg")
+    for _ in range(5):
+        lengths = (y.new_tensor(dual_step), y.new_tensor(step))
+        state = splitting.pdhg(state, data, partial(soft, WEIGHT * step), *lengths)
+    # deepinv keeps the circular blur's transfer function in float32.
+    torch.testing.assert_close(state.x, expected, rtol=0, atol=1e-7)
 
 
 @pytest.mark.parametrize("boundary", BOUNDARIES)
