@@ -84,6 +84,26 @@ def test_a_direction_without_curvature_is_refused(least):
     assert found.residual.tolist() == [0, 1]
 
 
+def test_where_it_may_fail_the_best_iterate_is_returned():
+    """Residuals of conjugate gradients rise and fall; with few iterations they end anywhere."""
+    diagonal = torch.logspace(0, -5, 24, dtype=torch.float64)[None]
+    right = torch.ones(1, 24, dtype=torch.float64)
+
+    def residuals(strict):
+        return torch.stack(
+            [
+                conjugate_gradient(
+                    lambda v: diagonal * v, right, tolerance=0, iterations=n, strict=strict
+                ).residual
+                for n in range(16)
+            ]
+        ).flatten()
+
+    last, best = residuals(True), residuals(False)
+    assert (last.diff() > 0).any()
+    torch.testing.assert_close(best, last.cummin(0).values, rtol=1e-6, atol=1e-12)
+
+
 # --- Anderson acceleration ------------------------------------------------------------------------
 
 

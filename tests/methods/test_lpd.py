@@ -85,6 +85,23 @@ def test_the_preconditioner_is_a_regularised_inverse():
     assert (method(y, physics) - start).abs().max() < 1e-3
 
 
+def test_the_preconditioner_follows_the_noise_of_each_image():
+    """(A^T A + sigma^2 w) B h = A^T h."""
+    _, y, physics = measured()
+    method, y, physics = make(steps=1).double(), y.double(), physics.double()
+    physics.noise_model.sigma = y.new_tensor([0.02, 0.2])
+    method.log_weight.data.fill_(1.0)
+    seen = []
+    method.dual = lambda k, h, ahead, y: h
+    method.primal = lambda k, f, back, sigma: seen.append(back) or f
+    method(y, physics)
+    start = wiener(y, physics, method.log_spectrum, [1.0])[0]
+    weight = y.new_tensor([0.02, 0.2]).square().reshape(2, 1, 1, 1) * y.new_tensor(1.0).exp()
+    left = physics.A_adjoint(physics.A(seen[0])) + weight * seen[0]
+    right = physics.A_adjoint(physics.A(start) - y)
+    torch.testing.assert_close(left, right, rtol=0, atol=1e-6)
+
+
 def test_checkpointed_gradients_are_the_plain_ones():
     x, y, physics = measured()
     gradients = []

@@ -288,6 +288,30 @@ def test_steps_that_have_not_begun_get_gradients_of_zero():
     assert any((each.grad != 0).any() for each in method.nets[0].parameters())
 
 
+def test_the_weights_of_the_data_step_are_those_of_luminance_and_of_both_differences():
+    method = make(steps=1)
+    with torch.no_grad():
+        method.log_error[0, 0], method.log_error[0, 1] = -3.0, -7.0
+    _, y, physics = measured(batch=1)
+    data = DataTerm(y, physics)
+    expected = data.sigma.square() * torch.tensor([3.0, 7.0, 7.0]).exp().reshape(1, 3, 1, 1)
+    torch.testing.assert_close(method.weight(0, data), expected.expand(1, 3, 20, 11))
+
+
+def test_a_network_gets_what_the_one_before_left_in_memory():
+    _, y, physics = measured()
+    method, seen = make(steps=3, memory=2), []
+
+    class Net(torch.nn.Module):
+        def forward(self, z):
+            seen.append(z[:, -2:].detach())
+            return torch.cat([0 * z[:, :3], z[:, -2:] + len(seen)], dim=1)
+
+    method.nets = torch.nn.ModuleList(Net() for _ in range(3))
+    method(y, physics)
+    assert [float(each.mean()) for each in seen] == [0, 1, 3]
+
+
 @pytest.mark.parametrize("algorithm", ["hqs", "admm"])
 def test_where_all_colours_have_one_error_their_basis_does_not_matter(algorithm):
     _, y, physics = measured()
