@@ -3,6 +3,7 @@
 import copy
 import io
 import json
+import math
 import zipfile
 from pathlib import Path
 
@@ -22,6 +23,8 @@ from challenge.submissions.metrics import psnr
 from challenge.submissions.pack import adopt
 
 BASELINES = layout.baselines()
+LEAST = {"unet": 1.0, "unrolled": 1.0}
+"""Gains over total variation in dB."""
 
 
 def test_there_is_a_u_net():
@@ -45,29 +48,35 @@ def test_a_baseline_is_small_whole_and_described(name):
     assert training["seed"] == config["seed"]
     assert manifest["uses"]["external_data"]
     tensors, _ = weights.read_header(io.BytesIO(content), len(content))
-    kinds = {each.dtype for each in tensors if each.name.startswith("net.")}
-    assert kinds == {"F16"}
+    large = [each for each in tensors if math.prod(each.shape) > 4096]
+    assert all(each.dtype == "F16" for each in large)
 
 
-def test_the_u_net_is_far_better_than_wiener_and_total_variation():
-    method = runs.load(BASELINES["unet"])
+def test_all_baselines_together_are_small():
+    assert sum(path.stat().st_size for path in BASELINES.values()) <= 60_000_000
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_a_baseline_is_better_than_wiener_and_total_variation(name):
+    method = runs.load(BASELINES[name])
     folder = Path(loader.__file__).parent
     kernel = torch.from_numpy(np.load(folder / "kernels" / "motion.npy")).float()[None, None]
     gains = {"wiener": [], "tv": []}
-    for name in ("astronaut.png", "coffee.png", "chelsea.png"):
-        truth = reading.to_unit(sources.builtin(name, 512)[:, 100:228, 100:228])
-        measurement = measure_stored(truth, kernel, (0.03, 0.03), "circular", b"baseline", name)
+    for image in ("astronaut.png", "coffee.png", "chelsea.png"):
+        truth = reading.to_unit(sources.builtin(image, 512)[:, 100:228, 100:228])
+        measurement = measure_stored(truth, kernel, (0.03, 0.03), "circular", b"baseline", image)
 
         def quality(one, measurement=measurement, truth=truth):
-            x_hat = one(*tensors(measurement))[0].detach().numpy()
+            with torch.no_grad():
+                x_hat = one(*tensors(measurement))[0].numpy()
             return psnr(estimate=x_hat, truth=truth)
 
         for method_name, found in gains.items():
             knobs = {"weight": 0.007} if method_name == "tv" else {}
             other = build({"name": method_name, **knobs})
             found.append(quality(method) - quality(other))
-    assert np.mean(gains["wiener"]) > 2
-    assert np.mean(gains["tv"]) > 1
+    assert np.mean(gains["tv"]) > LEAST.get(name, 0.2)
+    assert np.mean(gains["wiener"]) > 1 + LEAST.get(name, 0.2)
 
 
 def test_a_baseline_is_packed_for_the_challenge_that_judges_it(workspace, challenge, make_entry):
