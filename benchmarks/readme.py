@@ -92,7 +92,7 @@ def _table(workspace: Workspace, public: Any, hidden: Any, rows: dict[str, Any])
         lines.append(
             f"| `{name}` | {mean:.2f} [{low:.2f}, {high:.2f}] | {mean - base:+.2f} | "
             f"{row['ssim']['mean']:.3f} | {seconds:.2f} | {size / 1e6:.2f} | {parameters:,} | "
-            f"{_duration(facts['seconds'])} on "
+            f"{duration(facts['seconds'])} on "
             f"{facts['images']} {WORDS[facts['source']]} |"
         )
     return "\n".join(lines) + (
@@ -115,7 +115,8 @@ def _judged(hidden: Any, row: Any) -> Path:
     return hidden.judged(f"{entry['team']}-{entry['name']}-{entry['hash'][:8]}")
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """`40 s`, `12 min`."""
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 

@@ -15,7 +15,6 @@ and continued; a method whose run is not finished is left out.
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -28,6 +27,7 @@ import torch
 from deepinv.physics import LinearPhysics
 from torch import Tensor
 
+from benchmarks import baselines
 from benchmarks.readme import challenge, training
 from challenge.data import kernel_files, kernels, motion
 from challenge.data.challenge import Challenge, open_challenge
@@ -39,7 +39,6 @@ from challenge.submissions import layout, runs
 from challenge.submissions.metrics import psnr, ssim
 
 PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
-BASELINES = Path(__file__).parent.parent / "submissions" / "baselines"
 BEGIN, END = "<!-- begin: python -m benchmarks.tuesday -->", "<!-- end of tuesday -->"
 SHAKES = {"count": 16, "size": 25, "seed": 2026}
 SIGMAS = "noise.sigma=[0.02, 0.075]"
@@ -85,8 +84,9 @@ def main() -> None:
     prepare(workspace, train, val, levin)
     for name, (problem, settings) in RUNS.items():
         learn(workspace, problem, name, settings)
-    for name in PACKED:
-        package(workspace, layout.run(workspace, RUNS[name][0], name))
+    trained = [layout.run(workspace, RUNS[name][0], name) for name in PACKED]
+    baselines.package(workspace, [run for run in trained if finished(run)])
+    baselines.describe()
     write(workspace, levin, others)
 
 
@@ -126,16 +126,6 @@ def learn(workspace: Workspace, problem: str, name: str, settings: list[str]) ->
 
 def finished(run: layout.Run) -> bool:
     return run.facts.exists() and json.loads(run.facts.read_text())["state"] == "finished"
-
-
-def package(workspace: Workspace, run: layout.Run) -> None:
-    """Make a baseline of a finished run, unless it is one already."""
-    if not finished(run):
-        return
-    challenge("pack", str(run.path), "--team", "baseline", "--workspace", str(workspace.path))
-    shutil.copyfile(
-        layout.entry(workspace, "baseline", run.path.name), BASELINES / f"{run.path.name}.zip"
-    )
 
 
 def first_kernel(opened: Challenge) -> Iterator[Case]:
