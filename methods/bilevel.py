@@ -59,6 +59,9 @@ PRICE = {"convex": 0.06, "nonconvex": 0.006}
 filter, in units of SIGMA squared: near the best of one factor for all filters."""
 LOOSE, HALVING = 29.0, 250.0
 """While training, the lower level's tolerance is 1 + LOOSE / 2^(step / HALVING) times its own."""
+LOWER = 2 / 3
+"""Share of the lower level in the time of a step at its own tolerance; its iterations grow with
+the inverse root of the tolerance, those of the adjoint system hardly (measured)."""
 REFUSED = 100.0
 """A lower level whose gradient is above so many times the tolerance ends a training."""
 
@@ -152,7 +155,7 @@ class Bilevel(Method):
         """
         tolerance = self.tolerance
         if self.training and torch.is_grad_enabled():
-            tolerance *= 1 + LOOSE * 0.5 ** (float(self.steps) / HALVING)
+            tolerance *= _looser(float(self.steps))
             self.steps += 1
         # The iterations add up small differences: they are in float32 whatever surrounds them.
         with torch.autocast(y.device.type, enabled=False):
@@ -239,6 +242,10 @@ class Bilevel(Method):
         self.steps.zero_()
         supervised(self, problem, images, train, session, observe=self.observe)
 
+    def effort(self, step: int, total: int | None) -> float:
+        """Of a step whose lower level is solved as exactly as it is at `step`."""
+        return (1 - LOWER) + LOWER / math.sqrt(_looser(step))
+
     def observe(self) -> dict[str, float]:
         """What the last hypergradient was worth, for the log; see `solvers.implicit`.
 
@@ -268,3 +275,8 @@ class Bilevel(Method):
             "curvature": float(report.curvature.min()),
             "bound": float(bound.max()),
         }
+
+
+def _looser(step: float) -> float:
+    """The tolerance of the lower level at a step of a training, in units of its own."""
+    return 1 + LOOSE * math.exp2(-step / HALVING)

@@ -47,7 +47,8 @@ class State:
     seconds: float = 0.0
     """Wall clock spent so far, `timed_seconds` of it in `timed_steps` timed steps."""
     timed_seconds: float = 0.0
-    timed_steps: int = 0
+    timed_steps: float = 0.0
+    """Each counts as much as its `Method.effort`."""
     evaluation_seconds: float = 0.0
     """Wall clock of the last evaluation."""
 

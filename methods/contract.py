@@ -94,6 +94,14 @@ class Method(Reconstructor, ABC):  # type: ignore[misc]
             total: steps in all; None as long as minutes are not turned into steps.
         """
 
+    def effort(self, step: int, total: int | None) -> float:
+        """The time of a training step beside that of the dearest, in (0, 1].
+
+        By it `supervised` foresees how many steps `train.minutes` are worth. Arguments as for
+        `advance`; steps of a method that does not change while it learns cost the same.
+        """
+        return 1.0
+
     def facts(self) -> dict[str, int | None]:
         """Numbers that a person compares methods by; the number of parameters by default."""
         return {"parameters": sum(parameter.numel() for parameter in self.parameters())}

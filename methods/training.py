@@ -38,6 +38,8 @@ UNTIMED = 5
 LOG_EVERY = 10
 MEMORY = 0.02
 """The gradient's mean norm, by which `clip` is measured, remembers 1 / MEMORY steps."""
+ROUNDS, SAMPLE = 20, 100
+"""The mean effort of the steps to come is that of SAMPLE of them, computed ROUNDS times at most."""
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 Output = Callable[[Tensor, LinearPhysics], Tensor]
@@ -263,14 +265,22 @@ class _Loop:
         """Turn minutes into steps at the end of the warm-up, or as soon as they are over."""
         state, whole = self.state, 60 * (self.settings.minutes or 0)
         if timed:
-            state.timed_steps += 1
+            state.timed_steps += self.method.effort(state.step - 1, None)
             state.timed_seconds += took
         if not self.agreed(state.step >= schedules.WARM_UP or state.seconds >= whole):
             return
-        step = state.timed_seconds / state.timed_steps if state.timed_steps else took
-        step += state.evaluation_seconds / self.settings.evaluate
-        left = whole - state.seconds - state.evaluation_seconds
-        state.total = self.fabric.broadcast(state.step + max(0, int(left / step)))
+        dearest = state.timed_seconds / state.timed_steps if state.timed_steps else took
+        evaluation = state.evaluation_seconds / self.settings.evaluate
+        left = max(0.0, whole - state.seconds - state.evaluation_seconds)
+        mean, total = 1.0, -1
+        # What a step costs may depend on how many there are: a few rounds settle it.
+        for _ in range(ROUNDS):
+            before, total = total, state.step + int(left / (dearest * mean + evaluation))
+            if total == before:
+                break
+            sample = np.linspace(state.step, max(state.step, total - 1), SAMPLE)
+            mean = float(np.mean([self.method.effort(int(n), total) for n in sample]))
+        state.total = self.fabric.broadcast(total)
 
     def evaluate(self) -> dict[str, float]:
         """Mean PSNR in dB and SSIM over the tune part, one by one as in the judge."""

@@ -188,9 +188,7 @@ class Unrolled(Method):
     @torch.no_grad()
     def advance(self, step: int, total: int | None) -> None:
         """Let the number of steps grow with the training; see `grow`."""
-        if not self.grow or total is None:
-            return
-        wanted = min(self.steps, 1 + int((self.steps - 1) * step / (self.grow * total)))
+        wanted = self._wanted(step, total)
         for k in range(int(self.active), wanted):
             if not self.tied:
                 self.nets[k].load_state_dict(self.nets[k - 1].state_dict())
@@ -200,6 +198,17 @@ class Unrolled(Method):
             else:
                 self.log_error[k] = self.log_error[k - 1]
         self.active.fill_(max(wanted, int(self.active)))
+
+    def effort(self, step: int, total: int | None) -> float:
+        """The share of the networks that take part."""
+        return self._wanted(step, total) / self.steps
+
+    def _wanted(self, step: int, total: int | None) -> int:
+        if not self.grow:
+            return self.steps
+        if total is None:
+            return 1
+        return min(self.steps, 1 + int((self.steps - 1) * step / (self.grow * total)))
 
     def denoise(self, k: int, v: Tensor, sigma: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
         """D_k and the next memory.

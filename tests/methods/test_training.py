@@ -323,6 +323,29 @@ def test_minutes_become_steps_after_the_warm_up(tmp_path, monkeypatch):
         assert line["lr"] == pytest.approx(expected)
 
 
+class Growing(Denoiser):
+    """Its steps get dearer, and it takes the time that it says."""
+
+    clock: Clock
+
+    def advance(self, step, total):
+        self.clock.now += 0.1 * self.effort(step, total)
+
+    def effort(self, step, total):
+        return 0.25 if total is None else 0.25 + 0.75 * step / total
+
+
+def test_minutes_are_kept_where_steps_get_dearer(tmp_path, monkeypatch):
+    Growing.clock = Clock(0.0)
+    monkeypatch.setattr(training.time, "perf_counter", Growing.clock)
+    torch.manual_seed(3)
+    session = Stopping(Run(tmp_path), None, seed=3, precision="float32", resume=False)
+    values = config(steps=None, minutes=20 / 60, batch=1)
+    supervised(Growing(), toy_problem(), toy_images(), values, session)
+    assert Growing.clock.now == pytest.approx(20, rel=0.02)
+    assert log(tmp_path)[-1]["step"] > 200  # 0.1 s each are 0.0625 s on average
+
+
 def test_the_timing_is_stored_so_that_a_resumed_run_has_the_same_budget(tmp_path, monkeypatch):
     budget = {"steps": None, "minutes": 10 / 60, "batch": 1}
     monkeypatch.setattr(training.time, "perf_counter", Clock(0.1))

@@ -277,6 +277,16 @@ def test_a_new_step_begins_as_a_copy_of_the_one_before(algorithm):
     assert all(torch.equal(value, before[name]) for name, value in method.state_dict().items())
 
 
+def test_the_effort_of_a_training_step_is_the_share_of_its_networks():
+    method = make(steps=6)
+    method.active.fill_(1)
+    assert method.effort(0, None) == 1 / 6
+    for step in range(100):
+        method.advance(step, 100)
+        assert method.effort(step, 100) == int(method.active) / 6
+    assert make(steps=6, grow=0).effort(0, None) == 1
+
+
 def test_steps_that_have_not_begun_get_gradients_of_zero():
     """So that several processes may share a batch."""
     x, y, physics = measured()
