@@ -2,10 +2,11 @@
 
     python -m benchmarks bilevel [--quick]
 
-Three photographs of scikit-image (centre, 3x256x256) under the kernel of `deblur`, sigma 0.03. The
+Two photographs of scikit-image (centre, 3x256x256) under the kernel of `deblur`, sigma 0.03. The
 grid has 40 weights from a tenth to ten times the weight at which the search starts, 12 % apart.
 Both solve the lower level to the same tolerance, and both start it warm: the grid at the solution
-of the weight before, the search at that of its evaluation before.
+of the weight before, the search at that of its evaluation before. The PSNR of both weights is that
+of cold starts.
 """
 
 from __future__ import annotations
@@ -29,13 +30,13 @@ from challenge.methods.patches import Batch, tune_batch
 WEIGHTS = 40
 SIDE = 256
 PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket")
-"""The search keeps the first of a random order for training, and looks at the other three."""
+"""The search looks at half of them, in a random order."""
 
 
 def run(quick: bool) -> list[Result]:
     """Two results: the search's time beside the grid's, and the PSNR it falls behind."""
     problem, images = _setting()
-    train, session = TrainConfig(tune=len(PHOTOGRAPHS) - 1), ToySession()
+    train, session = TrainConfig(tune=len(PHOTOGRAPHS) // 2), ToySession()
     held = split_tune(images, train.tune, session.seed)[1]
     scenes = [tune_batch(held, problem, n, torch.device("cpu")) for n in range(len(held))]
     weights = HUBER_START[0] * np.geomspace(0.1, 10, WEIGHTS // 4 if quick else WEIGHTS)
@@ -44,8 +45,8 @@ def run(quick: bool) -> list[Result]:
     method = Bilevel(theta="weight")
     search = seconds(lambda: method.fit(problem, images, train, session))
     weight = method.log_weight.exp().item()
-    level = next(_grid([weight], scenes))
-    best = int(np.argmax(levels))
+    best = float(weights[np.argmax(levels)])
+    level, highest = (next(_grid([each], scenes)) for each in (weight, best))
     return [
         Result(
             what=f"`bilevel` weight, search beside a grid of {len(weights)}",
@@ -57,11 +58,11 @@ def run(quick: bool) -> list[Result]:
         ),
         Result(
             what="`bilevel` weight, PSNR below the best of the grid",
-            measured=levels[best] - level,
+            measured=highest - level,
             target=0.05,
             better="lower",
             unit="dB",
-            detail=f"{level:.3f} dB at {weight:.5f}, {levels[best]:.3f} dB at {weights[best]:.5f}",
+            detail=f"{level:.3f} dB at {weight:.5f}, {highest:.3f} dB at {best:.5f}",
         ),
     ]
 

@@ -12,7 +12,7 @@ steps (`unrolled`: memory grows with them), or by its last step alone (`jacobian
 The lower level is solved inexactly. Its tolerance follows the upper level: at step n it is
 
     tolerance (1 + 29 / 2^(n / 250))     for filters, random patches, start: the Wiener estimate
-    tolerance max(1, 10 / 3^n)           for weight and eps, fixed images, start: the last solution
+    tolerance max(1, 9 / 3^n)            for weight and eps, fixed images, start: the last solution
 
 so that early steps, whose direction is all that matters, cost little.
 

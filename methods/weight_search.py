@@ -2,19 +2,21 @@
 
     min_theta mean_i log ||x_hat_i(theta) - x_i||^2,    theta in logarithms
 
-by the quasi-Newton method L-BFGS on a fixed set of images. The logarithm makes it the best mean
+by the quasi-Newton method BFGS on a fixed set of images. The logarithm makes it the best mean
 PSNR, to which every image counts alike. Each evaluation starts at the last solutions and is as
 exact as the search is far: its tolerance falls threefold with every evaluation until it is the
 method's own. A few evaluations take the place of a grid.
 
-Byrd, Lu, Nocedal, Zhu 1995; Pedregosa 2016 (a sequence of tolerances).
+The steps follow the slopes alone. Values of the error are inexact by more than the last steps
+improve it, and a line search would go on comparing them.
+
+Nocedal, Wright, Numerical Optimization, 2006, section 6.1; Pedregosa 2016 (tolerances).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -31,15 +33,18 @@ from challenge.methods.solvers.descent import Minimum
 if TYPE_CHECKING:
     from deepinv.physics import LinearPhysics
 
-LOOSE, DECAY = 10.0, 3.0
+LOOSE, DECAY = 9.0, 3.0
 """The tolerance of evaluation n is max(1, LOOSE / DECAY^n) times the method's own."""
-INEXACT = math.ceil(math.log(LOOSE, DECAY))
+INEXACT = round(math.log(LOOSE, DECAY))
 """So many evaluations are less exact than the method."""
 EVALUATIONS = 6
 """At most, per number that is searched, and once more: 12 for one, 18 for two."""
 ENOUGH = 0.01
-"""Slope of the logarithm of the error at which the search ends; an evaluation that lowers it by
-less than the square of this, 0.0004 dB, ends it as well."""
+"""Slope of the logarithm of the error at which the search ends: 0.0002 dB from the best, about."""
+LONGEST = 1.0
+"""A step changes a number by a factor of e at most."""
+FLAT = 0.02
+"""Least curvature that a step may teach; that of the first step is 1, near that of a weight."""
 REACH = 4.0
 """Every number is searched within a factor e^REACH of its start."""
 
@@ -56,10 +61,6 @@ class Searched(Protocol):
     ) -> Minimum: ...
 
 
-class _Stopped(Exception):
-    """The user asked to stop, or the evaluations are used up."""
-
-
 def search(
     method: Searched, problem: Problem, images: Images, train: TrainConfig, session: Session
 ) -> int:
@@ -68,7 +69,6 @@ def search(
     Returns:
         The evaluations.
     """
-    from scipy.optimize import minimize
 
     held = split_tune(images, train.tune, session.seed)[1]
     tune = held if len(held) else images
@@ -77,13 +77,10 @@ def search(
     border = patches.border(problem)
     theta = [each for each in method.parameters() if each.requires_grad]
     solutions: list[Tensor | None] = [None] * len(scenes)
-    count, limit = 0, EVALUATIONS * (1 + len(theta))
-    best: tuple[float, NDArray[np.float64] | None] = (math.inf, None)
+    limit = EVALUATIONS * (1 + len(theta))
 
-    def loss(values: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        nonlocal count, best
-        if session.should_stop() or count == limit:
-            raise _Stopped
+    def evaluate(values: NDArray[np.float64], count: int) -> NDArray[np.float64]:
+        """The slope of the mean logarithm of the errors."""
         with torch.no_grad():
             for parameter, value in zip(theta, values, strict=True):
                 parameter.fill_(float(value))
@@ -101,34 +98,55 @@ def search(
             slopes += [each.item() / mse / len(scenes) for each in slope]
             for name, value in method.observe().items():
                 worst[name] = max(worst.get(name, value), value)
-        count, total = count + 1, float(np.mean(np.log(errors)))
         session.log(
-            count,
+            count + 1,
             limit,
             loss=float(np.mean(errors)) / 2,
-            psnr=-10 * total / math.log(10),
+            psnr=-10 * float(np.mean(np.log10(errors))),
+            slope=float(np.abs(slopes).max()),
             **{f"theta_{n}": float(value) for n, value in enumerate(values)},
             **worst,
         )
-        if count > INEXACT and total < best[0]:
-            best = (total, values.copy())
-        return total, slopes
+        return slopes
 
-    values = np.array([each.item() for each in theta])
-    bounds = [(value - REACH, value + REACH) for value in values]
-    # A search that ends while it is inexact goes on from there: its slope was not exact.
-    with suppress(_Stopped):
-        while count <= INEXACT:
-            values = minimize(
-                loss,
-                values,
-                jac=True,
-                method="L-BFGS-B",
-                bounds=bounds,
-                options={"gtol": ENOUGH, "ftol": ENOUGH**2},
-            ).x
-    if best[1] is not None:  # else it was stopped early, and begins anew when it is resumed
-        with torch.no_grad():
-            for parameter, value in zip(theta, best[1], strict=True):
-                parameter.fill_(float(value))
+    start = np.array([each.item() for each in theta])
+    values, slope, inverse = start, np.zeros(len(theta)), np.eye(len(theta))
+    best, count = (math.inf, start), 0
+    while count < limit and not session.should_stop():
+        before, values = (
+            values,
+            np.clip(_step(values, slope, inverse), start - REACH, start + REACH),
+        )
+        old, slope = slope, evaluate(values, count)
+        count += 1
+        if count > 1:
+            inverse = _bfgs(inverse, values - before, slope - old)
+        if count > INEXACT:
+            best = min(best, (float(np.abs(slope).max()), values), key=lambda each: each[0])
+            if best[0] <= ENOUGH:
+                break
+    # Stopped while inexact, it begins anew when it is resumed, from its start.
+    with torch.no_grad():
+        for parameter, value in zip(theta, best[1], strict=True):
+            parameter.fill_(float(value))
     return count
+
+
+def _step(
+    values: NDArray[np.float64], slope: NDArray[np.float64], inverse: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """A quasi-Newton step, no part of it longer than LONGEST."""
+    step = -inverse @ slope
+    return values + step * min(1.0, LONGEST / max(float(np.abs(step).max()), LONGEST))
+
+
+def _bfgs(
+    inverse: NDArray[np.float64], way: NDArray[np.float64], change: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """The inverse Hessian after a step; the same where the slope did not rise along it."""
+    rise = float(way @ change)
+    if rise <= FLAT * float(way @ way):
+        return inverse
+    left = np.eye(len(way)) - np.outer(way, change) / rise
+    found: NDArray[np.float64] = left @ inverse @ left.T + np.outer(way, way) / rise
+    return found

@@ -282,6 +282,20 @@ def test_the_search_finds_what_a_grid_finds(theta):
     assert loss(0.0) <= min(loss(shift) for shift in (-1, -0.4, -0.2, 0.2, 0.4, 1)) + 0.02
 
 
+@pytest.mark.parametrize("shift", [-3.0, 2.0])
+def test_the_search_finds_its_way_from_afar(shift):
+    problem = dataclasses.replace(toy_problem(), sigma=(0.03, 0.03))
+    found = []
+    for start in (0.0, shift):
+        method = Bilevel(theta="weight", tolerance=1e-5)
+        method.log_weight.data += start
+        session = ToySession()
+        method.fit(problem, toy_images(5), TrainConfig(tune=2), session)
+        found.append(method.log_weight.item())
+        assert session.lines[-1]["slope"] <= 0.01
+    assert found[0] == pytest.approx(found[1], abs=0.02)
+
+
 def test_channels_are_checked():
     method = Bilevel(channels=3, **SMALL)
     _, y, physics = scene(channels=1, dtype=torch.float32)
