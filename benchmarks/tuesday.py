@@ -58,7 +58,7 @@ RUNS: dict[str, tuple[str, list[str]]] = {
         "shakes",
         ["bilevel_filters", "method.potential=nonconvex", "train.minutes=20", DECLARED],
     ),
-    "lista": ("shakes", ["lista", "train.minutes=20", DECLARED]),
+    "lista": ("shakes", ["lista", "train.minutes=60", DECLARED]),
     "lpd": ("shakes", ["lpd", "train.minutes=20", DECLARED]),
     "network": ("photographs", ["network", "train.steps=null", "train.minutes=60"]),
     "unrolled": ("shakes", ["unrolled", *FIXED, "train.steps=20000", DECLARED]),
