@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -113,7 +112,6 @@ def train_one(config: str, overrides: Sequence[str], where: Where) -> tuple[Run 
     base = source.path.parent
     method = registry.build(entry.method, base)
     run = layout.run(place, challenge.config.name, entry.name)
-    started = time.monotonic()
     machine.forget_peak_memory()
     with progress() as report:
         session = RunSession(
@@ -141,7 +139,7 @@ def train_one(config: str, overrides: Sequence[str], where: Where) -> tuple[Run 
                 raise SystemExit(0) from None  # the first process says it
             session.abandon()
             if isinstance(error, Diverged) and run.checkpoint.exists():
-                runs.finish(run, method, time.monotonic() - started, fault=str(error))
+                runs.finish(run, method, session.seconds, fault=str(error))
             elif not where.resume and not run.checkpoint.exists():
                 # There is nothing to keep yet: the corrected command may follow.
                 remove_tree(run.path)
@@ -153,7 +151,7 @@ def train_one(config: str, overrides: Sequence[str], where: Where) -> tuple[Run 
     session.close()
     if not session.writes:
         return None, True
-    seconds = time.monotonic() - started
+    seconds = session.seconds
     if not finished:
         runs.pause(run, seconds)
         say(f"stopped; continue exactly with: challenge train {run.path} --resume")

@@ -81,7 +81,7 @@ def create(
 
 
 def finish(run: Run, method: Method, seconds: float, *, fault: str | None = None) -> None:
-    """Save the weights and close the run; `seconds` of training are added to earlier ones.
+    """Save the weights and close the run; `seconds` of training, all together.
 
     `fault` says why the training ended before its time, if it did.
 
@@ -100,14 +100,14 @@ def finish(run: Run, method: Method, seconds: float, *, fault: str | None = None
 
 
 def pause(run: Run, seconds: float) -> None:
-    """Add `seconds` of training to a run that was stopped and may be resumed."""
+    """Note `seconds` of training, all together, of a run that was stopped and may be resumed."""
     atomic.write_json(run.facts, _spent(run, seconds))
 
 
 def _spent(run: Run, seconds: float) -> dict[str, Any]:
-    """The facts with the time and the peak memory, in bytes, of this process added."""
+    """The facts with the time and the peak memory in bytes."""
     record = facts(run)
-    record["seconds"] += seconds
+    record["seconds"] = seconds
     for name, value in machine.peak_memory().items():
         record[name] = max(value, record.get(name, 0))
     if "peak_gpu_memory" in record:

@@ -1,6 +1,6 @@
 """What a method sees of its run while it learns: device, log, checkpoint, the wish to stop.
 
-    checkpoint/state.json            counters, and which of the two is current:
+    checkpoint/state.json            counters, time so far, and which of the two is current:
     checkpoint/tensors-0.safetensors or tensors-1.safetensors
 
 A checkpoint is written into the file that is not current; renaming `state.json` switches to it.
@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import time
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -62,6 +63,7 @@ class RunSession:
         self._device, self._processes, self._precision = device, processes, precision
         self._log_begun = resume
         self._stop = False
+        self._began, self._before = time.monotonic(), 0.0
 
     @cached_property
     def fabric(self) -> Fabric:
@@ -132,7 +134,12 @@ class RunSession:
         # A copy, for the format refuses tensors that share memory.
         copies = {n: t.detach().to("cpu", copy=True).contiguous() for n, t in tensors.items()}
         atomic.write_bytes(target, save(copies))
-        head = {"format": FORMAT, "tensors": target.name, "log_bytes": length}
+        head = {
+            "format": FORMAT,
+            "tensors": target.name,
+            "log_bytes": length,
+            "seconds": self.seconds,
+        }
         atomic.write_text(self._run.checkpoint_state, json.dumps({**head, "state": state}))
         other.unlink(missing_ok=True)
 
@@ -154,6 +161,7 @@ class RunSession:
             # Read, not mapped: the file is removed by the next checkpoint.
             tensors = load((place / stored["tensors"]).read_bytes())
             length, state = int(stored["log_bytes"]), dict(stored["state"])
+            self._before = float(stored["seconds"])
         except (OSError, ValueError, KeyError, TypeError, SafetensorError):
             raise UserError.of(
                 place, "is damaged", "train again from the beginning with --force"
@@ -204,6 +212,14 @@ class RunSession:
             for process in getattr(self.fabric.strategy.launcher, "procs", []):
                 process.kill()
             torch.distributed.destroy_process_group()
+
+    @property
+    def seconds(self) -> float:
+        """Of training so far, with those before the checkpoint that was restored.
+
+        What a kill threw away is trained once more and counts once, as in the log.
+        """
+        return self._before + time.monotonic() - self._began
 
     def request_stop(self) -> None:
         """Ask the method to save and return; safe to call from a signal handler."""

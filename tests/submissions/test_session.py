@@ -5,6 +5,7 @@ import json
 import math
 import subprocess
 import sys
+import time
 
 import pytest
 import torch
@@ -88,6 +89,21 @@ def test_a_checkpoint_comes_back_exactly(run, session):
     for name, tensor in expected.items():
         assert restored[name].dtype == tensor.dtype
         assert torch.equal(restored[name], tensor)
+
+
+def test_time_goes_on_where_the_checkpoint_was(run, session, monkeypatch):
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + 60)
+    session.save({}, {})
+    monkeypatch.setattr(time, "monotonic", lambda: now + 100)
+    assert session.seconds >= 99  # killed after this, the last 40 seconds are trained again
+    again = resumed(run)
+    again.restore()
+    monkeypatch.setattr(time, "monotonic", lambda: now + 107)
+    assert 67 <= again.seconds < 68
+    fresh = RunSession(run)
+    assert fresh.restore() is None
+    assert fresh.seconds == 0
 
 
 def test_tied_weights_are_stored(run, session):
