@@ -39,6 +39,13 @@ def compare(
             help="Images of val in the picture; by default at most four that tell the most.",
         ),
     ] = None,
+    challenge: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="By default that of the runs and entries; `deblur` for baselines alone.",
+        ),
+    ] = None,
     level: IsolationOption = None,
     as_json: JsonOption = False,
     workspace: Annotated[
@@ -65,36 +72,36 @@ def compare(
     if out.suffix.lower() != ".png" or out.is_dir():
         cause = "is a folder" if out.is_dir() else "is not the name of a PNG"
         raise UserError.of(f"--out {out}", cause, "give a file such as `comparison.png`")
-    found = comparison.candidates(paths)
+    found = comparison.candidates(paths, challenge)
     place = Workspace(_workspace(found, workspace))
-    challenge = open_challenge(place.public(found[0].challenge).path)
-    found = comparison.admit(found, challenge)
+    opened = open_challenge(place.public(found[0].challenge).path)
+    found = comparison.admit(found, opened)
     asked = [each.strip() for each in (images or "").split(",") if each.strip()]
-    shown = comparison.named(asked, challenge)
+    shown = comparison.named(asked, opened)
     chosen = None if level is None else isolation.choose(level)
     try:
         with scratch.folder("compare") as folder:
             with progress() as report:
                 compared = comparison.compare(
                     found,
-                    challenge,
+                    opened,
                     folder,
                     level=chosen,
-                    progress=_steps(report, challenge.config.limits.minutes),
+                    progress=_steps(report, opened.config.limits.minutes),
                     scored=report,
                 )
             scores = {each.candidate.name: each.scores for each in compared}
             shown = shown or telling(scores)
-            comparison_pictures.draw(out, compared, challenge, shown)
+            comparison_pictures.draw(out, compared, opened, shown)
     except comparison.Failed as failure:
         say(str(failure))
         if failure.inference.log.strip():
             say(f"its output, last lines:\n{tail(failure.inference.log)}")
         raise typer.Exit(1) from None
     if as_json:
-        show_json(_json(compared, challenge, shown, out))
+        show_json(_json(compared, opened, shown, out))
         return
-    _show(compared, challenge)
+    _show(compared, opened)
     show(f"look at {out}")
 
 

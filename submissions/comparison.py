@@ -61,6 +61,10 @@ class Compared:
     """Of PSNR to the first method, in dB; exactly 0 for that one itself."""
 
 
+DEFAULT = "deblur"
+"""The challenge on which baselines are compared where nothing names another."""
+
+
 class Failed(Exception):
     """A method came to no reconstructions, as `inference` says."""
 
@@ -70,11 +74,13 @@ class Failed(Exception):
         self.inference = inference
 
 
-def candidates(paths: Sequence[Path]) -> list[Candidate]:
+def candidates(paths: Sequence[Path], challenge: str | None = None) -> list[Candidate]:
     """Look at what is to be compared, without running any of it.
 
     Args:
         paths: runs, entries, and names of packaged baselines.
+        challenge: its name; that of the runs and entries by default, `deblur` where there are
+            baselines alone, which are packed for any.
 
     Raises:
         UserError: a path is neither a run nor an entry, or they are not of one challenge.
@@ -87,9 +93,8 @@ def candidates(paths: Sequence[Path]) -> list[Candidate]:
     if absent:
         raise UserError(*(Mistake(str(path), "does not exist", remedy) for path in absent))
     packaged = {path.resolve() for path in known.values()}
-    # A baseline is of any challenge: of the others', or else of the one it was trained on.
-    own = [path for path in paths if path.resolve() not in packaged] or paths
-    first = _challenge_of(own[0])
+    own = [path for path in paths if path.resolve() not in packaged]
+    first = challenge or (_challenge_of(own[0]) if own else DEFAULT)
     found: list[Candidate] = []
     taken: dict[str, int] = {}
     for path in paths:
@@ -98,7 +103,8 @@ def candidates(paths: Sequence[Path]) -> list[Candidate]:
         shown = name if taken[name] == 1 else f"{name} ({taken[name]})"
         found.append(Candidate(shown, path, first))
         if path in own and (other := _challenge_of(path)) != first:
-            cause = f"is for `{other}`, {own[0]} is for `{first}`"
+            rest = f"{own[0]} is for `{first}`" if challenge is None else f"not for `{first}`"
+            cause = f"is for `{other}`, {rest}"
             raise UserError.of(path, cause, "compare runs and entries of one challenge")
     return found
 

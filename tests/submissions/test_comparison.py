@@ -281,6 +281,8 @@ class TestRefused:
             f"{two.path}: is for `other`, {one.path} is for `tiny`; "
             "compare runs and entries of one challenge"
         )
+        with pytest.raises(UserError, match="is for `other`, not for `tiny`"):
+            comparison.candidates([two.path], "tiny")
 
     def test_a_run_of_another_preparation(self, make_run, challenge):
         run = make_run()
@@ -301,7 +303,8 @@ class TestRefused:
         )
         found = comparison.candidates([entry, run])
         assert [each.challenge for each in found] == ["tiny", "tiny"]
-        assert comparison.candidates([entry])[0].challenge == "other"
+        assert comparison.candidates([entry])[0].challenge == "deblur"
+        assert comparison.candidates([entry], "tiny") == found[:1]
         assert comparison.candidates([Path("mine")])[0].path == entry
         admitted = comparison.admit(found, challenge)
         assert [each.name for each in admitted] == [each.name for each in found]
