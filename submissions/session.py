@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from challenge.methods.precision import Training
 
-FORMAT = 1
+FORMAT = 2
 
 Progress = Callable[[int, int | None, Mapping[str, float]], None]
 """Called with step, total (None: not known yet) and the values logged at that step."""
@@ -164,7 +164,9 @@ class RunSession:
             self._before = float(stored["seconds"])
         except (OSError, ValueError, KeyError, TypeError, SafetensorError):
             raise UserError.of(
-                place, "is damaged", "train again from the beginning with --force"
+                place,
+                "is damaged, or of another version of the toolkit",
+                "train again from the beginning with --force",
             ) from None
         if self.writes and self._run.log.exists() and self._run.log.stat().st_size > length:
             with atomic.disk_errors(self._run.log):

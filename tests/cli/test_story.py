@@ -210,8 +210,13 @@ def test_ctrl_c_leaves_a_run_that_resumes_exactly(challenge, story, monkeypatch)
     run = "workspace/runs/deblur/cut"
     assert not (story / run / "weights.safetensors").exists()
     assert challenge("infer", run).code == 2
+    state = story / run / "checkpoint" / "state.json"
+    stored = json.loads(state.read_text())
+    assert 0 < stored["seconds"] <= json.loads((story / run / "run.json").read_text())["seconds"]
+    state.write_text(json.dumps(stored | {"seconds": 1000.0}))
     resumed = challenge("train", run, "--resume")
     assert resumed.code == 0, resumed.err
+    assert 1000 < json.loads((story / run / "run.json").read_text())["seconds"] < 1200
     whole = story / "workspace/runs/deblur/whole/weights.safetensors"
     assert (story / run / "weights.safetensors").read_bytes() == whole.read_bytes()
 

@@ -305,7 +305,7 @@ print(problems, time.process_time() - began, peak() - before, "torch" in sys.mod
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     problems, seconds, megabytes, torch = done.stdout.strip().split("|")
     assert problems == "[]"
-    assert float(seconds) < 10
+    assert float(seconds) < 2
     assert int(megabytes) < 200
     assert torch == "False"
 

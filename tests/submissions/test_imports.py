@@ -238,13 +238,14 @@ def test_a_flood_of_imports_is_cut(make_entry: Callable[..., Path], challenge: C
         began = time.process_time()
         return lines(entry, challenge), time.process_time() - began
 
+    refusals(1)  # what is installed is read once
     few, cost = refusals(MOST_IMPORTS)
     assert "has more imports" not in few
     flood, seconds = refusals(160 * MOST_IMPORTS)
     assert flood.count("imports `faster") == MOST_IMPORTS
     assert flood.count("has more imports that cannot work") == 1
     # Read whole, though told in part: the share of one import is a small one.
-    assert seconds < 10 * cost
+    assert seconds < 3 * cost
 
 
 def test_the_template_and_the_readmes_method_pass(
@@ -279,7 +280,7 @@ print(*sys.modules)
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     seconds, modules = done.stdout.splitlines()
     assert not {"torch", "deepinv", "skimage", "matplotlib", "scipy"} & {*modules.split()}
-    assert float(seconds) < 1
+    assert float(seconds) < 0.1
 
 
 # --- the law: what is accepted is what the loader finds -----------------------------------------

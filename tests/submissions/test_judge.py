@@ -170,15 +170,15 @@ def test_sleep_is_killed_on_time(bench: Bench) -> None:
     assert found.outcome == "timeout"
     assert "`0001`, 2 of 3" in found.cause
     assert list(found.seconds) == ["0000"]
-    assert 2 <= found.total < 10
-    assert time.monotonic() - began < 20
+    assert 2 <= found.total < 2.5
+    assert time.monotonic() - began < 4
 
 
 def test_sleep_at_import_is_killed_on_time(bench: Bench) -> None:
     found = bench("import time; time.sleep(60)", seconds=1)
     assert found.outcome == "timeout"
     assert "while the method was loaded" in found.cause
-    assert 1 <= found.total < 10
+    assert 1 <= found.total < 1.5
 
 
 def test_a_process_that_does_not_read_blocks_nobody(bench: Bench) -> None:
@@ -193,7 +193,7 @@ def test_a_process_that_does_not_read_blocks_nobody(bench: Bench) -> None:
         seconds=2,
     )
     assert found.outcome == "timeout"
-    assert found.total < 10
+    assert found.total < 2.5
 
 
 def test_memory_is_limited(bench: Bench) -> None:
@@ -243,7 +243,7 @@ def test_a_daemon_leaves_nothing_behind(bench: Bench, tmp_path: Path, end: str) 
         """
     found = bench(source, seconds=3)
     assert found.outcome == {"r": "ok", "o": "crash", "t": "timeout"}[end[0]], found
-    assert found.total < 15
+    assert found.total < 3.5
     assert not psutil.pid_exists(int(note.read_text()))
     assert psutil.Process().children(recursive=True) == []
 

@@ -211,7 +211,7 @@ def test_a_damaged_checkpoint_is_said(run, session, damage):
             run.checkpoint_state.write_text("{")
         case "format":
             text = run.checkpoint_state.read_text()
-            run.checkpoint_state.write_text(text.replace('"format": 1', '"format": 2'))
+            run.checkpoint_state.write_text(text.replace('"format": 2', '"format": 1'))
         case "tensors":
             file.write_bytes(file.read_bytes()[:-5])
         case "missing":
