@@ -83,7 +83,8 @@ def _quality(run: layout.Run, opened: Challenge) -> str:
     for identity in opened.ids("val"):
         x_hat = method(*tensors(opened.measurement("val", identity)))[0].detach().numpy()
         truth = opened.truth(identity)
-        scores.append((psnr(estimate=x_hat, truth=truth), ssim(estimate=x_hat, truth=truth)))
+        pair = {"estimate": x_hat, "truth": truth, "crop": opened.crop}
+        scores.append((psnr(**pair), ssim(**pair)))
     log = [json.loads(line) for line in run.log.read_text().splitlines()]
     best = max((line for line in log if "psnr" in line), key=lambda line: line["psnr"])
     speed = np.median([line["images_per_s"] for line in log if "images_per_s" in line])

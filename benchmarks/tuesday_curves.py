@@ -100,7 +100,7 @@ def steps(opened: Challenge, trained: dict[str, Unrolled]) -> None:
     def curve(estimates) -> list[float]:
         rows = [
             [
-                psnr(estimate=x[0].numpy(), truth=truth)
+                psnr(estimate=x[0].numpy(), truth=truth, crop=opened.crop)
                 for x in itertools.islice(estimates(y, physics), SHOWN)
             ]
             for y, physics, truth in cases

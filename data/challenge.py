@@ -50,12 +50,23 @@ class Challenge:
         """3 in a colour challenge, 1 in a grey one."""
         return 3 if self.config.images.mode == "colour" else 1
 
+    @property
+    def crop(self) -> int:
+        """Pixels at every side of an image that do not count, in the metric and in training.
+
+        `metric.crop`, which `prepare` resolved: by default what the operator sees in part.
+        """
+        crop = self.config.metric.crop
+        if crop is None:
+            raise UserError.of(self._public.config, "has no `metric.crop`", FRESH)
+        return crop
+
     @cached_property
     def problem(self) -> Problem:
         """The forward problem, which also simulates measurements for training."""
         from challenge.data.problem import open_problem
 
-        return open_problem(self.config, self._public.kernels)
+        return open_problem(self.config, self._public.kernels, self.crop)
 
     @cached_property
     def train(self) -> Images:

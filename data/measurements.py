@@ -39,6 +39,15 @@ class Measurement:
     """(C, H, W) of the image; a valid blur makes H' = H - k + 1."""
 
 
+def border(boundary: str, side: int) -> int:
+    """Pixels at every side of an image that a blur with a kernel of `side` pixels sees in part.
+
+    Half the kernel where the boundary is `valid`, whose measurement is smaller by as much at
+    every side; 0 for the boundary rules that continue the image.
+    """
+    return side // 2 if boundary == "valid" else 0
+
+
 def to_bytes(measurement: Measurement) -> bytes:
     """Serialise to npz; the same measurement gives the same bytes."""
     buffer = io.BytesIO()
@@ -117,7 +126,7 @@ def _check(m: Measurement, place: object) -> None:
         raise _damaged(place, f"unknown boundary `{m.boundary}`")
     if not (np.isfinite(m.sigma) and m.sigma > 0):
         raise _damaged(place, f"sigma is `{m.sigma}`")
-    lost = side - 1 if m.boundary == "valid" else 0
+    lost = 2 * border(m.boundary, side)
     if len(m.shape) != 3 or m.y.shape != (m.shape[0], m.shape[1] - lost, m.shape[2] - lost):
         raise _damaged(place, f"y of shape {m.y.shape} does not belong to an image {m.shape}")
 

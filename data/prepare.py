@@ -211,7 +211,7 @@ def _resolve(config: ChallengeConfig, side: int) -> ChallengeConfig:
     """Write out what null stood for: half the kernel is not fully seen by a valid blur."""
     if config.metric.crop is not None:
         return config
-    crop = side // 2 if config.operator.boundary == "valid" else 0
+    crop = measurements.border(config.operator.boundary, side)
     metric = config.metric.model_copy(update={"crop": crop})
     return config.model_copy(update={"metric": metric})
 

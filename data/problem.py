@@ -14,7 +14,7 @@ from torch import Tensor
 
 from challenge.configs.errors import UserError
 from challenge.configs.schema import ChallengeConfig
-from challenge.data import noise, operators
+from challenge.data import measurements, noise, operators
 from challenge.data.challenge import FRESH, Challenge, open_challenge
 from challenge.data.images import Images, split_tune
 from challenge.data.measurements import Measurement
@@ -44,6 +44,13 @@ class Problem:
     """The lowest and the highest noise level."""
     key: bytes
     """The train key; public."""
+    crop: int
+    """Pixels at every side of an image that the metric leaves out, and training with it."""
+
+    @property
+    def border(self) -> int:
+        """Pixels at every side of an image that the operator sees in part."""
+        return measurements.border(self.boundary, self.kernels.shape[-1])
 
     def measure(self, x: Tensor, samples: Sequence[int]) -> tuple[Tensor, LinearPhysics]:
         """Simulate measurements of training images.
@@ -126,8 +133,8 @@ def measure_stored(
     )
 
 
-def open_problem(config: ChallengeConfig, kernels: Path) -> Problem:
-    """The problem of a resolved challenge, with the kernels stored by `prepare`."""
+def open_problem(config: ChallengeConfig, kernels: Path, crop: int) -> Problem:
+    """The problem of a resolved challenge, with the kernels stored by `prepare`, and its crop."""
     try:
         array = np.load(kernels, allow_pickle=False)
     except (OSError, ValueError, EOFError):
@@ -141,4 +148,5 @@ def open_problem(config: ChallengeConfig, kernels: Path) -> Problem:
         kernels=torch.from_numpy(array)[:, None],
         sigma=config.noise.levels,
         key=noise.public_key(config.seed, config.name, "train"),
+        crop=crop,
     )

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from challenge.configs.schema import TrainConfig
+from challenge.data.measurements import border
 from challenge.data.noise import normal
 from challenge.data.problem import Images, Problem
 from challenge.methods.contract import Method
@@ -42,7 +43,8 @@ def toy_problem(channels: int = 3, boundary: str = "circular") -> Problem:
     """A small blur with two kernels and a range of noise levels, for tests."""
     kernels = torch.rand(2, 1, 5, 5, generator=torch.Generator().manual_seed(7)) + 0.1
     kernels /= kernels.sum((-2, -1), keepdim=True)
-    return Problem("toy", channels, boundary, kernels, (0.02, 0.04), b"toy")
+    crop = border(boundary, kernels.shape[-1])
+    return Problem("toy", channels, boundary, kernels, (0.02, 0.04), b"toy", crop)
 
 
 def toy_images(count: int = 4, channels: int = 3, side: int = 48) -> Images:

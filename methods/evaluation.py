@@ -34,14 +34,13 @@ def sums(
     Args:
         indices: which of the tune images; all by default.
     """
-    border = patches.border(problem)
     total = torch.zeros(2, dtype=torch.float64)
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         for index in range(len(tune)) if indices is None else indices:
             x, y, physics = patches.tune_batch(tune, problem, index, device)
             torch.manual_seed(0)
-            x_hat = patches.inside(method(y, physics).clamp(0, 1), border)
-            x = patches.inside(x, border)
+            x_hat = patches.scored(method(y, physics).clamp(0, 1), problem)
+            x = patches.scored(x, problem)
             mse = (x_hat.double() - x.double()).square().mean().item()
             ssim = similarity(x_hat, x).item() if min(x.shape[-2:]) >= WINDOW else math.nan
             psnr = -10 * math.log10(max(mse, 1e-10)) if math.isfinite(mse) else math.nan

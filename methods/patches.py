@@ -35,14 +35,15 @@ class Batch(NamedTuple):
     physics: LinearPhysics
 
 
-def border(problem: Problem) -> int:
-    """Pixels at every side of x that a measurement hardly sees: half a kernel for valid, else 0."""
-    return problem.kernels.shape[-1] // 2 if problem.boundary == "valid" else 0
+def margin(problem: Problem) -> int:
+    """Pixels that an image has at every side beyond those that are both seen and scored."""
+    return max(problem.border, problem.crop)
 
 
-def inside(x: Tensor, border: int) -> Tensor:
-    """x without its border, shape (B, C, H - 2 border, W - 2 border)."""
-    return x[..., border:-border, border:-border] if border else x
+def scored(x: Tensor, problem: Problem) -> Tensor:
+    """What the metric counts of images x, shape (B, C, H - 2 crop, W - 2 crop)."""
+    crop = problem.crop
+    return x[..., crop:-crop, crop:-crop] if crop else x
 
 
 def batch(
@@ -57,14 +58,14 @@ def batch(
 ) -> Batch:
     """The training batch of a step, on `device`: of `world` equal shares the one of `rank`.
 
-    Patches have `train.patch` pixels a side, for a valid blur the measurements have. They are
-    turned, mirrored and shrunk as `train.augment` says; a smaller image is continued by
-    mirroring.
+    Patches have `train.patch` pixels a side that are seen and scored, and a `margin` around
+    them. They are turned, mirrored and shrunk as `train.augment` says; a smaller image is
+    continued by mirroring.
     """
     share = train.batch // world
     first = step * train.batch + rank * share
     samples = range(first, first + share)
-    side = train.patch + 2 * border(problem)
+    side = train.patch + 2 * margin(problem)
     x = torch.stack([_patch(images, side, n, seed, train.augment) for n in samples]).to(device)
     return Batch(x, *problem.measure(x, samples))
 
@@ -72,7 +73,7 @@ def batch(
 def tune_batch(images: Images, problem: Problem, index: int, device: torch.device) -> Batch:
     """Tune image `index`, a batch of one whose measurement is the same at every evaluation."""
     _, height, width = images.shape(index)
-    rows, columns = (min(side, TUNE_SIDE + 2 * border(problem)) for side in (height, width))
+    rows, columns = (min(side, TUNE_SIDE + 2 * margin(problem)) for side in (height, width))
     x = images.patch(index, (height - rows) // 2, (width - columns) // 2, rows, columns)
     x = x[None].to(device)
     return Batch(x, *problem.measure(x, [_TUNE_SAMPLES + index]))

@@ -69,8 +69,8 @@ def supervised(
         images: training images, two or more.
         train: budget, batch, loss, optimiser, schedule.
         session: device, precision and processes, log, checkpoints.
-        loss: a scalar of (output, x), both without the border of a valid blur; by default the
-            one that `train.loss` names.
+        loss: a scalar of (output, x), both without the pixels that the metric leaves out; by
+            default the one that `train.loss` names.
         output: what of the method the loss is given, of (y, physics), in place of x_hat.
         observe: called after each step, what else to log of it.
 
@@ -104,14 +104,14 @@ class Diverged(UserError):
 class Objective(nn.Module):
     """The loss of a method as a module: what is differentiated, and shared among processes."""
 
-    def __init__(self, method: Method, loss: Loss, output: Output | None, border: int) -> None:
+    def __init__(self, method: Method, loss: Loss, output: Output | None, problem: Problem) -> None:
         super().__init__()
-        self.method, self.loss, self.output, self.border = method, loss, output, border
+        self.method, self.loss, self.output, self.problem = method, loss, output, problem
 
     def forward(self, x: Tensor, y: Tensor, physics: LinearPhysics) -> Tensor:
         """The loss, a scalar, of images (B, C, H, W) and their measurements."""
         found = (self.output or self.method)(y, physics)
-        return self.loss(patches.inside(found, self.border), patches.inside(x, self.border))
+        return self.loss(patches.scored(found, self.problem), patches.scored(x, self.problem))
 
 
 class _Loop:
@@ -133,7 +133,7 @@ class _Loop:
         self.images, self.tune = split_tune(images, train.tune, session.seed)
         fabric = self.fabric = session.fabric
         self.device, self.rank, self.world = fabric.device, fabric.global_rank, fabric.world_size
-        objective: nn.Module = Objective(method, loss, output, patches.border(problem))
+        objective: nn.Module = Objective(method, loss, output, problem)
         if self.world > 1 and self.device.type == "cuda":
             objective = nn.SyncBatchNorm.convert_sync_batchnorm(objective)  # type: ignore[no-untyped-call]
         method.to(self.device)

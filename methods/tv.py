@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
 from annotated_types import Ge, Gt
@@ -21,6 +21,7 @@ from challenge.configs.errors import UserError
 from challenge.configs.schema import TrainConfig
 from challenge.data.problem import Images, Problem, split_tune
 from challenge.methods.contract import Method, Session
+from challenge.methods.patches import scored
 from challenge.methods.solvers.admm import admm
 from challenge.methods.solvers.gap import gap
 from challenge.methods.solvers.pdhg import pdhg, transfer_function
@@ -54,6 +55,11 @@ class TV(Method):
     """
 
     reads = ("tune",)
+
+    @classmethod
+    def reads_with(cls, knobs: Mapping[str, Any]) -> Sequence[str]:
+        """Tune images are for a weight that is not given."""
+        return cls.reads if knobs["weight"] is None else ()
 
     def __init__(
         self,
@@ -227,8 +233,6 @@ def _crop(x: Tensor) -> Tensor:
 
 
 def _psnr(x_hat: Tensor, x: Tensor, problem: Problem) -> float:
-    """PSNR in dB; half the kernel is left out at every side where the boundary is not seen."""
-    edge = problem.kernels.shape[-1] // 2 if problem.boundary == "valid" else 0
-    inside = (..., slice(edge, x.shape[-2] - edge), slice(edge, x.shape[-1] - edge))
-    error = (x_hat.clamp(0, 1) - x)[inside].square().mean().clamp_min(1e-10)
+    """PSNR in dB, over what the metric counts."""
+    error = scored(x_hat.clamp(0, 1) - x, problem).square().mean().clamp_min(1e-10)
     return float(-10 * error.log10())

@@ -74,7 +74,6 @@ def search(
     tune = held if len(held) else images
     device = session.fabric.device
     scenes = [patches.tune_batch(tune, problem, index, device) for index in range(len(tune))]
-    border = patches.border(problem)
     theta = [each for each in method.parameters() if each.requires_grad]
     solutions: list[Tensor | None] = [None] * len(scenes)
     limit = EVALUATIONS * (1 + len(theta))
@@ -90,7 +89,7 @@ def search(
         for index, (x, y, physics) in enumerate(scenes):
             with torch.enable_grad():
                 found = method.solve(y, physics, tolerance, solutions[index])
-                error = patches.inside(found.x - x, border).square().mean()
+                error = patches.scored(found.x - x, problem).square().mean()
                 slope = torch.autograd.grad(error, theta)
             solutions[index] = found.x.detach()
             mse = max(error.item(), 1e-10)

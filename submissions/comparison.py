@@ -240,7 +240,7 @@ def _score(each: Candidate, folder: Path, challenge: Challenge, scored: OnScore 
         for identity in challenge.ids("val")
     ]
     report = scored and (lambda _, done, total: scored(f"score {each.name}", done, total))
-    scores = scoring.score(pairs, scoring.crop_of(challenge), progress=report)
+    scores = scoring.score(pairs, challenge.crop, progress=report)
     if scores.failure:
         place = folder / f"{scores.failure.id}.npy"
         remedy = f"reconstruct with `challenge infer {each.path}`"

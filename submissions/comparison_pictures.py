@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from challenge.data.challenge import Challenge
 from challenge.data.sheets import to_picture
-from challenge.submissions import scoring
 from challenge.submissions.comparison import Compared
 from challenge.submissions.pictures import CAPTION, INK, MARGIN, PAPER, write_page
 
@@ -86,7 +85,7 @@ def _row(identity: str, reason: str, compared: Sequence[Compared], challenge: Ch
     from challenge.submissions import metrics
 
     measurement, truth = challenge.measurement("val", identity), challenge.truth(identity)
-    crop = scoring.crop_of(challenge)
+    crop = challenge.crop
     estimates = tuple(np.load(each.folder / f"{identity}.npy").clip(0, 1) for each in compared)
     errors = tuple(np.abs(each - truth).mean(axis=0) for each in estimates)
     inner = np.s_[crop : truth.shape[1] - crop, crop : truth.shape[2] - crop]

@@ -39,6 +39,7 @@ def draw_all(
     images: Sequence[tuple[str, Path, Path | None]],
     scores: Scores | None = None,
     *,
+    crop: int,
     title: str = "",
 ) -> Path:
     """Draw `<id>.png` beside every `<id>.npy` of a folder, and one overview.
@@ -47,6 +48,7 @@ def draw_all(
         folder: has the reconstructions.
         images: id, stored measurement, and true PNG where it is known.
         scores: of these images; they stand in the captions.
+        crop: pixels at every side that the metric leaves out.
         title: of the overview; the folder's name by default, which may be a temporary one.
 
     Returns:
@@ -59,7 +61,7 @@ def draw_all(
         score = known.get(identity)
         psnr = f"{score.psnr:.2f} dB" if score and score.psnr is not None else ""
         text = f"{psnr}, SSIM {score.ssim:.3f}" if score and score.ssim is not None else ""
-        panels = _panels(measurement, folder / f"{identity}.npy", truth, text)
+        panels = _panels(measurement, folder / f"{identity}.npy", truth, text, crop)
         _save(row(panels, identity), folder / f"{identity}.png")
         if sheet.shows(number):
             sheet.add(f"{identity} {psnr}", *(panel.picture for panel in panels))
@@ -100,7 +102,9 @@ def write_page(rows: Sequence[Image], path: Path) -> None:
     _save(page, path)
 
 
-def _panels(measurement: Path, estimate: Path, truth: Path | None, text: str) -> list[Panel]:
+def _panels(
+    measurement: Path, estimate: Path, truth: Path | None, text: str, crop: int
+) -> list[Panel]:
     from challenge.submissions import metrics
 
     y = measurements.read(measurement).y
@@ -112,7 +116,7 @@ def _panels(measurement: Path, estimate: Path, truth: Path | None, text: str) ->
     if truth is not None:
         x = reading.stored(truth)
         if y.shape == x.shape:
-            psnr = metrics.psnr(estimate=y, truth=reading.to_unit(x))
+            psnr = metrics.psnr(estimate=y, truth=reading.to_unit(x), crop=crop)
             panels[0] = Panel(panels[0].picture, f"measured {psnr:.2f} dB")
         panels.append(Panel(x, "truth"))
     return panels

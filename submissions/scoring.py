@@ -10,11 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
-
 from challenge.configs.errors import Mistake, UserError
-from challenge.data.challenge import Challenge
-from challenge.data.layout import Public
 from challenge.submissions import machine
 from challenge.submissions.outcomes import Outcome
 
@@ -66,21 +62,6 @@ class Scores:
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
-
-
-def crop_of(challenge: Challenge) -> int:
-    """Pixels that the metric leaves out at every side.
-
-    As the challenge says; by default half the largest kernel where the boundary is `valid`, since
-    pixels outside were measured in part only, and none elsewhere.
-    """
-    config = challenge.config
-    if config.metric.crop is not None:
-        return config.metric.crop
-    if config.operator.boundary != "valid":
-        return 0
-    side: int = np.load(Public(challenge.path).kernels, mmap_mode="r").shape[-1]
-    return side // 2
 
 
 def score(

@@ -119,15 +119,15 @@ def samples(method: Method, challenge: Challenge, path: Path) -> None:
         torch.manual_seed(0)
         with torch.no_grad():
             x_hat = method(*tensors(measurement, device))[0].cpu().numpy()
-        rows.append(pictures.row(_panels(measurement.y, x_hat, truth), identity))
+        rows.append(pictures.row(_panels(measurement.y, x_hat, truth, challenge.crop), identity))
     pictures.write_page(rows, path)
 
 
 def _panels(
-    y: NDArray[np.float32], x_hat: NDArray[np.float32], truth: NDArray[np.float32]
+    y: NDArray[np.float32], x_hat: NDArray[np.float32], truth: NDArray[np.float32], crop: int
 ) -> list[Panel]:
     error = GAIN * np.abs(x_hat.clip(0, 1) - truth).mean(0, keepdims=True)
-    psnr = metrics.psnr(estimate=x_hat, truth=truth)
+    psnr = metrics.psnr(estimate=x_hat, truth=truth, crop=crop)
     return [
         Panel(to_picture(y), "measured"),
         Panel(to_picture(x_hat), f"estimate {psnr:.2f} dB"),

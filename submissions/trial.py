@@ -77,7 +77,7 @@ def infer_run(
                 )
                 for identity in challenge.ids(split)
             ]
-            pictures.draw_all(output, images, title=split)
+            pictures.draw_all(output, images, crop=challenge.crop, title=split)
     atomic.write_json(run.inference(split), {"format": 1, **asdict(inference)})
     return inference
 
@@ -103,7 +103,7 @@ def score_run(run: Run, challenge: Challenge, *, progress: OnScore | None = None
         (identity, public.measurement("val", identity), public.image("val", identity))
         for identity in challenge.ids("val")
     ]
-    pictures.draw_all(folder, images, scores)
+    pictures.draw_all(folder, images, scores, crop=challenge.crop)
     return scores
 
 
@@ -180,4 +180,4 @@ def _score(folder: Path, challenge: Challenge, progress: OnScore | None) -> Scor
         Pair(identity, str(public.image("val", identity)), str(folder / f"{identity}.npy"))
         for identity in challenge.ids("val")
     ]
-    return scoring.score(pairs, scoring.crop_of(challenge), progress=progress)
+    return scoring.score(pairs, challenge.crop, progress=progress)

@@ -90,7 +90,7 @@ def open_court(
         UserError: public and hidden folder do not belong together (the seal is verified).
     """
     seal.verify(Public(challenge.path), hidden)
-    crop = scoring.crop_of(challenge)
+    crop = challenge.crop
     jail = replace(isolation.jail(level, workspace.path, hidden.path), runner=runner)
     parts = results.judge_parts(
         {**metrics.DEFINITION, "crop": crop},
@@ -233,7 +233,7 @@ def _judged(
                 # Every answer was checked when it came in: what fails now is not the team's.
                 raise judge.Fault(f"image {scores.failure.id}: {scores.failure.cause}")
             shown = [(each, *_paths(court, each)) for each in ids]
-            pictures.draw_all(made, shown, scores, title=output.name)
+            pictures.draw_all(made, shown, scores, crop=court.crop, title=output.name)
     repeated = second.to_json() if second else None
     return {**_described(inference, scores), "repeat": repeated}
 

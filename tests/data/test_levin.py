@@ -153,7 +153,7 @@ def write_v73(path, kernel):
 
 def problem(boundary="circular", sigma=(0.01, 0.1)):
     key = noise.public_key(0, "many", "train")
-    return Problem("many", 3, boundary, stack(), sigma, key)
+    return Problem("many", 3, boundary, stack(), sigma, key, 0)
 
 
 def test_the_kernels_are_drawn_alike_and_the_levels_uniformly():

@@ -18,7 +18,7 @@ KERNELS = torch.from_numpy(motion.camera_shake(9, 4, 0).astype(np.float32))[:, N
 
 
 def problem(boundary: str = "circular", sigma: tuple[float, float] = (0.01, 0.05)) -> Problem:
-    return Problem("p", 3, boundary, KERNELS, sigma, bytes(range(32)))
+    return Problem("p", 3, boundary, KERNELS, sigma, bytes(range(32)), 0)
 
 
 def images(count: int, side: int = 24) -> torch.Tensor:

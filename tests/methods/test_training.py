@@ -5,8 +5,10 @@ import math
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -20,9 +22,11 @@ from challenge.data.images import split_tune
 from challenge.methods import patches, training
 from challenge.methods.checks import ToySession, toy_images, toy_problem
 from challenge.methods.contract import Method
+from challenge.methods.evaluation import quality
 from challenge.methods.losses import mse
 from challenge.methods.schedules import factor
-from challenge.methods.training import Diverged, supervised
+from challenge.methods.training import Diverged, Objective, supervised
+from challenge.submissions import metrics
 from challenge.submissions.layout import Run
 from challenge.submissions.session import RunSession
 
@@ -197,7 +201,36 @@ def test_measurements_of_patches_have_the_patch_size(boundary):
     problem = toy_problem(boundary=boundary)
     x, y, _ = patches.batch(toy_images(), problem, config(), 0, 0, CPU)
     assert y.shape[-2:] == (24, 24)
-    assert patches.inside(x, patches.border(problem)).shape[-2:] == (24, 24)
+    assert patches.scored(x, problem).shape[-2:] == (24, 24)
+
+
+@pytest.mark.parametrize("crop", [0, 3, 7])
+@pytest.mark.parametrize("boundary", ["circular", "reflect", "valid"])
+def test_training_counts_the_pixels_that_the_judge_counts(boundary, crop):
+    """Tune PSNR and SSIM are the judge's, and no pixel outside its window has a gradient."""
+    problem = replace(toy_problem(boundary=boundary), crop=crop)
+    method, images = Denoiser().eval(), toy_images(2)
+    pairs = []
+    for index in range(2):
+        x, y, physics = patches.tune_batch(images, problem, index, CPU)
+        with torch.no_grad():
+            pairs.append({"estimate": method(y, physics)[0].numpy(), "truth": x[0].numpy()})
+    psnr, ssim = (
+        np.mean([metric(**pair, crop=crop) for pair in pairs])
+        for metric in (metrics.psnr, metrics.ssim)
+    )
+    found = quality(method, images, problem, CPU)
+    assert found.psnr == pytest.approx(psnr, abs=1e-5)
+    assert found.ssim == pytest.approx(ssim, abs=1e-5)
+    x, y, physics = patches.batch(images, problem, config(), 0, 0, CPU)
+    x_hat = method(y, physics).detach().requires_grad_()
+    objective = Objective(method, mse, lambda *_: x_hat, problem)
+    (slope,) = torch.autograd.grad(objective(x, y, physics), x_hat)
+    inside = torch.zeros_like(slope, dtype=torch.bool)
+    inside[..., crop : x.shape[-2] - crop, crop : x.shape[-1] - crop] = True
+    assert bool((slope != 0)[inside].all())
+    assert not bool((slope != 0)[~inside].any())
+    assert inside[0, 0].sum() >= config().patch ** 2
 
 
 def test_patches_of_small_images_are_continued_by_mirroring():
@@ -377,7 +410,7 @@ def test_what_cannot_be_trained_is_said(values, images, text):
 def test_a_patch_below_the_kernel_is_refused():
     problem = toy_problem()
     kernels = torch.ones(1, 1, 31, 31) / 31**2
-    wide = type(problem)("wide", 3, "circular", kernels, (0.1, 0.1), b"")
+    wide = type(problem)("wide", 3, "circular", kernels, (0.1, 0.1), b"", 0)
     with pytest.raises(UserError, match=r"patches of `24` pixels are smaller .* `31`"):
         supervised(Denoiser(), wide, toy_images(), config(), ToySession())
 

@@ -261,7 +261,7 @@ class Recorded(ToySession):
 
 def tuned(sigma: tuple[float, float]) -> tuple[TV, Problem, Recorded]:
     toy = toy_problem()
-    problem = Problem(toy.name, 3, toy.boundary, toy.kernels, sigma, toy.key)
+    problem = Problem(toy.name, 3, toy.boundary, toy.kernels, sigma, toy.key, 0)
     method, session = TV(weight=None, iterations=30), Recorded()
     method.fit(problem, toy_images(4), TrainConfig(tune=2), session)
     return method, problem, session

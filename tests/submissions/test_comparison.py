@@ -26,7 +26,6 @@ from challenge.submissions import (
     layout,
     pack,
     scorer,
-    scoring,
 )
 from challenge.submissions.comparison import Candidate, Compared
 from challenge.submissions.judge import Inference, Step
@@ -389,7 +388,7 @@ class TestPicture:
         assert not np.array_equal(wrong, truth)
         errors = pixels[28 + 2 * (tall + 20) : 28 + 2 * (tall + 20) + tall]
         right = errors[:, 8 + 2 * step : 8 + 2 * step + wide]
-        edge = scoring.crop_of(challenge) * tall // challenge.truth(identity).shape[1]
+        edge = challenge.crop * tall // challenge.truth(identity).shape[1]
         inner = right[edge : tall - edge, edge : wide - edge]
         assert inner.max() <= 4, "a perfect estimate is black"
         assert right[:edge].all() and right[:, :edge].all(), "what is not scored is white"

@@ -32,7 +32,7 @@ def test_three_panels(tmp_path: Path, channels: int, lost: int) -> None:
     pixels = np.full((30, 40, 3), 153, np.uint8)
     Image.fromarray(pixels if channels == 3 else pixels[..., 0]).save(truth)
     scores = Scores((Score("0001", 21.5, 0.7),), Interval(21.5, None, None), None)
-    overview = pictures.draw_all(tmp_path, [("0001", source, truth)], scores)
+    overview = pictures.draw_all(tmp_path, [("0001", source, truth)], scores, crop=0)
     drawn = opened(tmp_path / "0001.png")
     assert drawn.shape == (30 + 28, 3 * 40 - lost + 4 * 8, 3)
     row = drawn[8 + 15]
@@ -47,5 +47,5 @@ def test_without_truth(tmp_path: Path) -> None:
     kernel = np.ones((1, 1), np.float32)
     measurements.write(source, Measurement("0001", y, kernel, 0.1, "circular", (3, 20, 20)))
     np.save(tmp_path / "0001.npy", y)
-    pictures.draw_all(tmp_path, [("0001", source, None)])
+    pictures.draw_all(tmp_path, [("0001", source, None)], crop=0)
     assert opened(tmp_path / "0001.png").shape == (48, 2 * 20 + 3 * 8, 3)
