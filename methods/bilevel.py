@@ -23,7 +23,8 @@ Chen, Ranftl, Pock 2014; Pedregosa 2016; Ehrhardt, Roberts 2021; Goujon et al. 2
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Annotated, Literal
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import torch
 from annotated_types import Ge, Gt, Le
@@ -83,6 +84,11 @@ class Bilevel(Method):
     """
 
     reads = READS
+
+    @classmethod
+    def reads_with(cls, knobs: Mapping[str, Any]) -> Sequence[str]:
+        """Weight and eps are searched on the tune images, without steps or patches."""
+        return cls.reads if knobs["theta"] == "filters" else ("tune",)
 
     def __init__(
         self,

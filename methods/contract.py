@@ -57,6 +57,14 @@ class Method(Reconstructor, ABC):  # type: ignore[misc]
     reads: ClassVar[Sequence[str]] = ()
     """The keys of the config's `train:` section that `fit` reads; any other is refused."""
 
+    @classmethod
+    def reads_with(cls, knobs: Mapping[str, Any]) -> Sequence[str]:
+        """The keys that `fit` reads where the knobs have these values; all of `reads` by default.
+
+        A method that learns in one way or another, as its knobs say, names the keys of that way.
+        """
+        return cls.reads
+
     variants: ClassVar[Mapping[str, Sequence[str]]] = {}
     """One knob whose choices are compared by `facts` where methods are listed, such as
     `{"architecture": ("cnn", "unet")}`."""

@@ -118,23 +118,21 @@ def mistakes(source: Source, section: dict[str, Any]) -> list[Mistake]:
     if problem is not None:
         return [source.mistake(("method", "name"), *problem)]
     cls = resolve(name, source.path.parent)
-    found = []
+    found, reads = [], cls.reads
     given = {key: value for key, value in section.items() if key != "name"}
     try:
-        model(cls).model_validate(given)
+        reads = cls.reads_with(dict(model(cls).model_validate(given)))
     except ValidationError as error:
         found = source.explain(error, ("method",), model(cls))
     train = source.tree.get("train")
     defaults = TrainConfig().model_dump()
     for key, value in train.items() if isinstance(train, dict) else ():
         # A resolved config states every default; a default that is not read misleads nobody.
-        if key in defaults and key not in cls.reads and value != defaults[key]:
-            reads = ", ".join(f"`train.{each}`" for each in cls.reads) or "no `train:` key"
-            found.append(
-                source.mistake(
-                    ("train", key), f"`{name}` does not read `train.{key}`", f"it reads {reads}"
-                )
-            )
+        if key in defaults and key not in reads and value != defaults[key]:
+            listed = ", ".join(f"`train.{each}`" for each in reads) or "no `train:` key"
+            here = " with these knobs" if key in cls.reads else ""
+            cause = f"`{name}` does not read `train.{key}`{here}"
+            found.append(source.mistake(("train", key), cause, f"it reads {listed}"))
     return found
 
 

@@ -5,9 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from challenge.configs.schema import TrainConfig
 from challenge.methods import registry
-from challenge.methods.checks import check, toy_images, toy_problem
+from challenge.methods.checks import ToySession, check, toy_images, toy_problem
 from challenge.methods.contract import Method
+from challenge.methods.knobs import model
 
 SMALL = {
     "bilevel": {"filters": 4, "size": 3, "iterations": 40},
@@ -43,6 +45,39 @@ def test_every_method_holds_to_the_contract(name, boundary):
 @pytest.mark.parametrize("name", sorted(registry.METHODS))
 def test_every_method_reconstructs_grey_images(name):
     assert check(lambda: make(name, 1), problem=toy_problem(channels=1)) == []
+
+
+class Watched:
+    """A `train:` section that knows which of its keys were read."""
+
+    def __init__(self, **values):
+        self._config, self.read = TrainConfig(**values), set()
+
+    def __getattr__(self, name):
+        self.read.add(name)
+        return getattr(self._config, name)
+
+
+@pytest.mark.parametrize(
+    "knobs",
+    [
+        *({"name": name} for name in sorted(registry.METHODS)),
+        {"name": "bilevel", "theta": "weight"},
+        {"name": "bilevel", "theta": "weight_eps"},
+        {"name": "tv", "weight": None},
+    ],
+    ids=str,
+)
+def test_the_keys_that_a_method_names_are_those_that_it_reads(knobs):
+    section = {**SMALL.get(knobs["name"], {}), **knobs}
+    cls = registry.resolve(knobs["name"], Path())
+    train = Watched(steps=1, batch=2, patch=24, tune=1, evaluate=1)
+    registry.build(section, Path()).fit(toy_problem(), toy_images(), train, ToySession())
+    given = {name: value for name, value in section.items() if name != "name"}
+    named = set(cls.reads_with(dict(model(cls).model_validate(given))))
+    assert train.read <= named
+    # Those of `supervised` matter to some losses, optimisers and schedules only.
+    assert train.read >= named & {"tune", "steps", "batch", "patch", "lr", "optimiser", "loss"}
 
 
 class Breaks(Method):
