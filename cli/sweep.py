@@ -125,7 +125,8 @@ def _show(points: Sequence[Point], made: Sequence[Run], failures: dict[str, str]
             continue
         found, facts = best(run), runs.facts(run)
         psnr, ssim = found.get("psnr"), found.get("ssim")
-        reached.append((psnr if psnr is not None else float("-inf"), run))
+        if psnr is not None:
+            reached.append((psnr, run))
         rows.append(
             (
                 *values,
@@ -142,3 +143,6 @@ def _show(points: Sequence[Point], made: Sequence[Run], failures: dict[str, str]
         show(f"{name}: {cause}")
     if reached:
         show(f"best: {max(reached, key=lambda each: each[0])[1].path}")
+    elif len(made) > len(failures):
+        paths = " ".join(str(run.path) for run in made)
+        show(f"no PSNR on the tune part to choose by; on val: challenge compare {paths}")

@@ -142,6 +142,32 @@ def test_a_run_that_fails_is_a_line_of_the_table(challenge):
     assert "at learning rate" in done.out
 
 
+def test_a_sweep_of_a_method_that_reports_no_psnr_names_no_best(challenge):
+    done = challenge("train", "huber", "name=blind", "method.iterations=5",
+                     "--sweep", "method.weight=0.001,0.01")  # fmt: skip
+    assert done.code == 0, done.err
+    assert "best:" not in done.out
+    runs = [f"{RUNS}/blind-weight-{weight}" for weight in ("0_001", "0_01")]
+    assert f"on val: challenge compare {' '.join(runs)}" in " ".join(done.out.split())
+
+
+@pytest.mark.parametrize(
+    ("knobs", "key", "reads"),
+    [
+        (["bilevel", "method.theta=weight"], "lr=0.5", "it reads `train.tune`"),
+        (["bilevel", "method.theta=weight_eps"], "steps=3", "it reads `train.tune`"),
+        (["tv"], "tune=3", "it reads no `train:` key"),
+        (["tv", "method.weight=null"], "lr=0.5", "it reads `train.tune`"),
+    ],
+)
+def test_a_key_that_is_not_read_with_these_knobs_is_refused(challenge, knobs, key, reads):
+    done = challenge("train", *knobs, "name=deaf", f"train.{key}")
+    assert done.code == 2
+    said = " ".join(done.err.split())
+    assert f"does not read `train.{key.partition('=')[0]}`" in said
+    assert reads in said
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
