@@ -75,7 +75,7 @@ def doctor(
 def _wanted(place: Workspace) -> list[int]:
     """The numbers of threads that the prepared challenges are judged on."""
     from challenge.configs.loader import load_challenge
-    from challenge.configs.schema import Limits
+    from challenge.configs.schema.challenge import Limits
     from challenge.data.layout import Public
 
     folders = map(Public, sorted(place.public("any").path.parent.glob("[!.]*")))

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def tried(level: Level) -> dict[str, Any]:
     """Every attempt at one level, and why the level does not hold (empty where it does)."""
-    from challenge.configs.schema import Limits
+    from challenge.configs.schema.challenge import Limits
     from challenge.submissions.jail import probe
     from challenge.submissions.jail.spawn import Jail
 

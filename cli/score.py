@@ -17,7 +17,7 @@ from challenge.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from challenge.configs.schema import Limits
+    from challenge.configs.schema.challenge import Limits
     from challenge.submissions.scoring import Interval
 
 

@@ -12,13 +12,13 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from challenge.configs import overrides as on_top
-from challenge.configs.dump import dump, printable
 from challenge.configs.errors import Mistake, UserError
-from challenge.configs.finding import find, find_file
-from challenge.configs.schema import ChallengeConfig, EntryConfig, Section
-from challenge.configs.source import Source, in_order, shown
-from challenge.configs.yaml_lines import KeyPath, parse
+from challenge.configs.paths import find, find_file
+from challenge.configs.reader import overrides as on_top
+from challenge.configs.reader.parser import KeyPath, parse
+from challenge.configs.reader.source import Source, in_order, shown
+from challenge.configs.reader.writer import dump, printable
+from challenge.configs.schema.challenge import ChallengeConfig, EntryConfig, Section
 
 __all__ = [
     "KeyPath",

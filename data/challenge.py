@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from challenge.configs import loader
 from challenge.configs.errors import Mistake, UserError
-from challenge.configs.schema import ChallengeConfig
+from challenge.configs.schema.challenge import ChallengeConfig
 from challenge.data import layout, measurements, reading
 from challenge.data.layout import Public, Split
 from challenge.data.measurements import Measurement

@@ -18,8 +18,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from challenge.configs import loader, schema
+from challenge.configs import loader
 from challenge.configs.errors import Mistake, UserError
+from challenge.configs.schema import challenge
 from challenge.data import kernel_files, motion
 
 Notice = Callable[[str], None]
@@ -27,7 +28,9 @@ _MARGIN = 4
 _SMALLEST = 3  # deepinv warns at a 1x1 kernel, which is no blur anyway
 
 
-def build(config: schema.Kernel, source_path: Path | None, notice: Notice) -> NDArray[np.float32]:
+def build(
+    config: challenge.Kernel, source_path: Path | None, notice: Notice
+) -> NDArray[np.float32]:
     """Build the kernels of a challenge.
 
     Args:
@@ -42,7 +45,7 @@ def build(config: schema.Kernel, source_path: Path | None, notice: Notice) -> ND
         UserError: for a file that holds no kernels, and for every kernel that is none.
     """
     match config:
-        case schema.FileKernel():
+        case challenge.FileKernel():
             path = loader.find_file(config.file, source_path)
             arrays = kernel_files.read(path)
             if config.pick is not None:
@@ -54,13 +57,13 @@ def build(config: schema.Kernel, source_path: Path | None, notice: Notice) -> ND
                     )
                 arrays = [arrays[config.pick]]
             return settle(arrays, str(path), notice)
-        case schema.GaussianKernel(std=std):
+        case challenge.GaussianKernel(std=std):
             return settle([_gaussian(std)], "kernel", notice)
-        case schema.UniformKernel(size=size):
+        case challenge.UniformKernel(size=size):
             return settle([np.full((size, size), size**-2.0)], "kernel", notice)
-        case schema.DiskKernel(radius=radius):
+        case challenge.DiskKernel(radius=radius):
             return settle([_disk(radius)], "kernel", notice)
-        case schema.MotionKernel():
+        case challenge.MotionKernel():
             size = config.size + 1 - config.size % 2
             if size != config.size:
                 notice(f"kernel: size `{config.size}` is even, made {size}")

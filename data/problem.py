@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from challenge.configs.errors import UserError
-from challenge.configs.schema import ChallengeConfig
+from challenge.configs.schema.challenge import ChallengeConfig
 from challenge.data import measurements, noise, operators
 from challenge.data.challenge import FRESH, Challenge, open_challenge
 from challenge.data.images import Images, split_tune

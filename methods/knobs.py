@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 from pydantic import BaseModel, ConfigDict, ValidationInfo, create_model, field_validator
 
 from challenge.configs.errors import UserError
-from challenge.configs.values import refusal
+from challenge.configs.schema.values import refusal
 
 if TYPE_CHECKING:
     from challenge.methods.contract import Method

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from challenge.configs.errors import Mistake, UserError
-from challenge.configs.schema import TrainConfig
+from challenge.configs.schema.challenge import TrainConfig
 from challenge.methods import plugin
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def build(section: dict[str, Any], base: Path = Path()) -> Method:
     Raises:
         UserError: no such method, or knobs that its constructor does not accept.
     """
-    from challenge.configs.wording import complaints
+    from challenge.configs.reader.messages import complaints
     from challenge.methods.knobs import model
 
     cls = resolve(str(section.get("name", "")), base)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from challenge.configs.schema import Rules
+from challenge.configs.schema.challenge import Rules
 from challenge.submissions.results import Result
 from challenge.submissions.teams import Teams
 

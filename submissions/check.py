@@ -16,7 +16,7 @@ from itertools import islice
 from pathlib import Path
 
 from challenge.configs.errors import UserError
-from challenge.configs.schema import EntryConfig, Limits, Rules
+from challenge.configs.schema.challenge import EntryConfig, Limits, Rules
 from challenge.data.challenge import Challenge
 from challenge.submissions import archive, imports, manifest, weights
 from challenge.submissions.archive import AGAIN

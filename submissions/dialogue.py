@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from challenge.configs.schema import Limits
+from challenge.configs.schema.challenge import Limits
 from challenge.data import measurements
 from challenge.data.measurements import Measurement
 from challenge.submissions import processes

@@ -17,7 +17,7 @@ from functools import cache
 from importlib import metadata
 from pathlib import PurePosixPath
 
-from challenge.configs.schema import Rules
+from challenge.configs.schema.challenge import Rules
 from challenge.submissions.problem import Problem
 
 TOOLKIT = "challenge"

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from challenge.configs.schema import Limits
+from challenge.configs.schema.challenge import Limits
 from challenge.data import atomic, measurements
 from challenge.submissions import processes, scratch
 from challenge.submissions.channel import Channel

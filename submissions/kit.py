@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from importlib import resources
 from pathlib import Path
 
+from challenge.configs.paths import names
 from challenge.data import atomic
 from challenge.data.challenge import Challenge, read_manifest
 from challenge.data.layout import Public, Workspace
@@ -81,14 +82,12 @@ def _template(name: str) -> str:
 
 def _configs() -> dict[str, str]:
     """The packaged configs of entries, for this challenge."""
-    found = {}
-    for file in resources.files("challenge.configs").iterdir():
-        if file.name.endswith(".yaml"):
-            text = file.read_text("utf-8")
-            if re.search(r"^method:", text, re.MULTILINE):
-                changed = re.sub(r"^challenge:.*$", "challenge: @challenge@", text, flags=re.M)
-                found[f"configs/{file.name}"] = changed
-    return found
+    return {
+        f"configs/{path.name}": re.sub(
+            r"^challenge:.*$", "challenge: @challenge@", path.read_text("utf-8"), flags=re.M
+        )
+        for path in names("methods").values()
+    }
 
 
 def _words(challenge: Challenge) -> dict[str, str]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from challenge.configs.schema import Limits
+from challenge.configs.schema.challenge import Limits
 from challenge.submissions import judge, scratch
 from challenge.submissions.jail.spawn import Jail
 from challenge.submissions.judge import Step

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from challenge.configs.errors import UserError
-from challenge.configs.schema import Limits
+from challenge.configs.schema.challenge import Limits
 from challenge.data import atomic
 from challenge.data.layout import Workspace
 from challenge.submissions import layout

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import psutil
 
-from challenge.configs.schema import Limits
+from challenge.configs.schema.challenge import Limits
 from challenge.submissions import processes, scratch
 from challenge.submissions.jail import bubblewrap, landlock, levels, seccomp, spawn, stage
 from challenge.submissions.jail.attempts import ATTEMPTS, Facts

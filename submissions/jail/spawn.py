@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from challenge.configs.schema import Limits
+from challenge.configs.schema.challenge import Limits
 from challenge.submissions import machine
 from challenge.submissions.jail import bubblewrap, landlock, levels, stage
 from challenge.submissions.jail.levels import Level

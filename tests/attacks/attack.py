@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from challenge.configs.schema import Limits
+from challenge.configs.schema.challenge import Limits
 from challenge.data import measurements
 from challenge.data.measurements import Measurement
 from challenge.submissions import judge

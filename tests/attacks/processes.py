@@ -25,7 +25,7 @@ def _starting(name: str, source: str, **more: object) -> Attack:
 SUPERVISOR = """
 import sys, tempfile
 from pathlib import Path
-from challenge.configs.schema import Limits
+from challenge.configs.schema.challenge import Limits
 from challenge.submissions import judge
 from challenge.submissions.jail.spawn import Jail
 folder, level, runner = sys.argv[1:]

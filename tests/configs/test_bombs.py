@@ -6,9 +6,9 @@ import tracemalloc
 import pytest
 import yaml
 
-from challenge.configs import yaml_lines
 from challenge.configs.errors import UserError
 from challenge.configs.loader import LARGEST, load_challenge, load_entry
+from challenge.configs.reader import parser
 
 HEAD = "challenge: deblur\nmethod: {name: tv}\n"
 PARSERS = [yaml.BaseLoader] + ([yaml.CBaseLoader] if yaml.__with_libyaml__ else [])
@@ -69,9 +69,9 @@ def bomb(request, tmp_path):
     return path, BOMBS[request.param][1]
 
 
-@pytest.mark.parametrize("parser", PARSERS, ids=lambda parser: parser.__name__)
-def test_a_bomb_is_refused_at_once(bomb, parser, monkeypatch):
-    monkeypatch.setattr(yaml_lines, "EVENTS", parser)
+@pytest.mark.parametrize("events", PARSERS, ids=lambda events: events.__name__)
+def test_a_bomb_is_refused_at_once(bomb, events, monkeypatch):
+    monkeypatch.setattr(parser, "EVENTS", events)
     path, said = bomb
     with pytest.raises(UserError):  # warm: the first call imports
         load_challenge(str(path))
@@ -97,8 +97,8 @@ def test_a_bomb_takes_no_memory(bomb):
 
 
 def test_as_many_values_as_a_config_may_hold():
-    assert not yaml_lines.parse(f"a: [{', '.join('1' * (yaml_lines.NODES - 2))}]").faults
-    assert yaml_lines.parse(f"a: [{', '.join('1' * (yaml_lines.NODES - 1))}]").faults
+    assert not parser.parse(f"a: [{', '.join('1' * (parser.NODES - 2))}]").faults
+    assert parser.parse(f"a: [{', '.join('1' * (parser.NODES - 1))}]").faults
 
 
 @pytest.mark.parametrize("odd", ["\ufeff", "\u2028", "\u202e", "\x85"])

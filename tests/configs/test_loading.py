@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from challenge.configs.errors import UserError
-from challenge.configs.finding import packaged
 from challenge.configs.loader import find, find_file, load_challenge, load_entry, read
+from challenge.configs.paths import names, packaged
 
 
 @pytest.fixture(autouse=True)
@@ -89,8 +89,13 @@ def test_another_kind_of_kernel_replaces_the_section():
 
 
 def test_a_name_is_a_path_then_a_file_of_configs_then_a_packaged_one():
-    for name in ("deblur", "deblur.yaml", "configs/deblur.yaml", "configs/deblur"):
-        assert find(name) == packaged() / "deblur.yaml"
+    for name in (
+        "deblur", "deblur.yaml", "configs/deblur.yaml", "configs/deblur",
+        "configs/challenges/deblur.yaml",
+    ):  # fmt: skip
+        assert find(name) == packaged() / "challenges" / "deblur.yaml"
+    with pytest.raises(UserError, match="no such config"):
+        find("configs/methods/deblur.yaml")
     Path("configs").mkdir()
     Path("configs/deblur.yaml").write_text("")
     for name in ("deblur", "deblur.yaml", "configs/deblur.yaml", "configs/deblur"):
@@ -103,11 +108,7 @@ def test_a_name_is_a_path_then_a_file_of_configs_then_a_packaged_one():
     assert find(str(Path("deblur.yaml").absolute())).is_absolute()
 
 
-KNOWN = (
-    "known: "
-    + ", ".join(sorted(each.stem for each in packaged().glob("*.yaml")))
-    + ", or a path to a YAML file"
-)
+KNOWN = "known: " + ", ".join(sorted(names())) + ", or a path to a YAML file"
 
 
 NEAR = f"no such config; did you mean `deblur`? {KNOWN}"
@@ -152,17 +153,15 @@ def test_a_file_that_a_config_names_is_looked_for_in_order(tmp_path):
     (tmp_path / "there").mkdir()
     source = tmp_path / "there" / "own.yaml"
     found = []
+    name = "kernels/motion.npy"
     for folder in (packaged(), tmp_path, tmp_path / "there"):
         if folder != packaged():
-            (folder / "deblur.yaml").write_text("")
-        found.append(find_file("deblur.yaml", source))
-    assert found == [
-        packaged() / "deblur.yaml",
-        tmp_path / "deblur.yaml",
-        tmp_path / "there" / "deblur.yaml",
-    ]
-    assert find_file("deblur.yaml", None) == tmp_path / "deblur.yaml"
-    absolute = str(tmp_path / "there" / "deblur.yaml")
+            (folder / "kernels").mkdir(exist_ok=True)
+            (folder / name).write_text("")
+        found.append(find_file(name, source))
+    assert found == [packaged() / name, tmp_path / name, tmp_path / "there" / name]
+    assert find_file(name, None) == tmp_path / name
+    absolute = str(tmp_path / "there" / name)
     assert find_file(absolute, None) == Path(absolute)
 
 

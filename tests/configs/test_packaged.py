@@ -7,12 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from challenge.configs.finding import packaged
 from challenge.configs.loader import dump, load_challenge, load_entry, read
+from challenge.configs.paths import names, packaged
 
-FILES = sorted(each.stem for each in packaged().glob("*.yaml"))
-CHALLENGES = [name for name in FILES if "operator" in read(name).tree]
-ENTRIES = [name for name in FILES if name not in CHALLENGES]
+FILES = sorted(names())
+CHALLENGES, ENTRIES = sorted(names("challenges")), sorted(names("methods"))
 
 
 @pytest.fixture(autouse=True)
@@ -21,6 +20,7 @@ def _elsewhere(tmp_path, monkeypatch):
 
 
 def test_all_that_is_promised_is_there():
+    assert [name for name in FILES if "operator" in read(name).tree] == CHALLENGES
     assert {"deblur", "gaussian_deblur", "uniform_deblur", "levin"} <= set(CHALLENGES)
     assert {"wiener", "tv", "network"} <= set(ENTRIES)
     assert (packaged() / "kernels").is_dir()
@@ -39,7 +39,7 @@ def test_loads_and_reads_back(name):
 
 @pytest.mark.parametrize("name", FILES)
 def test_opens_with_a_comment_for_the_reader(name):
-    assert (packaged() / f"{name}.yaml").read_text().startswith("# ")
+    assert names()[name].read_text().startswith("# ")
 
 
 @pytest.mark.parametrize("name", CHALLENGES)

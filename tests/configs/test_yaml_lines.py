@@ -7,16 +7,16 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from challenge.configs import yaml_lines
-from challenge.configs.dump import flow
-from challenge.configs.yaml_lines import parse, plain
+from challenge.configs.reader import parser
+from challenge.configs.reader.parser import parse, plain
+from challenge.configs.reader.writer import flow
 
 PARSERS = [yaml.BaseLoader] + ([yaml.CBaseLoader] if yaml.__with_libyaml__ else [])
 
 
-@pytest.fixture(params=PARSERS, ids=lambda parser: parser.__name__)
+@pytest.fixture(params=PARSERS, ids=lambda each: each.__name__)
 def _parser(request, monkeypatch):
-    monkeypatch.setattr(yaml_lines, "EVENTS", request.param)
+    monkeypatch.setattr(parser, "EVENTS", request.param)
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_nothing(text):
 
 
 WORDS = ["1e-3", "1_000", "yes", "...", "a: b", "-", "#", "12:30", "a:b", "a #b", "~", "null", "'"]
-TEXTS = st.text().filter(lambda text: not yaml_lines.unprintable(text)) | st.sampled_from(WORDS)
+TEXTS = st.text().filter(lambda text: not parser.unprintable(text)) | st.sampled_from(WORDS)
 ZONES = st.sampled_from([UTC, timezone(timedelta(hours=5, minutes=30)), None])
 MOMENTS = st.builds(
     lambda moment, zone: moment.replace(tzinfo=zone, fold=0),
@@ -178,9 +178,9 @@ VALUES = st.recursive(
 @settings(max_examples=100, deadline=None)
 @given(VALUES)
 def test_what_is_written_is_read_back(value):
-    for parser in PARSERS:
+    for events in PARSERS:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(yaml_lines, "EVENTS", parser)
+            patch.setattr(parser, "EVENTS", events)
             tree = parse(f"key: {flow(value)}\n")
         assert tree.faults == []
         assert tree.value == {"key": value}

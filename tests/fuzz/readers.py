@@ -30,9 +30,9 @@ from random import Random
 import mutations
 import safetensors
 
-from challenge.configs import finding, loader
+from challenge.configs import loader, paths
 from challenge.configs.errors import UserError
-from challenge.configs.schema import EntryConfig, Rules, Uses
+from challenge.configs.schema.challenge import EntryConfig, Rules, Uses
 from challenge.data.challenge import Challenge
 from challenge.submissions import archive, check, manifest, weights
 from challenge.submissions.manifest import For, Manifest, Member, Training
@@ -92,9 +92,7 @@ def tensors() -> list[bytes]:
 
 
 def configs() -> list[bytes]:
-    return [path.read_bytes() for path in sorted(finding.packaged().glob("*.yaml"))] + [
-        entry_config()
-    ]
+    return [path.read_bytes() for path in paths.names().values()] + [entry_config()]
 
 
 def entry_config() -> bytes:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from challenge.configs.schema import TrainConfig
+from challenge.configs.schema.challenge import TrainConfig
 from challenge.methods.checks import ToySession, toy_images, toy_problem
 from challenge.methods.network import Network
 from challenge.methods.training import supervised
@@ -24,7 +24,7 @@ torch.use_deterministic_algorithms(True)
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments import LightningEnvironment
 from challenge.configs.errors import UserError
-from challenge.configs.schema import TrainConfig
+from challenge.configs.schema.challenge import TrainConfig
 from challenge.methods.checks import ToySession, toy_images, toy_problem
 from challenge.methods import patches
 from challenge.methods.network import Network

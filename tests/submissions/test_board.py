@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from challenge.configs.schema import Rules
+from challenge.configs.schema.challenge import Rules
 from challenge.submissions.board import Row, remarks, rows
 from challenge.submissions.teams import Teams
 

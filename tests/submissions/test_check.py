@@ -204,7 +204,7 @@ def test_another_preparation(entry: Path, challenge: Challenge) -> None:
 
 
 def test_rules(make_entry: Callable[..., Path], challenge: Challenge) -> None:
-    from challenge.configs.schema import Rules, Uses
+    from challenge.configs.schema.challenge import Rules, Uses
 
     entry = make_entry(uses=Uses(pretrained=True))
     assert check(entry, challenge) == []

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from challenge.configs.schema import Rules
+from challenge.configs.schema.challenge import Rules
 from challenge.data.challenge import Challenge
 from challenge.methods import plugin
 from challenge.submissions import archive, imports, kit
@@ -266,7 +266,7 @@ def test_the_check_imports_nothing_and_takes_no_time(make_entry: Callable[..., P
     script = """
 import sys, time
 from pathlib import Path
-from challenge.configs.schema import Rules
+from challenge.configs.schema.challenge import Rules
 from challenge.submissions import imports
 from challenge.submissions.check import check
 began = time.process_time()

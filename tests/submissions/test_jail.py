@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from challenge.configs.errors import UserError
-from challenge.configs.schema import Limits
+from challenge.configs.schema.challenge import Limits
 from challenge.submissions import isolation
 from challenge.submissions.jail import attempts, bubblewrap, levels, probe, seccomp, spawn, stage
 from challenge.submissions.jail.levels import Level

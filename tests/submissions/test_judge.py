@@ -13,7 +13,7 @@ import numpy as np
 import psutil
 import pytest
 
-from challenge.configs.schema import Limits
+from challenge.configs.schema.challenge import Limits
 from challenge.data import measurements
 from challenge.data.measurements import Measurement
 from challenge.submissions import judge

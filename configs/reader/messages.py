@@ -9,9 +9,9 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from challenge.configs import models
-from challenge.configs.dump import flow
-from challenge.configs.yaml_lines import KeyPath
+from challenge.configs.reader import fields
+from challenge.configs.reader.parser import KeyPath
+from challenge.configs.reader.writer import flow
 
 
 @dataclass(frozen=True)
@@ -53,10 +53,10 @@ def complaints(error: ValidationError, model: type[BaseModel] | None = None) -> 
     Args:
         model: the model that was validated; where left out, the one that has the error's title.
     """
-    root = model or models.named(error.title)
+    root = model or fields.named(error.title)
     found: dict[tuple[KeyPath, bool], Complaint] = {}
     for each in error.errors(include_url=False):
-        new = _complaint(each, models.locate(root, each["loc"]), root)
+        new = _complaint(each, fields.locate(root, each["loc"]), root)
         old = found.setdefault((new.key, new.shows_value), new)
         if new.words not in old.words:
             words = f"{old.words} or {new.words.removeprefix('must be ')}"
@@ -65,7 +65,7 @@ def complaints(error: ValidationError, model: type[BaseModel] | None = None) -> 
     return list(found.values())
 
 
-def _complaint(error: Any, spot: models.Spot, root: type[BaseModel] | None) -> Complaint:
+def _complaint(error: Any, spot: fields.Spot, root: type[BaseModel] | None) -> Complaint:
     kind, value, context = error["type"], error["input"], error.get("ctx", {})
     family = kind.partition("_")[0]
     if kind == "extra_forbidden":
@@ -82,7 +82,7 @@ def _complaint(error: Any, spot: models.Spot, root: type[BaseModel] | None) -> C
         name = _discriminator(context)
         return _choice((*spot.key, name), context["expected_tags"], value[name])
     if kind == "union_tag_not_found" and isinstance(value, dict):
-        words = [models.tags(each)[0] for each in models.members_of(spot.kind)]
+        words = [fields.tags(each)[0] for each in fields.members_of(spot.kind)]
         remedy = f"it is one of {_listed(words)}" if words else ""
         return Complaint(
             (*spot.key, _discriminator(context)), "is missing", remedy, shows_value=False
@@ -105,7 +105,7 @@ def _complaint(error: Any, spot: models.Spot, root: type[BaseModel] | None) -> C
     return Complaint(spot.key, joint + said.rstrip("."), value=value)
 
 
-def _unknown(spot: models.Spot, root: type[BaseModel] | None) -> Complaint:
+def _unknown(spot: fields.Spot, root: type[BaseModel] | None) -> Complaint:
     name = str(spot.key[-1])
     known = list(spot.section.model_fields) if spot.section else []
     close = get_close_matches(name, known, n=1)
@@ -122,7 +122,7 @@ def _unknown(spot: models.Spot, root: type[BaseModel] | None) -> Complaint:
         remedy = f"take it out, or replace the whole section, `{section}={{...}}`"
     else:
         remedy = f"known here: {_listed(known)}" if known else ""
-        elsewhere = list(dict.fromkeys(models.keys_named(root, name))) if root else []
+        elsewhere = list(dict.fromkeys(fields.keys_named(root, name))) if root else []
         if elsewhere:
             remedy += f"; elsewhere: {_listed(elsewhere[:3])}"
     return Complaint(spot.key, words, remedy, shows_value=False)
@@ -138,9 +138,9 @@ def _choice(key: KeyPath, expected: str, value: Any) -> Complaint:
     return Complaint(key, f"must be {either}", remedy, value)
 
 
-def _section(spot: models.Spot, value: Any) -> Complaint:
-    kind = models.bare(spot.kind)
-    keys = f"its keys are {_listed(list(kind.model_fields))}" if models.is_model(kind) else ""
+def _section(spot: fields.Spot, value: Any) -> Complaint:
+    kind = fields.bare(spot.kind)
+    keys = f"its keys are {_listed(list(kind.model_fields))}" if fields.is_model(kind) else ""
     if value is None:
         remedy = _example(spot) or keys or "give its keys or take it out"
         return Complaint(spot.key, "has nothing in it", remedy, shows_value=False)
@@ -160,7 +160,7 @@ def _written_as(family: str, value: Any) -> str:
     return ""
 
 
-def _example(spot: models.Spot) -> str:
+def _example(spot: fields.Spot) -> str:
     examples = spot.field.examples if spot.field else None
     return f"for example `{spot.key[-1]}: {flow(examples[0])}`" if examples else ""
 

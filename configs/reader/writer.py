@@ -6,8 +6,8 @@ import re
 from datetime import datetime
 from typing import Any
 
-from challenge.configs.schema import Section
-from challenge.configs.yaml_lines import plain
+from challenge.configs.reader.parser import plain
+from challenge.configs.schema.challenge import Section
 
 _BARE = re.compile(r"[A-Za-z./][A-Za-z0-9_./+-]*")
 _AMBIGUOUS = re.compile(r"(?i)y|n|yes|no|on|off|\.+")

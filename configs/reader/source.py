@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from challenge.configs import wording
-from challenge.configs.dump import flow, printable
 from challenge.configs.errors import Mistake
-from challenge.configs.yaml_lines import KeyPath, Tree
+from challenge.configs.reader import messages
+from challenge.configs.reader.parser import KeyPath, Tree
+from challenge.configs.reader.writer import flow, printable
 
 if TYPE_CHECKING:
     from pydantic import BaseModel, ValidationError
@@ -58,7 +58,7 @@ class Source:
             model: the model that was validated; where left out it is found by the error's title.
         """
         found = []
-        for complaint in wording.complaints(error, model):
+        for complaint in messages.complaints(error, model):
             key = (*prefix, *complaint.key)
             dotted = printable(".".join(map(str, key)), 80)
             cause, remedy = f"`{dotted}` {complaint.words}", complaint.remedy

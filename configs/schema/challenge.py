@@ -18,7 +18,16 @@ from pydantic import (
     field_validator,
 )
 
-from challenge.configs.values import Level, Levels, Moment, Name, Number, Seed, Whole, refusal
+from challenge.configs.schema.values import (
+    Level,
+    Levels,
+    Moment,
+    Name,
+    Number,
+    Seed,
+    Whole,
+    refusal,
+)
 
 __all__ = ["ChallengeConfig", "EntryConfig", "Name", "Section", "TrainConfig"]
 

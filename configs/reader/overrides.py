@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from challenge.configs.dump import printable
 from challenge.configs.errors import Mistake
-from challenge.configs.yaml_lines import KeyPath, Tree, parse, plain, unprintable
+from challenge.configs.reader.parser import KeyPath, Tree, parse, plain, unprintable
+from challenge.configs.reader.writer import printable
 
 _INSTEAD: dict[KeyPath, KeyPath] = {
     ("train", "steps"): ("train", "minutes"),

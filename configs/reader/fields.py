@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel, Tag
 from pydantic.fields import FieldInfo
 
-from challenge.configs.yaml_lines import KeyPath
+from challenge.configs.reader.parser import KeyPath
 
 
 @dataclass(frozen=True)

@@ -6,22 +6,32 @@ import os
 from difflib import get_close_matches
 from pathlib import Path
 
-from challenge.configs.dump import printable
 from challenge.configs.errors import UserError
-from challenge.configs.source import shown
+from challenge.configs.reader.source import shown
+from challenge.configs.reader.writer import printable
+
+KINDS = ("challenges", "methods")
+"""Folders of the YAML files, inside `configs/`."""
 
 
 def packaged() -> Path:
-    """The folder of the YAML files that come with the toolkit."""
+    """The folder that comes with the toolkit: its YAML files by kind, and kernels."""
     from importlib.resources import files
 
     return Path(str(files("challenge.configs")))
 
 
-def find(name: str) -> Path:
-    """The YAML file of a name: the path as given, `./configs/NAME.yaml`, the packaged file.
+def names(kind: str | None = None) -> dict[str, Path]:
+    """The packaged YAML files by name, sorted: of one kind, or all."""
+    folders = [packaged() / each for each in KINDS if kind in (None, each)]
+    return {path.stem: path for folder in folders for path in sorted(folder.glob("*.yaml"))}
 
-    `configs/tv.yaml` and `tv.yaml` also find the packaged file where the folder has none.
+
+def find(name: str) -> Path:
+    """The YAML file of a name: the path as given, one of `./configs`, or the packaged one.
+
+    `configs/tv.yaml`, `configs/methods/tv.yaml` and `tv.yaml` also find the packaged file where
+    the folder has none.
 
     Raises:
         UserError: there is none; says which names exist.
@@ -30,19 +40,21 @@ def find(name: str) -> Path:
     if os.path.isfile(given):
         return given
     folder, short = given.parent, given.stem if given.suffix in (".yaml", ".yml") else given.name
-    if folder in (Path(), Path("configs")) and short:
-        for candidate in (Path("configs") / f"{short}.yaml", packaged() / f"{short}.yaml"):
-            if os.path.isfile(candidate):
-                return candidate
+    own = [Path("configs"), *(Path("configs") / each for each in KINDS)]
+    if folder in (Path(), *own) and short:
+        kinds: tuple[str, ...] = KINDS if folder in (Path(), Path("configs")) else (folder.name,)
+        local: list[Path] = own if folder == Path() else [folder]
+        packed = [packaged() / each for each in kinds]
+        for place in [*local, *packed]:
+            if os.path.isfile(place / f"{short}.yaml"):
+                return place / f"{short}.yaml"
     if name and os.path.isdir(given):
         inside = sorted(each.name for each in given.glob("*.yaml"))
         remedy = (
             f"give a file of it, `{shown(given / inside[0])}`" if inside else "give a YAML file"
         )
         raise UserError.of(shown(given), "is a folder", remedy)
-    known = sorted(
-        {each.stem for place in (Path("configs"), packaged()) for each in place.glob("*.yaml")}
-    )
+    known = sorted({*names(), *(path.stem for place in own for path in place.glob("*.yaml"))})
     close = get_close_matches(short, known, n=1)
     hint = f"did you mean `{close[0]}`? " if close else ""
     listed = ", ".join(known)

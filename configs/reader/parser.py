@@ -15,8 +15,8 @@ from typing import Any
 
 import yaml
 
-from challenge.configs import yaml_syntax
-from challenge.configs.yaml_syntax import Fault
+from challenge.configs.reader import syntax_errors
+from challenge.configs.reader.syntax_errors import Fault
 
 KeyPath = tuple[str | int, ...]
 """Keys from the root of a file to a value; a list's elements are counted from 0."""
@@ -94,7 +94,7 @@ def parse(text: str) -> Tree:
         reader.document(yaml.parse(text, Loader=EVENTS))
     except yaml.MarkedYAMLError as error:
         tree.value = None
-        tree.faults.append(yaml_syntax.explain(error, text.splitlines()))
+        tree.faults.append(syntax_errors.explain(error, text.splitlines()))
     except _Unreadable as stop:
         tree.value = None
         tree.faults.append(stop.fault)
