@@ -20,7 +20,7 @@ from torch import Tensor
 
 from benchmarks.timing import Result, seconds
 from challenge.configs.loader import load_challenge
-from challenge.configs.schema.challenge import TrainConfig
+from challenge.configs.schema.entry import TrainConfig
 from challenge.data.kernels import build
 from challenge.data.problem import Images, Problem, split_tune
 from challenge.methods.bilevel import HUBER_START, Bilevel

@@ -21,7 +21,8 @@ import numpy as np
 
 from benchmarks.timing import Result, seconds
 from challenge.configs.loader import load_challenge
-from challenge.configs.schema.challenge import EntryConfig, Limits, Rules
+from challenge.configs.schema.challenge import Limits, Rules
+from challenge.configs.schema.entry import EntryConfig
 from challenge.data import measurements, operators
 from challenge.data.challenge import open_challenge
 from challenge.data.layout import Public, Workspace

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from benchmarks.timing import Result, paired
-from challenge.configs.schema.challenge import TrainConfig
+from challenge.configs.schema.entry import TrainConfig
 from challenge.data.problem import Images, Problem
 from challenge.methods import optimisers, patches
 from challenge.methods.checks import ToySession, toy_images, toy_problem

@@ -18,7 +18,9 @@ from challenge.configs.reader import overrides as on_top
 from challenge.configs.reader.parser import KeyPath, parse
 from challenge.configs.reader.source import Source, in_order, shown
 from challenge.configs.reader.writer import dump, printable
-from challenge.configs.schema.challenge import ChallengeConfig, EntryConfig, Section
+from challenge.configs.schema.challenge import ChallengeConfig
+from challenge.configs.schema.entry import EntryConfig
+from challenge.configs.schema.section import Section
 
 __all__ = [
     "KeyPath",

@@ -20,7 +20,14 @@ from numpy.typing import NDArray
 
 from challenge.configs import loader
 from challenge.configs.errors import Mistake, UserError
-from challenge.configs.schema import challenge
+from challenge.configs.schema.physics import (
+    DiskKernel,
+    FileKernel,
+    GaussianKernel,
+    Kernel,
+    MotionKernel,
+    UniformKernel,
+)
 from challenge.data import kernel_files, motion
 
 Notice = Callable[[str], None]
@@ -28,9 +35,7 @@ _MARGIN = 4
 _SMALLEST = 3  # deepinv warns at a 1x1 kernel, which is no blur anyway
 
 
-def build(
-    config: challenge.Kernel, source_path: Path | None, notice: Notice
-) -> NDArray[np.float32]:
+def build(config: Kernel, source_path: Path | None, notice: Notice) -> NDArray[np.float32]:
     """Build the kernels of a challenge.
 
     Args:
@@ -45,7 +50,7 @@ def build(
         UserError: for a file that holds no kernels, and for every kernel that is none.
     """
     match config:
-        case challenge.FileKernel():
+        case FileKernel():
             path = loader.find_file(config.file, source_path)
             arrays = kernel_files.read(path)
             if config.pick is not None:
@@ -57,13 +62,13 @@ def build(
                     )
                 arrays = [arrays[config.pick]]
             return settle(arrays, str(path), notice)
-        case challenge.GaussianKernel(std=std):
+        case GaussianKernel(std=std):
             return settle([_gaussian(std)], "kernel", notice)
-        case challenge.UniformKernel(size=size):
+        case UniformKernel(size=size):
             return settle([np.full((size, size), size**-2.0)], "kernel", notice)
-        case challenge.DiskKernel(radius=radius):
+        case DiskKernel(radius=radius):
             return settle([_disk(radius)], "kernel", notice)
-        case challenge.MotionKernel():
+        case MotionKernel():
             size = config.size + 1 - config.size % 2
             if size != config.size:
                 notice(f"kernel: size `{config.size}` is even, made {size}")

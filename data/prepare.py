@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from challenge.configs import loader
 from challenge.configs.errors import UserError
 from challenge.configs.loader import Source
-from challenge.configs.schema import challenge
-from challenge.configs.schema.challenge import ChallengeConfig, FolderPaths
+from challenge.configs.schema.challenge import ChallengeConfig
+from challenge.configs.schema.images import BuiltinImages, FolderPaths
 from challenge.data import (
     atomic,
     kernels,
@@ -96,7 +96,7 @@ def prepare(
         smallest = _smallest(config, stack.shape[-1], source)
         key = noise.secret_key()
         duplicates: list[tuple[str, str]] = []
-        if isinstance(config.images, challenge.BuiltinImages):
+        if isinstance(config.images, BuiltinImages):
             plan = splits.plan_builtin(config.images, config.seed, key)
         else:
             plan, duplicates = splits.plan_folder(
@@ -190,7 +190,7 @@ class _Writer:
             "format": FORMAT,
             "challenge": self.config.name,
             "toolkit": version("challenge"),
-            "practice": isinstance(self.config.images, challenge.BuiltinImages),
+            "practice": isinstance(self.config.images, BuiltinImages),
             "seal": published,
             "files": {
                 path.relative_to(self.public.path).as_posix(): digest(path) for path in files

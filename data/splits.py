@@ -15,7 +15,7 @@ from pathlib import Path
 
 from challenge.configs.errors import Mistake, UserError
 from challenge.configs.loader import Source
-from challenge.configs.schema import challenge
+from challenge.configs.schema.images import BuiltinImages, FolderImages
 from challenge.data import leaves, noise, reading, sources
 from challenge.data.layout import Split
 from challenge.data.reading import Picture
@@ -43,7 +43,7 @@ Items = Sequence[Item]
 Plan = Mapping[Split, Items]
 
 
-def plan_builtin(config: challenge.BuiltinImages, seed: int, key: bytes) -> Plan:
+def plan_builtin(config: BuiltinImages, seed: int, key: bytes) -> Plan:
     """Dead leaves for training, crops of scikit-image's photographs for val and test."""
     channels, size = channels_of(config), config.size
 
@@ -73,7 +73,7 @@ def plan_builtin(config: challenge.BuiltinImages, seed: int, key: bytes) -> Plan
 
 
 def plan_folder(
-    config: challenge.FolderImages,
+    config: FolderImages,
     source: Source,
     seed: int,
     key: bytes,
@@ -103,12 +103,12 @@ def plan_folder(
     return _items(config, chosen, key), duplicates
 
 
-def channels_of(images: challenge.BuiltinImages | challenge.FolderImages) -> int:
+def channels_of(images: BuiltinImages | FolderImages) -> int:
     """3 in a colour challenge, 1 in a grey one."""
     return 3 if images.mode == "colour" else 1
 
 
-def _folders(config: challenge.FolderImages, source: Source) -> dict[Split, Path]:
+def _folders(config: FolderImages, source: Source) -> dict[Split, Path]:
     """The folder of every split that has one; a path is looked for beside the YAML, then here."""
     if isinstance(config.path, str):
         given: dict[Split, tuple[tuple[str, ...], str]] = {
@@ -220,7 +220,7 @@ def _refuse_equal_ids(pools: Mapping[Split, Sequence[Path]]) -> None:
 
 
 def _draw(
-    config: challenge.FolderImages, pools: Mapping[Split, list[Path]], source: Source, seed: int
+    config: FolderImages, pools: Mapping[Split, list[Path]], source: Source, seed: int
 ) -> dict[Split, list[Path]]:
     """Draw test, then val, from their own folder or else from the training photographs."""
     wanted: dict[Split, int] = {"test": config.test, "val": config.val}
@@ -244,7 +244,7 @@ def _draw(
     return {**chosen, "train": pool}
 
 
-def _items(config: challenge.FolderImages, chosen: Mapping[Split, list[Path]], key: bytes) -> Plan:
+def _items(config: FolderImages, chosen: Mapping[Split, list[Path]], key: bytes) -> Plan:
     channels = channels_of(config)
 
     def item(identity: str, file: Path, side: int) -> Item:

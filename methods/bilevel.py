@@ -31,7 +31,7 @@ from annotated_types import Ge, Gt, Le
 from torch import Tensor, nn
 
 from challenge.configs.errors import UserError
-from challenge.configs.schema.challenge import TrainConfig
+from challenge.configs.schema.entry import TrainConfig
 from challenge.methods import huber, lower_level, potentials, spectrum
 from challenge.methods.contract import Method, Session
 from challenge.methods.lower_level import Energy, Hypergradient, first_estimate

@@ -24,7 +24,7 @@ import torch
 from annotated_types import Ge, Le
 from torch import Tensor, nn
 
-from challenge.configs.schema.challenge import TrainConfig
+from challenge.configs.schema.entry import TrainConfig
 from challenge.methods import checkpointing, settling, wiener
 from challenge.methods.contract import Method, Session
 from challenge.methods.networks import choice

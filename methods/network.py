@@ -23,7 +23,7 @@ from deepinv.physics import BlurFFT
 from torch import Tensor, nn
 
 from challenge.configs.errors import UserError
-from challenge.configs.schema.challenge import TrainConfig
+from challenge.configs.schema.entry import TrainConfig
 from challenge.data.operators import blur
 from challenge.methods import settling
 from challenge.methods.contract import Method, Session

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from challenge.configs.schema.challenge import TrainConfig
+from challenge.configs.schema.entry import TrainConfig
 
 BETA_2 = 0.99
 """Adam's memory of squared gradients: 100 steps, for runs that have a few hundred."""

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from challenge.configs.errors import UserError
-from challenge.configs.schema.challenge import TrainConfig
+from challenge.configs.schema.entry import TrainConfig
 from challenge.data.images import split_tune
 from challenge.data.problem import Images, Problem
 from challenge.methods import spectrum

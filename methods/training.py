@@ -22,7 +22,7 @@ from deepinv.physics import LinearPhysics
 from torch import Tensor, nn
 
 from challenge.configs.errors import UserError
-from challenge.configs.schema.challenge import TrainConfig
+from challenge.configs.schema.entry import TrainConfig
 from challenge.data.problem import Images, Problem, split_tune
 from challenge.methods import checkpoints, evaluation, optimisers, patches, refusals, schedules
 from challenge.methods.averaging import running_mean

@@ -18,7 +18,7 @@ from deepinv.physics import Blur, BlurFFT
 from torch import Tensor
 
 from challenge.configs.errors import UserError
-from challenge.configs.schema.challenge import TrainConfig
+from challenge.configs.schema.entry import TrainConfig
 from challenge.data.problem import Images, Problem, split_tune
 from challenge.methods.contract import Method, Session
 from challenge.methods.patches import scored

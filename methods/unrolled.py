@@ -32,7 +32,7 @@ from annotated_types import Ge, Le
 from torch import Tensor, nn
 
 from challenge.configs.errors import UserError
-from challenge.configs.schema.challenge import TrainConfig
+from challenge.configs.schema.entry import TrainConfig
 from challenge.methods import checkpointing, settling, spectrum, wiener
 from challenge.methods.colours import CHROMINANCE, from_opponent, to_opponent
 from challenge.methods.contract import Method, Session

@@ -15,7 +15,7 @@ import torch
 from annotated_types import Gt
 from torch import Tensor
 
-from challenge.configs.schema.challenge import TrainConfig
+from challenge.configs.schema.entry import TrainConfig
 from challenge.methods import spectrum
 from challenge.methods.contract import Method, Session
 from challenge.methods.solvers.data_term import DataTerm

@@ -16,7 +16,8 @@ from itertools import islice
 from pathlib import Path
 
 from challenge.configs.errors import UserError
-from challenge.configs.schema.challenge import EntryConfig, Limits, Rules
+from challenge.configs.schema.challenge import Limits, Rules
+from challenge.configs.schema.entry import EntryConfig
 from challenge.data.challenge import Challenge
 from challenge.submissions import archive, imports, manifest, weights
 from challenge.submissions.archive import AGAIN

@@ -7,7 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
 
-from challenge.configs.schema.challenge import Name, Section, Uses
+from challenge.configs.schema.entry import Uses
+from challenge.configs.schema.section import Section
+from challenge.configs.schema.values import Name
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 LARGEST = 1_000_000

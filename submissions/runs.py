@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from challenge.configs.errors import UserError
-from challenge.configs.schema.challenge import EntryConfig
+from challenge.configs.schema.entry import EntryConfig
 from challenge.data import atomic
 from challenge.data.challenge import Challenge
 from challenge.data.layout import Workspace

@@ -14,7 +14,8 @@ from typing import Annotated
 from pydantic import Field, ValidationError
 
 from challenge.configs.errors import UserError
-from challenge.configs.schema.challenge import Name, Section
+from challenge.configs.schema.section import Section
+from challenge.configs.schema.values import Name
 from challenge.data.layout import Workspace
 from challenge.submissions import layout
 

@@ -25,7 +25,7 @@ def test_every_package_is_listed():
 
 @pytest.mark.parametrize("layer", ["cli", "configs", "data", "methods", "submissions"])
 def test_every_data_file_matches_a_pattern(layer):
-    patterns = PROJECT["tool"]["setuptools"]["package-data"]["*"]
+    listed = PROJECT["tool"]["setuptools"]["package-data"]
     for path in (ROOT / layer).rglob("*"):
         if path.is_dir() or path.suffix in {".py", ".pyc"}:
             continue
@@ -34,6 +34,8 @@ def test_every_data_file_matches_a_pattern(layer):
             (each for each in packages if path.is_relative_to(each)), key=lambda p: len(p.parts)
         )
         relative = path.relative_to(home)
+        package = "challenge." + ".".join(home.relative_to(ROOT).parts)
+        patterns = [*listed["*"], *listed.get(package, [])]
         assert any(relative.match(pattern) for pattern in patterns), path
 
 

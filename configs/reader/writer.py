@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from challenge.configs.reader.parser import plain
-from challenge.configs.schema.challenge import Section
+from challenge.configs.schema.section import Section
 
 _BARE = re.compile(r"[A-Za-z./][A-Za-z0-9_./+-]*")
 _AMBIGUOUS = re.compile(r"(?i)y|n|yes|no|on|off|\.+")

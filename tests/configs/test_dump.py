@@ -8,7 +8,17 @@ from hypothesis import strategies as st
 
 from challenge.configs.loader import dump, load_challenge, load_entry
 from challenge.configs.reader.parser import unprintable
-from challenge.configs.schema import challenge
+from challenge.configs.schema.challenge import ChallengeConfig, Metric, Rules
+from challenge.configs.schema.entry import EntryConfig, TrainConfig
+from challenge.configs.schema.images import BuiltinImages, FolderImages, FolderPaths
+from challenge.configs.schema.physics import (
+    Blur,
+    FileKernel,
+    GaussianKernel,
+    GaussianNoise,
+    MotionKernel,
+    UniformKernel,
+)
 
 TV = """\
 challenge: deblur
@@ -98,29 +108,29 @@ MOMENTS = st.datetimes(
     timezones=st.sampled_from([UTC, timezone(timedelta(hours=-3, minutes=-30))]),
 )
 KERNELS = (
-    st.builds(challenge.FileKernel, file=TEXTS, pick=st.none() | st.integers(0, 99))
-    | st.builds(challenge.GaussianKernel, kind=st.just("gaussian"), std=st.floats(0.1, 50))
-    | st.builds(challenge.UniformKernel, kind=st.just("uniform"), size=st.integers(1, 255))
-    | st.builds(challenge.MotionKernel, kind=st.just("motion"), seed=st.integers(0, 2**63 - 1))
+    st.builds(FileKernel, file=TEXTS, pick=st.none() | st.integers(0, 99))
+    | st.builds(GaussianKernel, kind=st.just("gaussian"), std=st.floats(0.1, 50))
+    | st.builds(UniformKernel, kind=st.just("uniform"), size=st.integers(1, 255))
+    | st.builds(MotionKernel, kind=st.just("motion"), seed=st.integers(0, 2**63 - 1))
 )
-PATHS = TEXTS | st.builds(challenge.FolderPaths, train=TEXTS, val=st.none() | TEXTS)
-IMAGES = st.builds(challenge.BuiltinImages, source=st.just("builtin")) | st.builds(
-    challenge.FolderImages,
+PATHS = TEXTS | st.builds(FolderPaths, train=TEXTS, val=st.none() | TEXTS)
+IMAGES = st.builds(BuiltinImages, source=st.just("builtin")) | st.builds(
+    FolderImages,
     source=st.just("folder"),
     path=PATHS,
     mode=st.sampled_from(["colour", "grey"]),
 )
 CHALLENGES = st.builds(
-    challenge.ChallengeConfig,
+    ChallengeConfig,
     name=NAMES,
     images=IMAGES,
-    operator=st.builds(challenge.Blur, kernel=KERNELS, boundary=st.just("valid")),
+    operator=st.builds(Blur, kernel=KERNELS, boundary=st.just("valid")),
     noise=st.builds(
-        challenge.GaussianNoise,
+        GaussianNoise,
         sigma=LEVELS | st.tuples(LEVELS, LEVELS).map(lambda pair: tuple(sorted(pair))),
     ),
-    rules=st.builds(challenge.Rules, deadline=st.none() | MOMENTS),
-    metric=st.builds(challenge.Metric, crop=st.none() | st.integers(0, 9)),
+    rules=st.builds(Rules, deadline=st.none() | MOMENTS),
+    metric=st.builds(Metric, crop=st.none() | st.integers(0, 9)),
     seed=st.integers(0, 2**63 - 1),
 )
 KNOBS = st.recursive(
@@ -129,11 +139,11 @@ KNOBS = st.recursive(
     max_leaves=6,
 )
 ENTRIES = st.builds(
-    challenge.EntryConfig,
+    EntryConfig,
     challenge=TEXTS,
     name=NAMES,
     method=st.dictionaries(TEXTS, KNOBS, max_size=4),
-    train=st.builds(challenge.TrainConfig, minutes=st.none() | st.floats(0.1, 1e6)),
+    train=st.builds(TrainConfig, minutes=st.none() | st.floats(0.1, 1e6)),
 )
 
 
@@ -158,6 +168,6 @@ def _read_back(config, load, tmp_path_factory):
 
 
 def test_what_no_file_can_give_is_a_bug():
-    config = challenge.EntryConfig(challenge="a", name="a", method={"name": object()})
+    config = EntryConfig(challenge="a", name="a", method={"name": object()})
     with pytest.raises(TypeError, match="object has no place in a YAML file"):
         dump(config)

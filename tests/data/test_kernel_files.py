@@ -8,7 +8,7 @@ import pytest
 import scipy.io
 
 from challenge.configs.errors import UserError
-from challenge.configs.schema import challenge
+from challenge.configs.schema.physics import FileKernel
 from challenge.data import kernel_files, kernels
 
 RNG = np.random.default_rng(0)
@@ -134,7 +134,7 @@ def test_other_suffixes_are_refused(tmp_path):
 def test_kernels_of_several_sizes_are_padded_to_one(tmp_path):
     write_v73(tmp_path / "k.mat", kernels=THREE)
     notices: list[str] = []
-    config = challenge.FileKernel(file=str(tmp_path / "k.mat"))
+    config = FileKernel(file=str(tmp_path / "k.mat"))
     stack = kernels.build(config, None, notices.append)
     assert stack.shape == (3, 7, 7)
     np.testing.assert_allclose(stack[0, 2:5, 2:5], THREE[0] / THREE[0].sum(), rtol=1e-6)
@@ -143,7 +143,7 @@ def test_kernels_of_several_sizes_are_padded_to_one(tmp_path):
 
 def test_one_kernel_can_be_picked(tmp_path):
     np.save(tmp_path / "k.npy", STACK)
-    picked = challenge.FileKernel(file=str(tmp_path / "k.npy"), pick=2)
+    picked = FileKernel(file=str(tmp_path / "k.npy"), pick=2)
     stack = kernels.build(picked, None, lambda _: None)
     np.testing.assert_allclose(stack[0], STACK[2] / STACK[2].sum(), rtol=1e-6)
     with pytest.raises(UserError, match="has no kernel `4`; pick one of 0 to 3"):
@@ -152,7 +152,7 @@ def test_one_kernel_can_be_picked(tmp_path):
 
 def test_a_file_beside_the_yaml_is_found(tmp_path):
     np.save(tmp_path / "mine.npy", STACK)
-    config = challenge.FileKernel(file="mine.npy")
+    config = FileKernel(file="mine.npy")
     assert kernels.build(config, tmp_path / "c.yaml", lambda _: None).shape == (4, 5, 5)
     with pytest.raises(UserError, match=r"theirs\.npy"):
-        kernels.build(challenge.FileKernel(file="theirs.npy"), tmp_path / "c.yaml", lambda _: None)
+        kernels.build(FileKernel(file="theirs.npy"), tmp_path / "c.yaml", lambda _: None)

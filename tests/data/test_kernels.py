@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from challenge.configs.errors import UserError
-from challenge.configs.schema import challenge
+from challenge.configs.schema.physics import DiskKernel, GaussianKernel, MotionKernel, UniformKernel
+from challenge.configs.schema.section import Section
 from challenge.data import kernels, motion
 
 LAW = settings(max_examples=40, deadline=None)
 
 
-def built(config: challenge.Section, notices: list[str] | None = None) -> np.ndarray:
+def built(config: Section, notices: list[str] | None = None) -> np.ndarray:
     said = [] if notices is None else notices
     return kernels.build(config, None, said.append)
 
@@ -58,7 +59,7 @@ def test_every_stack_is_odd_square_non_negative_and_sums_to_one(raw):
 
 @pytest.mark.parametrize("std", [0.3, 1.6, 3.0])
 def test_gaussian(std):
-    (kernel,) = built(challenge.GaussianKernel(kind="gaussian", std=std))
+    (kernel,) = built(GaussianKernel(kind="gaussian", std=std))
     centre, variance = moments(kernel)
     assert len(kernel) == 2 * max(1, int(np.ceil(4 * std))) + 1
     np.testing.assert_allclose(centre, 0, atol=1e-6)
@@ -68,13 +69,13 @@ def test_gaussian(std):
 
 
 def test_uniform():
-    (kernel,) = built(challenge.UniformKernel(kind="uniform", size=9))
+    (kernel,) = built(UniformKernel(kind="uniform", size=9))
     np.testing.assert_allclose(kernel, np.full((9, 9), 1 / 81), rtol=1e-6)
 
 
 def test_an_even_uniform_is_padded_with_a_notice():
     notices: list[str] = []
-    (kernel,) = built(challenge.UniformKernel(kind="uniform", size=8), notices)
+    (kernel,) = built(UniformKernel(kind="uniform", size=8), notices)
     assert kernel.shape == (9, 9)
     np.testing.assert_allclose(kernel[:8, :8], 1 / 64, rtol=1e-6)
     assert not kernel[8].any()
@@ -85,14 +86,14 @@ def test_an_even_uniform_is_padded_with_a_notice():
 
 
 def test_a_kernel_of_one_pixel_is_padded_to_three():
-    (kernel,) = built(challenge.UniformKernel(kind="uniform", size=1))
+    (kernel,) = built(UniformKernel(kind="uniform", size=1))
     assert kernel.shape == (3, 3)
     assert kernel[1, 1] == 1
 
 
 @pytest.mark.parametrize("radius", [0.3, 1.0, 2.3, 7.5])
 def test_disk_has_the_area_and_the_spread_of_a_disk(radius):
-    (kernel,) = built(challenge.DiskKernel(kind="disk", radius=radius))
+    (kernel,) = built(DiskKernel(kind="disk", radius=radius))
     centre, variance = moments(kernel)
     np.testing.assert_allclose(centre, 0, atol=1e-6)
     if radius > 1:
@@ -105,7 +106,7 @@ def test_disk_has_the_area_and_the_spread_of_a_disk(radius):
 
 
 def test_motion_is_a_function_of_seed_and_index():
-    config = challenge.MotionKernel(kind="motion", size=21, count=4, seed=7)
+    config = MotionKernel(kind="motion", size=21, count=4, seed=7)
     stack = built(config)
     assert stack.shape == (4, 21, 21)
     assert np.array_equal(stack[:2], built(config.model_copy(update={"count": 2})))
@@ -127,7 +128,7 @@ def test_motion_fills_its_array_and_keeps_its_centroid(size):
 
 def test_an_even_motion_size_is_made_odd_with_a_notice():
     notices: list[str] = []
-    assert built(challenge.MotionKernel(kind="motion", size=24), notices).shape == (1, 25, 25)
+    assert built(MotionKernel(kind="motion", size=24), notices).shape == (1, 25, 25)
     assert notices == ["kernel: size `24` is even, made 25"]
 
 

@@ -7,7 +7,7 @@ import torch
 from deepinv.physics import GaussianNoise, Inpainting
 
 from challenge.configs.errors import UserError
-from challenge.configs.schema.challenge import TrainConfig
+from challenge.configs.schema.entry import TrainConfig
 from challenge.data.images import split_tune
 from challenge.data.operators import blur
 from challenge.methods import lower_level, potentials

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from challenge.configs.schema.challenge import TrainConfig
+from challenge.configs.schema.entry import TrainConfig
 from challenge.methods import registry
 from challenge.methods.checks import ToySession, check, toy_images, toy_problem
 from challenge.methods.contract import Method

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from challenge.configs.errors import UserError
-from challenge.configs.schema.challenge import TrainConfig
+from challenge.configs.schema.entry import TrainConfig
 from challenge.data.operators import blur
 from challenge.methods import lista
 from challenge.methods.checks import ToySession, check, toy_images, toy_problem

@@ -8,7 +8,7 @@ import torch
 from scipy.special import huber as scipy_huber
 from skimage.metrics import structural_similarity
 
-from challenge.configs.schema.challenge import TrainConfig
+from challenge.configs.schema.entry import TrainConfig
 from challenge.methods import losses
 from challenge.methods.checks import ToySession, toy_images, toy_problem
 from challenge.methods.losses import DELTA, EPSILON, LOSSES, cross_entropy, expectation, similarity

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load, save
 
 from challenge.configs.errors import UserError
-from challenge.configs.schema.challenge import TrainConfig
+from challenge.configs.schema.entry import TrainConfig
 from challenge.methods import precision
 from challenge.methods.checks import ToySession, toy_images, toy_problem
 from challenge.methods.network import ARCHITECTURES, BASE, STRENGTHS, Network

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from challenge.configs.schema.challenge import TrainConfig
+from challenge.configs.schema.entry import TrainConfig
 from challenge.methods.averaging import running_mean
 from challenge.methods.optimisers import BETA_2, build
 

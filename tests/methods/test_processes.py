@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from challenge.configs.schema.challenge import TrainConfig
+from challenge.configs.schema.entry import TrainConfig
 from challenge.methods.checks import ToySession, toy_images, toy_problem
 from challenge.methods.network import Network
 from challenge.methods.training import supervised

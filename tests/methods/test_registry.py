@@ -9,7 +9,7 @@ from annotated_types import Ge, Gt
 from pydantic import ValidationError
 
 from challenge.configs.errors import UserError
-from challenge.configs.schema.challenge import TrainConfig
+from challenge.configs.schema.entry import TrainConfig
 from challenge.methods import plugin, registry
 from challenge.methods.contract import Method
 from challenge.methods.knobs import knobs, model

@@ -7,7 +7,7 @@ import torch
 from pydantic import ValidationError
 from torch.optim import lr_scheduler
 
-from challenge.configs.schema.challenge import TrainConfig
+from challenge.configs.schema.entry import TrainConfig
 from challenge.methods.schedules import factor
 
 TOTAL = 200

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from challenge.configs.errors import UserError
-from challenge.configs.schema.challenge import TrainConfig
+from challenge.configs.schema.entry import TrainConfig
 from challenge.data.images import split_tune
 from challenge.methods import patches, training
 from challenge.methods.checks import ToySession, toy_images, toy_problem

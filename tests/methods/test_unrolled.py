@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from challenge.configs.errors import UserError
-from challenge.configs.schema.challenge import TrainConfig
+from challenge.configs.schema.entry import TrainConfig
 from challenge.methods import spectrum
 from challenge.methods.checks import ToySession, toy_images, toy_problem
 from challenge.methods.colours import from_opponent, to_opponent

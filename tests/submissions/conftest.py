@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from challenge.configs.loader import load_challenge
-from challenge.configs.schema.challenge import EntryConfig
+from challenge.configs.schema.entry import EntryConfig
 from challenge.data.challenge import Challenge, open_challenge
 from challenge.data.layout import Hidden, Workspace
 from challenge.data.prepare import prepare

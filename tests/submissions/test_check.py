@@ -204,7 +204,8 @@ def test_another_preparation(entry: Path, challenge: Challenge) -> None:
 
 
 def test_rules(make_entry: Callable[..., Path], challenge: Challenge) -> None:
-    from challenge.configs.schema.challenge import Rules, Uses
+    from challenge.configs.schema.challenge import Rules
+    from challenge.configs.schema.entry import Uses
 
     entry = make_entry(uses=Uses(pretrained=True))
     assert check(entry, challenge) == []

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from challenge.configs.errors import UserError
-from challenge.configs.schema.challenge import EntryConfig
+from challenge.configs.schema.entry import EntryConfig
 from challenge.data.challenge import Challenge
 from challenge.data.layout import Workspace
 from challenge.methods.contract import Method

@@ -1,0 +1,56 @@
+"""`images:` of a challenge: where they come from, and how many each split has."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Discriminator, Field, Tag
+
+from challenge.configs.schema.section import Section
+from challenge.configs.schema.values import Whole
+
+
+class BuiltinImages(Section):
+    """Practice images that need no network.
+
+    `train` counts procedural dead-leaves images; val and test are crops of scikit-image's
+    packaged photographs, split by source photograph.
+    """
+
+    source: Literal["builtin"]
+    mode: Literal["colour", "grey"] = "colour"
+    size: Annotated[Whole, Field(ge=32, le=2048)] = 256
+    train: Annotated[Whole, Field(ge=4)] = 120
+    val: Annotated[Whole, Field(ge=1)] = 6
+    test: Annotated[Whole, Field(ge=1)] = 12
+
+
+class FolderPaths(Section):
+    """Folders of their own for the splits; a split without one is taken out of `train`."""
+
+    train: Annotated[str, Field(examples=["photographs/train"])]
+    val: str | None = None
+    test: str | None = None
+
+
+class FolderImages(Section):
+    """The user's own photographs, searched with all sub-folders.
+
+    `val` and `test` count photographs that are drawn (seeded) for these splits; all others
+    train. A split that has a folder of its own in `path` uses at most that many of it. Val and
+    test photographs are cropped about the centre to at most `size` pixels a side.
+    """
+
+    source: Literal["folder"]
+    path: Annotated[
+        Annotated[str, Tag("folder")] | Annotated[FolderPaths, Tag("folders")],
+        Discriminator(lambda value: "folder" if isinstance(value, str) else "folders"),
+        Field(examples=["photographs"]),
+    ]
+    mode: Literal["colour", "grey"] = "colour"
+    size: Annotated[Whole, Field(ge=32, le=4096)] = 256
+    val: Annotated[Whole, Field(ge=1)] = 10
+    test: Annotated[Whole, Field(ge=1)] = 20
+
+
+Images = Annotated[BuiltinImages | FolderImages, Field(discriminator="source")]
