@@ -21,8 +21,9 @@ from torch import Tensor
 from benchmarks.timing import Result, seconds
 from challenge.configs.loader import load_challenge
 from challenge.configs.schema.entry import TrainConfig
-from challenge.data.kernels import build
-from challenge.data.problem import Images, Problem, split_tune
+from challenge.data.images.dataset import Images, split_tune
+from challenge.data.physics.kernels import build
+from challenge.data.physics.problem import Problem
 from challenge.methods.bilevel import HUBER_START, Bilevel
 from challenge.methods.checks import ToySession
 from challenge.methods.patches import Batch, tune_batch

@@ -23,10 +23,10 @@ from benchmarks.timing import Result, seconds
 from challenge.configs.loader import load_challenge
 from challenge.configs.schema.challenge import Limits, Rules
 from challenge.configs.schema.entry import EntryConfig
-from challenge.data import measurements, operators
-from challenge.data.challenge import open_challenge
+from challenge.data.challenges.challenge import open_challenge
+from challenge.data.challenges.prepare import prepare
 from challenge.data.layout import Public, Workspace
-from challenge.data.prepare import prepare
+from challenge.data.physics import blur, measurements
 from challenge.methods import registry
 from challenge.submissions import archive, board, judge, pack, results, runs, scratch
 from challenge.submissions.allocator import keep_memory
@@ -226,7 +226,7 @@ def in_process(folder: Path, threads: int, sources: list[Path]) -> float:
     method = load_folder(folder)
     started = time.perf_counter()
     for source in sources:
-        y, physics = operators.tensors(measurements.read(source))
+        y, physics = blur.tensors(measurements.read(source))
         with torch.no_grad():
             method(y, physics)
     return time.perf_counter() - started

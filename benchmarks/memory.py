@@ -10,7 +10,7 @@ from pathlib import Path
 from PIL import Image
 
 from benchmarks.timing import Result
-from challenge.data.leaves import leaves
+from challenge.data.images.leaves import leaves
 
 PEAK = """
 import sys, threading, time

@@ -17,9 +17,9 @@ import numpy as np
 
 from benchmarks.readme import challenge
 from challenge.cli.sweep import grid
-from challenge.data.challenge import Challenge, open_challenge
+from challenge.data.challenges.challenge import Challenge, open_challenge
 from challenge.data.layout import Workspace
-from challenge.data.operators import tensors
+from challenge.data.physics.blur import tensors
 from challenge.submissions import layout, runs
 from challenge.submissions.metrics import psnr, ssim
 from challenge.submissions.training_pictures import curves

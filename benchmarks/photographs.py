@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.readme import challenge
-from challenge.data.challenge import Challenge, open_challenge
+from challenge.data.challenges.challenge import Challenge, open_challenge
 from challenge.data.layout import Workspace
 from challenge.submissions import layout
 from challenge.submissions.metrics import psnr, ssim

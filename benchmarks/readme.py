@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
+from challenge.data.images.codec import stored, to_unit
 from challenge.data.layout import Workspace
-from challenge.data.measurements import read
-from challenge.data.reading import stored, to_unit
+from challenge.data.physics.measurements import read
 from challenge.submissions.comparison import weigh
 from challenge.submissions.layout import baselines
 from challenge.submissions.metrics import psnr, ssim

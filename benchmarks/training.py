@@ -13,7 +13,8 @@ import torch
 
 from benchmarks.timing import Result, paired
 from challenge.configs.schema.entry import TrainConfig
-from challenge.data.problem import Images, Problem
+from challenge.data.images.dataset import Images
+from challenge.data.physics.problem import Problem
 from challenge.methods import optimisers, patches
 from challenge.methods.checks import ToySession, toy_images, toy_problem
 from challenge.methods.losses import mse

@@ -29,11 +29,11 @@ from torch import Tensor
 
 from benchmarks import baselines
 from benchmarks.readme import challenge, training
-from challenge.data import kernel_files, kernels, motion
-from challenge.data.challenge import Challenge, open_challenge
+from challenge.data.challenges.challenge import Challenge, open_challenge
 from challenge.data.layout import Workspace
-from challenge.data.operators import tensors
-from challenge.data.problem import simulate
+from challenge.data.physics import camera_shake, kernel_files, kernels
+from challenge.data.physics.blur import tensors
+from challenge.data.physics.problem import simulate
 from challenge.methods.contract import Method
 from challenge.submissions import layout, runs
 from challenge.submissions.metrics import psnr, ssim
@@ -102,7 +102,7 @@ def prepare(workspace: Workspace, train: Path, val: Path, levin: Path) -> None:
         challenge("prepare", "deblur", *settings, *option)
     if not workspace.public("shakes").config.exists():
         known = kernel_files.read(levin)
-        drawn = list(motion.camera_shake(SHAKES["size"], SHAKES["count"], SHAKES["seed"]))
+        drawn = list(camera_shake.camera_shake(SHAKES["size"], SHAKES["count"], SHAKES["seed"]))
         stack = kernels.settle([*known * 2, *drawn], "shakes", lambda words: None)
         workspace.path.mkdir(parents=True, exist_ok=True)
         np.savez(workspace.path / "shakes.npz", kernels=stack)

@@ -17,9 +17,9 @@ from torch import Tensor
 
 from benchmarks.readme import challenge
 from challenge.cli.sweep import grid
-from challenge.data.challenge import Challenge, open_challenge
+from challenge.data.challenges.challenge import Challenge, open_challenge
 from challenge.data.layout import Workspace
-from challenge.data.operators import blur, tensors
+from challenge.data.physics.blur import blur, tensors
 from challenge.methods import huber
 from challenge.methods.solvers.admm import admm
 from challenge.methods.solvers.implicit import Adjoint

@@ -31,9 +31,9 @@ from torch import Tensor
 
 from benchmarks.timing import Result, holds, paired
 from challenge.configs.loader import load_challenge
-from challenge.data import kernels
 from challenge.data.noise import normal
-from challenge.data.operators import blur
+from challenge.data.physics import kernels
+from challenge.data.physics.blur import blur
 from challenge.methods.solvers.admm import admm
 from challenge.methods.solvers.pdhg import transfer_function
 from challenge.methods.tv import solve

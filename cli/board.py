@@ -27,7 +27,7 @@ def board(
     """
     from challenge.cli.console import say, show_json
     from challenge.configs.errors import UserError
-    from challenge.data.challenge import open_challenge
+    from challenge.data.challenges.challenge import open_challenge
     from challenge.data.layout import Workspace
     from challenge.submissions import results, teams
     from challenge.submissions.board import remarks, rows

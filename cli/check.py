@@ -11,7 +11,7 @@ from challenge.cli.infer import Ahead, timing, watch, went_well
 from challenge.cli.options import WORKSPACE, IsolationOption, WorkspaceOption
 
 if TYPE_CHECKING:
-    from challenge.data.challenge import Challenge
+    from challenge.data.challenges.challenge import Challenge
     from challenge.data.layout import Workspace
     from challenge.submissions.jail.levels import Level
 
@@ -75,7 +75,7 @@ def _workspace(entry: Path, workspace: Path) -> Path:
 
 def _challenge(entry: Path, place: Workspace) -> Challenge | None:
     """The prepared challenge that an entry names; None where it is not at hand."""
-    from challenge.data.challenge import open_challenge
+    from challenge.data.challenges.challenge import open_challenge
     from challenge.submissions.check import read_manifest
 
     facts = read_manifest(entry)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from challenge.cli.console import Report
-    from challenge.data.challenge import Challenge
+    from challenge.data.challenges.challenge import Challenge
     from challenge.submissions.comparison import Candidate, Compared
     from challenge.submissions.judge import Step
 
@@ -64,7 +64,7 @@ def compare(
     """
     from challenge.cli.console import progress, say, show, show_json
     from challenge.configs.errors import UserError
-    from challenge.data.challenge import open_challenge
+    from challenge.data.challenges.challenge import open_challenge
     from challenge.data.layout import Workspace
     from challenge.submissions import comparison, comparison_pictures, isolation, scratch
     from challenge.submissions.differences import telling

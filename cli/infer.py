@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from challenge.cli.console import Report
-    from challenge.data.challenge import Challenge
+    from challenge.data.challenges.challenge import Challenge
     from challenge.data.layout import Workspace
     from challenge.submissions.forecast import Forecast
     from challenge.submissions.judge import Inference, Step
@@ -38,7 +38,7 @@ def infer(
     from dataclasses import asdict
 
     from challenge.cli.console import progress, show, show_json
-    from challenge.data.challenge import open_challenge
+    from challenge.data.challenges.challenge import open_challenge
     from challenge.data.layout import Workspace
     from challenge.submissions import layout, runs
     from challenge.submissions.trial import infer_run

@@ -21,7 +21,7 @@ def kit(
     Example: challenge kit deblur
     """
     from challenge.cli.console import say, show
-    from challenge.data.challenge import open_challenge
+    from challenge.data.challenges.challenge import open_challenge
     from challenge.data.layout import Workspace
     from challenge.submissions import speed
     from challenge.submissions.kit import judge_speed, make_kit

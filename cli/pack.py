@@ -10,7 +10,7 @@ import typer
 from challenge.cli.options import WORKSPACE, find_workspace
 
 if TYPE_CHECKING:
-    from challenge.data.challenge import Challenge
+    from challenge.data.challenges.challenge import Challenge
     from challenge.data.layout import Workspace
     from challenge.submissions.layout import Run
 
@@ -36,7 +36,7 @@ def pack(
     """
     from challenge.cli.console import show
     from challenge.configs.errors import UserError
-    from challenge.data.challenge import open_challenge
+    from challenge.data.challenges.challenge import open_challenge
     from challenge.data.layout import Workspace
     from challenge.submissions import layout, runs, teams
     from challenge.submissions.check import read_manifest

@@ -26,8 +26,8 @@ def prepare(
     """
     from challenge.cli.console import progress, say, show
     from challenge.configs.loader import load_challenge
+    from challenge.data.challenges.prepare import prepare as prepare_challenge
     from challenge.data.layout import Workspace
-    from challenge.data.prepare import prepare as prepare_challenge
 
     config, source = load_challenge(challenge, overrides or [])
     with progress() as report:

@@ -80,7 +80,7 @@ def score(
 
 def _score_run(run: Path, workspace: Path, as_json: bool) -> None:
     from challenge.cli.console import progress, show_json, table
-    from challenge.data.challenge import open_challenge
+    from challenge.data.challenges.challenge import open_challenge
     from challenge.data.layout import Workspace
     from challenge.submissions import layout, runs
     from challenge.submissions.trial import score_run
@@ -120,7 +120,7 @@ def _judge(
     """Judge entries and show the verdicts; 1 where the judge or the machine failed, else 0."""
     from challenge.cli.console import progress, say, show_json, warn
     from challenge.configs.errors import UserError
-    from challenge.data.challenge import open_challenge
+    from challenge.data.challenges.challenge import open_challenge
     from challenge.data.layout import Hidden, Workspace
     from challenge.submissions import isolation, teams
     from challenge.submissions.jail import levels

@@ -25,8 +25,8 @@ def seal(
     Example: challenge seal deblur
     """
     from challenge.cli.console import show
+    from challenge.data.challenges.seal import verify
     from challenge.data.layout import Hidden, Workspace
-    from challenge.data.seal import verify
 
     place = Workspace(workspace)
     found = verify(place.public(challenge), Hidden(hidden) if hidden else place.hidden(challenge))

@@ -93,7 +93,7 @@ def train_one(config: str, overrides: Sequence[str], where: Where) -> tuple[Run 
     from challenge.configs.errors import UserError
     from challenge.configs.loader import load_entry
     from challenge.data.atomic import remove_tree
-    from challenge.data.challenge import open_challenge
+    from challenge.data.challenges.challenge import open_challenge
     from challenge.data.layout import Workspace
     from challenge.methods import registry
 

@@ -14,6 +14,8 @@ from typing import Literal
 
 Split = Literal["train", "val", "test"]
 Role = Literal["partial", "old", "trash"]
+FRESH = "get a fresh copy of the challenge"
+"""What helps where a file of a challenge is damaged."""
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 

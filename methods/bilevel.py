@@ -45,7 +45,8 @@ from challenge.methods.weight_search import search
 if TYPE_CHECKING:
     from deepinv.physics import LinearPhysics
 
-    from challenge.data.problem import Images, Problem
+    from challenge.data.images.dataset import Images
+    from challenge.data.physics.problem import Problem
 
 SIGMA = 0.03
 """The noise level at which `strength` is 1."""

@@ -15,9 +15,10 @@ import torch
 from torch import Tensor
 
 from challenge.configs.schema.entry import TrainConfig
-from challenge.data.measurements import border
+from challenge.data.images.dataset import Images
 from challenge.data.noise import normal
-from challenge.data.problem import Images, Problem
+from challenge.data.physics.measurements import border
+from challenge.data.physics.problem import Problem
 from challenge.methods.contract import Method
 
 if TYPE_CHECKING:

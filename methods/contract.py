@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from deepinv.physics import LinearPhysics
     from lightning_fabric import Fabric
 
-    from challenge.data.problem import Images, Problem
+    from challenge.data.images.dataset import Images
+    from challenge.data.physics.problem import Problem
 
 
 class Session(Protocol):

@@ -8,7 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from challenge.data.problem import Images, Problem
+from challenge.data.images.dataset import Images
+from challenge.data.physics.problem import Problem
 from challenge.methods import patches
 from challenge.methods.contract import Method
 from challenge.methods.losses import WINDOW, similarity

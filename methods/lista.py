@@ -46,7 +46,8 @@ from challenge.methods.training import READS
 if TYPE_CHECKING:
     from deepinv.physics import LinearPhysics
 
-    from challenge.data.problem import Images, Problem
+    from challenge.data.images.dataset import Images
+    from challenge.data.physics.problem import Problem
 
 ERROR = 0.05
 """About the root mean square error of a Wiener estimate, where sqrt(E_k) starts."""

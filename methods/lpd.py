@@ -37,7 +37,8 @@ from challenge.methods.training import READS
 if TYPE_CHECKING:
     from deepinv.physics import LinearPhysics
 
-    from challenge.data.problem import Images, Problem
+    from challenge.data.images.dataset import Images
+    from challenge.data.physics.problem import Problem
 
 PRECISION = 0.05
 """The error of a Wiener estimate, about, in units of the image range: r_k starts at its inverse

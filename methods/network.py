@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from challenge.configs.errors import UserError
 from challenge.configs.schema.entry import TrainConfig
-from challenge.data.operators import blur
+from challenge.data.physics.blur import blur
 from challenge.methods import settling
 from challenge.methods.contract import Method, Session
 from challenge.methods.losses import expectation
@@ -39,7 +39,8 @@ from challenge.methods.wiener import wiener
 if TYPE_CHECKING:
     from deepinv.physics import LinearPhysics
 
-    from challenge.data.problem import Images, Problem
+    from challenge.data.images.dataset import Images
+    from challenge.data.physics.problem import Problem
 
 STRENGTHS = (0.1, 1.0, 10.0)
 BASE = 1

@@ -19,7 +19,8 @@ from torch import Tensor
 
 from challenge.configs.schema.entry import Augment, TrainConfig
 from challenge.data import noise
-from challenge.data.problem import Images, Problem
+from challenge.data.images.dataset import Images
+from challenge.data.physics.problem import Problem
 
 TUNE_SIDE = 256
 """Tune images are cropped about the centre to this side, so that an evaluation stays short."""

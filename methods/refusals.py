@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from challenge.configs.errors import UserError
 from challenge.configs.schema.entry import TrainConfig
-from challenge.data.problem import Images, Problem
+from challenge.data.images.dataset import Images
+from challenge.data.physics.problem import Problem
 from challenge.methods.contract import Method, Session
 
 BIGGEST = 1e3

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from challenge.configs.errors import UserError
 from challenge.configs.schema.entry import TrainConfig
-from challenge.data.images import split_tune
-from challenge.data.problem import Images, Problem
+from challenge.data.images.dataset import Images, split_tune
+from challenge.data.physics.problem import Problem
 from challenge.methods import spectrum
 from challenge.methods.contract import Method, Session
 from challenge.methods.evaluation import quality

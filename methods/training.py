@@ -23,7 +23,8 @@ from torch import Tensor, nn
 
 from challenge.configs.errors import UserError
 from challenge.configs.schema.entry import TrainConfig
-from challenge.data.problem import Images, Problem, split_tune
+from challenge.data.images.dataset import Images, split_tune
+from challenge.data.physics.problem import Problem
 from challenge.methods import checkpoints, evaluation, optimisers, patches, refusals, schedules
 from challenge.methods.averaging import running_mean
 from challenge.methods.checkpoints import State

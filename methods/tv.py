@@ -19,7 +19,8 @@ from torch import Tensor
 
 from challenge.configs.errors import UserError
 from challenge.configs.schema.entry import TrainConfig
-from challenge.data.problem import Images, Problem, split_tune
+from challenge.data.images.dataset import Images, split_tune
+from challenge.data.physics.problem import Problem
 from challenge.methods.contract import Method, Session
 from challenge.methods.patches import scored
 from challenge.methods.solvers.admm import admm

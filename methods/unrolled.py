@@ -47,7 +47,8 @@ from challenge.methods.training import READS
 if TYPE_CHECKING:
     from deepinv.physics import LinearPhysics
 
-    from challenge.data.problem import Images, Problem
+    from challenge.data.images.dataset import Images
+    from challenge.data.physics.problem import Problem
 
 Algorithm = Literal["pgd", "hqs", "admm", "pdhg"]
 LEVEL = 0.05

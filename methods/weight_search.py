@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from challenge.configs.schema.entry import TrainConfig
-from challenge.data.problem import Images, Problem, split_tune
+from challenge.data.images.dataset import Images, split_tune
+from challenge.data.physics.problem import Problem
 from challenge.methods import patches
 from challenge.methods.contract import Session
 from challenge.methods.solvers.descent import Minimum

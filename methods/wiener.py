@@ -23,7 +23,8 @@ from challenge.methods.solvers.data_term import DataTerm
 if TYPE_CHECKING:
     from deepinv.physics import LinearPhysics
 
-    from challenge.data.problem import Images, Problem
+    from challenge.data.images.dataset import Images
+    from challenge.data.physics.problem import Problem
 
 ITERATIONS = 40
 """Conjugate gradient steps where the boundary is not circular; the circular solution is the

@@ -18,7 +18,7 @@ from pathlib import Path
 from challenge.configs.errors import UserError
 from challenge.configs.schema.challenge import Limits, Rules
 from challenge.configs.schema.entry import EntryConfig
-from challenge.data.challenge import Challenge
+from challenge.data.challenges.challenge import Challenge
 from challenge.submissions import archive, imports, manifest, weights
 from challenge.submissions.archive import AGAIN
 from challenge.submissions.layout import CONFIG, MANIFEST, PLUGIN, WEIGHTS

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from challenge.configs.errors import Mistake, UserError
-from challenge.data.challenge import Challenge
+from challenge.data.challenges.challenge import Challenge
 from challenge.data.layout import Public, Workspace
 from challenge.submissions import archive, forecast, isolation, judge, runs, scoring
 from challenge.submissions import weights as weight_files

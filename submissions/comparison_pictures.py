@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from challenge.data.challenge import Challenge
-from challenge.data.sheets import to_picture
+from challenge.data.challenges.challenge import Challenge
+from challenge.data.images.contact_sheet import to_picture
 from challenge.submissions.comparison import Compared
 from challenge.submissions.pictures import CAPTION, INK, MARGIN, PAPER, write_page
 

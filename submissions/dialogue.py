@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from challenge.configs.schema.challenge import Limits
-from challenge.data import measurements
-from challenge.data.measurements import Measurement
+from challenge.data.physics import measurements
+from challenge.data.physics.measurements import Measurement
 from challenge.submissions import processes
 from challenge.submissions.channel import Channel, Ended, Message
 from challenge.submissions.frames import Garbled, Header

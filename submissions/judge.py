@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from challenge.configs.schema.challenge import Limits
-from challenge.data import atomic, measurements
+from challenge.data import atomic
+from challenge.data.physics import measurements
 from challenge.submissions import processes, scratch
 from challenge.submissions.channel import Channel
 from challenge.submissions.dialogue import BEFORE, Dialogue, Failed

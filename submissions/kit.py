@@ -13,7 +13,7 @@ from pathlib import Path
 
 from challenge.configs.paths import names
 from challenge.data import atomic
-from challenge.data.challenge import Challenge, read_manifest
+from challenge.data.challenges.challenge import Challenge, read_manifest
 from challenge.data.layout import Public, Workspace
 from challenge.submissions import archive, layout, machine, metrics, speed
 

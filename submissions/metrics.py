@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from challenge.data.seal import METRIC
+from challenge.data.challenges.seal import METRIC
 from challenge.submissions.outcomes import Outcome
 
 DEFINITION: dict[str, Any] = METRIC

@@ -11,7 +11,7 @@ from typing import Any
 from challenge.configs.errors import UserError
 from challenge.configs.loader import dump
 from challenge.data import atomic
-from challenge.data.challenge import Challenge
+from challenge.data.challenges.challenge import Challenge
 from challenge.data.layout import Workspace
 from challenge.submissions import archive, manifest, runs, weights
 from challenge.submissions.check import check, read_manifest

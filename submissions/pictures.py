@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from challenge.data import atomic, measurements, reading
-from challenge.data.reading import Picture
-from challenge.data.sheets import Sheet, to_picture
+from challenge.data import atomic
+from challenge.data.images import codec
+from challenge.data.images.codec import Picture
+from challenge.data.images.contact_sheet import Sheet, to_picture
+from challenge.data.physics import measurements
 from challenge.submissions.scoring import Scores
 
 if TYPE_CHECKING:
@@ -114,9 +116,9 @@ def _panels(
         Panel(to_picture(x_hat), f"estimate {text}".rstrip()),
     ]
     if truth is not None:
-        x = reading.stored(truth)
+        x = codec.stored(truth)
         if y.shape == x.shape:
-            psnr = metrics.psnr(estimate=y, truth=reading.to_unit(x), crop=crop)
+            psnr = metrics.psnr(estimate=y, truth=codec.to_unit(x), crop=crop)
             panels[0] = Panel(panels[0].picture, f"measured {psnr:.2f} dB")
         panels.append(Panel(x, "truth"))
     return panels

@@ -47,7 +47,7 @@ def main() -> None:
 
     keep_memory()
     import_deepinv()
-    from challenge.data import measurements, operators  # noqa: F401
+    from challenge.data.physics import blur, measurements  # noqa: F401
     from challenge.submissions.loading import load_folder
 
     faulthandler.enable()
@@ -110,11 +110,11 @@ def estimate(method: Method, content: bytes) -> tuple[dict[str, Any], bytes]:
     """Reconstruct one measurement; what came out, in words, and its floats if it is a tensor."""
     import torch
 
-    from challenge.data import measurements, operators
+    from challenge.data.physics import blur, measurements
 
     measurement = measurements.from_bytes(content)
     reseed(measurement.identity)
-    y, physics = operators.tensors(measurement)
+    y, physics = blur.tensors(measurement)
     method.eval()
     with torch.no_grad():
         x_hat = method(y, physics)

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from challenge.configs.errors import UserError
 from challenge.configs.schema.entry import EntryConfig
 from challenge.data import atomic
-from challenge.data.challenge import Challenge
+from challenge.data.challenges.challenge import Challenge
 from challenge.data.layout import Workspace
 from challenge.submissions import layout, machine
 from challenge.submissions.layout import PLUGIN, Run

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from challenge.configs.errors import UserError
-from challenge.data import reading
+from challenge.data.images import codec
 from challenge.submissions import metrics
 from challenge.submissions.allocator import keep_memory
 from challenge.submissions.metrics import BadShape, MetricError, NonFinite, TooSmall
@@ -67,7 +67,7 @@ def load_estimate(path: Path, shape: tuple[int, ...]) -> NDArray[np.float32]:
 
 def score_one(truth: Path, estimate: Path, crop: int) -> dict[str, Any]:
     """PSNR and SSIM of one image, or `outcome` and `cause` where it has none."""
-    x = reading.to_unit(reading.stored(truth))
+    x = codec.to_unit(codec.stored(truth))
     try:
         x_hat = load_estimate(estimate, x.shape)
         ssim = metrics.ssim(estimate=x_hat, truth=x, crop=crop)

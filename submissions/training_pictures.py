@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from challenge.data import atomic
-from challenge.data.challenge import Challenge
-from challenge.data.sheets import to_picture
+from challenge.data.challenges.challenge import Challenge
+from challenge.data.images.contact_sheet import to_picture
 from challenge.submissions import metrics, pictures, training_log
 from challenge.submissions.layout import Run
 from challenge.submissions.pictures import Panel
@@ -108,7 +108,7 @@ def samples(method: Method, challenge: Challenge, path: Path) -> None:
     """
     import torch
 
-    from challenge.data.operators import tensors
+    from challenge.data.physics.blur import tensors
 
     weights = [*method.parameters(), *method.buffers()]
     device = weights[0].device if weights else torch.device("cpu")

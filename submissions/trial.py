@@ -9,7 +9,7 @@ from typing import Any
 
 from challenge.configs.errors import UserError
 from challenge.data import atomic
-from challenge.data.challenge import Challenge
+from challenge.data.challenges.challenge import Challenge
 from challenge.data.layout import Public, Split
 from challenge.submissions import (
     archive,

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from challenge.configs.errors import UserError
-from challenge.data import atomic, seal
-from challenge.data.challenge import Challenge, digest
+from challenge.data import atomic
+from challenge.data.challenges import seal
+from challenge.data.challenges.challenge import Challenge, digest
 from challenge.data.layout import Hidden, Public, Workspace
 from challenge.submissions import (
     archive,

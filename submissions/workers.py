@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from challenge.configs.errors import Mistake, UserError
-from challenge.data.challenge import open_challenge
+from challenge.data.challenges.challenge import open_challenge
 from challenge.data.layout import Hidden, Workspace
 from challenge.submissions import machine, teams
 from challenge.submissions.jail.levels import Level

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from challenge.data.challenge import open_challenge
+from challenge.data.challenges.challenge import open_challenge
 from challenge.methods import checks, registry
 
 HERE = Path(__file__).resolve().parent.parent

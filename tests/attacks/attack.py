@@ -21,8 +21,8 @@ import numpy as np
 import psutil
 
 from challenge.configs.schema.challenge import Limits
-from challenge.data import measurements
-from challenge.data.measurements import Measurement
+from challenge.data.physics import measurements
+from challenge.data.physics.measurements import Measurement
 from challenge.submissions import judge
 from challenge.submissions.jail.levels import Level
 from challenge.submissions.jail.spawn import Jail

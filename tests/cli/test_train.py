@@ -36,8 +36,8 @@ def test_a_training_leaves_curves_and_samples(trained):
 
 
 def test_the_samples_are_measured_estimate_truth_and_error(trained, story):
-    from challenge.data.challenge import open_challenge
-    from challenge.data.operators import tensors
+    from challenge.data.challenges.challenge import open_challenge
+    from challenge.data.physics.blur import tensors
     from challenge.submissions import pictures, runs
 
     run, _ = trained

@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from challenge.configs.loader import load_challenge
+from challenge.data.challenges.prepare import Prepared
+from challenge.data.challenges.prepare import prepare as prepare_challenge
 from challenge.data.layout import Workspace
-from challenge.data.prepare import Prepared
-from challenge.data.prepare import prepare as prepare_challenge
 
 SMALL = """
 name: small

@@ -34,7 +34,7 @@ from challenge.configs import loader, paths
 from challenge.configs.errors import UserError
 from challenge.configs.schema.challenge import Rules
 from challenge.configs.schema.entry import EntryConfig, Uses
-from challenge.data.challenge import Challenge
+from challenge.data.challenges.challenge import Challenge
 from challenge.submissions import archive, check, manifest, weights
 from challenge.submissions.manifest import For, Manifest, Member, Training
 from challenge.submissions.teams import Teams

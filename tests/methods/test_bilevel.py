@@ -8,8 +8,8 @@ from deepinv.physics import GaussianNoise, Inpainting
 
 from challenge.configs.errors import UserError
 from challenge.configs.schema.entry import TrainConfig
-from challenge.data.images import split_tune
-from challenge.data.operators import blur
+from challenge.data.images.dataset import split_tune
+from challenge.data.physics.blur import blur
 from challenge.methods import lower_level, potentials
 from challenge.methods.bilevel import Bilevel
 from challenge.methods.checks import ToySession, check, toy_images, toy_problem

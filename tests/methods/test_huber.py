@@ -4,7 +4,7 @@ import pytest
 import torch
 from deepinv.physics import GaussianNoise, Inpainting
 
-from challenge.data.operators import blur
+from challenge.data.physics.blur import blur
 from challenge.methods import huber, tv
 from challenge.methods.checks import check, toy_images, toy_problem
 from challenge.methods.huber import Huber

@@ -7,7 +7,7 @@ import torch
 
 from challenge.configs.errors import UserError
 from challenge.configs.schema.entry import TrainConfig
-from challenge.data.operators import blur
+from challenge.data.physics.blur import blur
 from challenge.methods import lista
 from challenge.methods.checks import ToySession, check, toy_images, toy_problem
 from challenge.methods.lista import Lista

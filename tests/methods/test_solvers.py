@@ -9,7 +9,7 @@ from deepinv.physics import Blur, Inpainting
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from challenge.data.operators import blur
+from challenge.data.physics.blur import blur
 from challenge.methods.solvers import gap as gaps
 from challenge.methods.solvers.admm import admm
 from challenge.methods.solvers.gradient import (

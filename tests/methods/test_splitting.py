@@ -7,7 +7,7 @@ import torch
 from deepinv.optim import ADMM, HQS, L2, PDCP, PGD, L1Prior
 from deepinv.physics import Denoising, Inpainting
 
-from challenge.data.operators import blur
+from challenge.data.physics.blur import blur
 from challenge.methods.solvers import splitting
 from challenge.methods.solvers.data_term import DataTerm
 

@@ -18,7 +18,7 @@ from torch import nn
 
 from challenge.configs.errors import UserError
 from challenge.configs.schema.entry import TrainConfig
-from challenge.data.images import split_tune
+from challenge.data.images.dataset import split_tune
 from challenge.methods import patches, training
 from challenge.methods.checks import ToySession, toy_images, toy_problem
 from challenge.methods.contract import Method

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from challenge.configs.errors import UserError
 from challenge.configs.schema.entry import TrainConfig
-from challenge.data.operators import blur
-from challenge.data.problem import Problem
+from challenge.data.physics.blur import blur
+from challenge.data.physics.problem import Problem
 from challenge.methods import tv
 from challenge.methods.checks import ToySession, toy_images, toy_problem
 from challenge.methods.solvers.gap import gap

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from challenge.data.operators import blur
+from challenge.data.physics.blur import blur
 from challenge.methods import spectrum
 from challenge.methods.checks import ToySession, toy_images, toy_problem
 from challenge.methods.wiener import Wiener, wiener

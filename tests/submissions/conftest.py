@@ -10,9 +10,9 @@ import pytest
 
 from challenge.configs.loader import load_challenge
 from challenge.configs.schema.entry import EntryConfig
-from challenge.data.challenge import Challenge, open_challenge
+from challenge.data.challenges.challenge import Challenge, open_challenge
+from challenge.data.challenges.prepare import prepare
 from challenge.data.layout import Hidden, Workspace
-from challenge.data.prepare import prepare
 from challenge.submissions import layout, runs
 from challenge.submissions.layout import Run
 from challenge.submissions.pack import pack

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from challenge.data import measurements
+from challenge.data.physics import measurements
 from challenge.submissions import runner
 
 

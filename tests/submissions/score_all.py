@@ -6,7 +6,7 @@ python score_all.py WORKSPACE WORKERS LEVEL ENTRY...
 import sys
 from pathlib import Path
 
-from challenge.data.challenge import open_challenge
+from challenge.data.challenges.challenge import open_challenge
 from challenge.data.layout import Workspace
 from challenge.submissions.verdict import open_court
 from challenge.submissions.workers import judge_all

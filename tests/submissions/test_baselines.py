@@ -13,9 +13,9 @@ import torch
 import yaml
 
 from challenge.configs import loader
-from challenge.data import reading, sources
-from challenge.data.operators import tensors
-from challenge.data.problem import measure_stored
+from challenge.data.images import codec, sources
+from challenge.data.physics.blur import tensors
+from challenge.data.physics.problem import measure_stored
 from challenge.methods.registry import build
 from challenge.submissions import layout, runs, weights
 from challenge.submissions.check import check
@@ -63,7 +63,7 @@ def test_a_baseline_is_better_than_wiener_and_total_variation(name):
     kernel = torch.from_numpy(np.load(folder / "kernels" / "motion.npy")).float()[None, None]
     gains = {"wiener": [], "tv": []}
     for image in ("astronaut.png", "coffee.png", "chelsea.png"):
-        truth = reading.to_unit(sources.builtin(image, 512)[:, 100:228, 100:228])
+        truth = codec.to_unit(sources.builtin(image, 512)[:, 100:228, 100:228])
         measurement = measure_stored(truth, kernel, (0.03, 0.03), "circular", b"baseline", image)
 
         def quality(one, measurement=measurement, truth=truth):

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from challenge.data.challenge import Challenge
+from challenge.data.challenges.challenge import Challenge
 from challenge.submissions import archive
 from challenge.submissions.check import check
 from challenge.submissions.problem import Problem, outcome_of

@@ -15,10 +15,10 @@ from safetensors.torch import load_file
 
 from challenge.configs.errors import UserError
 from challenge.configs.loader import load_challenge
-from challenge.data import measurements
-from challenge.data.challenge import open_challenge
+from challenge.data.challenges.challenge import open_challenge
+from challenge.data.challenges.prepare import prepare
 from challenge.data.layout import Workspace
-from challenge.data.prepare import prepare
+from challenge.data.physics import measurements
 from challenge.submissions import (
     comparison,
     comparison_pictures,

@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from challenge.configs.schema.challenge import Rules
-from challenge.data.challenge import Challenge
+from challenge.data.challenges.challenge import Challenge
 from challenge.methods import plugin
 from challenge.submissions import archive, imports, kit
 from challenge.submissions.check import MOST_IMPORTS, check

@@ -11,7 +11,7 @@ from typing import Any
 import nbformat
 import pytest
 
-from challenge.data.challenge import Challenge, open_challenge
+from challenge.data.challenges.challenge import Challenge, open_challenge
 from challenge.data.layout import Hidden, Workspace
 from challenge.submissions.kit import make_kit
 

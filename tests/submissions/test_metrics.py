@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from challenge.data.seal import METRIC
+from challenge.data.challenges.seal import METRIC
 from challenge.submissions import metrics
 from challenge.submissions.metrics import BadShape, NonFinite, TooSmall, psnr, ssim
 

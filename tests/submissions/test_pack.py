@@ -13,7 +13,7 @@ import safetensors.torch
 import torch
 
 from challenge.configs.errors import UserError
-from challenge.data.challenge import Challenge
+from challenge.data.challenges.challenge import Challenge
 from challenge.submissions import archive, runs
 from challenge.submissions.check import check
 from challenge.submissions.layout import Run

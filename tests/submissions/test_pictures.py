@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from challenge.data import measurements
-from challenge.data.measurements import Measurement
+from challenge.data.physics import measurements
+from challenge.data.physics.measurements import Measurement
 from challenge.submissions import pictures
 from challenge.submissions.scoring import Interval, Score, Scores
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from challenge.data import measurements
-from challenge.data.challenge import Challenge
+from challenge.data.challenges.challenge import Challenge
 from challenge.data.layout import Public
-from challenge.data.measurements import Measurement
+from challenge.data.physics import measurements
+from challenge.data.physics.measurements import Measurement
 from challenge.methods.contract import Method
 from challenge.submissions import archive, judge, runner
 from challenge.submissions.jail import levels, probe

@@ -11,7 +11,7 @@ import torch
 
 from challenge.configs.errors import UserError
 from challenge.configs.schema.entry import EntryConfig
-from challenge.data.challenge import Challenge
+from challenge.data.challenges.challenge import Challenge
 from challenge.data.layout import Workspace
 from challenge.methods.contract import Method
 from challenge.submissions import runs

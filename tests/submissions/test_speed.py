@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from challenge.configs.errors import UserError
 from challenge.data import atomic
-from challenge.data.challenge import Challenge
+from challenge.data.challenges.challenge import Challenge
 from challenge.data.layout import Workspace
 from challenge.submissions import layout, machine, speed
 from challenge.submissions.forecast import find_machines, forecast, image_ratio, measured

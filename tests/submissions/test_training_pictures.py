@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from challenge.configs.loader import load_challenge
-from challenge.data.challenge import open_challenge
+from challenge.data.challenges.challenge import open_challenge
+from challenge.data.challenges.prepare import prepare
 from challenge.data.layout import Workspace
-from challenge.data.operators import tensors
-from challenge.data.prepare import prepare
+from challenge.data.physics.blur import tensors
 from challenge.methods.wiener import Wiener
 from challenge.submissions import metrics, pictures, scoring, training_pictures
 

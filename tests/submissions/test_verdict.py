@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from challenge.configs.errors import UserError
-from challenge.data.challenge import Challenge, digest
+from challenge.data.challenges.challenge import Challenge, digest
 from challenge.data.layout import Hidden, Workspace
 from challenge.submissions import (
     board,

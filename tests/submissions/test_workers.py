@@ -19,7 +19,7 @@ import psutil
 import pytest
 
 from challenge.configs.errors import UserError
-from challenge.data.challenge import Challenge
+from challenge.data.challenges.challenge import Challenge
 from challenge.data.layout import Workspace
 from challenge.submissions import board, layout, machine, results, workers
 from challenge.submissions.jail import probe

@@ -1,0 +1,160 @@
+"""A prepared challenge, opened from its public folder. Free of torch until images are asked for."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from challenge.configs import loader
+from challenge.configs.errors import Mistake, UserError
+from challenge.configs.schema.challenge import ChallengeConfig
+from challenge.data import layout
+from challenge.data.images import codec
+from challenge.data.layout import FRESH, Public, Split
+from challenge.data.physics import measurements
+from challenge.data.physics.measurements import Measurement
+
+if TYPE_CHECKING:
+    from challenge.data.images.dataset import Images
+    from challenge.data.physics.problem import Problem
+
+FORMAT = 1
+_SHOWN = 8
+
+
+class Challenge:
+    """What a team has: the public folder of a challenge."""
+
+    def __init__(self, path: Path, config: ChallengeConfig, manifest: dict[str, Any]) -> None:
+        self.path = path
+        self.config = config
+        self.seal: str = manifest["seal"]
+        """The published digest of the hidden truth, key and metric: 64 hex digits."""
+        self.practice: bool = manifest["practice"]
+        """True where the images are built in, so that everybody has the truth."""
+        self._public = Public(path)
+        self._files: dict[str, str] = manifest["files"]
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 of the manifest, 64 hex digits: it names this very challenge."""
+        return hashlib.sha256(self._public.manifest.read_bytes()).hexdigest()
+
+    @property
+    def channels(self) -> int:
+        """3 in a colour challenge, 1 in a grey one."""
+        return 3 if self.config.images.mode == "colour" else 1
+
+    @property
+    def crop(self) -> int:
+        """Pixels at every side of an image that do not count, in the metric and in training.
+
+        `metric.crop`, which `prepare` resolved: by default what the operator sees in part.
+        """
+        crop = self.config.metric.crop
+        if crop is None:
+            raise UserError.of(self._public.config, "has no `metric.crop`", FRESH)
+        return crop
+
+    @cached_property
+    def problem(self) -> Problem:
+        """The forward problem, which also simulates measurements for training."""
+        from challenge.data.physics.problem import open_problem
+
+        return open_problem(self.config, self._public.kernels, self.crop)
+
+    @cached_property
+    def train(self) -> Images:
+        """The training images; those that memory has no room for are decoded into the cache."""
+        from challenge.data.images.dataset import Images
+
+        paths = [self._public.image("train", identity) for identity in self.ids("train")]
+        return Images(paths, cache=layout.cache(self.path, self.hash))
+
+    def ids(self, split: Split) -> list[str]:
+        """The sorted ids of a split."""
+        suffix = ".png" if split == "train" else ".npz"
+        prefix = f"{split}/"
+        return sorted(
+            name.removeprefix(prefix).removesuffix(suffix)
+            for name in self._files
+            if name.startswith(prefix) and name.endswith(suffix)
+        )
+
+    def measurement(self, split: Split, identity: str) -> Measurement:
+        """The stored measurement of a val or test image."""
+        return measurements.read(self._public.measurement(split, identity))
+
+    def truth(self, identity: str) -> NDArray[np.float32]:
+        """The true image of a val measurement, float32 in [0, 1], shape (C, H, W)."""
+        return codec.to_unit(codec.stored(self._public.image("val", identity)))
+
+
+def open_challenge(path: Path | str, *, verify: bool = False) -> Challenge:
+    """Open the public folder of a prepared challenge, `workspace/public/<challenge>`.
+
+    Args:
+        path: the folder.
+        verify: also compare the SHA-256 of every file with the manifest.
+
+    Raises:
+        UserError: if the folder is not a prepared challenge or not complete.
+    """
+    public = Public(Path(path))
+    manifest = read_manifest(public)
+    _compare(public, manifest["files"], verify)
+    config, _ = loader.load_challenge(str(public.config))
+    return Challenge(public.path, config, manifest)
+
+
+def read_manifest(public: Public) -> dict[str, Any]:
+    """The manifest of a public folder; raises `UserError` if it is missing or damaged."""
+    if not public.manifest.is_file():
+        remedy = f"make it with `challenge prepare {public.path.name}`"
+        raise UserError.of(public.path, "is not a prepared challenge", remedy)
+    try:
+        manifest = json.loads(public.manifest.read_text(encoding="utf-8"))
+        kinds = {"format": int, "challenge": str, "seal": str, "practice": bool, "files": dict}
+        if not all(isinstance(manifest[key], kind) for key, kind in kinds.items()):
+            raise TypeError
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UserError.of(public.manifest, "is damaged", FRESH) from None
+    if manifest["format"] != FORMAT:
+        raise UserError.of(
+            public.manifest,
+            f"has format `{manifest['format']}`, this toolkit reads format `{FORMAT}`",
+            "install the toolkit's version that prepared it",
+        )
+    checked: dict[str, Any] = manifest
+    return checked
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file, 64 hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _compare(public: Public, files: dict[str, str], verify: bool) -> None:
+    mistakes = []
+    for name, expected in sorted(files.items()):
+        path = public.path / name
+        if not path.is_file():
+            mistakes.append(Mistake(str(path), "is missing", FRESH))
+        elif verify and digest(path) != expected:
+            mistakes.append(Mistake(str(path), "was changed since `prepare`", FRESH))
+    for split in layout.SPLITS:
+        for path in sorted((public.path / split).glob("[!.]*")):
+            if f"{split}/{path.name}" not in files:
+                mistakes.append(Mistake(str(path), "does not belong to the challenge", "remove it"))
+    if len(mistakes) > _SHOWN:
+        more = f"and {len(mistakes) - _SHOWN} more files are wrong"
+        mistakes = [*mistakes[:_SHOWN], Mistake(str(public.path), more, FRESH)]
+    if mistakes:
+        raise UserError(*mistakes)

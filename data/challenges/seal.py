@@ -1,0 +1,132 @@
+"""The seal: a published digest of what stays hidden, so that nobody can change it unseen.
+
+    seal = SHA-256(canonical JSON of {salt, SHA-256 of each true image and of the key, metric})
+
+The salt, 32 random bytes, keeps a team from testing guesses of the truth against the seal. On the
+last day the organiser publishes the hidden folder and everybody recomputes the seal. Free of
+torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+from pathlib import Path
+from typing import Any
+
+from challenge.configs import loader
+from challenge.configs.errors import Mistake, UserError
+from challenge.data.challenges.challenge import digest, read_manifest
+from challenge.data.layout import Hidden, Public
+
+FORMAT = 1
+
+METRIC: dict[str, Any] = {"name": "psnr-ssim", "version": 1}
+"""The metric's definition in `challenge.submissions.metrics`; a new version breaks old seals."""
+
+_REMEDY = "the hidden folder is not the one that was sealed; restore it from a copy"
+
+
+def make(hidden: Hidden, crop: int) -> dict[str, Any]:
+    """The content of `seal.json` for a complete hidden folder; `["seal"]` is to be published.
+
+    Args:
+        crop: pixels that the metric leaves out at every side.
+    """
+    parts = {
+        "format": FORMAT,
+        "salt": secrets.token_hex(32),
+        "images": _images(hidden),
+        "key": digest(hidden.key),
+        "metric": {**METRIC, "crop": crop},
+    }
+    return {**parts, "seal": _digest(parts)}
+
+
+def verify(public: Public, hidden: Hidden) -> str:
+    """Recompute the seal from the files and compare it with the published one.
+
+    Returns:
+        The seal, 64 hex digits.
+
+    Raises:
+        UserError: names every file, or the metric, that is not as it was sealed.
+    """
+    record = read(hidden)
+    config, _ = loader.load_challenge(str(public.config))
+    mistakes = [
+        *_compare_images(hidden, record["images"]),
+        *_compare_key(hidden, record["key"]),
+        *_compare_metric(public, {**METRIC, "crop": config.metric.crop}, record["metric"]),
+    ]
+    parts = {name: value for name, value in record.items() if name != "seal"}
+    if _digest(parts) != record["seal"]:
+        mistakes.append(Mistake(str(hidden.seal), "does not hash to its own seal", _REMEDY))
+    if record["seal"] != (published := read_manifest(public)["seal"]):
+        cause = f"has seal `{record['seal'][:16]}`, published is `{published[:16]}`"
+        mistakes.append(Mistake(str(hidden.seal), cause, _REMEDY))
+    if mistakes:
+        raise UserError(*mistakes)
+    seal: str = record["seal"]
+    return seal
+
+
+def read(hidden: Hidden) -> dict[str, Any]:
+    """The record in `seal.json`; raises `UserError` if it is missing or damaged."""
+    if not hidden.seal.is_file():
+        raise UserError.of(
+            hidden.path, "is not the hidden folder of a challenge", "give workspace/hidden/NAME"
+        )
+    try:
+        record = json.loads(hidden.seal.read_text(encoding="utf-8"))
+        kinds = {"format": int, "salt": str, "images": dict, "key": str, "metric": dict}
+        if not all(isinstance(record[name], kind) for name, kind in {**kinds, "seal": str}.items()):
+            raise TypeError
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UserError.of(hidden.seal, "is damaged", _REMEDY) from None
+    checked: dict[str, Any] = record
+    return checked
+
+
+def _images(hidden: Hidden) -> dict[str, str]:
+    return {identity: digest(hidden.image(identity)) for identity in hidden.ids()}
+
+
+def _compare_images(hidden: Hidden, sealed: dict[str, str]) -> list[Mistake]:
+    found = _images(hidden)
+    causes = {
+        **{name: "is missing" for name in sealed.keys() - found.keys()},
+        **{name: "was not sealed" for name in found.keys() - sealed.keys()},
+        **{
+            name: "was changed"
+            for name in sealed.keys() & found.keys()
+            if found[name] != sealed[name]
+        },
+    }
+    return [Mistake(str(hidden.image(name)), causes[name], _REMEDY) for name in sorted(causes)]
+
+
+def _compare_key(hidden: Hidden, sealed: str) -> list[Mistake]:
+    if not hidden.key.is_file():
+        return [Mistake(str(hidden.key), "is missing", _REMEDY)]
+    changed = digest(hidden.key) != sealed
+    return [Mistake(str(hidden.key), "was changed", _REMEDY)] if changed else []
+
+
+def _compare_metric(public: Public, found: Any, sealed: Any) -> list[Mistake]:
+    if found == sealed:
+        return []
+    place: Path = public.config
+    cause = f"the metric is `{_canonical(found)}`, sealed was `{_canonical(sealed)}`"
+    return [
+        Mistake(str(place), cause, "use the toolkit and the `metric:` section it was sealed with")
+    ]
+
+
+def _digest(parts: dict[str, Any]) -> str:
+    return hashlib.sha256(_canonical(parts).encode()).hexdigest()
+
+
+def _canonical(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)

@@ -1,0 +1,112 @@
+"""Folders are listed in one order on every system; built-in crops are distinct and have detail."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+
+from challenge.configs.errors import UserError
+from challenge.data.images import sources
+
+
+def test_a_folder_is_listed_by_name_with_its_sub_folders(tmp_path, monkeypatch):
+    names = ["b.PNG", "a/z.jpg", "a/B.tif", "a.png", "c/d/e.webp", "x.bmp", "y.jpeg", "z.tiff"]
+    passed = [
+        "README.txt",
+        ".DS_Store",
+        ".a.png",
+        ".cache/a.png",
+        "__MACOSX/a.png",
+        "a.heic",
+        "png",
+    ]
+    for name in names + passed:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+
+    def listed():
+        return [path.relative_to(tmp_path).as_posix() for path in sources.list_folder(tmp_path)]
+
+    expected = ["a/B.tif", "a/z.jpg", "a.png", "b.PNG", "c/d/e.webp", "x.bmp", "y.jpeg", "z.tiff"]
+    assert listed() == expected
+
+    walk = os.walk
+
+    def backwards(top):
+        for parent, folders, files in walk(top):
+            folders.sort(reverse=True)
+            yield parent, folders, sorted(files, reverse=True)
+
+    monkeypatch.setattr(os, "walk", backwards)
+    assert listed() == expected
+
+
+def test_a_folder_without_pictures_is_refused(tmp_path):
+    with pytest.raises(UserError) as caught:
+        sources.list_folder(tmp_path)
+    assert str(caught.value) == (
+        f"{tmp_path}: has no pictures; PNG, JPEG, BMP, TIFF and WebP are read"
+    )
+    (tmp_path / "a.heic").touch()
+    with pytest.raises(UserError, match=r"has no pictures, only `\.heic`; PNG, JPEG"):
+        sources.list_folder(tmp_path)
+
+
+def test_a_missing_folder_is_refused(tmp_path):
+    with pytest.raises(UserError, match="there is no such folder"):
+        sources.list_folder(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("size", [64, 256])
+@pytest.mark.parametrize(("names", "count"), [(sources.BUILTIN_VAL, 6), (sources.BUILTIN_TEST, 12)])
+def test_builtin_crops_are_distinct_detailed_and_spread(names, count, size):
+    crops = sources.builtin_crops(names, size, count)
+    assert len(set(crops)) == count
+    per_photograph = [sum(name == crop[0] for crop in crops) for name in names]
+    assert min(per_photograph) >= count // len(names)
+    for number, (name, top, left) in enumerate(crops):
+        picture = sources.builtin(name, size)
+        crop = picture[:, top : top + size, left : left + size]
+        assert crop.shape == (3, size, size)
+        assert crop.std() > 5
+        for other, above, beside in crops[:number]:
+            if other == name:
+                overlap = max(0, size - abs(top - above)) * max(0, size - abs(left - beside))
+                assert overlap <= size**2 / 4
+
+
+def test_val_and_test_have_no_photograph_in_common():
+    assert not set(sources.BUILTIN_VAL) & set(sources.BUILTIN_TEST)
+
+
+def test_more_crops_than_there_are_is_refused():
+    with pytest.raises(UserError, match=r"give [0-9]+ crops of 512x512, not 100; ask for fewer"):
+        sources.builtin_crops(sources.BUILTIN_TEST, 512, 100)
+
+
+def test_builtin_photographs_are_halved_for_small_crops():
+    small, large = (sources.builtin("astronaut.png", size) for size in (64, 256))
+    assert large.shape == (3, 512, 512)
+    assert small.shape == (3, 128, 128)
+    blocks = large.reshape(3, 128, 4, 128, 4).mean(axis=(2, 4))
+    np.testing.assert_allclose(small, blocks, atol=1.5)
+
+
+def test_nothing_is_downloaded(monkeypatch):
+    """Only packaged files are opened; scikit-image's downloader is never asked."""
+    import skimage.data._fetchers as fetchers
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("asked for a download")
+
+    monkeypatch.setattr(fetchers, "_fetch", refuse)
+    sources.builtin.cache_clear()
+    for name in sources.BUILTIN_VAL + sources.BUILTIN_TEST:
+        assert sources.builtin(name, 256).shape[0] == 3
+
+
+def test_a_missing_packaged_photograph_is_told():
+    with pytest.raises(UserError, match=r"scikit-image has no `moose\.png`; reinstall"):
+        sources.builtin("moose.png", 64)
