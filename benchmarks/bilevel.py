@@ -24,9 +24,9 @@ from challenge.configs.schema.entry import TrainConfig
 from challenge.data.images.dataset import Images, split_tune
 from challenge.data.physics.kernels import build
 from challenge.data.physics.problem import Problem
-from challenge.methods.bilevel import HUBER_START, Bilevel
-from challenge.methods.checks import ToySession
-from challenge.methods.patches import Batch, tune_batch
+from challenge.methods.contract_test import ToySession
+from challenge.methods.training.patches import Batch, tune_batch
+from challenge.methods.variational.bilevel import HUBER_START, Bilevel
 
 WEIGHTS = 40
 SIDE = 256

@@ -19,8 +19,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from challenge.methods.end_to_end.sparse_coding import Lista, Problem, nmse, recovery, train_lista
 from challenge.methods.solvers.lasso import fista, ista
-from challenge.methods.sparse_coding import Lista, Problem, nmse, recovery, train_lista
 from challenge.submissions.training_pictures import COLOURS
 
 PICTURE = Path(__file__).parent.parent / "docs" / "course" / "tuesday-lista.png"

@@ -15,12 +15,12 @@ from benchmarks.timing import Result, paired
 from challenge.configs.schema.entry import TrainConfig
 from challenge.data.images.dataset import Images
 from challenge.data.physics.problem import Problem
-from challenge.methods import optimisers, patches
-from challenge.methods.checks import ToySession, toy_images, toy_problem
-from challenge.methods.losses import mse
-from challenge.methods.network import Network
-from challenge.methods.precision import autocast, cpu_has_bf16, for_fabric
-from challenge.methods.training import supervised
+from challenge.methods.contract_test import ToySession, toy_images, toy_problem
+from challenge.methods.end_to_end.network import Network
+from challenge.methods.training import optimisers, patches
+from challenge.methods.training.loop import supervised
+from challenge.methods.training.losses import mse
+from challenge.methods.training.precision import autocast, cpu_has_bf16, for_fabric
 
 CPU = torch.device("cpu")
 FACTORS = {32: 2.0, 64: 3.0}

@@ -20,11 +20,11 @@ from challenge.cli.sweep import grid
 from challenge.data.challenges.challenge import Challenge, open_challenge
 from challenge.data.layout import Workspace
 from challenge.data.physics.blur import blur, tensors
-from challenge.methods import huber
-from challenge.methods.solvers.admm import admm
+from challenge.methods.end_to_end.unrolled import Unrolled
 from challenge.methods.solvers.implicit import Adjoint
-from challenge.methods.solvers.pdhg import transfer_function
-from challenge.methods.unrolled import Unrolled
+from challenge.methods.transforms.blur import transfer_function
+from challenge.methods.variational import huber
+from challenge.methods.variational.tv_admm import admm
 from challenge.submissions import layout, runs
 from challenge.submissions.metrics import psnr
 from challenge.submissions.training_pictures import COLOURS

@@ -34,9 +34,9 @@ from challenge.configs.loader import load_challenge
 from challenge.data.noise import normal
 from challenge.data.physics import kernels
 from challenge.data.physics.blur import blur
-from challenge.methods.solvers.admm import admm
-from challenge.methods.solvers.pdhg import transfer_function
-from challenge.methods.tv import solve
+from challenge.methods.transforms.blur import transfer_function
+from challenge.methods.variational.tv import solve
+from challenge.methods.variational.tv_admm import admm
 
 WEIGHT = 0.004
 SIGMA = 0.03

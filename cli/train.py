@@ -103,7 +103,7 @@ def train_one(config: str, overrides: Sequence[str], where: Where) -> tuple[Run 
 
     import torch
 
-    from challenge.methods.training import Diverged
+    from challenge.methods.training.loop import Diverged
     from challenge.submissions import layout, machine, runs, training_pictures
     from challenge.submissions.session import RunSession
 

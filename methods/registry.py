@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from challenge.methods.contract import Method
 
 METHODS: dict[str, str] = {
-    "bilevel": "challenge.methods.bilevel:Bilevel",
-    "huber": "challenge.methods.huber:Huber",
-    "lista": "challenge.methods.lista:Lista",
-    "lpd": "challenge.methods.lpd:LPD",
-    "network": "challenge.methods.network:Network",
-    "tv": "challenge.methods.tv:TV",
-    "unrolled": "challenge.methods.unrolled:Unrolled",
-    "wiener": "challenge.methods.wiener:Wiener",
+    "bilevel": "challenge.methods.variational.bilevel:Bilevel",
+    "huber": "challenge.methods.variational.huber:Huber",
+    "lista": "challenge.methods.end_to_end.lista:Lista",
+    "lpd": "challenge.methods.end_to_end.lpd:LPD",
+    "network": "challenge.methods.end_to_end.network:Network",
+    "tv": "challenge.methods.variational.tv:TV",
+    "unrolled": "challenge.methods.end_to_end.unrolled:Unrolled",
+    "wiener": "challenge.methods.variational.wiener:Wiener",
 }
 
 GROUP = "challenge.methods"

@@ -146,11 +146,14 @@ def reseed(identity: str) -> None:
 
 def broken_rules(folder: Path, header: frames.Header) -> list[str]:
     """The rules of the method contract that the entry breaks."""
-    from challenge.methods import checks
+    from challenge.methods import contract_test
     from challenge.submissions.loading import load_folder
 
-    problem = checks.toy_problem(header["channels"], header["boundary"])
-    return [str(failure) for failure in checks.check(lambda: load_folder(folder), problem=problem)]
+    problem = contract_test.toy_problem(header["channels"], header["boundary"])
+    return [
+        str(failure)
+        for failure in contract_test.check(lambda: load_folder(folder), problem=problem)
+    ]
 
 
 def _failed(answers: BinaryIO, outcome: str, error: BaseException) -> None:

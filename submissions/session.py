@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
     from torch import Tensor
 
-    from challenge.methods.precision import Training
+    from challenge.methods.training.precision import Training
 
 FORMAT = 2
 
@@ -78,7 +78,7 @@ class RunSession:
         from lightning_fabric import Fabric
         from lightning_fabric.plugins.environments import LightningEnvironment
 
-        from challenge.methods.precision import for_fabric
+        from challenge.methods.training.precision import for_fabric
 
         device = torch.device(self._device)
         for name in ("lightning_fabric", "lightning.fabric"):

@@ -213,7 +213,7 @@ def _timings(threads: int) -> dict[str, dict[str, float]]:
     """Seconds of every kernel, measured in this process."""
     import torch
 
-    from challenge.methods.precision import cpu_has_bf16
+    from challenge.methods.training.precision import cpu_has_bf16
     from challenge.submissions.allocator import keep_memory
 
     keep_memory()
@@ -314,7 +314,7 @@ def main() -> None:
     if len(sys.argv) > 1:
         answer: Mapping[str, Any] = {"kernels": _timings(int(sys.argv[1]))}
     else:
-        from challenge.methods.precision import cpu_has_bf16
+        from challenge.methods.training.precision import cpu_has_bf16
 
         answer = {"bf16": cpu_has_bf16()}
     print(json.dumps(answer, allow_nan=False))

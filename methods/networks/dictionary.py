@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from challenge.methods.colours import basis
+from challenge.methods.transforms.cosine import basis
 
 
 def cosines(channels: int, side: int) -> Tensor:

@@ -9,10 +9,13 @@ that are a multiple of some number pads its input and crops its output itself.
 from __future__ import annotations
 
 import math
-from typing import Literal
+from collections.abc import Callable
+from typing import Any, Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 Activation = Literal["relu", "leaky_relu", "elu", "gelu", "silu", "sigmoid", "tanh", "softplus"]
 Normalisation = Literal["none", "batch", "group", "layer"]
@@ -142,3 +145,14 @@ def pad(x: Tensor, multiple: int) -> Tensor:
     """Replicate the last row and column until both sides are a multiple of `multiple`."""
     bottom, right = -x.shape[-2] % multiple, -x.shape[-1] % multiple
     return F.pad(x, (0, right, 0, bottom), mode="replicate") if bottom or right else x
+
+
+def recompute(checkpointed: bool, function: Callable[..., Any], *arguments: Any) -> Any:
+    """Gradient checkpointing (Chen, Xu, Zhang, Guestrin 2016): memory for time.
+
+    function(*arguments); where `checkpointed` and grad mode is on, its inner results are not
+    kept for the way back but computed again there, with the same gradients.
+    """
+    if checkpointed and torch.is_grad_enabled():
+        return checkpoint(function, *arguments, use_reentrant=False)
+    return function(*arguments)

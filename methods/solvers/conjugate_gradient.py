@@ -15,31 +15,15 @@ Hestenes, Stiefel 1952.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from challenge.configs.errors import UserError
+from challenge.methods.solvers.solution import NotPositiveDefinite, Solution
 
 Operator = Callable[[Tensor], Tensor]
 
 REMEDY = "give the regularisation more weight, which adds to every curvature"
-
-
-class Solution(NamedTuple):
-    """What an iterative solver found, and how well."""
-
-    x: Tensor
-    """Of the shape of the start, (B, ...)."""
-    residual: Tensor
-    """Of every image, shape (B,); each solver says of what."""
-    iterations: int
-    """Of the image that needed most."""
-
-
-class NotPositiveDefinite(UserError):
-    """The operator has a direction of curvature <= 0: there is no minimiser to find."""
 
 
 def conjugate_gradient(

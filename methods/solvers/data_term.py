@@ -23,7 +23,7 @@ from torch import Tensor
 
 from challenge.methods.solvers.conjugate_gradient import conjugate_gradient
 from challenge.methods.solvers.implicit import Adjoint, stationary
-from challenge.methods.solvers.pdhg import transfer_function
+from challenge.methods.transforms.blur import transfer_function
 
 if TYPE_CHECKING:
     from deepinv.physics import LinearPhysics

@@ -21,10 +21,11 @@ Nesterov 1983; Beck, Teboulle, MFISTA, 2009; O'Donoghue, Candes, Adaptive restar
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+from challenge.methods.solvers.solution import Minimum
 
 Objective = Callable[[Tensor], tuple[Tensor, Tensor]]
 """x (B, ...) -> energies (B,), gradient (B, ...)."""
@@ -35,21 +36,6 @@ DOUBT = 1000
 """Within this many times more, the gradient decides."""
 DOUBTFUL = 1.01
 """L is raised where it is seen to be too small by more than this factor."""
-
-
-class Minimum(NamedTuple):
-    """What descent found, and how well. The first three fields are those of `Solution`."""
-
-    x: Tensor
-    """Shape (B, ...)."""
-    residual: Tensor
-    """Root mean square of the gradient, shape (B,)."""
-    iterations: int
-    """Of the image that needed most."""
-    distance: Tensor | None
-    """Bound of ||x - x*||, shape (B,), where the convexity was given."""
-    lipschitz: Tensor
-    """L of every image at the end, shape (B,)."""
 
 
 def descend(

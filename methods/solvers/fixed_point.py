@@ -21,17 +21,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from challenge.configs.errors import UserError
-from challenge.methods.solvers.conjugate_gradient import Solution
+from challenge.methods.solvers.solution import NotConverged, Solution
 
 GROWTH = 2.0
 """An image whose residual grows by this factor in one step forgets its differences."""
 DIVERGED = 1e6
 """An image whose residual is this many times its least one is given up."""
-
-
-class NotConverged(UserError):
-    """An iteration ended before its residual was as small as asked."""
 
 
 def fixed_point(

@@ -40,8 +40,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from challenge.methods.solvers.conjugate_gradient import Solution, conjugate_gradient
-from challenge.methods.solvers.fixed_point import NotConverged, fixed_point
+from challenge.methods.solvers.conjugate_gradient import conjugate_gradient
+from challenge.methods.solvers.fixed_point import fixed_point
+from challenge.methods.solvers.solution import NotConverged, Solution
 
 Mode = Literal["implicit", "jacobian_free"]
 Function = Callable[[Tensor], Tensor]

@@ -71,7 +71,7 @@ def compile_packages() -> None:
     if not os.path.exists(importlib.util.cache_from_source(spec.origin)):
         code = (
             "from challenge.submissions.startup import import_deepinv; import_deepinv()\n"
-            "from challenge.data import operators\n"
+            "from challenge.data.physics import blur\n"
             "from challenge.submissions import loading"
         )
         # Isolated: nothing of the folder in which somebody calls the judge is imported.

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from challenge.data.challenges.challenge import open_challenge
-from challenge.methods import checks, registry
+from challenge.methods import contract_test, registry
 
 HERE = Path(__file__).resolve().parent.parent
 CHALLENGE = HERE / "workspace" / "public" / "@challenge@"
@@ -11,7 +11,7 @@ CHALLENGE = HERE / "workspace" / "public" / "@challenge@"
 
 def test_method_holds_to_the_contract() -> None:
     challenge = open_challenge(CHALLENGE)
-    problem = checks.toy_problem(challenge.channels, challenge.config.operator.boundary)
+    problem = contract_test.toy_problem(challenge.channels, challenge.config.operator.boundary)
     section = {"name": "my_team/method.py:Mine"}
-    failures = checks.check(lambda: registry.build(section, HERE), problem=problem)
+    failures = contract_test.check(lambda: registry.build(section, HERE), problem=problem)
     assert not failures, "\n".join(map(str, failures))

@@ -140,7 +140,7 @@ ATTACKS = [
         "patch the judge and numpy in its own process",
         """
         import numpy as np
-        from challenge.data import measurements
+        from challenge.data.physics import measurements
         from challenge.submissions import frames, judge, runner
         judge.infer = judge._again = lambda *_, **__: None
         judge.SAME = 1e9

@@ -196,7 +196,7 @@ def test_a_wrong_setting_is_one_line_and_leaves_nothing(challenge, story, argume
 
 
 def test_a_training_that_diverges_leaves_its_best_weights(challenge, story, monkeypatch):
-    from challenge.methods import losses
+    from challenge.methods.training import losses
 
     calls, mse = [], losses.LOSSES["mse"]
 

@@ -7,8 +7,8 @@ import torch
 
 from challenge.configs.schema.entry import TrainConfig
 from challenge.methods import registry
-from challenge.methods.checks import ToySession, check, toy_images, toy_problem
 from challenge.methods.contract import Method
+from challenge.methods.contract_test import ToySession, check, toy_images, toy_problem
 from challenge.methods.knobs import model
 
 SMALL = {

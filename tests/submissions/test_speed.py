@@ -306,7 +306,7 @@ def test_every_kernel_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     """In this process and briefly, also those that this processor may not have."""
     import torch
 
-    from challenge.methods import precision
+    from challenge.methods.training import precision
 
     monkeypatch.setattr(speed, "SECONDS", 0.0)
     monkeypatch.setattr(speed, "SAMPLE", 1e-4)

@@ -8,7 +8,7 @@ from challenge.data.challenges.challenge import open_challenge
 from challenge.data.challenges.prepare import prepare
 from challenge.data.layout import Workspace
 from challenge.data.physics.blur import tensors
-from challenge.methods.wiener import Wiener
+from challenge.methods.variational.wiener import Wiener
 from challenge.submissions import metrics, pictures, scoring, training_pictures
 
 TEXT = """

@@ -1,0 +1,280 @@
+"""A proximal algorithm cut off after a few steps, its prox a network, trained from end to end.
+
+With f(x) = 1/2 ||A x - y||^2 and D_k = a network in place of the prox of a regulariser, step k is
+
+    pgd     x <- D_k(x - s_k grad f(x))
+    hqs     x <- D_k(prox_{f, R_k}(x))
+    admm    v = prox_{f, R_k}(x - u),   x <- D_k(v + u),   u <- u + v - x
+    pdhg    q <- (q + s_k (A w - y)) / (1 + s_k),   x+ = D_k(x - t_k A^T q),   w = 2 x+ - x
+
+where prox_{f, R}(v) = (A^T A + R)^-1 (A^T y + R v): by FFT for a circular boundary, else by
+conjugate gradients. x starts at the Wiener estimate, and D_k(v) = v + N_k([v, sigma, l_k]) with
+N_k = 0 before training: then the method is its algorithm without a regulariser.
+
+R_k is right where sigma^2 / R_k is the variance of the error of x, so that R_k = sigma^2 / E_k(f)
+with a learned error spectrum E_k, a constant (`metric: white`) or a function of the radial
+frequency, one for luminance and one for differences of colours (`metric: spectral`). Steps,
+spectra and the level l_k, which tells a network that serves all steps which one it is in, are
+learned as logarithms and hence stay positive.
+
+Training begins with one step, and a new one begins as a copy of the one before (`grow`): early
+passes over the data cost one network each, and late steps start from what early ones learned.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+import torch
+from annotated_types import Ge, Le
+from torch import Tensor, nn
+
+from challenge.configs.errors import UserError
+from challenge.configs.schema.entry import TrainConfig
+from challenge.methods.contract import Method, Session
+from challenge.methods.networks import architectures
+from challenge.methods.networks.architectures import Architecture
+from challenge.methods.networks.layers import recompute
+from challenge.methods.solvers import proximal
+from challenge.methods.solvers.data_term import DataTerm
+from challenge.methods.training import fit
+from challenge.methods.training.guards import check_range
+from challenge.methods.training.loop import READS
+from challenge.methods.training.precision import Precision
+from challenge.methods.transforms import spectrum
+from challenge.methods.transforms.cosine import CHROMINANCE, from_opponent, to_opponent
+from challenge.methods.variational import wiener
+
+if TYPE_CHECKING:
+    from deepinv.physics import LinearPhysics
+
+    from challenge.data.images.dataset import Images
+    from challenge.data.physics.problem import Problem
+
+Algorithm = Literal["pgd", "hqs", "admm", "pdhg"]
+LEVEL = 0.05
+"""The error of a Wiener estimate, about, in units of the image range: where l_k starts."""
+STEPS = {"pgd": 1.0, "pdhg": 0.5}
+"""Where s_k (pgd) and s_k = t_k (pdhg) start; blurs have a norm of at most 1."""
+
+
+class Unrolled(Method):
+    """A few steps of a proximal algorithm whose prox is a network, trained from end to end.
+
+        x <- D_k(prox_{f,R_k}(x)),   f = 1/2 ||A x - y||^2,   D_k = 1 + N_k     (hqs)
+
+    Also `pgd`, `admm`, `pdhg`; their equations open this file. The operator is the one given at
+    inference, so that every image may have another kernel. Gregor, LeCun 2010 (unrolling);
+    Aggarwal, Mani, Jacob 2019, MoDL (hqs); Yang, Sun, Li, Xu 2016, ADMM-Net; Adler, Oktem 2018
+    (pdhg); Zhang, Van Gool, Timofte 2020, USRNet (trained for many kernels).
+    """
+
+    reads = READS
+    log_spectrum: Tensor
+    bf16_cost: Tensor
+    variants: ClassVar[Mapping[str, Sequence[str]]] = {
+        "algorithm": ("pgd", "hqs", "admm", "pdhg"),
+    }
+
+    def __init__(
+        self,
+        *,
+        algorithm: Algorithm = "hqs",
+        steps: Annotated[int, Ge(1), Le(64)] = 4,
+        tied: bool = False,
+        metric: Literal["white", "spectral"] | None = None,
+        grow: Annotated[float, Ge(0), Le(1)] = 0.5,
+        memory: Annotated[int, Ge(0), Le(64)] = 0,
+        architecture: Architecture = "unet",
+        channels: Literal[1, 3] = 3,
+        width: Annotated[int, Ge(1), Le(4096)] | None = None,
+        depth: Annotated[int, Ge(0), Le(64)] | None = None,
+        blocks: Annotated[int, Ge(1), Le(16)] | None = None,
+        shuffle: Literal[1, 2, 4] | None = None,
+        checkpoint: bool = False,
+        precision: Precision = "auto",
+    ) -> None:
+        """Build the networks. A knob that is null has the default of algorithm or architecture.
+
+        Args:
+            algorithm: which one is unrolled.
+            steps: how many of its steps, each with one pass of a network.
+            tied: one network for all steps; else each has its own.
+            metric: of the data step of hqs and admm, `spectral` by default.
+            grow: share of the training in which the number of steps grows from 1 to `steps`; a new
+                one begins as a copy of the one before. 0: all from the start.
+            memory: features that a network hands to that of the next step, beside the estimate.
+            architecture: the kind of network; each has its page in `methods/networks`.
+            channels: 3 for colour, 1 for grey images.
+            width: features of a layer; of a U-Net at the finest scale.
+            depth: hidden layers (mlp, cnn), residual blocks (resnet), coarser scales (unet).
+            blocks: residual blocks per scale, on the way down and up (unet).
+            shuffle: side of the squares of pixels that a network sees as one; 1 is slowest.
+            checkpoint: in training, keep the steps' estimates only and compute the rest again on
+                the way back, so that memory hardly grows with the number of steps.
+            precision: of the networks at inference; see `challenge methods network`.
+
+        Raises:
+            UserError: a knob that the algorithm or the architecture does not have.
+        """
+        super().__init__()
+        if metric is not None and algorithm not in ("hqs", "admm"):
+            raise UserError.of(
+                "`method.metric`",
+                f"is not a knob of `algorithm: {algorithm}`, whose data step has a length",
+                "take it out, or choose `hqs` or `admm`",
+            )
+        self.algorithm: Algorithm = algorithm
+        self.steps, self.tied, self.memory, self.channels = steps, tied, memory, channels
+        self.spectral, self.grow = metric != "white", grow
+        self.architecture: Architecture = architecture
+        self.checkpoint, self.precision = checkpoint, precision
+        self.knobs = architectures.given(width=width, depth=depth, blocks=blocks, shuffle=shuffle)
+        self.nets = self._build()
+        self.log_level = nn.Parameter(torch.full((steps,), LEVEL).log())
+        if algorithm in STEPS:
+            lengths = torch.full((2 if algorithm == "pdhg" else 1, steps), STEPS[algorithm])
+            self.log_step = nn.Parameter(lengths.log())
+        else:
+            typical = _typical_error(channels) if self.spectral else torch.tensor(LEVEL**2).log()
+            self.log_error = nn.Parameter(typical.repeat(steps, *[1] * typical.dim()))
+        self.active: Tensor
+        self.register_buffer("active", torch.tensor(float(steps)))
+        fit.register(self)
+
+    def forward(self, y: Tensor, physics: LinearPhysics) -> Tensor:
+        """Reconstruct: `y` of shape (B, C, H', W') gives `x_hat` of shape (B, C, H, W).
+
+        Raises:
+            UserError: another number of channels, or steps that diverge.
+        """
+        *_, x_hat = self.estimates(y, physics)
+        if self.training:
+            # Processes that share a batch expect a gradient of every parameter.
+            idle = [each for net in self.nets[int(self.active) :] for each in net.parameters()]
+            x_hat = x_hat + 0 * sum(each.sum() for each in idle)
+        return x_hat
+
+    def estimates(
+        self, y: Tensor, physics: LinearPhysics, count: int | None = None
+    ) -> Iterator[Tensor]:
+        """Yield the estimate after every step, each of shape (B, C, H, W).
+
+        Args:
+            y: measurements, shape (B, C, H', W').
+            physics: the operator.
+            count: so many steps instead of all; beyond the last one, it is repeated.
+        """
+        fit.check_channels(self.channels, y)
+        # A blur treats all colours alike, so the data step may take them in another basis.
+        opponent = self.channels == 3 and self.algorithm not in STEPS and self.spectral
+        data = DataTerm(to_opponent(y) if opponent else y, physics)
+        x = wiener.estimates(data, self.log_spectrum, [1.0])[0]
+        active = int(self.active)
+        state = proximal.start(x, data, self.algorithm)
+        memory = x.new_zeros(len(x), self.memory, *x.shape[-2:])
+        for place in range(active if count is None else count):
+            k = min(place, active - 1)
+            state, memory = recompute(self.checkpoint, self._step, k, data, state, memory, opponent)
+            if not self.training:
+                check_range(state.x, f"step {place + 1} of the unrolled algorithm")
+            yield from_opponent(state.x) if opponent else state.x
+
+    def fit(self, problem: Problem, images: Images, train: TrainConfig, session: Session) -> None:
+        """Learn the images' power spectrum, then everything else from its seeded start."""
+        self.active.fill_(1 if self.grow else self.steps)
+        fit.learn(self, problem, images, train, session, net=self.nets, build=self._build)
+
+    @torch.no_grad()
+    def advance(self, step: int, total: int | None) -> None:
+        """Let the number of steps grow with the training; see `grow`."""
+        wanted = self._wanted(step, total)
+        for k in range(int(self.active), wanted):
+            if not self.tied:
+                self.nets[k].load_state_dict(self.nets[k - 1].state_dict())
+            self.log_level[k] = self.log_level[k - 1]
+            if self.algorithm in STEPS:
+                self.log_step[:, k] = self.log_step[:, k - 1]
+            else:
+                self.log_error[k] = self.log_error[k - 1]
+        self.active.fill_(max(wanted, int(self.active)))
+
+    def effort(self, step: int, total: int | None) -> float:
+        """The share of the networks that take part."""
+        return self._wanted(step, total) / self.steps
+
+    def _wanted(self, step: int, total: int | None) -> int:
+        if not self.grow:
+            return self.steps
+        if total is None:
+            return 1
+        return min(self.steps, 1 + int((self.steps - 1) * step / (self.grow * total)))
+
+    def denoise(self, k: int, v: Tensor, sigma: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """D_k and the next memory.
+
+        Args:
+            k: step, from 0.
+            v: what the data step made, shape (B, C, H, W).
+            sigma: noise level, shape (1 | B, 1, 1, 1).
+            memory: of the step before, shape (B, memory, H, W).
+        """
+        level = self.log_level[k].exp() * v.new_ones(1, 1, 1, 1)
+        maps = [each.expand(len(v), 1, *v.shape[-2:]) for each in (sigma, level)]
+        net = self.nets[0 if self.tied else k]
+        with fit.computing(self, v.device):
+            found: Tensor = net(torch.cat([v, *maps, memory], dim=1))
+        found = found.to(v.dtype)
+        return v + found[:, : self.channels], found[:, self.channels :]
+
+    def _step(
+        self,
+        k: int,
+        data: DataTerm,
+        state: proximal.State,
+        memory: Tensor,
+        opponent: bool,
+    ) -> tuple[proximal.State, Tensor]:
+        """Step k of the algorithm, and the network's memory for the next one."""
+        kept = memory
+
+        def prox(v: Tensor) -> Tensor:
+            nonlocal kept
+            x, kept = self.denoise(k, from_opponent(v) if opponent else v, data.sigma, memory)
+            return to_opponent(x) if opponent else x
+
+        if self.algorithm == "pgd":
+            state = proximal.pgd(state, data, prox, self.log_step[0, k].exp())
+        elif self.algorithm == "pdhg":
+            state = proximal.pdhg(state, data, prox, *self.log_step[:, k].exp())
+        elif self.algorithm == "hqs":
+            state = proximal.hqs(state, data, prox, self.weight(k, data))
+        else:
+            state = proximal.admm(state, data, prox, self.weight(k, data))
+        return state, kept
+
+    def weight(self, k: int, data: DataTerm) -> Tensor:
+        """R_k = sigma^2 / E_k, shape (1 | B, 1, 1, 1) or (1 | B, C, H, W // 2 + 1)."""
+        if not self.spectral:
+            return data.sigma.square() / self.log_error[k].exp()
+        parts = [spectrum.penalty(each, *data.size, mean=True) for each in self.log_error[k]]
+        # Both differences of colours have one spectrum.
+        return data.sigma.square() * torch.stack([*parts, *parts[1:]])[None]
+
+    def _build(self) -> nn.ModuleList:
+        inside, outside = self.channels + 2 + self.memory, self.channels + self.memory
+        return nn.ModuleList(
+            architectures.build(self.architecture, inside, outside, self.knobs)
+            for _ in range(1 if self.tied else self.steps)
+        )
+
+
+def _typical_error(channels: int) -> Tensor:
+    """Where log E starts, shape (1 | 2, BINS): sqrt(S)-shaped, of a Wiener estimate's level."""
+    half = 0.5 * spectrum.typical()
+    luminance = half - half.mean() + 2 * math.log(LEVEL)
+    if channels == 1:
+        return luminance[None]
+    return torch.stack([luminance, luminance - math.log(CHROMINANCE)])

@@ -1,0 +1,54 @@
+"""PSNR and SSIM of a method on the held-out tune images, one by one as in the judge."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from challenge.data.images.dataset import Images
+from challenge.data.physics.problem import Problem
+from challenge.methods.contract import Method
+from challenge.methods.training import patches
+from challenge.methods.training.losses import WINDOW, similarity
+
+
+class Quality(NamedTuple):
+    """Mean PSNR in dB and mean SSIM; SSIM is nan where the images are smaller than its window."""
+
+    psnr: float
+    ssim: float
+
+
+@torch.no_grad()
+def sums(
+    method: Method,
+    tune: Images,
+    problem: Problem,
+    device: torch.device,
+    indices: range | None = None,
+) -> Tensor:
+    """Sums of PSNR and SSIM over tune images, float64 of shape (2,); `method` is in eval mode.
+
+    Args:
+        indices: which of the tune images; all by default.
+    """
+    total = torch.zeros(2, dtype=torch.float64)
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        for index in range(len(tune)) if indices is None else indices:
+            x, y, physics = patches.tune_batch(tune, problem, index, device)
+            torch.manual_seed(0)
+            x_hat = patches.scored(method(y, physics).clamp(0, 1), problem)
+            x = patches.scored(x, problem)
+            mse = (x_hat.double() - x.double()).square().mean().item()
+            ssim = similarity(x_hat, x).item() if min(x.shape[-2:]) >= WINDOW else math.nan
+            psnr = -10 * math.log10(max(mse, 1e-10)) if math.isfinite(mse) else math.nan
+            total += torch.tensor([psnr, ssim], dtype=torch.float64)
+    return total
+
+
+def quality(method: Method, tune: Images, problem: Problem, device: torch.device) -> Quality:
+    """Mean PSNR and SSIM over the tune images; `method` is in eval mode."""
+    return Quality(*(sums(method, tune, problem, device) / len(tune)).tolist())

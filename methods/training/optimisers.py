@@ -1,0 +1,74 @@
+"""The optimisers, by name, with weight decay on weights only, and the running mean of weights.
+
+sgd    v <- mu v + g,  w <- w - lr v (Nesterov: g + mu v)     Sutskever et al. 2013
+adam   w <- w - lr m / (sqrt(s) + eps)                         Kingma, Ba 2015
+adamw  the same, and w <- w - lr decay w beside it             Loshchilov, Hutter 2019
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from challenge.configs.schema.entry import TrainConfig
+from challenge.methods.contract import Method
+
+Tensors = tuple[Tensor, ...] | list[Tensor]
+
+BETA_2 = 0.99
+"""Adam's memory of squared gradients: 100 steps, for runs that have a few hundred."""
+
+
+def build(module: nn.Module, train: TrainConfig) -> torch.optim.Optimizer:
+    """The optimiser of a module's parameters, at the peak learning rate.
+
+    `weight_decay` is for matrices and kernels; biases and normalisation, which have one
+    dimension, are left alone. Where there is one, the kernel that updates all at once is used.
+    """
+    parameters = [each for each in module.parameters() if each.requires_grad]
+    groups: list[dict[str, Any]] = [
+        {"params": [each for each in parameters if each.ndim > 1]},
+        {"params": [each for each in parameters if each.ndim <= 1], "weight_decay": 0.0},
+    ]
+    groups = [group for group in groups if group["params"]]
+    # A fused kernel would divide by fp16's scale itself, after gradients are to be clipped.
+    known = all(each.device.type in ("cpu", "cuda") for each in parameters)
+    fused = known and train.precision != "fp16"
+    if train.optimiser == "sgd":
+        return torch.optim.SGD(
+            groups,
+            lr=train.lr,
+            momentum=train.momentum,
+            nesterov=train.nesterov,
+            weight_decay=train.weight_decay,
+            fused=fused,
+        )
+    kind = torch.optim.Adam if train.optimiser == "adam" else torch.optim.AdamW
+    return kind(
+        groups,
+        lr=train.lr,
+        betas=(train.momentum, BETA_2),
+        weight_decay=train.weight_decay,
+        fused=fused,
+    )
+
+
+def running_mean(method: Method, decay: float) -> AveragedModel:
+    """A copy of `method` whose `update_parameters(method)` takes the running mean one step on.
+
+    m_t = d_t m_{t-1} + (1 - d_t) w_t,   d_t = min(decay, (1 + t) / (10 + t)), the exponential
+    form of Polyak, Juditsky 1992, with a short memory at first, as in TensorFlow's
+    ExponentialMovingAverage, so that the random start is soon forgotten.
+
+    Buffers, the statistics of batch normalisation, are averaged as well.
+    """
+
+    def update(mean: Tensors, current: Tensors, count: Tensor | int) -> None:
+        t = int(count)
+        step = get_ema_multi_avg_fn(min(decay, (1 + t) / (10 + t)))  # type: ignore[no-untyped-call]
+        step(mean, current, count)
+
+    return AveragedModel(method, multi_avg_fn=update, use_buffers=True)

@@ -1,0 +1,240 @@
+"""Total-variation deblurring.
+
+    x_hat = argmin_x 1/2 ||A x - y||^2 + weight sum_ij |(grad x)_ij|
+
+Rudin, Osher, Fatemi 1992; over colours Blomgren, Chan 1998.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import torch
+from annotated_types import Ge, Gt
+from deepinv.physics import Blur, BlurFFT
+from torch import Tensor
+
+from challenge.configs.errors import UserError
+from challenge.configs.schema.entry import TrainConfig
+from challenge.data.images.dataset import Images, split_tune
+from challenge.data.physics.problem import Problem
+from challenge.methods.contract import Method, Session
+from challenge.methods.training.patches import scored
+from challenge.methods.transforms.blur import transfer_function
+from challenge.methods.variational.tv_admm import admm
+from challenge.methods.variational.tv_gap import gap
+from challenge.methods.variational.tv_pdhg import pdhg
+
+if TYPE_CHECKING:
+    from deepinv.physics import LinearPhysics
+
+CHECK = 10
+"""Iterations between two looks at the gap: one look costs about two iterations."""
+CROP = 256
+"""Largest side of the crops that the weight is tuned on."""
+EVALUATIONS = 12
+"""Weights tried for each noise level."""
+
+
+class _Stopped(Exception):
+    """The user asked to stop."""
+
+
+class TV(Method):
+    """Total-variation deblurring: few, sharp edges.
+
+        min_x 1/2 ||A x - y||^2 + weight sum_ij |(grad x)_ij|
+
+    Isotropic, forward differences, Neumann boundary; `coupled` takes one norm over all colours.
+    Circular blurs are solved by ADMM with one FFT step (`tv_admm`), all other operators by
+    preconditioned primal-dual iterations (`tv_pdhg`). With `weight: null`, `fit` tunes it on
+    held-out training images. Iterations stop early where `tolerance` is given and the relative
+    primal-dual gap (`tv_gap`) has fallen below it. Rudin, Osher, Fatemi, Nonlinear total
+    variation based noise removal algorithms, 1992; Blomgren, Chan, Color TV, 1998.
+    """
+
+    reads = ("tune",)
+
+    @classmethod
+    def reads_with(cls, knobs: Mapping[str, Any]) -> Sequence[str]:
+        """Tune images are for a weight that is not given."""
+        return cls.reads if knobs["weight"] is None else ()
+
+    def __init__(
+        self,
+        *,
+        weight: Annotated[float, Gt(0)] | None = 0.007,
+        iterations: Annotated[int, Ge(1)] = 60,
+        tolerance: Annotated[float, Gt(0)] | None = None,
+        coupled: bool = True,
+    ) -> None:
+        super().__init__()
+        self.weight = weight
+        self.iterations = iterations
+        self.tolerance = tolerance
+        self.coupled = coupled
+        # Filled by fit where the weight is tuned; 0, no noise level, means that it was not.
+        self.tuned_levels: Tensor
+        self.tuned_log_weights: Tensor
+        self.register_buffer("tuned_levels", torch.zeros(2))
+        self.register_buffer("tuned_log_weights", torch.zeros(2))
+
+    def forward(self, y: Tensor, physics: LinearPhysics) -> Tensor:
+        """Reconstruct: `y` of shape (B, C, H', W') gives `x_hat` of shape (B, C, H, W).
+
+        Raises:
+            UserError: the weight is to be tuned and was not.
+        """
+        return solve(
+            y,
+            physics,
+            self._weight(y, physics),
+            iterations=self.iterations,
+            tolerance=self.tolerance,
+            coupled=self.coupled,
+        )
+
+    def fit(self, problem: Problem, images: Images, train: TrainConfig, session: Session) -> None:
+        """Tune the weight, unless it is given: the best mean PSNR on the tune images.
+
+        At one noise level, or at both ends of the range.
+        """
+        if self.weight is not None:
+            return
+        held = split_tune(images, train.tune, session.seed)[1]
+        crops = [_crop(x) for x in (held if len(held) else images)]
+        levels = sorted(set(problem.sigma))
+        found = []
+        for part, level in enumerate(levels):
+            at_level = dataclasses.replace(problem, sigma=(level, level))
+            try:
+                found.append(self._tune(at_level, crops, session, part, len(levels)))
+            except _Stopped:  # asked to stop: the run begins anew when it is resumed
+                return
+        self.tuned_levels.copy_(torch.tensor([levels[0], levels[-1]]))
+        self.tuned_log_weights.copy_(torch.tensor([found[0], found[-1]]))
+
+    def _tune(
+        self, problem: Problem, crops: list[Tensor], session: Session, part: int, parts: int
+    ) -> float:
+        """Logarithm of the best weight at the one noise level of `problem`."""
+        from scipy.optimize import minimize_scalar
+
+        level = problem.sigma[0]
+        device = session.fabric.device
+        scenes = []
+        for sample, crop in enumerate(crops):
+            x = crop[None].to(device)
+            scenes.append((x, *problem.measure(x, [sample])))
+        steps = itertools.count(part * EVALUATIONS + 1)
+
+        @torch.no_grad()
+        def loss(log_weight: float) -> float:
+            if session.should_stop():
+                raise _Stopped
+            weight = torch.full((1, 1, 1, 1), log_weight, device=device).exp()
+            quality = sum(
+                _psnr(
+                    solve(y, physics, weight, iterations=self.iterations, coupled=self.coupled),
+                    x,
+                    problem,
+                )
+                for x, y, physics in scenes
+            ) / len(scenes)
+            session.log(
+                next(steps), parts * EVALUATIONS, weight=float(weight), sigma=level, psnr=quality
+            )
+            return -quality
+
+        # The best weight is about a fifth of the noise level; a factor of 30 to both sides.
+        centre = torch.tensor(0.2 * level).log().item()
+        best = minimize_scalar(
+            loss,
+            bounds=(centre - 3.4, centre + 3.4),
+            method="bounded",
+            options={"maxiter": EVALUATIONS, "xatol": 0.03},
+        )
+        return float(best.x)
+
+    def _weight(self, y: Tensor, physics: LinearPhysics) -> Tensor:
+        """The weight of every image, shape (1 | B, 1, 1, 1); log-linear between tuned levels."""
+        if self.weight is not None:
+            return y.new_full((1, 1, 1, 1), self.weight)
+        if not bool((self.tuned_levels > 0).all()):
+            raise UserError.of(
+                "`method.weight`",
+                "is `null` and was not tuned yet",
+                "train first (`challenge train`), or give a weight such as `0.007`",
+            )
+        low, high = self.tuned_levels.to(y).log()
+        first, last = self.tuned_log_weights.to(y)
+        sigma = physics.noise_model.sigma.to(y).reshape(-1, 1, 1, 1)
+        span = (high - low).clamp_min(1e-6)
+        return torch.exp(first + ((sigma.log() - low) / span).clamp(0, 1) * (last - first))
+
+
+def solve(
+    y: Tensor,
+    physics: LinearPhysics,
+    weight: Tensor,
+    *,
+    iterations: int,
+    coupled: bool,
+    tolerance: float | None = None,
+) -> Tensor:
+    """Minimise the total-variation objective of every image by itself.
+
+    Args:
+        y: measurements, shape (B, C, H', W').
+        physics: the operator; its parameters have leading size 1 or B.
+        weight: > 0, shape (1 | B, 1, 1, 1).
+        iterations: at most so many.
+        coupled: whether the norm goes over all colours.
+        tolerance: an image is finished when its gap is at most this share of its objective.
+
+    Returns:
+        Estimates of shape (B, C, H, W).
+    """
+    steps: Iterator[tuple[Tensor, Callable[[], tuple[Tensor | None, Tensor]]]] = (
+        admm(y, transfer, weight, coupled=coupled)
+        if (transfer := _circular(y, physics)) is not None
+        else pdhg(y, physics, weight, coupled=coupled)
+    )
+    x_hat: Tensor | None = None
+    finished = torch.zeros(len(y), dtype=torch.bool, device=y.device)
+    for count, (x, dual) in enumerate(itertools.islice(steps, iterations), 1):
+        if tolerance is None or count % CHECK:
+            continue
+        distance, primal = gap(x, *dual(), y, physics, weight, coupled=coupled)
+        reached = (distance <= tolerance * primal) & ~finished
+        # An image keeps the estimate it finished with, whatever its batch still needs.
+        x_hat = torch.where(reached[:, None, None, None], x, x if x_hat is None else x_hat)
+        finished |= reached
+        if bool(finished.all()):
+            return x_hat
+    return x if x_hat is None else torch.where(finished[:, None, None, None], x_hat, x)
+
+
+def _circular(y: Tensor, physics: LinearPhysics) -> Tensor | None:
+    """The transfer function where the operator is a circular blur, else None."""
+    if isinstance(physics, BlurFFT) or (
+        isinstance(physics, Blur) and physics.padding == "circular"
+    ):
+        return transfer_function(physics, *y.shape[-2:])
+    return None
+
+
+def _crop(x: Tensor) -> Tensor:
+    """The centre of an image of shape (C, H, W), at most CROP pixels a side."""
+    height, width = (min(CROP, side) for side in x.shape[-2:])
+    top, left = (x.shape[-2] - height) // 2, (x.shape[-1] - width) // 2
+    return x[:, top : top + height, left : left + width]
+
+
+def _psnr(x_hat: Tensor, x: Tensor, problem: Problem) -> float:
+    """PSNR in dB, over what the metric counts."""
+    error = scored(x_hat.clamp(0, 1) - x, problem).square().mean().clamp_min(1e-10)
+    return float(-10 * error.log10())

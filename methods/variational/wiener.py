@@ -1,0 +1,100 @@
+"""Wiener deconvolution with the power spectrum of natural images.
+
+    x_hat = argmin_x ||A x - y||^2 / sigma^2 + strength sum_f |FFT(x)(f)|^2 / (H W S(f))
+          = F^-1 [ conj(h) F y / (|h|^2 + strength sigma^2 / S) ]    for a circular boundary
+
+Wiener 1949; the linear minimum-mean-square estimate where S is the images' spectrum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import torch
+from annotated_types import Gt
+from torch import Tensor
+
+from challenge.configs.schema.entry import TrainConfig
+from challenge.methods.contract import Method, Session
+from challenge.methods.solvers.data_term import DataTerm
+from challenge.methods.transforms import spectrum
+
+if TYPE_CHECKING:
+    from deepinv.physics import LinearPhysics
+
+    from challenge.data.images.dataset import Images
+    from challenge.data.physics.problem import Problem
+
+ITERATIONS = 40
+"""Conjugate gradient steps where the boundary is not circular; the circular solution is the
+preconditioner, and they bring the residual to 1e-3 in the worst case (white images), far less
+for photographs."""
+
+
+class Wiener(Method):
+    """Wiener deconvolution: the best linear estimate for images of a known power spectrum.
+
+        x_hat = F^-1 [ conj(h) F y / (|h|^2 + strength sigma^2 / S) ]          (circular)
+        (A^T A + strength sigma^2 S^-1) x_hat = A^T y                          (else, by CG)
+
+    S is the radial power spectrum, learned from the training images; a constant in its place
+    hardly beats the blurred image. Wiener, Extrapolation, Interpolation, and Smoothing of
+    Stationary Time Series, 1949.
+    """
+
+    def __init__(self, *, strength: Annotated[float, Gt(0)] = 1.0) -> None:
+        super().__init__()
+        self.strength = strength
+        self.log_spectrum: Tensor
+        self.register_buffer("log_spectrum", spectrum.typical())
+
+    def forward(self, y: Tensor, physics: LinearPhysics) -> Tensor:
+        """Reconstruct: `y` of shape (B, C, H', W') gives `x_hat` of shape (B, C, H, W)."""
+        return wiener(y, physics, self.log_spectrum, [self.strength])[0]
+
+    def fit(self, problem: Problem, images: Images, train: TrainConfig, session: Session) -> None:
+        """Learn the power spectrum of the training images."""
+        total = len(images)
+
+        def watched() -> object:
+            for index in range(total):
+                if session.should_stop():
+                    return
+                yield images[index]
+                session.log(index + 1, total)
+
+        self.log_spectrum.copy_(spectrum.estimate(watched()))  # type: ignore[arg-type]
+
+
+def wiener(
+    y: Tensor,
+    physics: LinearPhysics,
+    log_spectrum: Tensor,
+    strengths: Sequence[float],
+    iterations: int = ITERATIONS,
+) -> Tensor:
+    """Wiener estimates at several strengths at once.
+
+    Args:
+        y: measurements, shape (B, C, H', W').
+        physics: a linear operator of any boundary with Gaussian noise.
+        log_spectrum: from `spectrum.estimate`, shape (spectrum.BINS,).
+        strengths: n factors of sigma^2 / S, each > 0.
+        iterations: conjugate gradient steps where the boundary is not circular.
+
+    Returns:
+        Estimates of shape (n, B, C, H, W).
+    """
+    return estimates(DataTerm(y, physics), log_spectrum, strengths, iterations)
+
+
+def estimates(
+    data: DataTerm,
+    log_spectrum: Tensor,
+    strengths: Sequence[float],
+    iterations: int = ITERATIONS,
+) -> Tensor:
+    """`wiener` of measurements whose data term is at hand."""
+    noise = data.sigma.square() * spectrum.penalty(log_spectrum.to(data.y.dtype), *data.size)
+    return torch.stack([data.regularised(s * noise, iterations=iterations) for s in strengths])
