@@ -18,7 +18,7 @@ import yaml
 from benchmarks.readme import challenge, duration, training
 from challenge.data.layout import Workspace
 from challenge.submissions import layout
-from challenge.submissions.comparison import weigh
+from challenge.submissions.reports.comparison import weigh
 
 FOLDER = Path(__file__).parent.parent / "submissions" / "baselines"
 BEGIN, END = "<!-- begin: python -m benchmarks.baselines -->", "<!-- end -->"

@@ -28,13 +28,18 @@ from challenge.data.challenges.prepare import prepare
 from challenge.data.layout import Public, Workspace
 from challenge.data.physics import blur, measurements
 from challenge.methods import registry
-from challenge.submissions import archive, board, judge, pack, results, runs, scratch
-from challenge.submissions.allocator import keep_memory
-from challenge.submissions.check import check
-from challenge.submissions.jail import levels, probe, spawn
+from challenge.submissions import scratch
+from challenge.submissions.entries import archive, pack
+from challenge.submissions.entries.check import check
+from challenge.submissions.inference import supervisor
+from challenge.submissions.inference.loading import load_folder
+from challenge.submissions.jail import levels, spawn
 from challenge.submissions.jail.levels import Level
+from challenge.submissions.jail.probe import probe
 from challenge.submissions.jail.spawn import Jail
-from challenge.submissions.loading import load_folder
+from challenge.submissions.judging import board, results
+from challenge.submissions.machine import keep_memory
+from challenge.submissions.runs import storage
 
 METHOD = {"name": "tv", "weight": 0.007, "iterations": 60}
 
@@ -56,8 +61,8 @@ def inference(quick: bool, here: list[Level]) -> list[Result]:
         prepare(config, source, place, progress=lambda *_: None, notice=lambda _: None)
         challenge = open_challenge(place.public(config.name).path)
         entry = EntryConfig(challenge=config.name, name="bench", method=METHOD)
-        made = runs.create(place, challenge, entry, place.path)
-        runs.finish(made, registry.build(METHOD, place.path), 0.0)
+        made = storage.create(place, challenge, entry, place.path)
+        storage.finish(made, registry.build(METHOD, place.path), 0.0)
         folder = place.path / "entry"
         folder.mkdir()
         pack.unpack_run(made, folder)
@@ -72,7 +77,9 @@ def inference(quick: bool, here: list[Level]) -> list[Result]:
             alone = float(subprocess.run(command, check=True, capture_output=True).stdout)
             for level in here:
                 output = place.path / "output"
-                found = judge.infer(folder, sources, output, config.limits, Jail(level))
+                found = supervisor.infer(
+                    folder, sources, output, config.limits, Jail(level, supervisor.RUNNER)
+                )
                 assert found.outcome == "ok", found
                 judged[level].append(found.total - found.start_up)
                 starts[level].append(found.start_up)
@@ -105,9 +112,7 @@ def start(quick: bool, here: list[Level]) -> list[Result]:
         def jailed(level: Level) -> Callable[[], None]:
             def begin() -> None:
                 with scratch.folder("bench") as folder, scratch.folder("entry") as entry:
-                    spawn.spawn(
-                        Jail(level, runner=runner), folder, entry, Limits(), []
-                    ).communicate()
+                    spawn.spawn(Jail(level, runner), folder, entry, Limits(), []).communicate()
 
             return begin
 

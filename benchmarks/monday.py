@@ -20,9 +20,10 @@ from challenge.cli.sweep import grid
 from challenge.data.challenges.challenge import Challenge, open_challenge
 from challenge.data.layout import Workspace
 from challenge.data.physics.blur import tensors
-from challenge.submissions import layout, runs
-from challenge.submissions.metrics import psnr, ssim
-from challenge.submissions.training_pictures import curves
+from challenge.submissions import layout
+from challenge.submissions.entries.load import load
+from challenge.submissions.reports.training_pictures import curves
+from challenge.submissions.scoring.metrics import psnr, ssim
 
 FOLDER = Path(__file__).parent.parent / "docs" / "course"
 PAGE = FOLDER / "monday.md"
@@ -78,7 +79,7 @@ def _quality(run: layout.Run, opened: Challenge) -> str:
     """PSNR and SSIM on val, where the PSNR on tune was best, and the speed of the training."""
     if not run.weights.exists():
         return "failed | | |"
-    method = runs.load(run.path)
+    method = load(run.path)
     scores = []
     for identity in opened.ids("val"):
         x_hat = method(*tensors(opened.measurement("val", identity)))[0].detach().numpy()

@@ -19,8 +19,8 @@ from benchmarks.readme import challenge
 from challenge.data.challenges.challenge import Challenge, open_challenge
 from challenge.data.layout import Workspace
 from challenge.submissions import layout
-from challenge.submissions.metrics import psnr, ssim
-from challenge.submissions.scoring import Interval
+from challenge.submissions.scoring.metrics import psnr, ssim
+from challenge.submissions.scoring.scores import Interval
 
 PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
 BEGIN, END = "<!-- begin: python -m benchmarks.photographs -->", "<!-- end of photographs -->"

@@ -21,9 +21,9 @@ from PIL import Image, ImageDraw
 from challenge.data.images.codec import stored, to_unit
 from challenge.data.layout import Workspace
 from challenge.data.physics.measurements import read
-from challenge.submissions.comparison import weigh
 from challenge.submissions.layout import baselines
-from challenge.submissions.metrics import psnr, ssim
+from challenge.submissions.reports.comparison import weigh
+from challenge.submissions.scoring.metrics import psnr, ssim
 
 ROOT = Path(__file__).parent.parent
 METHODS = ("wiener", "tv", "huber", "bilevel")

@@ -11,7 +11,7 @@ from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from benchmarks.timing import Result, paired
-from challenge.submissions.scoring import Pair, score
+from challenge.submissions.scoring.scores import Pair, score_images
 
 SIDE = 512
 DISTINCT = 10
@@ -25,7 +25,7 @@ def run(quick: bool = False) -> list[Result]:
         pairs, arrays = _images(Path(folder), count)
 
         def ours() -> None:
-            score(pairs, 0)
+            score_images(pairs, 0)
 
         def theirs() -> None:
             for number in range(count):

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from challenge.methods.end_to_end.sparse_coding import Lista, Problem, nmse, recovery, train_lista
 from challenge.methods.solvers.lasso import fista, ista
-from challenge.submissions.training_pictures import COLOURS
+from challenge.submissions.reports.training_pictures import COLOURS
 
 PICTURE = Path(__file__).parent.parent / "docs" / "course" / "tuesday-lista.png"
 LAM, DENSITY = 0.05, 0.05

@@ -35,8 +35,9 @@ from challenge.data.physics import camera_shake, kernel_files, kernels
 from challenge.data.physics.blur import tensors
 from challenge.data.physics.problem import simulate
 from challenge.methods.contract import Method
-from challenge.submissions import layout, runs
-from challenge.submissions.metrics import psnr, ssim
+from challenge.submissions import layout
+from challenge.submissions.entries.load import load
+from challenge.submissions.scoring.metrics import psnr, ssim
 
 PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
 BEGIN, END = "<!-- begin: python -m benchmarks.tuesday -->", "<!-- end of tuesday -->"
@@ -164,11 +165,11 @@ def write(workspace: Workspace, levin: Path, others: Path) -> None:
     for name, (problem, _) in RUNS.items():
         run = layout.run(workspace, problem, name)
         if finished(run):
-            methods[name] = runs.load(run.path)
+            methods[name] = load(run.path)
             minutes = json.loads(run.facts.read_text())["seconds"] / 60
             trained[name] = f"{minutes:.0f} min on `{problem}`"
     unet = layout.baselines()["unet"]
-    methods["unet"] = runs.load(unet)
+    methods["unet"] = load(unet)
     trained["unet"] = f"{training(unet)['seconds'] / 60:.0f} min on `deblur`"
     blocks = [_photographs(opened, methods, trained)]
     problems: Problems = {

@@ -25,9 +25,10 @@ from challenge.methods.solvers.implicit import Adjoint
 from challenge.methods.transforms.blur import transfer_function
 from challenge.methods.variational import huber
 from challenge.methods.variational.tv_admm import admm
-from challenge.submissions import layout, runs
-from challenge.submissions.metrics import psnr
-from challenge.submissions.training_pictures import COLOURS
+from challenge.submissions import layout
+from challenge.submissions.entries.load import load
+from challenge.submissions.reports.training_pictures import COLOURS
+from challenge.submissions.scoring.metrics import psnr
 
 FOLDER = Path(__file__).parent.parent / "docs" / "course"
 SWEEP = "method.steps=1,2,4,8"
@@ -50,7 +51,7 @@ def main() -> None:
     challenge(*command, "--resume", *option)
     made = {point.settings[0].partition("=")[2]: point.name for point in grid([SWEEP], name)}
     trained = {
-        count: runs.load(layout.run(workspace, "deblur", run).path) for count, run in made.items()
+        count: load(layout.run(workspace, "deblur", run).path) for count, run in made.items()
     }
     steps(opened, trained)
 

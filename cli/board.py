@@ -9,7 +9,7 @@ import typer
 from challenge.cli.options import WORKSPACE, JsonOption, WorkspaceOption
 
 if TYPE_CHECKING:
-    from challenge.submissions.board import Row
+    from challenge.submissions.judging.board import Row
 
 
 def board(
@@ -29,8 +29,9 @@ def board(
     from challenge.configs.errors import UserError
     from challenge.data.challenges.challenge import open_challenge
     from challenge.data.layout import Workspace
-    from challenge.submissions import results, teams
-    from challenge.submissions.board import remarks, rows
+    from challenge.submissions.entries import teams
+    from challenge.submissions.judging import results
+    from challenge.submissions.judging.board import remarks, rows
 
     place = Workspace(workspace)
     found = results.read_all(place, challenge)
@@ -59,7 +60,7 @@ def _json(
 ) -> dict[str, Any]:
     from dataclasses import asdict
 
-    from challenge.submissions.board import remarks
+    from challenge.submissions.judging.board import remarks
 
     return {
         "format": 1,

@@ -37,16 +37,17 @@ def check(
     from challenge.cli.console import fail, show
     from challenge.configs.errors import Mistake, UserError
     from challenge.data.layout import Workspace
-    from challenge.submissions import check as checking
-    from challenge.submissions import isolation, teams
-    from challenge.submissions.problem import outcome_of, refusal
+    from challenge.submissions.entries import check as checking
+    from challenge.submissions.entries import teams
+    from challenge.submissions.entries.violations import outcome_of, refusal
+    from challenge.submissions.jail.probe import choose
 
     missing = [entry for entry in entries if not entry.is_file()]
     if missing:
         remedy = "give a zip made by `challenge pack`"
         causes = {each: "is a folder" if each.is_dir() else "does not exist" for each in missing}
         raise UserError(*(Mistake(str(each), causes[each], remedy) for each in missing))
-    chosen = isolation.choose(level) if run else None
+    chosen = choose.choose(level) if run else None
     bad = failed = 0
     for entry in entries:
         place = Workspace(_workspace(entry, workspace))
@@ -76,7 +77,7 @@ def _workspace(entry: Path, workspace: Path) -> Path:
 def _challenge(entry: Path, place: Workspace) -> Challenge | None:
     """The prepared challenge that an entry names; None where it is not at hand."""
     from challenge.data.challenges.challenge import open_challenge
-    from challenge.submissions.check import read_manifest
+    from challenge.submissions.entries.check import read_manifest
 
     facts = read_manifest(entry)
     if facts is None or not place.public(facts.challenge.name).manifest.is_file():
@@ -90,7 +91,7 @@ def _dry_run(entry: Path, challenge: Challenge | None, place: Workspace, level: 
     from challenge.cli.score import mean
     from challenge.configs.errors import UserError
     from challenge.submissions.jail import levels
-    from challenge.submissions.trial import try_entry
+    from challenge.submissions.judging.trial import try_entry
 
     if challenge is None:
         raise UserError.of(

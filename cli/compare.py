@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from challenge.cli.console import Report
     from challenge.data.challenges.challenge import Challenge
-    from challenge.submissions.comparison import Candidate, Compared
-    from challenge.submissions.judge import Step
+    from challenge.submissions.inference.supervisor import Step
+    from challenge.submissions.reports.comparison import Candidate, Compared
 
 NAME = 14
 """Characters of a line of a name: five methods and all columns fit into 80."""
@@ -66,8 +66,10 @@ def compare(
     from challenge.configs.errors import UserError
     from challenge.data.challenges.challenge import open_challenge
     from challenge.data.layout import Workspace
-    from challenge.submissions import comparison, comparison_pictures, isolation, scratch
-    from challenge.submissions.differences import telling
+    from challenge.submissions import scratch
+    from challenge.submissions.jail.probe import choose
+    from challenge.submissions.reports import comparison, comparison_pictures
+    from challenge.submissions.scoring.statistics import telling
 
     if out.suffix.lower() != ".png" or out.is_dir():
         cause = "is a folder" if out.is_dir() else "is not the name of a PNG"
@@ -78,7 +80,7 @@ def compare(
     found = comparison.admit(found, opened)
     asked = [each.strip() for each in (images or "").split(",") if each.strip()]
     shown = comparison.named(asked, opened)
-    chosen = None if level is None else isolation.choose(level)
+    chosen = None if level is None else choose.choose(level)
     try:
         with scratch.folder("compare") as folder:
             with progress() as report:

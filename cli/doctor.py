@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from challenge.data.layout import Workspace
-    from challenge.submissions.speed import Speed, Timing
+    from challenge.submissions.inference.speed import Speed, Timing
 
 BUSY = 1.0
 """From a kernel's lowest to its highest tenth, beside its median, where other programs disturb."""
@@ -45,9 +45,10 @@ def doctor(
     from challenge.cli.console import show_json
     from challenge.configs.errors import UserError
     from challenge.data.layout import Workspace
-    from challenge.submissions import layout, speed
-    from challenge.submissions.forecast import FRESH
-    from challenge.submissions.isolation import choose, named
+    from challenge.submissions import layout
+    from challenge.submissions.inference import speed
+    from challenge.submissions.inference.forecast import FRESH
+    from challenge.submissions.jail.probe.choose import choose, named
 
     if threads is not None and not calibrate:
         raise UserError.of("--threads", "is for a measurement", "give `--calibrate` too")
@@ -89,8 +90,9 @@ def _wanted(place: Workspace) -> list[int]:
 
 def _calibrate(place: Workspace, threads: int) -> None:
     from challenge.cli.console import say, warn
-    from challenge.submissions import layout, speed
-    from challenge.submissions.forecast import counted
+    from challenge.submissions import layout
+    from challenge.submissions.inference import speed
+    from challenge.submissions.inference.forecast import counted
 
     say(f"measuring this machine's speed on {counted(threads)}, about 5 s")
     found = speed.measure(threads)
@@ -107,7 +109,8 @@ def _facts(place: Workspace) -> dict[str, Any]:
     """What this machine has; `bf16` is null where torch does not work, and `torch_fault` why."""
     import tempfile
 
-    from challenge.submissions import machine, speed
+    from challenge.submissions import machine
+    from challenge.submissions.inference import speed
 
     bf16, fault = speed.has_bf16()
     return {
@@ -154,7 +157,7 @@ def _show(facts: dict[str, Any]) -> None:
 def _speeds(here: Sequence[Speed], judge: Sequence[Speed]) -> None:
     """A table for each number of threads: this machine beside the judge's."""
     from challenge.cli.console import say, show, table
-    from challenge.submissions.forecast import counted, image_ratio
+    from challenge.submissions.inference.forecast import counted, image_ratio
 
     if not here:
         say("this machine's speed was not measured; `challenge doctor --calibrate` does it")

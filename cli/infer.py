@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from challenge.cli.console import Report
     from challenge.data.challenges.challenge import Challenge
     from challenge.data.layout import Workspace
-    from challenge.submissions.forecast import Forecast
-    from challenge.submissions.judge import Inference, Step
+    from challenge.submissions.inference.forecast import Forecast
+    from challenge.submissions.inference.supervisor import Inference, Step
 
 
 def infer(
@@ -40,12 +40,13 @@ def infer(
     from challenge.cli.console import progress, show, show_json
     from challenge.data.challenges.challenge import open_challenge
     from challenge.data.layout import Workspace
-    from challenge.submissions import layout, runs
-    from challenge.submissions.trial import infer_run
+    from challenge.submissions import layout
+    from challenge.submissions.judging.trial import infer_run
+    from challenge.submissions.runs import storage
 
     made = layout.Run(run)
     place = Workspace(find_workspace(run, workspace))
-    challenge = open_challenge(place.public(runs.facts(made)["challenge"]["name"]).path)
+    challenge = open_challenge(place.public(storage.facts(made)["challenge"]["name"]).path)
     ahead = Ahead(place, challenge)
     with progress() as report:
         step = watch(report, "infer", challenge.config.limits.minutes)
@@ -87,7 +88,7 @@ class Ahead:
     def __init__(self, place: Workspace, challenge: Challenge) -> None:
         """Find both speeds; this machine's is measured once where only the judge's is known."""
         from challenge.cli.console import say
-        from challenge.submissions.forecast import find_machines
+        from challenge.submissions.inference.forecast import find_machines
 
         limits = challenge.config.limits
         self._planned, self._limit = len(challenge.ids("test")), limits.minutes * 60
@@ -95,7 +96,7 @@ class Ahead:
 
     def forecast(self, start_up: float, seconds: Collection[float]) -> Forecast | None:
         """From the start-up and the time of each image here."""
-        from challenge.submissions.forecast import forecast
+        from challenge.submissions.inference.forecast import forecast
 
         if self._machines is None or not seconds:
             return None

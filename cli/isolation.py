@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from challenge.submissions.jail.levels import Level
-    from challenge.submissions.jail.probe import Seen
+    from challenge.submissions.jail.probe.probe import Seen
 
 
 def tried(level: Level) -> dict[str, Any]:
     """Every attempt at one level, and why the level does not hold (empty where it does)."""
     from challenge.configs.schema.challenge import Limits
-    from challenge.submissions.jail import probe
+    from challenge.submissions.jail.probe import probe
     from challenge.submissions.jail.spawn import Jail
 
     reason = probe.works(level)
     if probe.available(level):
         return {"level": level, "fails": reason, "attempts": []}
-    jail = Jail(level)
+    jail = Jail(level, probe.ATTEMPTING)
     seen: list[Seen] = []
     try:
         seen += probe.attempts(jail)
@@ -36,7 +36,8 @@ def tried(level: Level) -> dict[str, Any]:
 
 def levels_here() -> list[dict[str, str]]:
     """Every level, what it promises, and why it does not hold here (empty where it does)."""
-    from challenge.submissions.jail import levels, probe
+    from challenge.submissions.jail import levels
+    from challenge.submissions.jail.probe import probe
 
     return [
         {"level": each, "promises": levels.SUMMARY[each], "fails": probe.works(each)}
@@ -68,7 +69,7 @@ def show(found: dict[str, Any], here: Sequence[dict[str, str]]) -> None:
 
 def _words(seen: Seen) -> tuple[str, str]:
     """What was expected of an attempt, and what was seen."""
-    from challenge.submissions.jail.probe import STOPPED_BY
+    from challenge.submissions.jail.probe.probe import STOPPED_BY
 
     needed = seen.name not in STOPPED_BY
     expected = "stopped" if seen.stopped else "works" if needed else "possible"

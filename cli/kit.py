@@ -23,8 +23,8 @@ def kit(
     from challenge.cli.console import say, show
     from challenge.data.challenges.challenge import open_challenge
     from challenge.data.layout import Workspace
-    from challenge.submissions import speed
-    from challenge.submissions.kit import judge_speed, make_kit
+    from challenge.submissions.entries.kit import judge_speed, make_kit
+    from challenge.submissions.inference import speed
 
     place = Workspace(workspace)
     opened = open_challenge(place.public(challenge).path)

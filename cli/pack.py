@@ -38,10 +38,12 @@ def pack(
     from challenge.configs.errors import UserError
     from challenge.data.challenges.challenge import open_challenge
     from challenge.data.layout import Workspace
-    from challenge.submissions import layout, runs, teams
-    from challenge.submissions.check import read_manifest
-    from challenge.submissions.pack import pack as pack_run
-    from challenge.submissions.pack import repack
+    from challenge.submissions import layout
+    from challenge.submissions.entries import teams
+    from challenge.submissions.entries.check import read_manifest
+    from challenge.submissions.entries.pack import pack as pack_run
+    from challenge.submissions.entries.pack import repack
+    from challenge.submissions.runs import storage
 
     baselines = layout.baselines()
     if not run.exists():
@@ -63,7 +65,7 @@ def pack(
     else:
         place = Workspace(find_workspace(run, workspace))
         made = layout.Run(run)
-        record, config = runs.facts(made), runs.read_config(made)
+        record, config = storage.facts(made), storage.read_config(made)
         if challenge not in (None, record["challenge"]["name"]):
             remedy = "pack the run first, then the entry for the other challenge"
             raise UserError.of("--challenge", "is for entries", remedy)
@@ -80,7 +82,7 @@ def pack(
 def _foresee(run: Run, place: Workspace, challenge: Challenge) -> None:
     """The time on the judge's machine, by what `infer` measured with these weights."""
     from challenge.cli.infer import Ahead
-    from challenge.submissions.forecast import measured
+    from challenge.submissions.inference.forecast import measured
 
     if (found := measured(run)) is not None:
         ahead = Ahead(place, challenge)

@@ -18,7 +18,7 @@ from challenge.cli.options import (
 
 if TYPE_CHECKING:
     from challenge.configs.schema.challenge import Limits
-    from challenge.submissions.scoring import Interval
+    from challenge.submissions.scoring.scores import Interval
 
 
 def score(
@@ -82,12 +82,13 @@ def _score_run(run: Path, workspace: Path, as_json: bool) -> None:
     from challenge.cli.console import progress, show_json, table
     from challenge.data.challenges.challenge import open_challenge
     from challenge.data.layout import Workspace
-    from challenge.submissions import layout, runs
-    from challenge.submissions.trial import score_run
+    from challenge.submissions import layout
+    from challenge.submissions.judging.trial import score_run
+    from challenge.submissions.runs import storage
 
     made = layout.Run(run)
     given = None if workspace == WORKSPACE else workspace
-    name = runs.facts(made)["challenge"]["name"]
+    name = storage.facts(made)["challenge"]["name"]
     challenge = open_challenge(Workspace(find_workspace(run, given)).public(name).path)
     with progress() as report:
         scores = score_run(made, challenge, progress=report)
@@ -122,11 +123,12 @@ def _judge(
     from challenge.configs.errors import UserError
     from challenge.data.challenges.challenge import open_challenge
     from challenge.data.layout import Hidden, Workspace
-    from challenge.submissions import isolation, teams
+    from challenge.submissions.entries import teams
+    from challenge.submissions.entries.pack import adopt
     from challenge.submissions.jail import levels
-    from challenge.submissions.pack import adopt
-    from challenge.submissions.verdict import open_court
-    from challenge.submissions.workers import judge_all, shares
+    from challenge.submissions.jail.probe import choose
+    from challenge.submissions.judging.judge import open_judge
+    from challenge.submissions.judging.workers import judge_all, shares
 
     if not (hidden / "key").is_file():
         remedy = "give the one `challenge prepare` made, as in workspace/hidden/deblur"
@@ -137,19 +139,19 @@ def _judge(
     if workers > 1:
         shares(min(workers, len(entries)), limits.threads)
     _look_at_machine(min(workers, len(entries)), limits)
-    chosen = isolation.choose(level, official=True)
-    court = open_court(
+    chosen = choose.choose(level, official=True)
+    judge = open_judge(
         place, challenge, Hidden(hidden), teams.load(place), level=chosen, repeats=repeat
     )
     say(f"isolation  {levels.SUMMARY[chosen]}")
     if chosen == "process":
         warn("an entry's code can read this machine's files; the results and the board say so")
-    entries = [adopt(entry, place, challenge, court.teams) for entry in entries]
+    entries = [adopt(entry, place, challenge, judge.teams) for entry in entries]
     found, faults = [], 0
     with progress() as report:
         steps = {entry: watch(report, f"judge {entry.stem}", limits.minutes) for entry in entries}
         for judged in judge_all(
-            court,
+            judge,
             list(dict.fromkeys(entries)),
             workers=workers,
             again=rejudge,
@@ -198,7 +200,7 @@ def _beside(hidden: Path, workspace: Path) -> Path:
 
 def _show(results: list[dict[str, Any]]) -> None:
     from challenge.cli.console import say, table
-    from challenge.submissions.scoring import Interval
+    from challenge.submissions.scoring.scores import Interval
 
     rows = []
     for result in results:

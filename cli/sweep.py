@@ -41,7 +41,8 @@ def run_all(config: str, overrides: Sequence[str], sweep: Sequence[str], where: 
     from challenge.configs.loader import load_entry
     from challenge.data.layout import Workspace
     from challenge.methods import registry
-    from challenge.submissions import layout, runs
+    from challenge.submissions import layout
+    from challenge.submissions.runs import storage
 
     if where.processes > 1:
         raise UserError.of("--sweep", "trains with one process", "leave `--processes` out")
@@ -60,7 +61,7 @@ def run_all(config: str, overrides: Sequence[str], sweep: Sequence[str], where: 
     failures: dict[str, str] = {}
     for number, (point, run) in enumerate(zip(points, made, strict=True), 1):
         exists = run.path.exists()
-        if where.resume and exists and runs.facts(run)["state"] == "finished":
+        if where.resume and exists and storage.facts(run)["state"] == "finished":
             say(f"{number}/{len(points)} {point.name}: is finished already")
             continue
         say(f"{number}/{len(points)} {' '.join(point.settings)}")
@@ -113,8 +114,8 @@ def grid(sweep: Sequence[str], name: str) -> list[Point]:
 def _show(points: Sequence[Point], made: Sequence[Run], failures: dict[str, str]) -> None:
     """One line for each run: settings, quality on the tune part, time and size."""
     from challenge.cli.console import show, table
-    from challenge.submissions import runs
-    from challenge.submissions.training_log import best
+    from challenge.submissions.runs import storage
+    from challenge.submissions.runs.log import best
 
     keys = [text.partition("=")[0] for text in points[0].settings]
     rows, reached = [], []
@@ -123,7 +124,7 @@ def _show(points: Sequence[Point], made: Sequence[Run], failures: dict[str, str]
         if point.name in failures:
             rows.append((*values, "failed", "", "", "", ""))
             continue
-        found, facts = best(run), runs.facts(run)
+        found, facts = best(run), storage.facts(run)
         psnr, ssim = found.get("psnr"), found.get("ssim")
         if psnr is not None:
             reached.append((psnr, run))

@@ -15,7 +15,7 @@ from challenge.cli.options import WORKSPACE, Overrides, WorkspaceOption, find_wo
 
 if TYPE_CHECKING:
     from challenge.submissions.layout import Run
-    from challenge.submissions.session import RunSession
+    from challenge.submissions.runs.session import RunSession
 
 
 @dataclass(frozen=True)
@@ -104,8 +104,10 @@ def train_one(config: str, overrides: Sequence[str], where: Where) -> tuple[Run 
     import torch
 
     from challenge.methods.training.loop import Diverged
-    from challenge.submissions import layout, machine, runs, training_pictures
-    from challenge.submissions.session import RunSession
+    from challenge.submissions import layout, machine
+    from challenge.submissions.reports import training_pictures
+    from challenge.submissions.runs import storage
+    from challenge.submissions.runs.session import RunSession
 
     torch.manual_seed(entry.seed)
     # Built before the run is made: what the constructor refuses leaves nothing behind.
@@ -127,7 +129,7 @@ def train_one(config: str, overrides: Sequence[str], where: Where) -> tuple[Run 
         )
         # The other processes are launched before anything is written, and the first one writes.
         session.first_alone(
-            lambda: runs.create(
+            lambda: storage.create(
                 place, challenge, entry, base, force=where.force, resume=where.resume
             )
         )
@@ -139,7 +141,7 @@ def train_one(config: str, overrides: Sequence[str], where: Where) -> tuple[Run 
                 raise SystemExit(0) from None  # the first process says it
             session.abandon()
             if isinstance(error, Diverged) and run.checkpoint.exists():
-                runs.finish(run, method, session.seconds, fault=str(error))
+                storage.finish(run, method, session.seconds, fault=str(error))
             elif not where.resume and not run.checkpoint.exists():
                 # There is nothing to keep yet: the corrected command may follow.
                 remove_tree(run.path)
@@ -153,10 +155,10 @@ def train_one(config: str, overrides: Sequence[str], where: Where) -> tuple[Run 
         return None, True
     seconds = session.seconds
     if not finished:
-        runs.pause(run, seconds)
+        storage.pause(run, seconds)
         say(f"stopped; continue exactly with: challenge train {run.path} --resume")
         return run, False
-    runs.finish(run, method, seconds)
+    storage.finish(run, method, seconds)
     show(f"trained {entry.name} in {seconds:.0f} s -> {run.path}")
     for path in training_pictures.draw(run, method, challenge):
         show(f"look at {path}")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Session(Protocol):
-    """What `fit` may ask of its surroundings; implemented by `challenge.submissions.session`."""
+    """What `fit` may ask of its surroundings; implemented by `submissions.runs.session`."""
 
     @property
     def fabric(self) -> Fabric:

@@ -45,7 +45,7 @@ class Rules(Section):
 
 
 class Metric(Section):
-    """PSNR and SSIM as `challenge.submissions.metrics` defines them."""
+    """PSNR and SSIM as `challenge.submissions.scoring.metrics` defines them."""
 
     crop: Annotated[Whole, Field(ge=0)] | None = None
     """Pixels left out at every side; null: half the kernel for a valid boundary, else 0."""

@@ -23,7 +23,7 @@ from challenge.data.layout import Hidden, Public
 FORMAT = 1
 
 METRIC: dict[str, Any] = {"name": "psnr-ssim", "version": 1}
-"""The metric's definition in `challenge.submissions.metrics`; a new version breaks old seals."""
+"""What `submissions.scoring.metrics` computes; a new version breaks old seals."""
 
 _REMEDY = "the hidden folder is not the one that was sealed; restore it from a copy"
 

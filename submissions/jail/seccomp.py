@@ -19,7 +19,7 @@ import struct
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from challenge.submissions.jail.calls import CALLS, NEWEST
+from challenge.submissions.jail.syscalls import CALLS, NEWEST
 
 _ARCHITECTURES = {"x86_64": (0xC000003E, 0), "aarch64": (0xC00000B7, 1)}
 """The kernel's name of an architecture, and its column in `CALLS`."""

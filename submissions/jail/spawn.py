@@ -23,7 +23,6 @@ from challenge.submissions import machine
 from challenge.submissions.jail import bubblewrap, landlock, levels, stage
 from challenge.submissions.jail.levels import Level
 
-RUNNER = Path(__file__).parents[1] / "runner.py"
 UNTOUCHED = 512 * 2**20
 """Bytes that a process may reserve beyond its memory limit: the stacks of threads, for instance,
 which it never touches. What it touches is watched."""
@@ -39,12 +38,12 @@ class Jail:
     """Where entries run: the level, its controls, and what is closed in every case."""
 
     level: Level
+    runner: Path
+    """The program that answers the supervisor."""
     protected: tuple[Path, ...] = ()
     """Folders that stay closed wherever they lie: the workspace, the hidden truth."""
     controls: frozenset[str] = field(default=frozenset())
     """Applied by the launcher; those of the level, unless given."""
-    runner: Path = RUNNER
-    """The program that answers the supervisor."""
 
     def __post_init__(self) -> None:
         if not self.controls:

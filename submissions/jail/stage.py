@@ -12,7 +12,6 @@ import hashlib
 import importlib.util
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,26 +55,6 @@ def copy_toolkit(folder: Path) -> None:
             place = target.parent / "__pycache__"
             place.mkdir(exist_ok=True)
             shutil.copyfile(compiled, place / compiled.name)
-
-
-@functools.cache
-def compile_packages() -> None:
-    """Let Python keep compiled what an inference process imports, where it has not done so yet.
-
-    Some installers leave that to the first import. A jailed process cannot write it down, so
-    every entry would pay for it, on its own clock.
-    """
-    spec = importlib.util.find_spec("deepinv")
-    if spec is None or spec.origin is None:
-        return
-    if not os.path.exists(importlib.util.cache_from_source(spec.origin)):
-        code = (
-            "from challenge.submissions.startup import import_deepinv; import_deepinv()\n"
-            "from challenge.data.physics import blur\n"
-            "from challenge.submissions import loading"
-        )
-        # Isolated: nothing of the folder in which somebody calls the judge is imported.
-        subprocess.run([sys.executable, "-I", "-c", code], check=False, capture_output=True)
 
 
 @functools.cache

@@ -8,16 +8,16 @@ import time
 import numpy as np
 import psutil
 
-from challenge.submissions import judge
+from challenge.submissions.inference import supervisor
 
 from .attack import ALL, EITHER, Arena, Attack, Ran, never, said, write_measurements
 
 FORGE = """
 import numpy as np
-from challenge.submissions import frames
+from challenge.submissions.inference import messages
 
 def send(header, payload=b""):
-    frames.write(answers(), {"turn": turn(), **header}, payload)
+    messages.write(answers(), {"turn": turn(), **header}, payload)
 
 def turn():
     frame = sys._getframe()
@@ -66,12 +66,12 @@ def _busy(arena: Arena, attack: Attack) -> Ran:
     entry = arena.write(attack.source)
     before, sizes = psutil.Process().memory_info().rss, [0]
 
-    def progress(_: judge.Step) -> None:
+    def progress(_: supervisor.Step) -> None:
         time.sleep(0.5)
         sizes.append(psutil.Process().memory_info().rss - before)
 
     output, limits = arena.folder / "output", arena.limits(attack.seconds)
-    found = judge.infer(entry, arena.sources, output, limits, arena.jail(), progress=progress)
+    found = supervisor.infer(entry, arena.sources, output, limits, arena.jail(), progress=progress)
     return Ran(found, 0, {}, b"", max(sizes))
 
 

@@ -23,7 +23,7 @@ import psutil
 from challenge.configs.schema.challenge import Limits
 from challenge.data.physics import measurements
 from challenge.data.physics.measurements import Measurement
-from challenge.submissions import judge
+from challenge.submissions.inference import supervisor
 from challenge.submissions.jail.levels import Level
 from challenge.submissions.jail.spawn import Jail
 
@@ -94,7 +94,7 @@ def forward(y, identity):
 class Ran:
     """One run, as the organiser sees it."""
 
-    found: judge.Inference
+    found: supervisor.Inference
     wall: float
     """Seconds that the supervisor needed, all of it."""
     outputs: dict[str, np.ndarray]
@@ -126,7 +126,7 @@ class Arena:
         return Path(str(self.facts[name]))
 
     def jail(self) -> Jail:
-        return Jail(self.level, (self.path("workspace"),), self.controls, RUNNER)
+        return Jail(self.level, RUNNER, (self.path("workspace"),), self.controls)
 
     def limits(self, seconds: float) -> Limits:
         return Limits(minutes=seconds / 60, threads=1, memory_gb=self.memory_gb)
@@ -144,7 +144,7 @@ class Arena:
         entry, place = self.write(source), self.folder / output
         before = psutil.Process().memory_info().rss
         began = time.monotonic()
-        found = judge.infer(entry, self.sources, place, self.limits(seconds), self.jail())
+        found = supervisor.infer(entry, self.sources, place, self.limits(seconds), self.jail())
         wall = time.monotonic() - began
         grown = psutil.Process().memory_info().rss - before
         files = sorted(place.glob("*.npy"))

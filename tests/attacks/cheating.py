@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from challenge.submissions import repeat
+from challenge.submissions.inference import repeat
 
 from .attack import ALL, EITHER, JAILED, Arena, Attack, Ran, claimed, never, said
 
@@ -128,9 +128,9 @@ ATTACKS = [
     _cheat(
         "change the toolkit for the next entry",
         """
-        from challenge.submissions import frames
-        print("FOUND" if "CHANGED" in read(frames.__file__) else "nothing")
-        attempt(lambda: open(frames.__file__, "a").write("# CHANGED"))
+        from challenge.submissions.inference import messages
+        print("FOUND" if "CHANGED" in read(messages.__file__) else "nothing")
+        attempt(lambda: open(messages.__file__, "a").write("# CHANGED"))
         """,
         play=twice,
         evidence=said("FOUND"),
@@ -141,9 +141,9 @@ ATTACKS = [
         """
         import numpy as np
         from challenge.data.physics import measurements
-        from challenge.submissions import frames, judge, runner
-        judge.infer = judge._again = lambda *_, **__: None
-        judge.SAME = 1e9
+        from challenge.submissions.inference import messages, runner, supervisor
+        supervisor.infer = supervisor._again = lambda *_, **__: None
+        supervisor.SAME = 1e9
         np.abs = np.absolute = lambda x: x * 0
         def forward(y, identity): return y * np.float32("inf")
         """,
@@ -152,7 +152,7 @@ ATTACKS = [
     _cheat(
         "forge the report of the contract test",
         """
-        from challenge.submissions import runner
+        from challenge.submissions.inference import runner
         runner.json = types.SimpleNamespace(dumps=lambda _: "[" * 100_000)
         """,
         play=lambda arena, attack: _contract(arena, attack),
@@ -162,7 +162,7 @@ ATTACKS = [
     _cheat(
         "report a broken rule that is too deep to be shown",
         """
-        from challenge.submissions import runner
+        from challenge.submissions.inference import runner
         runner.json = types.SimpleNamespace(dumps=lambda _: "[" * 940 + "]" * 940)
         """,
         play=lambda arena, attack: _contract(arena, attack),
@@ -205,11 +205,11 @@ ATTACKS = [
 
 
 def _contract(arena: Arena, attack: Attack) -> Ran:
-    from challenge.submissions import judge
+    from challenge.submissions.inference import supervisor
 
     entry, output = arena.write(attack.source), arena.folder / "output"
     asked = {"channels": 3, "boundary": "circular"}
     limits = arena.limits(attack.seconds)
-    found = judge.infer(entry, arena.sources, output, limits, arena.jail(), contract=asked)
+    found = supervisor.infer(entry, arena.sources, output, limits, arena.jail(), contract=asked)
     assert found.broken == () or found.outcome == "ok"
     return Ran(found, 0, {}, b"", 0)

@@ -188,7 +188,7 @@ ATTACKS = [
     _changing(
         "write into the toolkit's copy",
         """
-        from challenge.submissions import runner
+        from challenge.submissions.inference import runner
         def write():
             with open(runner.__file__, "a") as file: file.write("# changed by an entry")
             return read(runner.__file__)[-20:]

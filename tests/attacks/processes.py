@@ -26,15 +26,15 @@ SUPERVISOR = """
 import sys, tempfile
 from pathlib import Path
 from challenge.configs.schema.challenge import Limits
-from challenge.submissions import judge
+from challenge.submissions.inference import supervisor
 from challenge.submissions.jail.spawn import Jail
 folder, level, runner = sys.argv[1:]
 folder = Path(folder)
 tempfile.tempdir = str(folder / "tmp")
 limits = Limits(minutes=1, threads=1, memory_gb=1)
 sources = sorted((folder / "public").glob("*.npz"))
-jail = Jail(level, (folder / "workspace",), runner=Path(runner))
-judge.infer(folder / "entry", sources, folder / "output", limits, jail)
+jail = Jail(level, Path(runner), (folder / "workspace",))
+supervisor.infer(folder / "entry", sources, folder / "output", limits, jail)
 """
 
 
@@ -71,7 +71,7 @@ def _kill_the_supervisor(arena: Arena, attack: Attack) -> Ran:
         from challenge.submissions import scratch
 
         scratch.remove(each)
-    from challenge.submissions.judge import Inference
+    from challenge.submissions.inference.supervisor import Inference
 
     nothing = Inference("ok", "", {}, 0, 0, 0, 0, "")
     return Ran(nothing, 0, {}, b"", 0)

@@ -6,8 +6,8 @@ import time
 import psutil
 import pytest
 
-from challenge.submissions.check import check
-from challenge.submissions.problem import outcome_of
+from challenge.submissions.entries.check import check
+from challenge.submissions.entries.violations import outcome_of
 
 from .intake import INTAKE, entry, packed
 

@@ -120,7 +120,7 @@ def test_an_interrupt_is_told_and_leaves_no_picture(challenge, story, monkeypatc
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("challenge.submissions.comparison_pictures._draw_row", stop)
+    monkeypatch.setattr("challenge.submissions.reports.comparison_pictures._draw_row", stop)
     done = challenge("compare", TV)
     assert done.code == 130
     assert "nothing was left half-written" in done.err

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from challenge.data.layout import Workspace
-from challenge.submissions import layout, machine, speed
-from challenge.submissions.jail import probe
-from challenge.submissions.jail.probe import Seen
-from challenge.submissions.speed import KERNELS, Speed, Timing
+from challenge.submissions import layout, machine
+from challenge.submissions.inference import speed
+from challenge.submissions.inference.speed import KERNELS, Speed, Timing
+from challenge.submissions.jail.probe import probe
+from challenge.submissions.jail.probe.probe import Seen
 
 TV = "workspace/runs/deblur/tv"
 ENTRY = "workspace/entries/alpha-tv.zip"

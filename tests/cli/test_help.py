@@ -38,10 +38,10 @@ def test_help_imports_nothing_heavy():
 @pytest.mark.parametrize(
     "module",
     [
-        "challenge.submissions.board",
-        "challenge.submissions.check",
-        "challenge.submissions.judge",
-        "challenge.submissions.results",
+        "challenge.submissions.judging.board",
+        "challenge.submissions.entries.check",
+        "challenge.submissions.inference.supervisor",
+        "challenge.submissions.judging.results",
         "challenge.configs.loader",
     ],
 )

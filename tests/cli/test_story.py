@@ -190,7 +190,7 @@ def test_ctrl_c_leaves_a_run_that_resumes_exactly(challenge, story, monkeypatch)
     """The first Ctrl-C finishes the step; the resumed run is the uninterrupted one."""
     import signal
 
-    from challenge.submissions.session import RunSession
+    from challenge.submissions.runs.session import RunSession
 
     small = ["method.width=4", "method.depth=0", "train.steps=6", "train.patch=32", "train.batch=1"]
     assert challenge("train", "network", "name=whole", *small).code == 0
@@ -253,7 +253,7 @@ def test_the_board_names_the_members_of_a_team(challenge, story):
 
 
 def test_overviews_carry_no_temporary_name(challenge, story, monkeypatch):
-    from challenge.submissions import pictures
+    from challenge.submissions.scoring import pictures
 
     titles, sheet = [], pictures.Sheet
 

@@ -7,6 +7,8 @@ import pytest
 from PIL import Image
 from safetensors import safe_open
 
+from challenge.submissions.entries.load import load
+
 RUNS = "workspace/runs/deblur"
 SMALL = ["method.width=4", "method.depth=1", "method.blocks=1", "train.steps=20",
          "train.evaluate=10", "train.patch=32", "train.batch=2"]  # fmt: skip
@@ -38,13 +40,13 @@ def test_a_training_leaves_curves_and_samples(trained):
 def test_the_samples_are_measured_estimate_truth_and_error(trained, story):
     from challenge.data.challenges.challenge import open_challenge
     from challenge.data.physics.blur import tensors
-    from challenge.submissions import pictures, runs
+    from challenge.submissions.scoring import pictures
 
     run, _ = trained
     challenge = open_challenge(story / "workspace/public/deblur")
     first = challenge.ids("val")[0]
     measurement, truth = challenge.measurement("val", first), challenge.truth(first)
-    x_hat = runs.load(run)(*tensors(measurement))[0].detach().numpy()
+    x_hat = load(run)(*tensors(measurement))[0].detach().numpy()
     page = np.asarray(Image.open(run / "samples.png").convert("RGB")).astype(int)
     margin, side = pictures.MARGIN, 64
     error = np.broadcast_to(5 * np.abs(x_hat.clip(0, 1) - truth).mean(0), (3, side, side))
@@ -72,14 +74,13 @@ def test_the_run_states_memory_and_what_the_network_costs(trained):
 
 
 def test_weights_are_stored_in_half_the_bytes_and_are_the_same(trained):
-    from challenge.submissions import runs
 
     run, _ = trained
     with safe_open(run / "weights.safetensors", "pt") as file:
         kinds = {name: str(file.get_tensor(name).dtype) for name in file.keys()}  # noqa: SIM118
     assert {kinds[name] for name in kinds if name.startswith("net.")} == {"torch.float16"}
     assert kinds["log_spectrum"] == "torch.float32"
-    method = runs.load(run)
+    method = load(run)
     assert all(str(p.dtype) == "torch.float32" for p in method.parameters())
 
 
@@ -96,7 +97,7 @@ SWEEP = ["--sweep", "train.lr=1e-4,1e-3", "--sweep", "method.width=4,6"]
 
 
 def test_a_sweep_is_a_grid_with_one_table_and_resumes(challenge, story, monkeypatch):
-    from challenge.submissions.session import RunSession
+    from challenge.submissions.runs.session import RunSession
 
     log, calls = RunSession.log, []
 
@@ -147,8 +148,8 @@ def test_a_sweep_of_a_method_that_reports_no_psnr_names_no_best(challenge):
                      "--sweep", "method.weight=0.001,0.01")  # fmt: skip
     assert done.code == 0, done.err
     assert "best:" not in done.out
-    runs = [f"{RUNS}/blind-weight-{weight}" for weight in ("0_001", "0_01")]
-    assert f"on val: challenge compare {' '.join(runs)}" in " ".join(done.out.split())
+    storage = [f"{RUNS}/blind-weight-{weight}" for weight in ("0_001", "0_01")]
+    assert f"on val: challenge compare {' '.join(storage)}" in " ".join(done.out.split())
 
 
 @pytest.mark.parametrize(

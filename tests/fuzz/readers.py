@@ -35,9 +35,9 @@ from challenge.configs.errors import UserError
 from challenge.configs.schema.challenge import Rules
 from challenge.configs.schema.entry import EntryConfig, Uses
 from challenge.data.challenges.challenge import Challenge
-from challenge.submissions import archive, check, manifest, weights
-from challenge.submissions.manifest import For, Manifest, Member, Training
-from challenge.submissions.teams import Teams
+from challenge.submissions.entries import archive, check, manifest, weights
+from challenge.submissions.entries.manifest import For, Manifest, Member, Training
+from challenge.submissions.entries.teams import Teams
 
 SECONDS = 2.0
 """Of one core, for one input."""

@@ -13,9 +13,10 @@ from challenge.configs.schema.entry import EntryConfig
 from challenge.data.challenges.challenge import Challenge, open_challenge
 from challenge.data.challenges.prepare import prepare
 from challenge.data.layout import Hidden, Workspace
-from challenge.submissions import layout, runs
+from challenge.submissions import layout
+from challenge.submissions.entries.pack import pack
 from challenge.submissions.layout import Run
-from challenge.submissions.pack import pack
+from challenge.submissions.runs import storage
 
 TINY = """
 name: tiny
@@ -83,8 +84,10 @@ def make_run(workspace: Workspace, challenge: Challenge, tmp_path: Path) -> Call
         config = EntryConfig(challenge="tiny", name=name, **settings)  # type: ignore[arg-type]
         from challenge.methods import registry
 
-        run = runs.create(Workspace(tmp_path / "workspace"), challenge, config, folder, force=True)
-        runs.finish(run, registry.build(config.method, folder), 1.0)
+        run = storage.create(
+            Workspace(tmp_path / "workspace"), challenge, config, folder, force=True
+        )
+        storage.finish(run, registry.build(config.method, folder), 1.0)
         return run
 
     return make

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from challenge.data.physics import measurements
-from challenge.submissions import runner
+from challenge.submissions.inference import runner
 
 
 def load() -> Any:

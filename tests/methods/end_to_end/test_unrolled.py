@@ -13,7 +13,7 @@ from challenge.methods.transforms import spectrum
 from challenge.methods.transforms.cosine import from_opponent, to_opponent
 from challenge.methods.variational.wiener import wiener
 from challenge.submissions.layout import Run
-from challenge.submissions.session import RunSession
+from challenge.submissions.runs.session import RunSession
 
 ALGORITHMS = ["pgd", "hqs", "admm", "pdhg"]
 BOUNDARIES = ["circular", "valid", "reflect"]

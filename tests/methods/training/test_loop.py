@@ -26,9 +26,9 @@ from challenge.methods.training.evaluation import quality
 from challenge.methods.training.loop import Diverged, Objective, supervised
 from challenge.methods.training.losses import mse
 from challenge.methods.training.schedules import factor
-from challenge.submissions import metrics
 from challenge.submissions.layout import Run
-from challenge.submissions.session import RunSession
+from challenge.submissions.runs.session import RunSession
+from challenge.submissions.scoring import metrics
 
 CPU = torch.device("cpu")
 STEPS, EVERY = 24, 10
@@ -490,7 +490,7 @@ def test_a_plateau_lowers_the_learning_rate_and_patience_ends_the_run(tmp_path):
 
 
 def test_quality_in_the_log_is_the_judges(tmp_path):
-    from challenge.submissions import metrics
+    from challenge.submissions.scoring import metrics
 
     method = train(tmp_path, steps=1, evaluate=1)
     _, tune = split_tune(toy_images(), 1, 3)

@@ -154,7 +154,7 @@ STOPPING = """
 import sys
 from pathlib import Path
 from challenge.submissions.layout import Run
-from challenge.submissions.session import RunSession
+from challenge.submissions.runs.session import RunSession
 session = RunSession(Run(Path(sys.argv[1]) / "run"), processes=2, precision="float32")
 rank = session.fabric.global_rank
 before = session.should_stop()

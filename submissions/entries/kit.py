@@ -1,0 +1,125 @@
+"""The kit that an organiser gives to the teams: public data, configs, a template, a notebook.
+
+It is made from the files that the public manifest lists, so nothing hidden can get into it. Beside
+them it has the speed of the judge's machine, where that was measured.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from importlib import resources
+from pathlib import Path
+
+from challenge.configs.paths import names
+from challenge.data import atomic
+from challenge.data.challenges.challenge import Challenge, read_manifest
+from challenge.data.layout import Public, Workspace
+from challenge.submissions import layout, machine
+from challenge.submissions.entries import archive
+from challenge.submissions.inference import speed
+from challenge.submissions.scoring import metrics
+
+TEMPLATES = {
+    "README.md": "README.md",
+    "start.ipynb": "start.ipynb",
+    "method.py": "my_team/method.py",
+    "mine.yaml": "my_team/mine.yaml",
+    "test_method.py": "tests/test_method.py",
+}
+"""Template files of this package and their places in the kit."""
+
+
+def make_kit(
+    challenge: Challenge,
+    workspace: Workspace,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Path:
+    """Write the kit of a challenge as one zip; the same challenge gives the same bytes.
+
+    Args:
+        progress: called after each file with ("kit", done, total).
+
+    Returns:
+        The zip, `workspace/<challenge>-kit.zip`; it replaces an older one.
+    """
+    target = layout.kit(workspace, challenge.config.name)
+    public = Public(challenge.path)
+    root = f"{challenge.config.name}-kit"
+    inside = Workspace(Path(root) / "workspace").public(challenge.config.name).path.as_posix()
+    words = _words(challenge)
+    texts = {place: _template(name) for name, place in TEMPLATES.items()} | _configs()
+    names = sorted({*read_manifest(public)["files"], public.manifest.name})
+    files = {f"{inside}/{name}": public.path / name for name in names}
+    if speed.read(source := judge_speed(workspace)):
+        files[layout.judge_speed(Workspace(Path(root) / "workspace")).as_posix()] = source
+    done = 0
+
+    def counted(pieces: Iterator[bytes]) -> Iterator[bytes]:
+        nonlocal done
+        yield from pieces
+        done += 1
+        if progress is not None:
+            progress("kit", done, len(texts) + len(files))
+
+    contents = {
+        f"{root}/{place}": counted(iter([_fill(text, words)])) for place, text in texts.items()
+    }
+    contents |= {name: counted(_file(path)) for name, path in files.items()}
+    atomic.write_with(target, lambda path: archive.write(path, contents))
+    return target
+
+
+def judge_speed(workspace: Workspace) -> Path:
+    """The file that says how fast the judge's machine is, which need not exist.
+
+    The organiser's own, unless another machine judges and its file was put there.
+    """
+    given = layout.judge_speed(workspace)
+    return given if given.exists() else layout.speed(workspace)
+
+
+def _template(name: str) -> str:
+    return resources.files("challenge.submissions").joinpath("template", name).read_text("utf-8")
+
+
+def _configs() -> dict[str, str]:
+    """The packaged configs of entries, for this challenge."""
+    return {
+        f"configs/{path.name}": re.sub(
+            r"^challenge:.*$", "challenge: @challenge@", path.read_text("utf-8"), flags=re.M
+        )
+        for path in names("methods").values()
+    }
+
+
+def _words(challenge: Challenge) -> dict[str, str]:
+    """What the templates say about the challenge."""
+    limits, rules = challenge.config.limits, challenge.config.rules
+    deadline = rules.deadline.isoformat() if rules.deadline else "none"
+    return {
+        "challenge": challenge.config.name,
+        "weights_mb": f"{limits.weights_mb:g}",
+        "minutes": f"{limits.minutes:g}",
+        "threads": f"{limits.threads}",
+        "memory_gb": f"{limits.memory_gb:g}",
+        "pretrained": rules.pretrained,
+        "external_data": rules.external_data,
+        "packages": ", ".join(rules.packages) or "none",
+        "entries_per_day": f"{rules.entries_per_day}",
+        "deadline": deadline,
+        "metric": metrics.DESCRIPTION,
+        "test": f"{len(challenge.ids('test'))}",
+        "toolkit": machine.versions()["toolkit"],
+        "seal": challenge.seal,
+    }
+
+
+def _fill(text: str, words: dict[str, str]) -> bytes:
+    """Replace every `@word@`; one that is not known is a bug and raises `KeyError`."""
+    return re.sub(r"@([a-z_]+)@", lambda match: words[match[1]], text).encode()
+
+
+def _file(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        yield from archive.pieces(file)

@@ -1,0 +1,38 @@
+"""Open a run or a packed entry as a method."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from challenge.submissions.entries import archive
+from challenge.submissions.entries.check import check
+from challenge.submissions.entries.violations import refusal
+from challenge.submissions.inference.loading import load_folder
+from challenge.submissions.layout import Run
+from challenge.submissions.runs import storage
+
+if TYPE_CHECKING:
+    from challenge.methods.contract import Method
+
+
+def load(path: Path | str) -> Method:
+    """The method of a run's folder or of a packed entry, with its weights, in eval mode.
+
+    This runs the team's code, unprotected: open only what you trust.
+
+    Raises:
+        UserError: the path is neither, or the entry has problems.
+    """
+
+    path = Path(path)
+    if path.is_dir():
+        storage.facts(Run(path))
+        return load_folder(path)
+    problems = check(path)
+    if problems:
+        raise refusal(problems)
+    with tempfile.TemporaryDirectory(prefix="challenge-") as folder:
+        archive.extract(path, Path(folder))
+        return load_folder(Path(folder))

@@ -1,0 +1,202 @@
+"""From a run to an entry: one zip, checked before it exists, the same bytes for the same run."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from challenge.configs.errors import UserError
+from challenge.configs.loader import dump
+from challenge.data import atomic
+from challenge.data.challenges.challenge import Challenge
+from challenge.data.layout import Workspace
+from challenge.submissions.entries import archive, manifest, weights
+from challenge.submissions.entries.check import check, read_manifest
+from challenge.submissions.entries.manifest import For, Manifest, Member, Training
+from challenge.submissions.entries.teams import Teams
+from challenge.submissions.entries.violations import refusal
+from challenge.submissions.layout import CONFIG, MANIFEST, PLUGIN, WEIGHTS, Run, baselines
+from challenge.submissions.layout import entry as layout_entry
+from challenge.submissions.runs import storage
+
+BASELINE_TEAM = "baseline"
+"""The team of a packaged baseline that is judged."""
+
+
+def pack(
+    run: Run,
+    team: str,
+    target: Path,
+    challenge: Challenge,
+    teams: Teams | None,
+    *,
+    training: Training | None = None,
+) -> None:
+    """Pack a finished run as an entry of `team`.
+
+    Args:
+        target: the zip to write; it replaces an older one.
+        challenge: the run must belong to this very challenge.
+        teams: the organiser's list, where there is one.
+        training: how the weights came about; what the run says by default.
+
+    Raises:
+        UserError: with every problem the entry would have; nothing is written then.
+    """
+    record = storage.finished(run, challenge)
+    config = storage.read_config(run)
+    contents = stage(run)
+    members = {name: _member(path) for name, path in contents.items()}
+    try:
+        facts = Manifest(
+            format=1,
+            team=team,
+            name=config.name,
+            challenge=For(**record["challenge"]),
+            versions=record["versions"],
+            uses=config.uses,
+            training=training or _training(record, config.seed),
+            files=members,
+        )
+    except ValueError:
+        remedy = "use lower-case letters, digits, `_` and `-`, at most 63"
+        raise UserError.of("--team", f"`{team}` cannot be the name of a team", remedy) from None
+
+    def write(path: Path) -> None:
+        archive.write(
+            path,
+            {MANIFEST: [manifest.dump(facts)]}
+            | {name: _content(name, source) for name, source in contents.items()},
+        )
+        problems = check(path, challenge, teams, shown=target.name)
+        if problems:
+            raise refusal(problems)
+
+    atomic.write_with(target, write)
+
+
+def repack(entry: Path, team: str, target: Path, challenge: Challenge, teams: Teams | None) -> None:
+    """Pack an entry anew for another preparation of a challenge, such as a baseline.
+
+    Config, weights and code stay; the new entry declares `uses.pretrained` and, for another
+    preparation, `uses.external_data`, on which the challenge's rules decide.
+
+    Args:
+        entry: a packed entry, of any challenge.
+        target: the zip to write; it replaces an older one.
+        challenge: the one that the new entry is for.
+
+    Raises:
+        UserError: with every problem of the old or of the new entry.
+    """
+    problems = check(entry)
+    facts = read_manifest(entry)
+    if problems or facts is None:
+        raise refusal(problems)
+    with tempfile.TemporaryDirectory(prefix="challenge-entry-") as folder:
+        archive.extract(entry, Path(folder))
+        run = Run(Path(folder))
+        config = storage.read_config(run)
+        # What it was trained on belongs to another preparation, unless it is this very one.
+        external = config.uses.external_data or facts.challenge.hash != challenge.hash
+        uses = config.uses.model_copy(update={"pretrained": True, "external_data": external})
+        changes = {"uses": uses, "challenge": challenge.config.name}
+        atomic.write_text(run.config, dump(config.model_copy(update=changes)))
+        record = {
+            "challenge": {"name": challenge.config.name, "hash": challenge.hash},
+            "versions": facts.versions,
+            "state": "finished",
+            "seconds": 0.0,
+        }
+        atomic.write_json(run.facts, {"format": storage.FORMAT, **record})
+        pack(run, team, target, challenge, teams, training=facts.training)
+
+
+def adopt(entry: Path, place: Workspace, challenge: Challenge, teams: Teams | None) -> Path:
+    """A packaged baseline, packed for this preparation of the challenge; any other entry as it is.
+
+    Baselines are of no team's challenge: their zips name the one they were trained on.
+
+    Returns:
+        The entry to judge: `entries/baseline-NAME.zip` of the workspace, the same bytes every
+        time, or `entry` itself.
+
+    Raises:
+        UserError: with every problem the entry would have.
+    """
+    packaged = {path.resolve(): name for name, path in baselines().items()}
+    name = packaged.get(entry.resolve())
+    if name is None:
+        return entry
+    target = layout_entry(place, BASELINE_TEAM, name)
+    repack(entry, BASELINE_TEAM, target, challenge, teams)
+    return target
+
+
+def _training(record: dict[str, Any], seed: int) -> Training | None:
+    """What a run says of its training; None where it is of an older toolkit."""
+    images, made_on = record.get("images"), record.get("machine")
+    if images is None or made_on is None:
+        return None
+    return Training(
+        source=images["source"],
+        images=images["train"],
+        seed=seed,
+        seconds=round(record["seconds"], 1),
+        peak_memory=record.get("peak_memory"),
+        machine=", ".join(
+            str(each)
+            for each in (
+                made_on["processor"],
+                f"{made_on['cores']} cores",
+                made_on.get("gpu"),
+                made_on["system"],
+            )
+            if each
+        ),
+    )
+
+
+def stage(run: Run) -> dict[str, Path]:
+    """The files of an entry by their names in it, and where they are in the run."""
+    found = {CONFIG: run.config, WEIGHTS: run.weights}
+    for path in sorted(run.plugin.rglob("*.py")):
+        relative = path.relative_to(run.plugin)
+        hidden = any(part.startswith(".") or part == "__pycache__" for part in relative.parts)
+        linked = any((run.plugin / part).is_symlink() for part in [relative, *relative.parents])
+        if not (hidden or linked):
+            found[f"{PLUGIN}/{relative.as_posix()}"] = path
+    return found
+
+
+def unpack_run(run: Run, folder: Path) -> None:
+    """Lay a run out as the entry it would become, so that a dry run sees what the judge sees."""
+    for name, source in stage(run).items():
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with target.open("xb") as file:
+            for piece in _content(name, source):
+                file.write(piece)
+
+
+def _content(name: str, source: Path) -> Iterator[bytes]:
+    """The bytes of a file in the entry; weights in their one canonical order."""
+    with source.open("rb") as file:
+        if name != WEIGHTS:
+            yield from archive.pieces(file)
+            return
+        try:
+            yield from weights.canonical(file, source.stat().st_size)
+        except weights.NotSafetensors as error:
+            raise UserError.of(source, str(error), "train the run again") from error
+
+
+def _member(source: Path) -> Member:
+    digest, size = hashlib.sha256(), 0
+    for piece in _content(source.name, source):
+        digest.update(piece)
+        size += len(piece)
+    return Member(sha256=digest.hexdigest(), size=size)

@@ -1,0 +1,167 @@
+"""What the supervisor says to an inference process, and what it accepts as an answer.
+
+Whatever goes wrong becomes `Failed`, an outcome with its cause: nothing that comes from the
+other side is believed, and every wait has a deadline.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import subprocess
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from challenge.configs.schema.challenge import Limits
+from challenge.data.physics import measurements
+from challenge.data.physics.measurements import Measurement
+from challenge.submissions.inference.messages import Channel, Ended, Garbled, Header, Message
+from challenge.submissions.jail import processes
+from challenge.submissions.jail.levels import Level
+from challenge.submissions.jail.watch import THREADS, Watch
+from challenge.submissions.outcomes import Outcome
+from challenge.submissions.text import one_line
+
+BEFORE = "before the team's code was reached"
+_REPORTED: tuple[Outcome, ...] = ("import_error", "crash", "out_of_memory")
+"""What an inference process may say of itself: each of them is a failure."""
+
+
+@dataclass
+class Failed(Exception):
+    """The entry failed: the outcome, and why in one line."""
+
+    outcome: Outcome
+    cause: str
+
+
+@dataclass
+class Dialogue:
+    """One conversation, from the start of the process to its end."""
+
+    process: subprocess.Popen[bytes]
+    channel: Channel
+    watch: Watch
+    limits: Limits
+    deadline: float
+    """On the clock of `time.monotonic()`."""
+    level: Level = "process"
+    stage: str = BEFORE
+    """What the process is doing, for the cause of a failure."""
+    ready: bool = False
+
+    def start(self) -> None:
+        """Wait until the method is built and has its weights."""
+        self._next("started")
+        self.stage = "while the method was loaded"
+        self._next("ready")
+        self.ready = True
+
+    def reconstruct(self, measurement: Measurement) -> NDArray[np.float32]:
+        """Hand over a measurement; its reconstruction, finite, of shape (C, H, W)."""
+        self.channel.accept = 4 * int(np.prod(measurement.shape))
+        # Whoever answers must have read the question: an answer that was sent before is none.
+        turn = secrets.token_hex(8)
+        self.channel.send({"kind": "measure", "turn": turn}, measurements.to_bytes(measurement))
+        message = self._next("estimate")
+        if message.header.get("turn") != turn:
+            raise self._failed("crash", "it answered out of turn")
+        return self._checked(message, measurement.shape)
+
+    def contract(self, about: dict[str, Any]) -> tuple[str, ...]:
+        """The rules of the method contract that the entry breaks, by its own account."""
+        self.stage = "in the contract test"
+        self.deadline = time.monotonic() + self.limits.minutes * 60
+        self.channel.accept = 1_000_000
+        self.channel.send({"kind": "contract", **about})
+        try:
+            found = json.loads(self._next("contract").payload or b"")
+        except (ValueError, RecursionError):
+            found = None
+        if not isinstance(found, list):
+            raise self._failed("crash", "it answered out of turn")
+        return tuple(one_line(each, 600) for each in found)
+
+    def check_memory(self) -> None:
+        """Look at the memory now, so that a peak of the last moment counts."""
+        self.watch.sample()
+        if self.watch.exceeded:
+            raise self._ended()
+
+    def _next(self, kind: str) -> Message:
+        """The next message, which must be of this kind."""
+        try:
+            message = self.channel.receive(self.deadline)
+        except TimeoutError:
+            cause = f"the limit of {self.limits.minutes:g} min came"
+            raise Failed("timeout", f"{cause} {self.stage}") from None
+        except Ended:
+            raise self._ended() from None
+        except Garbled as error:
+            raise self._failed("crash", f"its answer is no message: {error}") from None
+        header = message.header
+        if header.get("kind") == "failed":
+            raise self._reported(header)
+        if header.get("kind") != kind:
+            raise self._failed("crash", "it answered out of turn")
+        return message
+
+    def _reported(self, header: Header) -> Failed:
+        """What the runner says of an exception."""
+        text = one_line(header.get("error", ""), 600)
+        if self.level != "process" and text.startswith("PermissionError"):
+            text += "; an entry gets no other files, no network and no new processes"
+        reported = header.get("outcome")
+        for outcome in _REPORTED:
+            if outcome == reported:
+                return self._failed(outcome, text)
+        return self._failed("crash", text)
+
+    def _ended(self) -> Failed:
+        """Why the process is gone."""
+        if self.watch.full:
+            quota = f"{self.watch.quota // 2**20} MiB"
+            return self._failed("crash", f"it wrote over {quota} to disk, or hid what it wrote")
+        if self.watch.crowded:
+            return self._failed("crash", f"it had over {THREADS} threads")
+        if self.watch.exceeded:
+            used, limit = self.watch.peak / 1e9, self.limits.memory_gb
+            return self._failed("out_of_memory", f"it used {used:.2f} GB of {limit:g} GB")
+        try:
+            code = self.process.wait(1)
+        except subprocess.TimeoutExpired:
+            return self._failed("crash", "it closed its pipes")
+        if self.level == "bubblewrap" and code > 128:
+            # So bubblewrap passes on by which signal the process inside ended.
+            code = 128 - code
+        how = f"its process {processes.describe_end(code)}"
+        if not self.ready:
+            return self._failed("import_error", how)
+        if code == -9 and self.watch.peak > self.limits.memory_gb * 0.5e9:
+            return self._failed("out_of_memory", how)
+        return self._failed("missing_output" if code == 0 else "crash", how)
+
+    def _checked(self, message: Message, shape: tuple[int, int, int]) -> NDArray[np.float32]:
+        header, payload = message.header, message.payload
+        kind, dtype, got = (header.get(key) for key in ("type", "dtype", "shape"))
+        expected = [1, *shape]
+        if kind != "Tensor":
+            raise self._failed(
+                "bad_shape", f"forward returned a {one_line(kind, 80)}, not a tensor"
+            )
+        if got != expected:
+            raise self._failed("bad_shape", f"x_hat has shape {one_line(got, 80)}, not {expected}")
+        if dtype != "float32" or payload is None or len(payload) != 4 * int(np.prod(shape)):
+            raise self._failed("bad_shape", f"x_hat is {one_line(dtype, 80)}, not float32")
+        x_hat = np.frombuffer(payload, dtype=np.float32).reshape(shape)
+        if not np.isfinite(x_hat).all():
+            share = float(np.mean(~np.isfinite(x_hat)))
+            raise self._failed("non_finite", f"{share:.1%} of x_hat is NaN or infinite")
+        return x_hat
+
+    def _failed(self, outcome: Outcome, cause: str) -> Failed:
+        return Failed(outcome, f"{cause} ({self.stage})")

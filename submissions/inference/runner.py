@@ -1,0 +1,181 @@
+"""The inference process: it sees an entry and one measurement at a time, nothing else.
+
+    launcher.py ENTRY_FOLDER THREADS      (`jail`: it shuts the process in, then runs this)
+
+stdin and stdout carry messages (`frames`); before any code of a team is imported they are moved
+out of its reach: stdin is empty for it and whatever it prints goes to the log. In order:
+
+    -> started                      our own imports are done
+    -> ready | failed               the method is built and has its weights
+    <- measure, with an npz         -> estimate, with the raw floats | failed
+    <- contract                     -> contract, with the rules it breaks
+
+Time, shapes and values are checked by the supervisor; nothing is believed that is said here.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
+
+from challenge.submissions.inference import messages
+
+if TYPE_CHECKING:
+    from challenge.methods.contract import Method
+
+T = TypeVar("T")
+LONGEST = 600
+"""Characters of an error's text in a message; the whole traceback is in the log."""
+
+
+def main() -> None:
+    requests, answers = private_pipes()
+    folder, threads = Path(sys.argv[1]), int(sys.argv[2])
+    import faulthandler
+
+    import torch
+
+    from challenge.submissions.jail.startup import import_deepinv
+    from challenge.submissions.machine import keep_memory
+
+    keep_memory()
+    import_deepinv()
+    from challenge.data.physics import blur, measurements  # noqa: F401
+    from challenge.submissions.inference.loading import load_folder
+
+    faulthandler.enable()
+    torch.set_num_threads(threads)
+    serve(
+        requests,
+        answers,
+        load=lambda: load_folder(folder),
+        estimate=estimate,
+        test=lambda header: broken_rules(folder, header),
+    )
+
+
+def serve(
+    requests: BinaryIO,
+    answers: BinaryIO,
+    *,
+    load: Callable[[], T],
+    estimate: Callable[[T, bytes], tuple[dict[str, Any], bytes]],
+    test: Callable[[messages.Header], list[str]],
+) -> None:
+    """Answer requests until there are no more, or something of the team's fails."""
+    messages.write(answers, {"kind": "started"})
+    try:
+        method = load()
+    except BaseException as error:
+        _failed(answers, "import_error", error)
+        return
+    messages.write(answers, {"kind": "ready"})
+    while (header := messages.read_header(requests)) is not None:
+        payload = messages.read_payload(requests, header["bytes"])
+        try:
+            if header["kind"] == "contract":
+                described, content = {"kind": "contract"}, json.dumps(test(header)).encode()
+            else:
+                described, content = estimate(method, payload)
+        except BaseException as error:
+            _failed(answers, "crash", error)
+            return
+        # Which question this answers: the supervisor takes no other.
+        messages.write(answers, {**described, "turn": header.get("turn")}, content)
+
+
+def private_pipes() -> tuple[BinaryIO, BinaryIO]:
+    """Move stdin and stdout to new descriptors; leave an empty stdin, and the log as stdout."""
+    requests, answers = os.dup(0), os.dup(1)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.dup2(2, 1)
+    os.close(nothing)
+    if sys.platform == "win32":
+        import msvcrt
+
+        for descriptor in (requests, answers):
+            msvcrt.setmode(descriptor, os.O_BINARY)
+    return os.fdopen(requests, "rb"), os.fdopen(answers, "wb")
+
+
+def estimate(method: Method, content: bytes) -> tuple[dict[str, Any], bytes]:
+    """Reconstruct one measurement; what came out, in words, and its floats if it is a tensor."""
+    import torch
+
+    from challenge.data.physics import blur, measurements
+
+    measurement = measurements.from_bytes(content)
+    reseed(measurement.identity)
+    y, physics = blur.tensors(measurement)
+    method.eval()
+    with torch.no_grad():
+        x_hat = method(y, physics)
+    if not isinstance(x_hat, torch.Tensor):
+        return {"kind": "estimate", "type": type(x_hat).__name__[:80]}, b""
+    described = {
+        "kind": "estimate",
+        "type": "Tensor",
+        "dtype": str(x_hat.dtype).removeprefix("torch."),
+        "shape": list(x_hat.shape),
+    }
+    if x_hat.dtype != torch.float32 or x_hat.shape != (1, *measurement.shape):
+        return described, b""
+    return described, x_hat.detach().cpu().contiguous().numpy().tobytes()
+
+
+def reseed(identity: str) -> None:
+    """Set every random generator from the image's id, so that the order of images is nothing."""
+    import random
+
+    import numpy as np
+    import torch
+
+    seed = int.from_bytes(hashlib.sha256(f"judge {identity}".encode()).digest()[:4], "big")
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+def broken_rules(folder: Path, header: messages.Header) -> list[str]:
+    """The rules of the method contract that the entry breaks."""
+    from challenge.methods import contract_test
+    from challenge.submissions.inference.loading import load_folder
+
+    problem = contract_test.toy_problem(header["channels"], header["boundary"])
+    return [
+        str(failure)
+        for failure in contract_test.check(lambda: load_folder(folder), problem=problem)
+    ]
+
+
+def _failed(answers: BinaryIO, outcome: str, error: BaseException) -> None:
+    traceback.print_exc()
+    if out_of_memory(error):
+        outcome = "out_of_memory"
+    try:
+        text = f"{type(error).__name__}: {error}"[:LONGEST]
+    except Exception:  # an exception of a team may fail to describe itself
+        text = type(error).__name__
+    messages.write(answers, {"kind": "failed", "outcome": outcome, "error": text})
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that memory could not be had: Python's, or torch's own words."""
+    if isinstance(error, MemoryError):
+        return True
+    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+        return True
+    words = error.args[0] if type(error) is RuntimeError and error.args else ""
+    return isinstance(words, str) and "alloc" in words and "memory" in words
+
+
+if __name__ == "__main__":
+    main()

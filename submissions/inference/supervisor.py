@@ -1,0 +1,231 @@
+"""The judge's supervisor: it hands one measurement at a time to a process and takes the answer.
+
+It never imports torch or a team's code. Time is its own clock's; limits are the organiser's.
+The same code serves a team's dry run and the organiser's verdict.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from challenge.configs.schema.challenge import Limits
+from challenge.data import atomic
+from challenge.data.physics import measurements
+from challenge.submissions import scratch
+from challenge.submissions.inference import loading
+from challenge.submissions.inference.dialogue import BEFORE, Dialogue, Failed
+from challenge.submissions.inference.messages import Channel
+from challenge.submissions.inference.output import Output
+from challenge.submissions.jail import processes, spawn
+from challenge.submissions.jail.spawn import Jail
+from challenge.submissions.jail.watch import Watch
+from challenge.submissions.outcomes import Outcome
+
+RUNNER = Path(__file__).parent / "runner.py"
+"""The program that runs an entry."""
+SAME = 1e-4
+"""Largest difference between two reconstructions of one measurement."""
+
+
+class JudgeFault(RuntimeError):
+    """A fault of ours or of this machine; it is never reported as the team's."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """Told after each reconstruction."""
+
+    id: str
+    seconds: float
+    done: int
+    total: int
+    projected: float
+    """Seconds that the planned images will take, start-up included, at the pace so far."""
+
+
+@dataclass(frozen=True)
+class Inference:
+    """What came of running an entry over a set of measurements."""
+
+    outcome: Outcome
+    cause: str
+    """Why it is not `ok`, in one line."""
+    seconds: dict[str, float]
+    """Per image, in order: from handing over the measurement to the saved reconstruction."""
+    start_up: float
+    """Seconds from spawn to the method being ready."""
+    total: float
+    """Seconds from spawn to the last saved reconstruction."""
+    cpu: float
+    """Processor seconds of the process with its children."""
+    memory: int
+    """Peak resident bytes of the process with its children."""
+    log: str
+    """What the entry printed, shortened and harmless."""
+    broken: tuple[str, ...] = ()
+    """Rules of the method contract that it breaks, where that was asked for."""
+
+
+@dataclass
+class _Clock:
+    """What is measured while an entry runs."""
+
+    started: float
+    seconds: dict[str, float]
+    start_up: float = 0.0
+    total: float | None = None
+
+    def since_start(self) -> float:
+        return time.monotonic() - self.started
+
+
+def infer(
+    entry: Path,
+    sources: Sequence[Path],
+    output: Path,
+    limits: Limits,
+    jail: Jail,
+    *,
+    planned: int | None = None,
+    progress: Callable[[Step], None] | None = None,
+    contract: dict[str, Any] | None = None,
+) -> Inference:
+    """Reconstruct measurements with an entry, in a jailed process, within the limits.
+
+    At the end the first image is handed over once more, off the clock: a method that depends on
+    what it saw before, or on chance, is `nondeterministic`.
+
+    Args:
+        entry: the unpacked entry, read by the process.
+        sources: stored measurements, `.npz`, handed over one by one in this order.
+        output: folder for the reconstructions, `<id>.npy`, float32 of shape (C, H, W).
+        limits: wall clock over all images, threads, memory.
+        jail: how far the process is shut in.
+        planned: number of images that the limit is meant for; that of `sources` by default.
+        progress: called after every image.
+        contract: `channels` and `boundary`, to test the method contract as well, afterwards.
+
+    Raises:
+        JudgeFault: our own part failed, so nothing can be said about the entry.
+        UserError: a measurement is missing or damaged, or the disk is full.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    loading.compile_packages()
+    outcome: Outcome = "ok"
+    cause = ""
+    broken: tuple[str, ...] = ()
+    with scratch.folder("judge") as folder, processes.adopting():
+        before = processes.children()
+        clock = _Clock(time.monotonic(), {})
+        arguments = [str(entry.resolve()), str(limits.threads)]
+        process = spawn.spawn(jail, folder, entry, limits, arguments)
+        tree = processes.Tree(process, before)
+        into, out, errors = spawn.pipes(process)
+        log, channel = Output(errors), Channel(into, out)
+        watch = Watch(
+            tree, process, limits.memory_gb * 1e9, folder / "scratch", spawn.QUOTA, channel.exited
+        )
+        deadline = clock.started + limits.minutes * 60
+        dialogue = Dialogue(process, channel, watch, limits, deadline, jail.level)
+        try:
+            dialogue.start()
+            clock.start_up = clock.since_start()
+            _reconstruct(dialogue, clock, sources, output, planned or len(sources), progress)
+            dialogue.check_memory()
+            _again(dialogue, clock, sources, output)
+            if contract is not None:
+                broken = _contract(dialogue, contract)
+        except Failed as failure:
+            outcome, cause = failure.outcome, failure.cause
+        finally:
+            total = clock.since_start() if clock.total is None else clock.total
+            watch.close()
+            cpu = tree.cpu_seconds()
+            tree.kill()
+            channel.close()
+            text = log.close()
+        if dialogue.stage == BEFORE and outcome != "ok":
+            raise JudgeFault(f"the inference process did not start: {cause}\n{text}")
+    return Inference(
+        outcome=outcome,
+        cause=cause,
+        seconds=clock.seconds,
+        start_up=clock.start_up,
+        total=total,
+        cpu=cpu,
+        memory=watch.peak,
+        log=text,
+        broken=broken,
+    )
+
+
+def _reconstruct(
+    dialogue: Dialogue,
+    clock: _Clock,
+    sources: Sequence[Path],
+    output: Path,
+    planned: int,
+    progress: Callable[[Step], None] | None,
+) -> None:
+    """Every image once, on the clock."""
+    for number, source in enumerate(sources, 1):
+        began = time.monotonic()
+        measurement = measurements.read(source)
+        identity = measurement.identity
+        dialogue.stage = f"on image `{identity}`, {number} of {len(sources)}"
+        _save(output / f"{identity}.npy", dialogue.reconstruct(measurement))
+        now = time.monotonic()
+        if now > dialogue.deadline:
+            raise Failed("timeout", f"the limit came {dialogue.stage}")
+        clock.seconds[identity] = now - began
+        if progress is not None:
+            pace = (now - clock.started - clock.start_up) / number
+            projected = clock.start_up + pace * planned
+            progress(Step(identity, now - began, number, len(sources), projected))
+    clock.total = clock.since_start()
+
+
+def _again(dialogue: Dialogue, clock: _Clock, sources: Sequence[Path], output: Path) -> None:
+    """The first image once more, off the clock: what came in between may not matter."""
+    if not sources:
+        return
+    measurement = measurements.read(sources[0])
+    dialogue.stage = f"on image `{measurement.identity}`, a second time"
+    limit = 10 + dialogue.limits.minutes * 60
+    dialogue.deadline = time.monotonic() + min(limit, 10 + 10 * clock.seconds[measurement.identity])
+    try:
+        x_hat = dialogue.reconstruct(measurement)
+    except Failed as failure:
+        if failure.outcome != "timeout":
+            raise
+        cause = f"it took over 10 times as long ({dialogue.stage})"
+        raise Failed("nondeterministic", cause) from None
+    before = np.load(output / f"{measurement.identity}.npy", allow_pickle=False)
+    difference = float(np.abs(x_hat.astype(np.float64) - before).max())
+    if difference > SAME:
+        raise Failed("nondeterministic", f"x_hat differs by {difference:.2g} ({dialogue.stage})")
+
+
+def _contract(dialogue: Dialogue, about: dict[str, Any]) -> tuple[str, ...]:
+    """The rules that it breaks; that the test itself ends badly is one of them, and no verdict."""
+    try:
+        return dialogue.contract(about)
+    except Failed as failure:
+        return (f"{failure.outcome}: {failure.cause}",)
+
+
+def _save(path: Path, x_hat: NDArray[np.float32]) -> None:
+    """Write a reconstruction, whole or not at all; it can be made again, so no fsync."""
+    temporary = path.with_name(f".{path.name}.partial")
+    with atomic.disk_errors(path):
+        with temporary.open("wb") as file:
+            np.save(file, x_hat, allow_pickle=False)
+        os.replace(temporary, path)

@@ -1,0 +1,261 @@
+"""The organiser's verdict on packed entries: check, judge on the hidden test set, write.
+
+A verdict is written only when it is the entry's own: a fault of ours raises and leaves nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from challenge.configs.errors import UserError
+from challenge.data import atomic
+from challenge.data.challenges import seal
+from challenge.data.challenges.challenge import Challenge, digest
+from challenge.data.layout import Hidden, Public, Workspace
+from challenge.submissions import machine, scratch
+from challenge.submissions.entries import archive
+from challenge.submissions.entries.check import check, read_manifest
+from challenge.submissions.entries.teams import Teams
+from challenge.submissions.entries.violations import Violation, outcome_of
+from challenge.submissions.inference import repeat, supervisor
+from challenge.submissions.inference.supervisor import Inference, Step
+from challenge.submissions.jail import levels, stage
+from challenge.submissions.jail.levels import Level
+from challenge.submissions.jail.probe import choose
+from challenge.submissions.jail.spawn import Jail
+from challenge.submissions.judging import results
+from challenge.submissions.judging.results import Result
+from challenge.submissions.scoring import metrics, pictures
+from challenge.submissions.scoring.scores import Pair, Scores, score_images
+from challenge.submissions.text import harmless
+
+OnStep = Callable[[Step], None]
+OnScore = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Judge:
+    """What is the same for all entries: challenge, hidden truth, list of teams, judge."""
+
+    workspace: Workspace
+    challenge: Challenge
+    hidden: Hidden
+    teams: Teams | None
+    crop: int
+    jail: Jail
+    repeats: bool
+    """Whether some images are reconstructed a second time, in a fresh process."""
+    parts: dict[str, Any]
+    """What the judge's hash is made of."""
+
+    @property
+    def judge_hash(self) -> str:
+        return results.hash_of(self.parts)
+
+
+def open_judge(
+    workspace: Workspace,
+    challenge: Challenge,
+    hidden: Hidden,
+    teams: Teams | None,
+    *,
+    level: Level,
+    repeats: bool = False,
+    runner: Path = supervisor.RUNNER,
+) -> Judge:
+    """Prepare to judge.
+
+    Args:
+        workspace: where results go.
+        challenge: whose limits and rules hold.
+        hidden: the truth.
+        teams: the organiser's list, None where there is none.
+        level: of isolation.
+        repeats: whether some images are reconstructed again, in another order.
+        runner: the program that runs an entry.
+
+    Raises:
+        UserError: public and hidden folder do not belong together (the seal is verified).
+    """
+    seal.verify(Public(challenge.path), hidden)
+    crop = challenge.crop
+    jail = choose.jail(level, runner, workspace.path, hidden.path)
+    parts = results.judge_parts(
+        {**metrics.DEFINITION, "crop": crop},
+        {**machine.versions(), **machine.metric_versions(), "sources": stage.digest()},
+        levels.promises(level, sys.platform),
+        challenge.config.limits,
+        {"share": repeat.SHARE, "tolerance": repeat.TOLERANCE} if repeats else None,
+    )
+    return Judge(workspace, challenge, hidden, teams, crop, jail, repeats, parts)
+
+
+def judge_entry(
+    judge: Judge,
+    entry: Path,
+    *,
+    again: bool = False,
+    progress: OnStep | None = None,
+    scored: OnScore | None = None,
+) -> tuple[Result, bool]:
+    """Judge one entry, or find the verdict that stands.
+
+    Args:
+        entry: the zip.
+        again: judge it even where a verdict stands, which goes into the history.
+        progress: called after each reconstruction.
+        scored: called after each scored image with ("score", done, total).
+
+    Returns:
+        The result, and whether it was judged now (False: the verdict stood already).
+
+    Raises:
+        UserError: there is no such file.
+        JudgeFault: our own part failed; nothing is written.
+    """
+    if not entry.is_file():
+        raise UserError.of(entry, "there is no such entry", "give a zip made by `challenge pack`")
+    with scratch.folder("intake") as folder:
+        # What is hashed, checked and judged is one file, whoever writes to the other meanwhile.
+        copy = folder / "entry.zip"
+        shutil.copyfile(entry, copy)
+        return _verdict(judge, entry, copy, again, progress, scored)
+
+
+def _verdict(
+    judge: Judge,
+    entry: Path,
+    copy: Path,
+    again: bool,
+    progress: OnStep | None,
+    scored: OnScore | None,
+) -> tuple[Result, bool]:
+    """The verdict on a copy of an entry, which is told of by its own name."""
+    entry_hash = digest(copy)
+    with results.locked(judge.workspace, entry_hash):
+        # The check is made anew: what it depends on, the list of teams, may have changed.
+        name = harmless(os.fsencode(entry.name))
+        problems = check(copy, judge.challenge, judge.teams, shown=name)
+        known = _known(judge, entry_hash)
+        if known is not None and not again and known["problems"] == _listed(problems):
+            return known, False
+        received = results.received(judge.workspace, entry, entry_hash)
+        result = _head(judge, name, received, copy, entry_hash)
+        if problems:
+            result |= _refused(problems)
+        else:
+            result |= _judged(judge, copy, result, progress, scored)
+        results.save(judge.workspace, result)
+    return result, True
+
+
+def _known(judge: Judge, entry_hash: str) -> Result | None:
+    return results.find(judge.workspace, entry_hash, judge.challenge.hash, judge.judge_hash)
+
+
+def _head(judge: Judge, name: str, received: str, copy: Path, entry_hash: str) -> Result:
+    """Everything of a result that does not depend on what happens."""
+    facts = read_manifest(copy)
+    challenge = judge.challenge
+    return {
+        "entry": {
+            "hash": entry_hash,
+            "file": name,
+            "bytes": copy.stat().st_size,
+            "team": facts.team if facts else "",
+            "name": facts.name if facts else Path(name).stem,
+            "uses": facts.uses.model_dump() if facts else {},
+            "versions": facts.versions if facts else {},
+        },
+        "challenge": {
+            "name": challenge.config.name,
+            "hash": challenge.hash,
+            "practice": challenge.practice,
+        },
+        "judge": {"hash": judge.judge_hash, **judge.parts},
+        "machine": machine.describe(),
+        "versions": machine.versions(),
+        "received": received,
+        "judged_at": results.timestamp(time.time()),
+    }
+
+
+def _refused(problems: list[Violation]) -> Result:
+    """The result of an entry that the static check refuses."""
+    listed, cause = _listed(problems), str(problems[0].mistake)
+    return {"outcome": outcome_of(problems), "cause": cause, "problems": listed, "images": []}
+
+
+def _listed(problems: list[Violation]) -> list[dict[str, str]]:
+    return [{"outcome": each.outcome, **asdict(each.mistake)} for each in problems]
+
+
+def _judged(
+    judge: Judge, entry: Path, head: Result, progress: OnStep | None, scored: OnScore | None
+) -> Result:
+    """The result of an entry that was run on the hidden test set."""
+    challenge, public = judge.challenge, Public(judge.challenge.path)
+    ids = challenge.ids("test")
+    facts = head["entry"]
+    output = judge.hidden.judged(f"{facts['team']}-{facts['name']}-{facts['hash'][:8]}")
+    scores = second = None
+    # Whoever was killed while it judged this entry, which is locked, left these.
+    atomic.sweep(output)
+    with atomic.new_tree(output) as made, scratch.folder("entry") as folder:
+        archive.extract(entry, folder)
+        sources = [public.measurement("test", identity) for identity in ids]
+        limits = challenge.config.limits
+        inference = supervisor.infer(folder, sources, made, limits, judge.jail, progress=progress)
+        if inference.outcome == "ok" and judge.repeats:
+            second = repeat.again(folder, sources, made, limits, judge.jail)
+            if second.cause:
+                inference = replace(
+                    inference, outcome="nondeterministic", cause=second.cause, log=second.log
+                )
+        if inference.outcome == "ok":
+            pairs = [
+                Pair(each, str(judge.hidden.image(each)), str(made / f"{each}.npy")) for each in ids
+            ]
+            scores = score_images(pairs, judge.crop, progress=scored)
+            if scores.failure:
+                # Every answer was checked when it came in: what fails now is not the team's.
+                raise supervisor.JudgeFault(f"image {scores.failure.id}: {scores.failure.cause}")
+            shown = [(each, *_paths(judge, each)) for each in ids]
+            pictures.draw_all(made, shown, scores, crop=judge.crop, title=output.name)
+    repeated = second.to_json() if second else None
+    return {**_described(inference, scores), "repeat": repeated}
+
+
+def _paths(judge: Judge, identity: str) -> tuple[Path, Path]:
+    public = Public(judge.challenge.path)
+    return public.measurement("test", identity), judge.hidden.image(identity)
+
+
+def _described(inference: Inference, scores: Scores | None) -> Result:
+    images = [
+        {"id": each.id, "psnr": each.psnr, "ssim": each.ssim, "seconds": inference.seconds[each.id]}
+        for each in (scores.images if scores else ())
+    ]
+    return {
+        "outcome": inference.outcome,
+        "cause": inference.cause,
+        "problems": [],
+        "psnr": scores.psnr.to_json() if scores and scores.psnr else None,
+        "ssim": scores.ssim.to_json() if scores and scores.ssim else None,
+        "seconds": {
+            "start_up": inference.start_up,
+            "total": inference.total,
+            "cpu": inference.cpu,
+        },
+        "memory": inference.memory,
+        "images": images
+        or [{"id": each, "seconds": spent} for each, spent in inference.seconds.items()],
+        "log": inference.log,
+    }

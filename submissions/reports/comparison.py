@@ -1,0 +1,289 @@
+"""The same val images through several methods: their scores, and what they cost."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from challenge.configs.errors import Mistake, UserError
+from challenge.data.challenges.challenge import Challenge
+from challenge.data.layout import Public, Workspace
+from challenge.submissions.entries import archive
+from challenge.submissions.entries import weights as weight_files
+from challenge.submissions.entries.check import check, read_manifest
+from challenge.submissions.entries.pack import adopt
+from challenge.submissions.entries.violations import Violation, refusal
+from challenge.submissions.inference import forecast, supervisor
+from challenge.submissions.inference.supervisor import Inference, Step
+from challenge.submissions.jail.levels import Level
+from challenge.submissions.jail.probe import choose
+from challenge.submissions.judging.trial import infer_run
+from challenge.submissions.layout import WEIGHTS, Run, baselines
+from challenge.submissions.runs import storage
+from challenge.submissions.scoring.scores import Interval, Pair, Scores, score_images
+from challenge.submissions.scoring.statistics import paired
+from challenge.submissions.text import harmless
+
+OnStep = Callable[[str, Step], None]
+"""Called with a method's name after each reconstruction."""
+OnScore = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A run's folder, or an entry's zip, that is to be compared."""
+
+    name: str
+    """The run's or the zip's; equal names are numbered: `tv`, `tv (2)`."""
+    path: Path
+    challenge: str
+    """The name of the challenge that it was made for."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What one method did on val."""
+
+    candidate: Candidate
+    folder: Path
+    """Has the reconstructions, `<id>.npy`."""
+    reused: bool
+    """Whether the reconstructions were those of an earlier `challenge infer`."""
+    scores: Scores
+    seconds: float
+    """Of an image, the mean, on the judge's clock, when the reconstructions were made."""
+    megabytes: float
+    """Of the weights, in units of 1,000,000 bytes."""
+    parameters: int
+    """Numbers that the weights hold, tuned settings and running means among them."""
+    difference: Interval
+    """Of PSNR to the first method, in dB; exactly 0 for that one itself."""
+
+
+DEFAULT = "deblur"
+"""The challenge on which baselines are compared where nothing names another."""
+
+
+class Failed(Exception):
+    """A method came to no reconstructions, as `inference` says."""
+
+    def __init__(self, name: str, inference: Inference) -> None:
+        super().__init__(f"{name}: {inference.outcome}: {inference.cause}")
+        self.name = name
+        self.inference = inference
+
+
+def candidates(paths: Sequence[Path], challenge: str | None = None) -> list[Candidate]:
+    """Look at what is to be compared, without running any of it.
+
+    Args:
+        paths: runs, entries, and names of packaged baselines.
+        challenge: its name; that of the runs and entries by default, `deblur` where there are
+            baselines alone, which are packed for any.
+
+    Raises:
+        UserError: a path is neither a run nor an entry, or they are not of one challenge.
+    """
+    known = baselines()
+    paths = [path if path.exists() else known.get(str(path), path) for path in paths]
+    names = ", ".join(f"`{name}`" for name in known)
+    remedy = f"give a run's folder, a zip made by `challenge pack`, or a baseline: {names}"
+    absent = [path for path in paths if not path.exists()]
+    if absent:
+        raise UserError(*(Mistake(str(path), "does not exist", remedy) for path in absent))
+    packaged = {path.resolve() for path in known.values()}
+    own = [path for path in paths if path.resolve() not in packaged]
+    first = challenge or (_challenge_of(own[0]) if own else DEFAULT)
+    found: list[Candidate] = []
+    taken: dict[str, int] = {}
+    for path in paths:
+        name = harmless(os.fsencode(path.resolve().name if path.is_dir() else path.stem))
+        taken[name] = taken.get(name, 0) + 1
+        shown = name if taken[name] == 1 else f"{name} ({taken[name]})"
+        found.append(Candidate(shown, path, first))
+        if path in own and (other := _challenge_of(path)) != first:
+            rest = f"{own[0]} is for `{first}`" if challenge is None else f"not for `{first}`"
+            cause = f"is for `{other}`, {rest}"
+            raise UserError.of(path, cause, "compare runs and entries of one challenge")
+    return found
+
+
+def _challenge_of(path: Path) -> str:
+    if path.is_dir():
+        return str(storage.facts(Run(path))["challenge"]["name"])
+    facts = read_manifest(path)
+    if facts is None:
+        problems = check(path)
+        raise refusal(problems[:1])
+    return facts.challenge.name
+
+
+def admit(found: Sequence[Candidate], challenge: Challenge) -> list[Candidate]:
+    """Check all that will be compared, before work begins; a packaged baseline becomes an entry.
+
+    Raises:
+        UserError: with every problem of the entries; or a run is not finished or of another
+            preparation of the challenge.
+    """
+    place = Workspace(challenge.path.resolve().parents[1])
+    admitted, problems = list[Candidate](), list[Violation]()
+    for each in found:
+        if each.path.is_dir():
+            storage.finished(Run(each.path), challenge)
+            admitted.append(each)
+            continue
+        entry = adopt(each.path, place, challenge, None)
+        problems += check(entry, challenge)
+        admitted.append(replace(each, path=entry))
+    if problems:
+        raise refusal(problems)
+    return admitted
+
+
+def compare(
+    found: Sequence[Candidate],
+    challenge: Challenge,
+    scratch: Path,
+    *,
+    level: Level | None = None,
+    progress: OnStep | None = None,
+    scored: OnScore | None = None,
+) -> list[Compared]:
+    """Reconstruct val with every method, where that is still to be done, and score it.
+
+    A run keeps its reconstructions, as after `challenge infer`; those of an entry go to
+    `scratch`. Code runs in the jail in which the judge runs it.
+
+    Args:
+        found: admitted; the first one is what the others are compared with.
+        scratch: an empty folder, which must live as long as pictures are drawn.
+        level: of isolation; the strongest that holds here by default.
+        progress: called after each reconstruction with the method's name.
+        scored: called after each scored image with ("score NAME", done, total).
+
+    Raises:
+        Failed: a method came to no reconstructions.
+        UserError: reconstructions that were made earlier are not all there any more.
+    """
+    done: list[Compared] = []
+    known: dict[Path, tuple[Path, float, bool]] = {}
+    for number, each in enumerate(found):
+        where = each.path.resolve()
+        if where not in known:
+            step = None if progress is None else _named(progress, each.name)
+            known[where] = _reconstruct(each, challenge, scratch / str(number), level, step)
+        folder, seconds, reused = known[where]
+        size, parameters = weigh(each.path)
+        scores = _score(each, folder, challenge, scored)
+        first = done[0].scores if done else scores
+        done.append(
+            Compared(
+                candidate=each,
+                folder=folder,
+                reused=reused,
+                scores=scores,
+                seconds=seconds,
+                megabytes=size / 1e6,
+                parameters=parameters,
+                difference=paired(scores, first),
+            )
+        )
+    return done
+
+
+def _named(progress: OnStep, name: str) -> Callable[[Step], None]:
+    return lambda step: progress(name, step)
+
+
+def _reconstruct(
+    each: Candidate,
+    challenge: Challenge,
+    scratch: Path,
+    level: Level | None,
+    step: Callable[[Step], None] | None,
+) -> tuple[Path, float, bool]:
+    """The folder of the reconstructions, seconds of an image, whether they were there before."""
+    if each.path.is_dir():
+        run = Run(each.path)
+        folder = run.reconstructions("val")
+        earlier = forecast.measured(run)
+        names = [folder / f"{identity}.npy" for identity in challenge.ids("val")]
+        if earlier is not None and all(path.is_file() for path in names):
+            return folder, statistics.fmean(earlier[1]), True
+        inference = infer_run(run, challenge, level=level, progress=step)
+    else:
+        folder = scratch / "reconstructions"
+        entry = scratch / "entry"
+        entry.mkdir(parents=True)
+        archive.extract(each.path, entry)
+        public = Public(challenge.path)
+        chosen = choose.choose() if level is None else level
+        inference = supervisor.infer(
+            entry,
+            [public.measurement("val", identity) for identity in challenge.ids("val")],
+            folder,
+            challenge.config.limits,
+            choose.jail(chosen, supervisor.RUNNER, challenge.path.resolve().parents[1]),
+            planned=len(challenge.ids("test")),
+            progress=step,
+        )
+    if inference.outcome != "ok":
+        raise Failed(each.name, inference)
+    return folder, statistics.fmean(inference.seconds.values()), False
+
+
+def _score(each: Candidate, folder: Path, challenge: Challenge, scored: OnScore | None) -> Scores:
+    public = Public(challenge.path)
+    pairs = [
+        Pair(identity, str(public.image("val", identity)), str(folder / f"{identity}.npy"))
+        for identity in challenge.ids("val")
+    ]
+    report = scored and (lambda _, done, total: scored(f"score {each.name}", done, total))
+    scores = score_images(pairs, challenge.crop, progress=report)
+    if scores.failure:
+        place = folder / f"{scores.failure.id}.npy"
+        remedy = f"reconstruct with `challenge infer {each.path}`"
+        raise UserError.of(place, scores.failure.cause, remedy)
+    return scores
+
+
+def weigh(path: Path) -> tuple[int, int]:
+    """Bytes of the weights of a run or entry, without their header, and how many numbers."""
+    if path.is_dir():
+        weights = Run(path).weights
+        with weights.open("rb") as file:
+            try:
+                tensors, _ = weight_files.read_header(file, weights.stat().st_size)
+            except weight_files.NotSafetensors as error:
+                raise UserError.of(weights, str(error), "train the run again") from None
+    else:
+        with zipfile.ZipFile(path) as packed, packed.open(WEIGHTS) as member:
+            tensors, _ = weight_files.read_header(member, packed.getinfo(WEIGHTS).file_size)
+    sizes = [each.end - each.begin for each in tensors]
+    widths = [weight_files.ITEMSIZE[each.dtype] for each in tensors]
+    return sum(sizes), sum(size // width for size, width in zip(sizes, widths, strict=True))
+
+
+def named(identities: Sequence[str], challenge: Challenge) -> list[tuple[str, str]]:
+    """The images that were asked for.
+
+    Raises:
+        UserError: an id is not one of val.
+    """
+    import difflib
+
+    known = challenge.ids("val")
+    mistakes = []
+    for identity in identities:
+        if identity not in known:
+            near = difflib.get_close_matches(identity, known, 3) or known[:3]
+            listed = ", ".join(f"`{each}`" for each in near)
+            cause = f"`{identity}` is not an image of val"
+            mistakes.append(Mistake("--images", cause, f"there are {len(known)}, such as {listed}"))
+    if mistakes:
+        raise UserError(*mistakes)
+    return [(identity, "") for identity in dict.fromkeys(identities)]

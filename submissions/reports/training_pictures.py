@@ -1,0 +1,137 @@
+"""What a training looks like: `curves.png` and `samples.png` in the run."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from challenge.data import atomic
+from challenge.data.challenges.challenge import Challenge
+from challenge.data.images.contact_sheet import to_picture
+from challenge.submissions.layout import Run
+from challenge.submissions.runs import log
+from challenge.submissions.scoring import metrics, pictures
+from challenge.submissions.scoring.pictures import Panel
+
+if TYPE_CHECKING:
+    from challenge.methods.contract import Method
+
+SAMPLES = 4
+"""Images of val that are shown."""
+GAIN = 5
+"""Errors are shown this many times brighter: 0.2 is white."""
+PANELS = (("loss", "loss"), ("psnr", "PSNR on tune (dB)"), ("lr", "learning rate"))
+LINES = ("-", "--", "-.", ":")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+"""Okabe and Ito's colours, which colour-blind readers tell apart."""
+
+
+def draw(run: Run, method: Method, challenge: Challenge) -> list[Path]:
+    """Draw the curves, if there is a curve, and samples of val; the paths of the pictures.
+
+    Args:
+        run: finished.
+        method: with its weights.
+        challenge: whose val images are shown.
+    """
+    made = []
+    if len(log.curve(run, "loss")[0]) > 1:
+        curves({run.path.name: run}, run.curves)
+        made.append(run.curves)
+    samples(method, challenge, run.samples)
+    return [*made, run.samples]
+
+
+def curves(runs: Mapping[str, Run], path: Path, title: str = "") -> None:
+    """Loss, PSNR and learning rate over the steps, of one run or of several in one picture.
+
+    Args:
+        runs: by the names they have in the legend.
+        path: of the PNG.
+        title: above the panels.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    # Not pyplot: it keeps every figure and picks a window system.
+    figure = Figure(figsize=(11, 3.2), dpi=110, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(1, len(PANELS))
+    for axis, (name, label) in zip(axes, PANELS, strict=True):
+        largest, drawn = 0.0, [0.0]
+        for number, (legend, run) in enumerate(runs.items()):
+            steps, values = log.curve(run, name)
+            colour = COLOURS[number % len(COLOURS)]
+            line = LINES[number // len(COLOURS) % len(LINES)]
+            shown = values if name != "loss" else _smooth(values)
+            if name == "loss":
+                axis.plot(steps, values, color=colour, alpha=0.2, linewidth=0.8)
+            axis.plot(steps, shown, line, color=colour, label=legend, linewidth=1.4)
+            largest = max(largest, *values) if values else largest
+            drawn.extend(shown)
+        axis.set_xlabel("step")
+        axis.set_title(label, fontsize=10)
+        axis.grid(alpha=0.3)
+        axis.tick_params(labelsize=8)
+        if name == "loss" and len(drawn) > 20:
+            # The first steps of some runs are far above all others, which are to be told apart.
+            low, high = np.percentile(drawn[1:], (0, 97))
+            axis.set_ylim(low - 0.05 * (high - low), high + 0.1 * (high - low))
+        if name == "lr" and largest > 0:
+            axis.set_yscale("log")
+            axis.set_ylim(largest * 1e-4, largest * 2)
+    if len(runs) > 1:
+        axes[1].legend(fontsize=8)
+    if title:
+        figure.suptitle(title, fontsize=11)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    atomic.write_bytes(path, buffer.getvalue())
+
+
+def _smooth(values: Sequence[float]) -> NDArray[np.float64]:
+    """The mean over a window of a thirtieth of the curve, shorter at its ends."""
+    window = np.ones(max(1, len(values) // 30) | 1)
+    count = np.convolve(np.ones(len(values)), window, mode="same")
+    found: NDArray[np.float64] = np.convolve(values, window, mode="same") / count
+    return found
+
+
+def samples(method: Method, challenge: Challenge, path: Path) -> None:
+    """Blurred, estimate, truth and error of some val images, one row each.
+
+    The method runs in this process, on the device that its weights are on.
+    """
+    import torch
+
+    from challenge.data.physics.blur import tensors
+
+    weights = [*method.parameters(), *method.buffers()]
+    device = weights[0].device if weights else torch.device("cpu")
+    method.eval()
+    rows = []
+    for identity in challenge.ids("val")[:SAMPLES]:
+        measurement, truth = challenge.measurement("val", identity), challenge.truth(identity)
+        torch.manual_seed(0)
+        with torch.no_grad():
+            x_hat = method(*tensors(measurement, device))[0].cpu().numpy()
+        rows.append(pictures.row(_panels(measurement.y, x_hat, truth, challenge.crop), identity))
+    pictures.write_page(rows, path)
+
+
+def _panels(
+    y: NDArray[np.float32], x_hat: NDArray[np.float32], truth: NDArray[np.float32], crop: int
+) -> list[Panel]:
+    error = GAIN * np.abs(x_hat.clip(0, 1) - truth).mean(0, keepdims=True)
+    psnr = metrics.psnr(estimate=x_hat, truth=truth, crop=crop)
+    return [
+        Panel(to_picture(y), "measured"),
+        Panel(to_picture(x_hat), f"estimate {psnr:.2f} dB"),
+        Panel(to_picture(truth), "truth"),
+        Panel(to_picture(error), f"error x {GAIN}"),
+    ]

@@ -1,0 +1,149 @@
+"""The scorer: a process that sees truth and arrays, and imports no team's code.
+
+    python -I -m challenge.submissions.scoring.scorer < request.json > answers, a JSON object a line
+
+It reads true images (PNG) and reconstructions (`.npy`), scores them on all the threads it is
+given, and answers per image in the order of the request, then with the means.
+"""
+
+from __future__ import annotations
+
+import json
+import stat
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import astuple
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from challenge.configs.errors import UserError
+from challenge.data.images import codec
+from challenge.submissions.machine import keep_memory
+from challenge.submissions.scoring import metrics
+from challenge.submissions.scoring.metrics import BadShape, MetricError, NonFinite, TooSmall
+
+HEADER = 4096
+"""More bytes than the header of an `.npy` file of three dimensions ever has."""
+SAMPLES = 10_000
+"""Bootstrap samples of an interval."""
+BATCH = 500
+"""Samples held at a time, so that memory does not grow with images times samples."""
+
+
+class Missing(MetricError):
+    def __init__(self, cause: str) -> None:
+        super().__init__("missing_output", cause)
+
+
+def load_estimate(path: Path, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Read a reconstruction without trusting it: a regular float32 file of exactly this shape.
+
+    Raises:
+        Missing, BadShape, NonFinite: what is wrong with it.
+    """
+    expected = 4 * int(np.prod(shape))
+    try:
+        facts = path.lstat()
+    except OSError:
+        raise Missing("there is no reconstruction") from None
+    if not stat.S_ISREG(facts.st_mode):
+        raise Missing("the reconstruction is not a regular file")
+    if not expected < facts.st_size <= expected + HEADER:
+        raise BadShape(f"the file has {facts.st_size} bytes, an image of {shape} has {expected}")
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (ValueError, OSError, EOFError, TypeError) as error:
+        raise BadShape(f"the file is no float32 array ({type(error).__name__})") from None
+    if not isinstance(array, np.ndarray) or array.dtype != np.float32 or array.shape != shape:
+        raise BadShape(f"the file does not hold a float32 array of shape {shape}")
+    if not np.isfinite(array).all():
+        raise NonFinite("x_hat has values that are not finite")
+    return array
+
+
+def score_one(truth: Path, estimate: Path, crop: int) -> dict[str, Any]:
+    """PSNR and SSIM of one image, or `outcome` and `cause` where it has none."""
+    x = codec.to_unit(codec.stored(truth))
+    try:
+        x_hat = load_estimate(estimate, x.shape)
+        ssim = metrics.ssim(estimate=x_hat, truth=x, crop=crop)
+        return {"psnr": metrics.psnr(estimate=x_hat, truth=x, crop=crop), "ssim": ssim}
+    except MetricError as error:
+        return {"outcome": error.outcome, "cause": str(error)}
+    except TooSmall as error:
+        raise UserError.of(truth, str(error), "take larger images or a smaller crop") from None
+
+
+def interval(values: Sequence[float]) -> dict[str, float | None]:
+    """The mean with its 95 % interval over images (BCa bootstrap, fixed random numbers).
+
+    The interval of a single image, and of images with one score, is unknown: null.
+    """
+    mean = float(np.mean(values))
+    if len(values) < 2 or np.ptp(values) == 0:
+        return {"mean": mean, "low": None, "high": None}
+    from scipy.stats import bootstrap
+
+    rng = np.random.default_rng(0)
+    low, high = bootstrap(
+        (np.asarray(values),), np.mean, n_resamples=SAMPLES, batch=BATCH, rng=rng
+    ).confidence_interval
+    # Scores that are all but equal leave BCa nothing to estimate its acceleration from.
+    if not (np.isfinite(low) and np.isfinite(high)):
+        return {"mean": mean, "low": None, "high": None}
+    return {"mean": mean, "low": float(low), "high": float(high)}
+
+
+def answers(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The answers to a request, image by image, then the means where every image has a score."""
+    pairs, crop, threads = request["pairs"], request["crop"], request["threads"]
+    psnr: list[float] = []
+    ssim: list[float] = []
+    with ThreadPoolExecutor(threads) as pool:
+        jobs = (
+            (pair["id"], pool.submit(score_one, Path(pair["truth"]), Path(pair["estimate"]), crop))
+            for pair in pairs
+        )
+        for identity, job in _ahead(jobs, 2 * threads):
+            answer = job.result()
+            yield {"id": identity, **answer}
+            if "psnr" in answer:
+                psnr.append(answer["psnr"])
+                ssim.append(answer["ssim"])
+    if pairs and len(psnr) == len(pairs):
+        yield {"means": {"psnr": interval(psnr), "ssim": interval(ssim)}}
+
+
+Job = tuple[str, Future[dict[str, Any]]]
+
+
+def _ahead(jobs: Iterable[Job], count: int) -> Iterator[Job]:
+    """Keep at most `count` jobs under way, so that memory does not grow with the images."""
+    waiting: list[Job] = []
+    for job in jobs:
+        waiting.append(job)
+        if len(waiting) >= count:
+            yield waiting.pop(0)
+    yield from waiting
+
+
+def main() -> None:
+    keep_memory()
+    # Before there are threads: two that import parts of scipy at once find them half made.
+    metrics.import_skimage()
+    try:
+        for answer in answers(json.load(sys.stdin)):
+            print(json.dumps(answer, allow_nan=False), flush=True)
+    except UserError as error:
+        refused = [astuple(mistake) for mistake in error.mistakes]
+        print(json.dumps({"refused": refused}), flush=True)
+    else:
+        print(json.dumps({"end": True}), flush=True)
+
+
+if __name__ == "__main__":
+    main()

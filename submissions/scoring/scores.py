@@ -1,0 +1,123 @@
+"""Ask the scorer, which is a process of its own, for the scores of a folder of reconstructions."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from challenge.configs.errors import Mistake, UserError
+from challenge.submissions import machine
+from challenge.submissions.outcomes import Outcome
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One image to score: its true PNG and its reconstruction, an `.npy` file."""
+
+    id: str
+    truth: str
+    estimate: str
+
+
+@dataclass(frozen=True)
+class Score:
+    """The score of one image; where it has none, `outcome` and `cause` say why."""
+
+    id: str
+    psnr: float | None = None
+    ssim: float | None = None
+    outcome: Outcome = "ok"
+    cause: str = ""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean over images with its 95 % bootstrap interval; None for a single image."""
+
+    mean: float
+    low: float | None
+    high: float | None
+
+    def to_json(self) -> dict[str, float | None]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of all images; the means exist where every image has a score."""
+
+    images: tuple[Score, ...]
+    psnr: Interval | None
+    ssim: Interval | None
+
+    @property
+    def failure(self) -> Score | None:
+        """The first image without a score."""
+        return next((image for image in self.images if image.outcome != "ok"), None)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def score_images(
+    pairs: Sequence[Pair],
+    crop: int,
+    *,
+    threads: int | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Scores:
+    """Score reconstructions in the scorer's process.
+
+    Args:
+        pairs: the images, in the order of the answer.
+        crop: pixels left out at every side.
+        threads: images scored at a time; by default all cores that this process may use.
+        progress: called after each image with ("score", done, total).
+
+    Raises:
+        UserError: an image is too small, or a true image is missing or damaged.
+        RuntimeError: the scorer failed; a fault of ours.
+    """
+    request = {
+        "crop": crop,
+        "threads": threads or machine.cores(),
+        "pairs": [asdict(pair) for pair in pairs],
+    }
+    images: list[Score] = []
+    means: dict[str, dict[str, Any]] = {}
+    complete = False
+    with tempfile.TemporaryFile("w+") as question, tempfile.TemporaryFile("w+") as errors:
+        json.dump(request, question)
+        question.seek(0)
+        command = [sys.executable, "-I", "-m", "challenge.submissions.scoring.scorer"]
+        with subprocess.Popen(
+            command, stdin=question, stdout=subprocess.PIPE, stderr=errors, text=True
+        ) as process:
+            try:
+                assert process.stdout is not None
+                for line in process.stdout:
+                    answer = json.loads(line)
+                    if "refused" in answer:
+                        raise UserError(*(Mistake(*each) for each in answer["refused"]))
+                    if "id" in answer:
+                        images.append(Score(**answer))
+                        if progress is not None:
+                            progress("score", len(images), len(pairs))
+                    means = answer.get("means", means)
+                    complete = "end" in answer
+            except BaseException:
+                process.kill()
+                raise
+        errors.seek(0)
+        if not complete or process.returncode != 0:
+            raise RuntimeError(f"the scorer failed:\n{errors.read()}")
+    return Scores(
+        images=tuple(images),
+        psnr=Interval(**means["psnr"]) if means else None,
+        ssim=Interval(**means["ssim"]) if means else None,
+    )

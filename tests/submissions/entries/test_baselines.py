@@ -1,0 +1,96 @@
+"""The packed entries that come with the toolkit: small, whole, described, and worth having."""
+
+import copy
+import io
+import json
+import math
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from challenge.configs import loader
+from challenge.data.images import codec, sources
+from challenge.data.physics.blur import tensors
+from challenge.data.physics.problem import measure_stored
+from challenge.methods.registry import build
+from challenge.submissions import layout
+from challenge.submissions.entries import weights
+from challenge.submissions.entries.check import check
+from challenge.submissions.entries.load import load
+from challenge.submissions.entries.pack import adopt
+from challenge.submissions.scoring.metrics import psnr
+
+BASELINES = layout.baselines()
+LEAST = {"unet": 1.0, "unrolled": 1.0}
+"""Gains over total variation in dB."""
+
+
+def test_there_is_a_u_net():
+    assert "unet" in BASELINES
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_a_baseline_is_small_whole_and_described(name):
+    path = BASELINES[name]
+    assert path.stat().st_size <= 8_000_000
+    assert check(path) == []
+    with zipfile.ZipFile(path) as file:
+        manifest = json.loads(file.read("manifest.json"))
+        config = yaml.safe_load(file.read("config.yaml"))
+        content = file.read("weights.safetensors")
+    training = manifest["training"]
+    assert training["images"] > 100
+    assert training["seconds"] > 60
+    assert training["peak_memory"] > 1e8
+    assert "cores" in training["machine"]
+    assert training["seed"] == config["seed"]
+    assert manifest["uses"]["external_data"]
+    tensors, _ = weights.read_header(io.BytesIO(content), len(content))
+    large = [each for each in tensors if math.prod(each.shape) > 4096]
+    assert all(each.dtype == "F16" for each in large)
+
+
+def test_all_baselines_together_are_small():
+    assert sum(path.stat().st_size for path in BASELINES.values()) <= 60_000_000
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_a_baseline_is_better_than_wiener_and_total_variation(name):
+    method = load(BASELINES[name])
+    folder = Path(loader.__file__).parent
+    kernel = torch.from_numpy(np.load(folder / "kernels" / "motion.npy")).float()[None, None]
+    gains = {"wiener": [], "tv": []}
+    for image in ("astronaut.png", "coffee.png", "chelsea.png"):
+        truth = codec.to_unit(sources.builtin(image, 512)[:, 100:228, 100:228])
+        measurement = measure_stored(truth, kernel, (0.03, 0.03), "circular", b"baseline", image)
+
+        def quality(one, measurement=measurement, truth=truth):
+            with torch.no_grad():
+                x_hat = one(*tensors(measurement))[0].numpy()
+            return psnr(estimate=x_hat, truth=truth)
+
+        for method_name, found in gains.items():
+            knobs = {"weight": 0.007} if method_name == "tv" else {}
+            other = build({"name": method_name, **knobs})
+            found.append(quality(method) - quality(other))
+    assert np.mean(gains["tv"]) > LEAST.get(name, 0.2)
+    assert np.mean(gains["wiener"]) > 1 + LEAST.get(name, 0.2)
+
+
+def test_a_baseline_is_packed_for_the_challenge_that_judges_it(workspace, challenge, make_entry):
+    roomy = copy.copy(challenge)
+    limits = challenge.config.limits.model_copy(update={"weights_mb": 100.0})
+    roomy.config = challenge.config.model_copy(update={"limits": limits})
+    assert check(BASELINES["unet"], roomy) != []  # as it lies there, it is for another one
+    packed = adopt(BASELINES["unet"], workspace, roomy, None)
+    assert packed == layout.entry(workspace, "baseline", "unet")
+    assert check(packed, roomy) == []
+    before = packed.read_bytes()
+    adopt(BASELINES["unet"], workspace, roomy, None)
+    assert packed.read_bytes() == before
+    other = make_entry()
+    assert adopt(other, workspace, roomy, None) == other

@@ -1,0 +1,167 @@
+"""The same run gives the same bytes, and nothing that would be refused is written."""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+
+from challenge.configs.errors import UserError
+from challenge.data.challenges.challenge import Challenge
+from challenge.submissions.entries import archive
+from challenge.submissions.entries.check import check
+from challenge.submissions.entries.pack import pack, unpack_run
+from challenge.submissions.entries.teams import Teams
+from challenge.submissions.layout import Run
+from challenge.submissions.runs import storage
+
+
+def test_the_same_run_gives_the_same_bytes(
+    make_run: Callable[..., Run], challenge: Challenge, tmp_path: Path
+) -> None:
+    run = make_run()
+    first, second = tmp_path / "a" / "alpha-mine.zip", tmp_path / "b" / "alpha-mine.zip"
+    pack(run, "alpha", first, challenge, None)
+    # Later, by other means, with the tensors in another order and with other metadata.
+    tensors = safetensors.torch.load_file(run.weights)
+    safetensors.torch.save_file(dict(reversed(tensors.items())), run.weights, {"a": "1", "b": "2"})
+    os.utime(run.config, (0, 0))
+    run.plugin.chmod(0o700)
+    (run.plugin / "method.py").chmod(0o600)
+    pack(run, "alpha", second, challenge, None)
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_unpacked_and_written_again(make_entry: Callable[..., Path], tmp_path: Path) -> None:
+    entry = make_entry()
+    archive.extract(entry, tmp_path / "out")
+    files = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    contents = {str(path.relative_to(tmp_path / "out")): [path.read_bytes()] for path in files}
+    archive.write(tmp_path / "again.zip", contents)
+    assert (tmp_path / "again.zip").read_bytes() == entry.read_bytes()
+
+
+def test_what_is_in_an_entry(make_entry: Callable[..., Path]) -> None:
+    with zipfile.ZipFile(make_entry()) as file:
+        infos = file.infolist()
+        facts = json.loads(file.read("manifest.json"))
+    assert [info.filename for info in infos] == [
+        "config.yaml", "manifest.json", "plugin/blocks.py", "plugin/method.py",
+        "weights.safetensors",
+    ]  # fmt: skip
+    assert {(info.date_time, info.compress_type, info.external_attr >> 16) for info in infos} == {
+        ((1980, 1, 1, 0, 0, 0), zipfile.ZIP_STORED, 0o100644)
+    }
+    assert facts["team"] == "alpha"
+    assert facts["files"].keys() == {info.filename for info in infos} - {"manifest.json"}
+
+
+def test_a_dry_run_sees_what_is_packed(
+    make_run: Callable[..., Run], make_entry: Callable[..., Path], tmp_path: Path
+) -> None:
+    entry = make_entry()
+    archive.extract(entry, tmp_path / "packed")
+    unpack_run(make_run(), tmp_path / "staged")
+    (tmp_path / "packed" / "manifest.json").unlink()
+    packed, staged = (
+        {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*.*")}
+        for root in (tmp_path / "packed", tmp_path / "staged")
+    )
+    assert packed == staged
+
+
+@pytest.mark.parametrize(
+    ("team", "said"),
+    [("Alpha", "cannot be the name of a team"), ("alfa", "did you mean `alpha`? teams: alpha")],
+)
+def test_the_team(
+    make_run: Callable[..., Run], challenge: Challenge, tmp_path: Path, team: str, said: str
+) -> None:
+    teams = Teams.model_validate({"teams": {"alpha": {}}})
+    target = tmp_path / "entries" / "entry.zip"
+    with pytest.raises(UserError) as raised:
+        pack(make_run(), team, target, challenge, teams)
+    assert said in str(raised.value)
+    assert not target.parent.exists() or list(target.parent.iterdir()) == []
+
+
+LARGE = """
+import torch
+from challenge.methods.contract import Method
+
+class Mine(Method):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("much", torch.full((250_000,), 0.1))
+
+    def forward(self, y, physics):
+        return y
+"""
+
+
+def test_an_oversize_run_is_refused_and_the_old_entry_stays(
+    make_entry: Callable[..., Path], make_run: Callable[..., Run], challenge: Challenge
+) -> None:
+    entry = make_entry()
+    before = entry.read_bytes()
+    with pytest.raises(UserError, match=r"alpha-mine\.zip: holds 1,00\d,\d+ bytes, 1,000,000"):
+        pack(make_run(LARGE), "alpha", entry, challenge, None)
+    assert entry.read_bytes() == before
+    assert [path.name for path in entry.parent.iterdir()] == [entry.name]
+
+
+def test_every_problem_at_once_before_anything_is_written(
+    make_run: Callable[..., Run], challenge: Challenge, tmp_path: Path
+) -> None:
+    run = make_run()
+    (run.plugin / "broken.py").write_text("def")
+    (run.plugin / "blocks.py").write_text("x = (")
+    with pytest.raises(UserError) as raised:
+        pack(run, "alpha", tmp_path / "entry.zip", challenge, None)
+    assert [mistake.place for mistake in raised.value.mistakes] == [
+        "entry.zip/plugin/blocks.py:1",
+        "entry.zip/plugin/broken.py:1",
+    ]
+
+
+def test_a_run_of_another_challenge(
+    make_run: Callable[..., Run], challenge: Challenge, tmp_path: Path
+) -> None:
+    run = make_run()
+    record = storage.facts(run)
+    record["challenge"]["hash"] = "1" * 64
+    run.facts.write_text(json.dumps(record))
+    with pytest.raises(UserError, match="was trained for another preparation"):
+        pack(run, "alpha", tmp_path / "entry.zip", challenge, None)
+
+
+def test_weights_that_are_none(
+    make_run: Callable[..., Run], challenge: Challenge, tmp_path: Path
+) -> None:
+    run = make_run()
+    torch.save({}, run.weights)
+    with pytest.raises(UserError, match=r"weights\.safetensors: has a header of"):
+        pack(run, "alpha", tmp_path / "entry.zip", challenge, None)
+
+
+def test_links_and_hidden_files_stay_out(
+    make_run: Callable[..., Run], challenge: Challenge, tmp_path: Path
+) -> None:
+    run = make_run()
+    (run.plugin / ".secret.py").write_text("")
+    (run.plugin / "link.py").symlink_to("/etc/hostname")
+    (run.plugin / "notes.md").write_text("")
+    target = tmp_path / "entry.zip"
+    pack(run, "alpha", target, challenge, None)
+    assert check(target, challenge) == []
+    with zipfile.ZipFile(target) as file:
+        assert [name for name in file.namelist() if name.startswith("plugin")] == [
+            "plugin/blocks.py",
+            "plugin/method.py",
+        ]

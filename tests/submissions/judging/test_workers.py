@@ -1,0 +1,218 @@
+"""Several entries at a time, and what is left when somebody dies."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from challenge.configs.errors import UserError
+from challenge.data.challenges.challenge import Challenge
+from challenge.data.layout import Workspace
+from challenge.submissions import layout, machine
+from challenge.submissions.jail.probe import probe
+from challenge.submissions.judging import board, results, workers
+from challenge.submissions.judging.judge import Judge, open_judge
+
+HERE = Path(__file__).parent
+SOURCE = """
+from challenge.methods.contract import Method
+class Mine(Method):
+    def __init__(self, *, mode: str = ""):
+        super().__init__()
+    def forward(self, y, physics):
+        return y
+"""
+TWO_CORES = pytest.mark.skipif(machine.cores() < 2, reason="two workers need two cores")
+
+
+@pytest.fixture
+def place(workspace: Workspace, tmp_path: Path) -> Workspace:
+    shutil.copytree(workspace.path, tmp_path / "organiser")
+    return Workspace(tmp_path / "organiser")
+
+
+@pytest.fixture
+def judge(place: Workspace, challenge: Challenge) -> Judge:
+    runner = HERE.parent / "echo_runner.py"
+    hidden = place.hidden("tiny")
+    return open_judge(place, challenge, hidden, None, level="process", runner=runner)
+
+
+def entry_of(make_entry: Callable[..., Path], name: str, mode: str = "") -> Path:
+    return make_entry(SOURCE, name, method={"name": "method.py:Mine", "mode": mode or name})
+
+
+@TWO_CORES
+def test_two_workers_judge_what_one_judges(
+    make_entry: Callable[..., Path], judge: Judge, place: Workspace
+) -> None:
+    entries = [entry_of(make_entry, name) for name in ("a", "b", "c")]
+    steps: list[tuple[str, str]] = []
+    found = list(
+        workers.judge_all(
+            judge,
+            entries,
+            workers=2,
+            progress=lambda entry, step: steps.append((entry.stem, step.id)),
+        )
+    )
+    assert sorted(each.entry for each in found) == entries
+    assert all(each.fresh and not each.fault for each in found)
+    assert sorted(steps) == [
+        (f"alpha-{name}", identity) for name in "abc" for identity in judge.challenge.ids("test")
+    ]
+    assert len(results.read_all(place)) == 3
+    again = list(workers.judge_all(judge, entries))
+    assert [each.fresh for each in again] == [False] * 3
+    by_hash = {each.result["entry"]["hash"]: each.result for each in found if each.result}
+    for each in again:
+        assert each.result is not None
+        assert each.result == {"format": 1, **by_hash[each.result["entry"]["hash"]]}
+
+
+@TWO_CORES
+def test_a_worker_that_dies_loses_nothing(
+    make_entry: Callable[..., Path], judge: Judge, place: Workspace
+) -> None:
+    names = ("a", "assassin", "c")
+    entries = [entry_of(make_entry, name) for name in names]
+    found = {each.entry.stem: each for each in workers.judge_all(judge, entries, workers=2)}
+    assert found["alpha-a"].result and found["alpha-c"].result
+    assert found["alpha-assassin"].result is None
+    assert "ended 2 times" in found["alpha-assassin"].fault
+    assert len(results.read_all(place)) == 2
+    assert psutil.Process().children(recursive=True) == []
+
+
+def test_there_must_be_cores_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "core_numbers", lambda: [2, 3, 5, 7, 11])
+    assert workers.shares(2, 2) == [{2, 3}, {5, 7}]
+    assert workers.shares(5, 1) == [{2}, {3}, {5}, {7}, {11}]
+    with pytest.raises(UserError, match="needs 6 cores, 2 for each entry; there are 5; at most 2"):
+        workers.shares(3, 2)
+
+
+@TWO_CORES
+@pytest.mark.skipif(sys.platform != "linux", reason="workers are pinned on Linux only")
+def test_workers_are_pinned_to_cores_of_their_own(
+    make_entry: Callable[..., Path], judge: Judge
+) -> None:
+    entries = [entry_of(make_entry, name, "slow") for name in ("a", "b")]
+    pinned: list[frozenset[int]] = []
+
+    def look(*_: Any) -> None:
+        pinned.extend(
+            frozenset(child.cpu_affinity())
+            for child in psutil.Process().children()
+            if "challenge.submissions.judging.workers" in child.cmdline()
+        )
+
+    list(workers.judge_all(judge, entries, workers=2, progress=look))
+    first, second = sorted(set(pinned), key=min)
+    assert len(first) == len(second) == 1 and not first & second
+
+
+def _board(place: Workspace, challenge: Challenge) -> list[dict[str, Any]]:
+    from dataclasses import asdict
+
+    rows = board.rows(
+        results.read_all(place),
+        challenge.config.rules.model_copy(update={"entries_per_day": 100}),
+        None,
+        challenge.hash,
+    )
+    found = [{key: value for key, value in asdict(row).items() if key != "seconds"} for row in rows]
+    return sorted(found, key=lambda row: row["name"])
+
+
+@TWO_CORES
+@pytest.mark.skipif(sys.platform != "linux", reason="processes end with their parent on Linux")
+@pytest.mark.parametrize("kills", [20, pytest.param(200, marks=pytest.mark.slow)])
+def test_killed_at_any_moment_it_goes_on(
+    make_entry: Callable[..., Path], place: Workspace, challenge: Challenge, kills: int
+) -> None:
+    """SIGKILL of whoever hands out, of a worker, of all, at random moments: the same board."""
+    entries = [entry_of(make_entry, f"entry-{number}", "plain") for number in range(10)]
+    shutil.copytree(place.path, place.path.with_name("undisturbed"))
+    undisturbed = Workspace(place.path.with_name("undisturbed"))
+    level = "landlock" if not probe.works("landlock") else "process"
+
+    def start(where: Workspace) -> subprocess.Popen[str]:
+        command = [sys.executable, str(HERE / "score_all.py"), str(where.path), "2", level]
+        return subprocess.Popen(
+            [*command, *map(str, entries)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    began = time.monotonic()
+    process = start(undisturbed)
+    out, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    whole = time.monotonic() - began
+    expected = _board(undisturbed, challenge)
+    assert len(expected) == 10
+
+    chance = random.Random(7)
+    done: list[int] = []
+    for kill in range(kills):
+        process = start(place)
+        # Somewhere within what is still to do, so that no kill comes before or after the work.
+        left = 1 - len(results.read_all(place)) / 10
+        time.sleep(chance.uniform(0.2, 1.0 + whole * left * 0.5))
+        family = psutil.Process(process.pid)
+        victims = [family, *family.children(recursive=True)] if process.poll() is None else []
+        if victims and kill % 3 == 1:
+            victims = [chance.choice(victims)]
+        elif victims and kill % 3 == 2:
+            victims = [family]
+        for victim in victims:
+            with_pid = victim.pid
+            try:
+                os.kill(with_pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        if process.poll() is None and family not in victims:
+            time.sleep(chance.uniform(0, 0.5))
+            process.kill()
+        process.communicate()
+        done.append(len(results.read_all(place)))
+        if done[-1] == 10 and kill < kills - 1:
+            # All was judged between the kills: begin anew, so that the others strike too.
+            assert _board(place, challenge) == expected
+            shutil.rmtree(layout.results(place))
+    process = start(place)
+    out, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    assert _board(place, challenge) == expected
+    files = list(layout.results(place).glob("*.json"))
+    assert len(files) == 10
+    for path in files:
+        assert json.loads(path.read_text())["outcome"] == "ok"
+    # Nothing half-written is left, neither in the workspace nor among temporary files.
+    assert [each for each in place.path.rglob(".*.partial")] == []
+    assert [each for each in place.path.rglob(".*.old")] == []
+    gone = [
+        path
+        for path in Path(tempfile.gettempdir()).glob("challenge-[0-9]*-*-*")
+        if not psutil.pid_exists(int(path.name.split("-")[1]))
+    ]
+    assert gone == []
+    # The kills came while there was work: results came about in between.
+    assert any(0 < count < 10 for count in done), done
+    mine = str(place.path)
+    assert [each for each in psutil.process_iter(["cmdline"]) if mine in str(each.info)] == []

@@ -1,0 +1,436 @@
+"""Several methods on the same images: scores are the scorer's, differences obey their laws."""
+
+from __future__ import annotations
+
+import builtins
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from safetensors.torch import load_file
+
+from challenge.configs.errors import UserError
+from challenge.configs.loader import load_challenge
+from challenge.data.challenges.challenge import open_challenge
+from challenge.data.challenges.prepare import prepare
+from challenge.data.layout import Workspace
+from challenge.data.physics import measurements
+from challenge.submissions import layout
+from challenge.submissions.entries import pack
+from challenge.submissions.inference.supervisor import Inference, Step
+from challenge.submissions.judging.trial import infer_run, score_run
+from challenge.submissions.layout import Run
+from challenge.submissions.reports import comparison, comparison_pictures
+from challenge.submissions.reports.comparison import Candidate, Compared
+from challenge.submissions.scoring import scorer, statistics
+from challenge.submissions.scoring.scores import Interval, Score, Scores
+
+RNG = np.random.default_rng(0)
+IDS = [f"image-{number}" for number in range(9)]
+FIRST, OTHER, THIRD = (dict(zip(IDS, 25 + RNG.normal(size=9), strict=True)) for _ in range(3))
+
+
+def scores(levels):
+    return Scores(tuple(Score(each, value, 0.5) for each, value in levels.items()), None, None)
+
+
+def telling(**methods):
+    return statistics.telling({name: scores(levels) for name, levels in methods.items()})
+
+
+def made(name, levels, first=FIRST, folder=Path()):
+    difference = statistics.paired(scores(levels), scores(first))
+    candidate = Candidate(name, Path(name), "tiny")
+    return Compared(candidate, folder, False, scores(levels), 1.0, 1.0, 1, difference)
+
+
+@pytest.fixture
+def instantly(monkeypatch):
+    """In place of the judge's process, x_hat = gain y with the gain of the weights; in place of
+    the scorer's, its functions."""
+
+    def infer(entry, sources, output, *_, progress=None, planned=None, **__):
+        output.mkdir(exist_ok=True)
+        gain = float(load_file(entry / "weights.safetensors")["gain"])
+        seconds = {}
+        for number, source in enumerate(sources, 1):
+            m = measurements.read(source)
+            np.save(output / f"{m.identity}.npy", np.float32(gain) * m.y)
+            seconds[m.identity] = 0.5
+            if progress is not None:
+                progress(Step(m.identity, 0.5, number, len(sources), 1.0))
+        return Inference("ok", "", seconds, 1.0, 2.0, 1.0, 1, "")
+
+    def score(pairs, crop, **_):
+        images = [
+            Score(each.id, **scorer.score_one(Path(each.truth), Path(each.estimate), crop))
+            for each in pairs
+        ]
+        good = [image.psnr for image in images if image.psnr is not None]
+        return Scores(tuple(images), Interval(float(np.mean(good)), None, None), None)
+
+    monkeypatch.setattr("challenge.submissions.inference.supervisor.infer", infer)
+    monkeypatch.setattr("challenge.submissions.reports.comparison.score_images", score)
+
+
+def compare(paths, challenge, folder):
+    found = comparison.admit(comparison.candidates(paths), challenge)
+    return comparison.compare(found, challenge, folder, level="process")
+
+
+INSTANTLY = pytest.mark.usefixtures("instantly")
+
+
+class TestPaired:
+    def test_a_method_differs_from_itself_by_exactly_nothing(self):
+        assert statistics.paired(scores(FIRST), scores(FIRST)) == Interval(0.0, 0.0, 0.0)
+
+    def test_it_is_the_mean_of_the_differences_within_its_interval(self):
+        found = statistics.paired(scores(OTHER), scores(FIRST))
+        assert found.mean == pytest.approx(np.mean([OTHER[each] - FIRST[each] for each in IDS]))
+        assert found.low < found.mean < found.high
+
+    def test_a_constant_gain_has_no_spread(self):
+        """What all images agree on is not drowned by how much images differ."""
+        gained = {each: value + 0.5 + 1e-3 * OTHER[each] for each, value in FIRST.items()}
+        found = statistics.paired(scores(gained), scores(FIRST))
+        assert found.high - found.low < 5e-3
+
+    def test_the_order_of_the_images_does_not_matter(self):
+        turned = scores(dict(reversed(OTHER.items())))
+        expected = statistics.paired(scores(OTHER), scores(FIRST))
+        assert statistics.paired(turned, scores(FIRST)) == expected
+
+    def test_swapped_methods_flip_the_sign(self):
+        there = statistics.paired(scores(OTHER), scores(FIRST))
+        back = statistics.paired(scores(FIRST), scores(OTHER))
+        assert back.mean == -there.mean
+        assert (back.low, back.high) == pytest.approx((-there.high, -there.low), abs=1e-9)
+
+    def test_a_single_image_has_no_interval(self):
+        one = {"a": 20.0}
+        assert statistics.paired(scores({"a": 21.5}), scores(one)) == Interval(1.5, None, None)
+        assert statistics.paired(scores(one), scores(one)) == Interval(0.0, 0.0, 0.0)
+
+    def test_other_images_are_a_bug(self):
+        with pytest.raises(ValueError, match="not the same"):
+            statistics.paired(scores({"a": 20.0}), scores({"b": 20.0}))
+
+
+class TestTelling:
+    def test_at_most_four_each_for_its_reason(self):
+        rows = telling(a=FIRST, b=OTHER, c=THIRD)
+        gains = {name: statistics.paired(scores(x), scores(FIRST)).mean
+                 for name, x in (("b", OTHER), ("c", THIRD))}  # fmt: skip
+        rival = max(gains, key=gains.get)
+        best = {"b": OTHER, "c": THIRD}[rival]
+        gain = {each: best[each] - FIRST[each] for each in IDS}
+        named = {reason: identity for identity, reason in rows}
+        assert 1 <= len(rows) <= 4
+        assert gain[rows[0][0]] == pytest.approx(np.median([*gain.values()]))
+        assert named[f"largest {rival} - a"] == max(gain, key=gain.get)
+        assert named[f"smallest {rival} - a"] == min(gain, key=gain.get)
+
+    def test_swapped_methods_have_the_same_images(self):
+        one = telling(a=FIRST, b=OTHER)
+        two = telling(b=OTHER, a=FIRST)
+        assert {each for each, _ in one} == {each for each, _ in two}
+
+    def test_a_single_method_and_a_single_image(self):
+        assert [reason for _, reason in telling(a=FIRST)] == [
+            "median PSNR", "highest PSNR", "lowest PSNR",
+        ]  # fmt: skip
+        one = {"a": 20.0}
+        assert len(telling(x=one, y=one)) == 1
+
+
+class TestRuns:
+    def test_scores_are_those_of_challenge_score(self, make_run, challenge, tmp_path):
+        one, two = make_run(), make_run(name="half", method={"name": "method.py:Mine", "gain": 0.5})
+        infer_run(one, challenge, level="process")
+        expected = score_run(one, challenge)
+        first, second = compare([one.path, two.path], challenge, tmp_path / "scratch")
+        assert first.scores == expected
+        assert (first.reused, second.reused) == (True, False)
+        assert second.scores == score_run(two, challenge)
+        assert first.difference == Interval(0.0, 0.0, 0.0)
+        gain = second.scores.psnr.mean - expected.psnr.mean
+        assert second.difference.mean == pytest.approx(gain)
+        assert first.parameters == 3
+        assert first.megabytes == 6e-6  # a float16 and a buffer of two bytes, and no header
+        assert first.seconds > 0
+
+    @INSTANTLY
+    def test_reconstructions_of_other_weights_are_made_anew(self, make_run, challenge, tmp_path):
+        run = make_run()
+        (before,) = compare([run.path], challenge, tmp_path / "1")
+        (again,) = compare([run.path], challenge, tmp_path / "2")
+        assert (before.reused, again.reused) == (False, True)
+        other = make_run(name="other", method={"name": "method.py:Mine", "gain": 0.5})
+        shutil.copyfile(other.weights, run.weights)
+        os.utime(run.weights)
+        (fresh,) = compare([run.path], challenge, tmp_path / "3")
+        assert not fresh.reused
+        assert fresh.scores.psnr.mean < before.scores.psnr.mean - 1
+
+    @INSTANTLY
+    def test_a_reconstruction_that_is_gone_is_made_again(self, make_run, challenge, tmp_path):
+        run = make_run()
+        compare([run.path], challenge, tmp_path / "1")
+        next(run.reconstructions("val").glob("*.npy")).unlink()
+        (found,) = compare([run.path], challenge, tmp_path / "2")
+        assert not found.reused
+
+    @INSTANTLY
+    def test_an_interrupt_leaves_what_was_there(self, make_run, challenge, tmp_path):
+        run = make_run()
+        infer_run(run, challenge, level="process")
+        before = {path.name: path.read_bytes() for path in run.reconstructions("val").iterdir()}
+        os.utime(run.weights)
+
+        def stop(name, step):
+            raise KeyboardInterrupt
+
+        found = comparison.candidates([run.path])
+        with pytest.raises(KeyboardInterrupt):
+            comparison.compare(found, challenge, tmp_path / "s", level="process", progress=stop)
+        after = {path.name: path.read_bytes() for path in run.reconstructions("val").iterdir()}
+        assert after == before
+        assert not list(run.path.rglob("*.partial"))
+
+
+class TestEntries:
+    def test_an_entry_is_its_run(self, make_entry, challenge, tmp_path):
+        entry = make_entry()
+        run = Run(tmp_path / "workspace" / "runs" / "tiny" / "mine")
+        paths = [run.path, entry, entry]
+        first, second, third = compare(paths, challenge, tmp_path / "scratch")
+        names = [each.candidate.name for each in (first, second, third)]
+        assert names == ["mine", "alpha-mine", "alpha-mine (2)"]
+        assert second.scores == first.scores
+        assert second.difference == Interval(0.0, 0.0, 0.0)
+        assert (second.megabytes, second.parameters) == (first.megabytes, first.parameters)
+        assert second.folder == third.folder
+
+    def test_its_code_runs_elsewhere_and_its_failure_is_told(
+        self, make_entry, mine, challenge, tmp_path
+    ):
+        bad = "import builtins\nbuiltins.COMPARED = True\n" + mine.replace(
+            "return self.gain", "raise ValueError('no')\n        return self.gain"
+        )
+        entry = make_entry(bad)
+        vars(builtins).pop("COMPARED", None)  # the fixture itself built the method here
+        with pytest.raises(comparison.Failed, match="alpha-mine: crash") as caught:
+            compare([entry], challenge, tmp_path / "scratch")
+        assert "ValueError: no" in caught.value.inference.log
+        assert not hasattr(builtins, "COMPARED")
+
+    def test_every_problem_of_every_entry_is_told_at_once(self, make_entry, challenge, tmp_path):
+        good = make_entry()
+        bad = []
+        for name in ("one.zip", "two.zip"):
+            content = bytearray(good.read_bytes())
+            content[content.find(b"x_hat = gain")] ^= 1
+            (tmp_path / name).write_bytes(content)
+            bad.append(tmp_path / name)
+        found = comparison.candidates([good, *bad])
+        with pytest.raises(UserError) as caught:
+            comparison.admit(found, challenge)
+        assert {each.place.partition("/")[0] for each in caught.value.mistakes} == {
+            "one.zip",
+            "two.zip",
+        }
+
+
+class TestRefused:
+    @pytest.mark.parametrize("name", ["typo", "typo.zip"])
+    def test_what_does_not_exist(self, make_run, tmp_path, name):
+        with pytest.raises(UserError) as caught:
+            comparison.candidates([make_run().path, tmp_path / name])
+        (mistake,) = caught.value.mistakes
+        assert str(mistake).startswith(
+            f"{tmp_path / name}: does not exist; "
+            "give a run's folder, a zip made by `challenge pack`, or a baseline: `"
+        )
+
+    def test_what_is_neither_run_nor_entry(self, tmp_path):
+        (tmp_path / "x.zip").write_bytes(b"this is no zip")
+        for path, cause in ((tmp_path, "is not a run"), (tmp_path / "x.zip", "is not a zip file")):
+            with pytest.raises(UserError, match=cause) as caught:
+                comparison.candidates([path])
+            assert len(caught.value.mistakes) == 1
+
+    def test_methods_of_two_challenges(self, make_run):
+        one, two = make_run(), make_run(name="two")
+        record = json.loads(two.facts.read_text())
+        record["challenge"]["name"] = "other"
+        two.facts.write_text(json.dumps(record))
+        with pytest.raises(UserError) as caught:
+            comparison.candidates([one.path, two.path])
+        (mistake,) = caught.value.mistakes
+        assert str(mistake) == (
+            f"{two.path}: is for `other`, {one.path} is for `tiny`; "
+            "compare runs and entries of one challenge"
+        )
+        with pytest.raises(UserError, match="is for `other`, not for `tiny`"):
+            comparison.candidates([two.path], "tiny")
+
+    def test_a_run_of_another_preparation(self, make_run, challenge):
+        run = make_run()
+        record = json.loads(run.facts.read_text())
+        record["challenge"]["hash"] = "0" * 64
+        run.facts.write_text(json.dumps(record))
+        with pytest.raises(UserError, match="another preparation"):
+            comparison.admit(comparison.candidates([run.path]), challenge)
+
+    def test_a_baseline_is_packed_for_the_challenge_of_the_others(
+        self, workspace, challenge, monkeypatch, make_entry, make_run
+    ):
+        entry, run = make_entry(), make_run(name="theirs").path
+        for module in (comparison, pack):
+            monkeypatch.setattr(module, "baselines", lambda: {"mine": entry})
+        monkeypatch.setattr(
+            comparison, "_challenge_of", lambda path: "other" if path == entry else "tiny"
+        )
+        found = comparison.candidates([entry, run])
+        assert [each.challenge for each in found] == ["tiny", "tiny"]
+        assert comparison.candidates([entry])[0].challenge == "deblur"
+        assert comparison.candidates([entry], "tiny") == found[:1]
+        assert comparison.candidates([Path("mine")])[0].path == entry
+        admitted = comparison.admit(found, challenge)
+        assert [each.name for each in admitted] == [each.name for each in found]
+        assert admitted[0].path == layout.entry(workspace, "baseline", "mine")
+        assert admitted[1] == found[1]
+
+    def test_an_image_that_is_not_there(self, challenge):
+        one = challenge.ids("val")[0]
+        assert comparison.named([one, one], challenge) == [(one, "")]
+        with pytest.raises(UserError, match=f"`{one}x` is not an image of val.*`{one}`"):
+            comparison.named([f"{one}x"], challenge)
+
+
+VALID = """
+name: {name}
+images: {{source: builtin, size: {size}, train: 4, val: 1, test: 1, mode: {mode}}}
+operator: {{kernel: {{kind: motion, size: 9}}, boundary: {boundary}}}
+noise: {{sigma: 0.03}}
+"""
+
+
+@pytest.fixture(scope="module", params=[(48, "grey", "valid"), (300, "colour", "circular")],
+                ids=["small", "large"])  # fmt: skip
+def pictured(request, tmp_path_factory):
+    """A challenge, and the folder of a perfect estimate and of one with a wrong block."""
+    size, mode, boundary = request.param
+    folder = tmp_path_factory.mktemp("pictured")
+    text = VALID.format(name="seen", size=size, mode=mode, boundary=boundary)
+    (folder / "seen.yaml").write_text(text)
+    config, source = load_challenge(str(folder / "seen.yaml"))
+    prepare(config, source, Workspace(folder), progress=lambda *_: None, notice=lambda _: None)
+    challenge = open_challenge(Workspace(folder).public("seen").path)
+    (identity,) = challenge.ids("val")
+    truth = challenge.truth(identity)
+    wrong = truth.copy()
+    wrong[:, -14:-10, 10:14] = 1 - wrong[:, -14:-10, 10:14].round()
+    for name, array in (("right", truth), ("wrong", wrong)):
+        (folder / name).mkdir()
+        np.save(folder / name / f"{identity}.npy", array)
+    levels = {identity: 30.0}
+    compared = [made(name, levels, levels, folder / name) for name in ("wrong", "right")]
+    return challenge, compared
+
+
+class TestPicture:
+    def test_region_errors_and_scale(self, pictured):
+        challenge, compared = pictured
+        (identity,) = challenge.ids("val")
+        row = comparison_pictures._row(identity, "", compared, challenge)
+        _, height, width = row.truth.shape
+        top, left, high, broad = row.region
+        assert top <= height - 14 and height - 10 <= top + high <= height
+        assert left <= 10 and left + broad >= 14
+        for error, each in zip(row.errors, row.estimates, strict=True):
+            np.testing.assert_allclose(error, np.abs(each - row.truth).mean(0), atol=1e-7)
+        assert not row.errors[1].any() and row.errors[0].any()
+        assert row.scale >= 1 / 255
+        assert row.y.shape == row.truth.shape
+
+    def test_equal_methods_show_where_the_error_is(self, pictured):
+        challenge, compared = pictured
+        (identity,) = challenge.ids("val")
+        row = comparison_pictures._row(identity, "", [compared[0]] * 2, challenge)
+        top, _, high, _ = row.region
+        assert top <= row.truth.shape[1] - 14 and top + high >= row.truth.shape[1] - 10
+
+    def test_columns_and_lines(self, pictured, tmp_path):
+        challenge, compared = pictured
+        (identity,) = challenge.ids("val")
+        path = tmp_path / "new" / "comparison.png"
+        comparison_pictures.draw(path, compared, challenge, [(identity, "why"), (identity, "")])
+        pixels = np.asarray(Image.open(path))
+        tall, wide = comparison_pictures._size(*challenge.truth(identity).shape[1:])
+        step = max(wide, comparison_pictures.LEAST) + 8
+        assert pixels.shape[1] == 4 * step + 8
+        assert np.array_equal(
+            pixels[: len(pixels) // 2, step:][60:], pixels[len(pixels) // 2 :, step:][60:]
+        )
+        line = pixels[28 : 28 + tall]
+        wrong, right, truth = (line[:, 8 + step * n : 8 + step * n + wide] for n in (1, 2, 3))
+        assert np.array_equal(right, truth)
+        assert not np.array_equal(wrong, truth)
+        errors = pixels[28 + 2 * (tall + 20) : 28 + 2 * (tall + 20) + tall]
+        right = errors[:, 8 + 2 * step : 8 + 2 * step + wide]
+        edge = challenge.crop * tall // challenge.truth(identity).shape[1]
+        inner = right[edge : tall - edge, edge : wide - edge]
+        assert inner.max() <= 4, "a perfect estimate is black"
+        assert right[:edge].all() and right[:, :edge].all(), "what is not scored is white"
+        assert errors[:, 8 + step : 8 + step + wide].max() > 150
+
+    def test_an_interrupt_leaves_the_picture_that_was_there(self, pictured, tmp_path, monkeypatch):
+        challenge, compared = pictured
+        (tmp_path / "a.png").write_bytes(b"before")
+
+        def stop(*_):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("os.fsync", stop)
+        with pytest.raises(KeyboardInterrupt):
+            comparison_pictures.draw(
+                tmp_path / "a.png", compared, challenge, [(challenge.ids("val")[0], "")]
+            )
+        assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+        assert (tmp_path / "a.png").read_bytes() == b"before"
+
+
+@pytest.mark.parametrize(("height", "width"), [(32, 4096), (4096, 32), (33, 33), (256, 171)])
+def test_pictures_of_any_shape_have_a_region(height, width):
+    estimates = [RNG.random((1, height, width), np.float32) for _ in range(2)]
+    errors = [each[0] for each in estimates]
+    top, left, high, broad = comparison_pictures._region(estimates, errors, 0)
+    assert 0 <= top < top + high <= height and 0 <= left < left + broad <= width
+    kernel = np.full((151, 151), 1 / 151**2, np.float32)
+    row = comparison_pictures.Row(
+        "title", estimates[0], kernel, estimates[0], tuple(estimates), ("a", "b", "c", "d"),
+        (top, left, high, broad), tuple(errors), (0.5, 0.5), 4, 0.1,
+    )  # fmt: skip
+    picture = comparison_pictures._draw_row(row)
+    assert picture.width >= 4 * comparison_pictures.LEAST
+
+
+@pytest.mark.parametrize(("value", "expected"), [(0.0, 0.004), (0.1, 0.1), (0.1001, 0.11)])
+def test_the_scale_is_rounded_up(value, expected):
+    assert comparison_pictures._rounded(value) == pytest.approx(expected)
+
+
+@INSTANTLY
+def test_a_failed_score_names_the_remedy(make_run, challenge, tmp_path):
+    run = make_run()
+    compare([run.path], challenge, tmp_path / "1")
+    path = next(run.reconstructions("val").glob("*.npy"))
+    np.save(path, np.zeros((3, 5, 5), np.float32))
+    with pytest.raises(UserError, match="challenge infer"):
+        compare([run.path], challenge, tmp_path / "2")

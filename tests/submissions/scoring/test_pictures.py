@@ -1,0 +1,51 @@
+"""Pictures show what was measured, estimated and true, side by side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from challenge.data.physics import measurements
+from challenge.data.physics.measurements import Measurement
+from challenge.submissions.scoring import pictures
+from challenge.submissions.scoring.scores import Interval, Score, Scores
+
+
+def opened(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+@pytest.mark.parametrize(("channels", "lost"), [(3, 0), (1, 0), (3, 4)])
+def test_three_panels(tmp_path: Path, channels: int, lost: int) -> None:
+    shape = (channels, 30, 40)
+    flat = {"y": 0.2, "x_hat": 2.0, "truth": 0.6}
+    y = np.full((channels, 30 - lost, 40 - lost), flat["y"], np.float32)
+    kernel = np.full((lost + 1, lost + 1), 1 / (lost + 1) ** 2, np.float32)
+    boundary = "valid" if lost else "circular"
+    source, truth = tmp_path / "0001.npz", tmp_path / "true.png"
+    measurements.write(source, Measurement("0001", y, kernel, 0.1, boundary, shape))
+    np.save(tmp_path / "0001.npy", np.full(shape, flat["x_hat"], np.float32))
+    pixels = np.full((30, 40, 3), 153, np.uint8)
+    Image.fromarray(pixels if channels == 3 else pixels[..., 0]).save(truth)
+    scores = Scores((Score("0001", 21.5, 0.7),), Interval(21.5, None, None), None)
+    overview = pictures.draw_all(tmp_path, [("0001", source, truth)], scores, crop=0)
+    drawn = opened(tmp_path / "0001.png")
+    assert drawn.shape == (30 + 28, 3 * 40 - lost + 4 * 8, 3)
+    row = drawn[8 + 15]
+    middle = (8 + (40 - lost) // 2, 16 + 40 - lost + 20, 24 + 80 - lost + 20)
+    assert [tuple(row[column]) for column in middle] == [(51,) * 3, (255,) * 3, (153,) * 3]
+    assert opened(overview).shape[1] > 100
+
+
+def test_without_truth(tmp_path: Path) -> None:
+    y = np.zeros((3, 20, 20), np.float32)
+    source = tmp_path / "0001.npz"
+    kernel = np.ones((1, 1), np.float32)
+    measurements.write(source, Measurement("0001", y, kernel, 0.1, "circular", (3, 20, 20)))
+    np.save(tmp_path / "0001.npy", y)
+    pictures.draw_all(tmp_path, [("0001", source, None)], crop=0)
+    assert opened(tmp_path / "0001.png").shape == (48, 2 * 20 + 3 * 8, 3)

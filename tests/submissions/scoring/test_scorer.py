@@ -1,0 +1,141 @@
+"""The scorer reads with distrust, agrees with the metrics, and orders as asked."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from challenge.configs.errors import UserError
+from challenge.submissions.scoring import metrics, scorer
+from challenge.submissions.scoring.scores import Pair, score_images
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> list[Pair]:
+    """Five images 3x24x20 with reconstructions of growing noise."""
+    found = []
+    rng = np.random.default_rng(0)
+    for number in range(5):
+        pixels = rng.integers(0, 256, (24, 20, 3), dtype=np.uint8)
+        truth, estimate = tmp_path / f"{number}.png", tmp_path / f"{number}.npy"
+        Image.fromarray(pixels).save(truth)
+        x = (pixels.transpose(2, 0, 1) / 255).astype(np.float32)
+        noise = 0.02 * (number + 1) * rng.standard_normal(x.shape)
+        np.save(estimate, (x + noise).astype(np.float32))
+        found.append(Pair(str(number), str(truth), str(estimate)))
+    return found
+
+
+def request(pairs: list[Pair], crop: int = 0) -> dict[str, Any]:
+    return {"pairs": [asdict(pair) for pair in pairs], "crop": crop, "threads": 1}
+
+
+def truth_of(pair: Pair) -> np.ndarray:
+    with Image.open(pair.truth) as image:
+        pixels = np.asarray(image, dtype=np.float32).transpose(2, 0, 1)
+    return pixels / np.float32(255)
+
+
+def test_scores_in_order_with_their_mean(pairs: list[Pair]) -> None:
+    steps: list[tuple[str, int, int]] = []
+    found = score_images(pairs, crop=2, threads=2, progress=lambda *step: steps.append(step))
+    assert [each.id for each in found.images] == ["0", "1", "2", "3", "4"]
+    for pair, score in zip(pairs, found.images, strict=True):
+        arrays = {"estimate": np.load(pair.estimate), "truth": truth_of(pair), "crop": 2}
+        assert score.psnr == pytest.approx(metrics.psnr(**arrays), abs=1e-10)
+        assert score.ssim == pytest.approx(metrics.ssim(**arrays), abs=1e-10)
+    assert found.psnr is not None
+    values = [each.psnr for each in found.images]
+    assert found.psnr.mean == pytest.approx(np.mean(values), abs=1e-12)
+    assert min(values) <= found.psnr.low < found.psnr.mean < found.psnr.high <= max(values)
+    assert steps == [("score", done, 5) for done in range(1, 6)]
+    *again, means = scorer.answers(request(pairs, crop=2))
+    assert again == [{"id": s.id, "psnr": s.psnr, "ssim": s.ssim} for s in found.images]
+    assert means["means"]["psnr"] == found.psnr.to_json()
+
+
+def test_one_image_has_no_interval(pairs: list[Pair]) -> None:
+    *_, last = scorer.answers(request(pairs[:1]))
+    assert last["means"]["psnr"]["low"] is None
+    assert last["means"]["psnr"]["mean"] > 20
+
+
+def test_equal_scores_have_no_interval() -> None:
+    assert scorer.interval([3.0, 3.0, 3.0]) == {"mean": 3.0, "low": None, "high": None}
+
+
+def test_the_interval_covers_the_mean_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(1)
+    draws = [scorer.interval(list(rng.normal(0, 1, 40))) for _ in range(60)]
+    covered = sum(each["low"] <= 0 <= each["high"] for each in draws)
+    assert 51 <= covered <= 60
+
+
+def test_an_image_without_a_score_leaves_no_mean(pairs: list[Pair]) -> None:
+    np.save(pairs[1].estimate, np.full((3, 24, 20), np.nan, np.float32))
+    np.save(pairs[2].estimate, np.zeros((1, 24, 20), np.float32))
+    Path(pairs[3].estimate).unlink()
+    found = score_images(pairs, crop=0)
+    outcomes = [each.outcome for each in found.images]
+    assert outcomes == ["ok", "non_finite", "bad_shape", "missing_output", "ok"]
+    assert found.psnr is None
+    assert found.failure is not None
+    assert found.failure.id == "1"
+
+
+class Bomb:
+    def __reduce__(self):
+        return (exec, ("raise SystemExit('a pickle was run')",))
+
+
+def test_files_are_not_trusted(pairs: list[Pair], tmp_path: Path) -> None:
+    path, shape = Path(pairs[0].estimate), (3, 24, 20)
+    good = np.load(path)
+    assert (scorer.load_estimate(path, shape) == good).all()
+    elsewhere = tmp_path / "elsewhere.npy"
+    path.rename(elsewhere)
+    path.symlink_to(elsewhere)
+    with pytest.raises(scorer.Missing):
+        scorer.load_estimate(path, shape)
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(scorer.Missing):
+        scorer.load_estimate(path, shape)
+    path.rmdir()
+    for wrong in (
+        good.astype(np.float64),
+        good.astype(">f4"),
+        good.transpose(0, 2, 1),
+        good.view(np.int32),
+        np.array([Bomb(), b"x" * good.nbytes], dtype=object),
+    ):
+        np.save(path, wrong, allow_pickle=True)
+        with pytest.raises(metrics.BadShape):
+            scorer.load_estimate(path, shape)
+    path.write_bytes(elsewhere.read_bytes()[:-1])
+    with pytest.raises(metrics.BadShape):
+        scorer.load_estimate(path, shape)
+    path.write_bytes(b"\x93NUMPY" + b"\xff" * good.nbytes)
+    with pytest.raises(metrics.BadShape):
+        scorer.load_estimate(path, shape)
+
+
+def test_too_small_an_image_is_the_challenges_fault(pairs: list[Pair]) -> None:
+    with pytest.raises(UserError, match=r"0\.png: 14x10 pixels are left to score"):
+        score_images(pairs, crop=5)
+
+
+def test_a_damaged_truth_is_named(pairs: list[Pair]) -> None:
+    Path(pairs[1].truth).write_bytes(b"no png")
+    with pytest.raises(UserError, match=r"1\.png"):
+        list(scorer.answers(request(pairs)))
+
+
+def test_a_fault_of_the_scorer_is_ours(pairs: list[Pair]) -> None:
+    with pytest.raises(RuntimeError, match="the scorer failed"):
+        score_images([Pair("0", pairs[0].truth, 5)], crop=0)  # type: ignore[arg-type]
