@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from challenge.cli.options import WORKSPACE, JsonOption, WorkspaceOption
+from challenge.cli.shared.options import WORKSPACE, JsonOption, WorkspaceOption
 
 if TYPE_CHECKING:
     from challenge.submissions.judging.board import Row
@@ -25,7 +25,7 @@ def board(
 
     Example: challenge board --json
     """
-    from challenge.cli.console import say, show_json
+    from challenge.cli.shared.console import say, show_json
     from challenge.configs.errors import UserError
     from challenge.data.challenges.challenge import open_challenge
     from challenge.data.layout import Workspace
@@ -73,8 +73,8 @@ def _json(
 
 
 def _show(name: str, practice: bool, rows: list[Row]) -> None:
-    from challenge.cli.console import say, table
-    from challenge.cli.infer import clock
+    from challenge.cli.shared.console import say, table
+    from challenge.cli.shared.format import clock
 
     lines = []
     for row in rows:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from challenge.cli.infer import Ahead, timing, watch, went_well
-from challenge.cli.options import WORKSPACE, IsolationOption, WorkspaceOption
+from challenge.cli.shared.dry_run import Ahead, timing, watch, went_well
+from challenge.cli.shared.options import WORKSPACE, IsolationOption, WorkspaceOption
+from challenge.cli.shared.workspace import find_workspace
 
 if TYPE_CHECKING:
     from challenge.data.challenges.challenge import Challenge
@@ -34,7 +35,7 @@ def check(
 
     Example: challenge check workspace/entries/alpha-tv.zip --run
     """
-    from challenge.cli.console import fail, show
+    from challenge.cli.shared.console import fail, show
     from challenge.configs.errors import Mistake, UserError
     from challenge.data.layout import Workspace
     from challenge.submissions.entries import check as checking
@@ -50,7 +51,7 @@ def check(
     chosen = choose.choose(level) if run else None
     bad = failed = 0
     for entry in entries:
-        place = Workspace(_workspace(entry, workspace))
+        place = Workspace(find_workspace(workspace, entry))
         challenge = _challenge(entry, place)
         problems = checking.check(entry, challenge, teams.load(place))
         if problems:
@@ -66,14 +67,6 @@ def check(
         raise typer.Exit(2 if bad else 1)
 
 
-def _workspace(entry: Path, workspace: Path) -> Path:
-    """The workspace an entry lies in, `WORKSPACE/entries/x.zip`, unless another is given."""
-    home = entry.resolve().parent
-    if workspace == WORKSPACE and home.name == "entries" and (home.parent / "public").is_dir():
-        return entry.parents[1] if len(entry.parts) > 2 else home.parent
-    return workspace
-
-
 def _challenge(entry: Path, place: Workspace) -> Challenge | None:
     """The prepared challenge that an entry names; None where it is not at hand."""
     from challenge.data.challenges.challenge import open_challenge
@@ -87,8 +80,8 @@ def _challenge(entry: Path, place: Workspace) -> Challenge | None:
 
 def _dry_run(entry: Path, challenge: Challenge | None, place: Workspace, level: Level) -> bool:
     """Judge an entry on val and test its contract; whether all went well."""
-    from challenge.cli.console import progress, say, show
-    from challenge.cli.score import mean
+    from challenge.cli.shared.console import progress, say, show
+    from challenge.cli.shared.format import mean
     from challenge.configs.errors import UserError
     from challenge.submissions.jail import levels
     from challenge.submissions.judging.trial import try_entry

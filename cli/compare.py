@@ -7,16 +7,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from challenge.cli.infer import tail, watch
-from challenge.cli.options import WORKSPACE, IsolationOption, JsonOption, find_workspace
+from challenge.cli.shared.dry_run import watch
+from challenge.cli.shared.format import count, signed, tail
+from challenge.cli.shared.options import WORKSPACE, IsolationOption, JsonOption, WorkspaceOption
+from challenge.cli.shared.workspace import find_workspace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from challenge.cli.console import Report
+    from challenge.cli.shared.console import Report
     from challenge.data.challenges.challenge import Challenge
     from challenge.submissions.inference.supervisor import Step
-    from challenge.submissions.reports.comparison import Candidate, Compared
+    from challenge.submissions.reports.comparison import Compared
 
 NAME = 14
 """Characters of a line of a name: five methods and all columns fit into 80."""
@@ -48,10 +50,7 @@ def compare(
     ] = None,
     level: IsolationOption = None,
     as_json: JsonOption = False,
-    workspace: Annotated[
-        Path | None,
-        typer.Option(envvar="CHALLENGE_WORKSPACE", help="By default that of the first path."),
-    ] = None,
+    workspace: WorkspaceOption = WORKSPACE,
 ) -> None:
     """Compare methods on the same val images.
 
@@ -62,7 +61,7 @@ def compare(
 
     Example: challenge compare workspace/runs/deblur/tv workspace/entries/alpha-unet.zip unet
     """
-    from challenge.cli.console import progress, say, show, show_json
+    from challenge.cli.shared.console import progress, say, show, show_json
     from challenge.configs.errors import UserError
     from challenge.data.challenges.challenge import open_challenge
     from challenge.data.layout import Workspace
@@ -75,7 +74,7 @@ def compare(
         cause = "is a folder" if out.is_dir() else "is not the name of a PNG"
         raise UserError.of(f"--out {out}", cause, "give a file such as `comparison.png`")
     found = comparison.candidates(paths, challenge)
-    place = Workspace(_workspace(found, workspace))
+    place = Workspace(find_workspace(workspace, *(each.path for each in found)))
     opened = open_challenge(place.public(found[0].challenge).path)
     found = comparison.admit(found, opened)
     asked = [each.strip() for each in (images or "").split(",") if each.strip()]
@@ -107,19 +106,6 @@ def compare(
     show(f"look at {out}")
 
 
-def _workspace(found: Sequence[Candidate], given: Path | None) -> Path:
-    """As given; else that of the first path that lies in one, as a run or as an entry."""
-    if given is not None:
-        return given
-    for each in found:
-        if each.path.is_dir():
-            return find_workspace(each.path, None)
-        home = each.path.resolve().parent
-        if home.name == "entries" and (home.parent / "public").is_dir():
-            return home.parent
-    return WORKSPACE
-
-
 def _steps(report: Report, minutes: float) -> Callable[[str, Step], None]:
     """One line of progress for every method that is reconstructed with."""
     steps: dict[str, Callable[[Step], None]] = {}
@@ -135,7 +121,7 @@ def _steps(report: Report, minutes: float) -> Callable[[str, Step], None]:
 def _show(compared: Sequence[Compared], challenge: Challenge) -> None:
     from textwrap import wrap
 
-    from challenge.cli.console import table
+    from challenge.cli.shared.console import table
 
     first = compared[0].candidate.name
     rows = []
@@ -150,7 +136,7 @@ def _show(compared: Sequence[Compared], challenge: Challenge) -> None:
             count(each.parameters),
         ]
         if len(compared) > 1:
-            row.insert(2, signed(each) if number else "")
+            row.insert(2, signed(each.difference) if number else "")
         rows.append(row)
     columns = ["method", "PSNR\n(dB)", "SSIM", "s an\nimage", "MB", "para-\nmeters"]
     if len(compared) > 1:
@@ -158,23 +144,6 @@ def _show(compared: Sequence[Compared], challenge: Challenge) -> None:
     images = len(compared[0].scores.images)
     title = f"{challenge.config.name}, {images} image{'s' * (images != 1)} of val"
     table(columns, rows, title=title, left=("method",))
-
-
-def signed(each: Compared) -> str:
-    """A difference with its interval: `+1.74 [1.20, 2.31]`."""
-    value = each.difference
-    if value.low is None or value.high is None:
-        return f"{value.mean:+.2f}"
-    return f"{value.mean:+.2f} [{value.low:.2f}, {value.high:.2f}]"
-
-
-def count(number: int) -> str:
-    """A number of parameters, short: `950`, `52.8 k`, `1.06 M`."""
-    for unit, size in (("M", 1_000_000), ("k", 1_000)):
-        if number >= size:
-            value = number / size
-            return f"{value:.{2 if value < 10 else 1 if value < 100 else 0}f} {unit}"
-    return str(number)
 
 
 def _json(

@@ -5,16 +5,21 @@ from __future__ import annotations
 import shlex
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+Call = Callable[[list[str]], int | None]
+"""Runs one command of the app in this process; its exit code."""
 
 MARKER = ".demo"
 """The file that tells a demo's folder from an organiser's workspace."""
 
 
 def demo(
+    context: typer.Context,
     folder: Annotated[Path, typer.Argument(help="A new folder for the demo's workspace.")] = Path(
         "challenge-demo"
     ),
@@ -29,7 +34,7 @@ def demo(
 
     Example: challenge demo
     """
-    from challenge.cli.console import say, show
+    from challenge.cli.shared.console import say, show
     from challenge.configs.errors import UserError
     from challenge.data.atomic import remove_tree, write_text
 
@@ -45,7 +50,7 @@ def demo(
     started = time.monotonic()
     for command in _story(folder, minutes):
         say(f"\n$ challenge {shlex.join(command)}")
-        _call(command)
+        _call(command, context.obj)
     seconds = time.monotonic() - started
     reconstructions = folder / "runs" / "deblur" / "network" / "reconstructions" / "val"
     show(f"\nThe whole competition took {seconds:.0f} s. Look at")
@@ -73,10 +78,8 @@ def _story(folder: Path, minutes: float) -> list[list[str]]:
     return story
 
 
-def _call(command: list[str]) -> None:
+def _call(command: list[str], call: Call) -> None:
     """Run one command of the app in this process; its errors are the demo's."""
-    from challenge.cli.main import app
-
     sys.stdout.flush()
-    if code := app(command, standalone_mode=False):
+    if code := call(command):
         raise typer.Exit(code)

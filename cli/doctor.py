@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from challenge.cli.options import WORKSPACE, IsolationOption, JsonOption, WorkspaceOption
+from challenge.cli.shared.options import WORKSPACE, IsolationOption, JsonOption, WorkspaceOption
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,8 +41,8 @@ def doctor(
 
     Example: challenge doctor --calibrate
     """
-    from challenge.cli import isolation
-    from challenge.cli.console import show_json
+    from challenge.cli.shared import isolation_table
+    from challenge.cli.shared.console import show_json
     from challenge.configs.errors import UserError
     from challenge.data.layout import Workspace
     from challenge.submissions import layout
@@ -59,15 +59,15 @@ def doctor(
     here = speed.read(layout.speed(place))
     judge = speed.read(layout.judge_speed(place), FRESH)
     facts = _facts(place)
-    levels = isolation.levels_here()
+    levels = isolation_table.levels_here()
     # A level that does not hold is shown too: what fails in it is what one wants to know.
-    tried = isolation.tried(named(level) if level else choose())
+    tried = isolation_table.tried(named(level) if level else choose())
     if as_json:
         facts |= {"speed": speed.to_json(here), "judge": speed.to_json(judge)}
-        show_json(facts | {"isolation": isolation.to_json(tried, levels)})
+        show_json(facts | {"isolation": isolation_table.to_json(tried, levels)})
     else:
         _show(facts)
-        isolation.show(tried, levels)
+        isolation_table.show(tried, levels)
         _speeds(here, judge)
     if tried["fails"]:
         raise typer.Exit(1)
@@ -89,7 +89,7 @@ def _wanted(place: Workspace) -> list[int]:
 
 
 def _calibrate(place: Workspace, threads: int) -> None:
-    from challenge.cli.console import say, warn
+    from challenge.cli.shared.console import say, warn
     from challenge.submissions import layout
     from challenge.submissions.inference import speed
     from challenge.submissions.inference.forecast import counted
@@ -135,7 +135,7 @@ def _free(path: Path) -> int:
 
 
 def _show(facts: dict[str, Any]) -> None:
-    from challenge.cli.console import table
+    from challenge.cli.shared.console import table
 
     bf16 = {True: "yes", False: "no: `auto` computes in float32", None: "unknown"}[facts["bf16"]]
     torch = facts["versions"]["torch"]
@@ -156,7 +156,7 @@ def _show(facts: dict[str, Any]) -> None:
 
 def _speeds(here: Sequence[Speed], judge: Sequence[Speed]) -> None:
     """A table for each number of threads: this machine beside the judge's."""
-    from challenge.cli.console import say, show, table
+    from challenge.cli.shared.console import say, show, table
     from challenge.submissions.inference.forecast import counted, image_ratio
 
     if not here:

@@ -7,25 +7,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from challenge.cli.options import JsonOption, find_workspace
+from challenge.cli.shared.dry_run import Ahead, timing, watch, went_well
+from challenge.cli.shared.options import WORKSPACE, JsonOption, WorkspaceOption
+from challenge.cli.shared.workspace import find_workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
-
-    from challenge.cli.console import Report
-    from challenge.data.challenges.challenge import Challenge
-    from challenge.data.layout import Workspace
-    from challenge.submissions.inference.forecast import Forecast
-    from challenge.submissions.inference.supervisor import Inference, Step
+    pass
 
 
 def infer(
     run: Annotated[Path, typer.Argument(help="A finished run.")],
     as_json: JsonOption = False,
-    workspace: Annotated[
-        Path | None,
-        typer.Option(envvar="CHALLENGE_WORKSPACE", help="By default the run's own workspace."),
-    ] = None,
+    workspace: WorkspaceOption = WORKSPACE,
 ) -> None:
     """Reconstruct val with a run, timed against the limit.
 
@@ -37,7 +30,7 @@ def infer(
     """
     from dataclasses import asdict
 
-    from challenge.cli.console import progress, show, show_json
+    from challenge.cli.shared.console import progress, show, show_json
     from challenge.data.challenges.challenge import open_challenge
     from challenge.data.layout import Workspace
     from challenge.submissions import layout
@@ -45,7 +38,7 @@ def infer(
     from challenge.submissions.runs import storage
 
     made = layout.Run(run)
-    place = Workspace(find_workspace(run, workspace))
+    place = Workspace(find_workspace(workspace, run))
     challenge = open_challenge(place.public(storage.facts(made)["challenge"]["name"]).path)
     ahead = Ahead(place, challenge)
     with progress() as report:
@@ -61,142 +54,3 @@ def infer(
     ahead.warn(forecast)
     if not went_well(found):
         raise typer.Exit(1)
-
-
-def watch(report: Report, what: str, minutes: float) -> Callable[[Step], None]:
-    """Show the projected total after each image; warn once when it exceeds the limit."""
-    from challenge.cli.console import warn
-
-    warned = False
-
-    def step(done: Step) -> None:
-        nonlocal warned
-        report(what, done.done, done.total, f"projected total {clock(done.projected)}")
-        if done.projected > minutes * 60 and not warned:
-            warned = True
-            warn(
-                f"at this pace the test set takes {clock(done.projected)}, "
-                f"the limit is {clock(minutes * 60)}"
-            )
-
-    return step
-
-
-class Ahead:
-    """The test set on the judge's machine; says nothing where its speed is not known."""
-
-    def __init__(self, place: Workspace, challenge: Challenge) -> None:
-        """Find both speeds; this machine's is measured once where only the judge's is known."""
-        from challenge.cli.console import say
-        from challenge.submissions.inference.forecast import find_machines
-
-        limits = challenge.config.limits
-        self._planned, self._limit = len(challenge.ids("test")), limits.minutes * 60
-        self._machines = find_machines(place, limits.threads, say)
-
-    def forecast(self, start_up: float, seconds: Collection[float]) -> Forecast | None:
-        """From the start-up and the time of each image here."""
-        from challenge.submissions.inference.forecast import forecast
-
-        if self._machines is None or not seconds:
-            return None
-        here, judge = self._machines.local, self._machines.judge
-        return forecast(start_up, list(seconds), self._planned, here, judge)
-
-    def forecast_of(self, found: Inference) -> Forecast | None:
-        """From a dry run that went well."""
-        if found.outcome != "ok":
-            return None
-        return self.forecast(found.start_up, found.seconds.values())
-
-    def watch(self, step: Callable[[Step], None]) -> Callable[[Step], None]:
-        """`step`, and one warning when the judge's machine is expected to exceed the limit."""
-        from statistics import fmean
-
-        from challenge.cli.console import warn
-
-        if self._machines is None:
-            return step
-        seconds: list[float] = []
-        warned = False
-
-        def both(done: Step) -> None:
-            nonlocal warned
-            step(done)
-            seconds.append(done.seconds)
-            start_up = max(0.0, done.projected - self._planned * fmean(seconds))
-            forecast = self.forecast(start_up, seconds)
-            if forecast is not None and forecast.expected > self._limit and not warned:
-                warned = True
-                warn(
-                    f"at this pace the test set takes {clock(forecast.expected)} on the judge's "
-                    f"machine, the limit is {clock(self._limit)}"
-                )
-
-        return both
-
-    def show(self, forecast: Forecast | None) -> None:
-        """The expected time with its interval, in one line."""
-        from challenge.cli.console import show
-
-        if forecast is None:
-            return
-        expected, low, high = map(clock, (forecast.expected, forecast.low, forecast.high))
-        # `3:20 min [2:50, 4:10]`: one unit for all three, where they have the same.
-        if len({each.rpartition(" ")[2] for each in (expected, low, high)}) == 1:
-            low, high = (each.rpartition(" ")[0] for each in (low, high))
-        show(f"on the judge  about {expected} [{low}, {high}] of {clock(self._limit)}")
-
-    def warn(self, forecast: Forecast | None) -> None:
-        """Say when the limit may be exceeded, or will be."""
-        from challenge.cli.console import warn
-
-        if forecast is None or forecast.high <= self._limit:
-            return
-        limit = clock(self._limit)
-        if forecast.low > self._limit:
-            warn(
-                f"on the judge's machine this will exceed the limit: it takes "
-                f"{clock(forecast.low)} at least, {limit} are allowed; make the method faster"
-            )
-        else:
-            warn(
-                f"on the judge's machine this may exceed the limit: it takes "
-                f"{clock(forecast.high)} at most, {limit} are allowed"
-            )
-
-
-def timing(found: Inference, planned: int, minutes: float) -> str:
-    """Time against the limit, in one line."""
-    images = len(found.seconds)
-    spent = sum(found.seconds.values())
-    projected = found.start_up + spent / max(images, 1) * planned
-    return (
-        f"time      {images} images in {found.total:.1f} s: {found.start_up:.1f} s to start, "
-        f"{spent / max(images, 1):.2f} s an image; the {planned} of the test set "
-        f"would take {clock(projected)} of {clock(minutes * 60)}"
-    )
-
-
-def clock(seconds: float) -> str:
-    """Seconds as a person says them: `48 s`, `3:20 min`."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    return f"{int(seconds // 60)}:{int(seconds % 60):02} min"
-
-
-def went_well(found: Inference) -> bool:
-    """Whether a dry run is `ok`; says otherwise what happened, with the team's own log."""
-    from challenge.cli.console import say
-
-    if found.outcome == "ok":
-        return True
-    say(f"outcome   {found.outcome}: {found.cause}")
-    if found.log.strip():
-        say(f"its output, last lines:\n{tail(found.log)}")
-    return False
-
-
-def tail(text: str, lines: int = 20) -> str:
-    """The last lines of a text, indented."""
-    return "\n".join("  " + line for line in text.rstrip().splitlines()[-lines:])

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from challenge.cli.options import WORKSPACE, WorkspaceOption
+from challenge.cli.shared.options import WORKSPACE, WorkspaceOption
 
 
 def kit(
@@ -20,7 +20,7 @@ def kit(
 
     Example: challenge kit deblur
     """
-    from challenge.cli.console import say, show
+    from challenge.cli.shared.console import say, show
     from challenge.data.challenges.challenge import open_challenge
     from challenge.data.layout import Workspace
     from challenge.submissions.entries.kit import judge_speed, make_kit

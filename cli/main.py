@@ -63,7 +63,7 @@ def _told(command: Callable[..., None]) -> Callable[..., None]:
         try:
             command(*arguments, **options)
         except KeyboardInterrupt:
-            from challenge.cli.console import say
+            from challenge.cli.shared.console import say
 
             say("interrupted; nothing was left half-written")
             raise typer.Exit(130) from None
@@ -91,10 +91,10 @@ for _command in (
 
 def main() -> None:
     """Entry point of the console script: a user's mistake is one line and exit code 2."""
-    from challenge.cli.console import fail
+    from challenge.cli.shared.console import fail
 
     try:
-        app()
+        app(obj=functools.partial(app, standalone_mode=False))
     except UserError as error:
         fail(error)
         sys.exit(2)

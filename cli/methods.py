@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from challenge.cli.options import JsonOption
+from challenge.cli.shared.options import JsonOption
 
 if TYPE_CHECKING:
     from challenge.methods.contract import Method
@@ -25,7 +25,7 @@ def methods(
 
     Example: challenge methods tv
     """
-    from challenge.cli.console import show, show_json, table
+    from challenge.cli.shared.console import show, show_json, table
     from challenge.methods import registry
 
     if name is None:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from challenge.cli.options import WORKSPACE, find_workspace
+from challenge.cli.shared.options import WORKSPACE, WorkspaceOption
+from challenge.cli.shared.workspace import find_workspace
 
 if TYPE_CHECKING:
     from challenge.data.challenges.challenge import Challenge
@@ -22,10 +23,7 @@ def pack(
         str | None,
         typer.Option(help="Pack an entry for this challenge; by default the one it names."),
     ] = None,
-    workspace: Annotated[
-        Path | None,
-        typer.Option(envvar="CHALLENGE_WORKSPACE", help="By default the run's own workspace."),
-    ] = None,
+    workspace: WorkspaceOption = WORKSPACE,
 ) -> None:
     """Pack a run as an entry: one zip, checked first.
 
@@ -34,7 +32,7 @@ def pack(
 
     Example: challenge pack workspace/runs/deblur/tv --team alpha
     """
-    from challenge.cli.console import show
+    from challenge.cli.shared.console import show
     from challenge.configs.errors import UserError
     from challenge.data.challenges.challenge import open_challenge
     from challenge.data.layout import Workspace
@@ -58,12 +56,12 @@ def pack(
         facts = read_manifest(run)
         if facts is None:
             raise UserError.of(run, "is not an entry", "give a zip made by `challenge pack`")
-        place = Workspace(workspace or WORKSPACE)
+        place = Workspace(workspace)
         opened = open_challenge(place.public(challenge or facts.challenge.name).path)
         target = layout.entry(place, team, facts.name)
         repack(run, team, target, opened, teams.load(place))
     else:
-        place = Workspace(find_workspace(run, workspace))
+        place = Workspace(find_workspace(workspace, run))
         made = layout.Run(run)
         record, config = storage.facts(made), storage.read_config(made)
         if challenge not in (None, record["challenge"]["name"]):
@@ -81,7 +79,7 @@ def pack(
 
 def _foresee(run: Run, place: Workspace, challenge: Challenge) -> None:
     """The time on the judge's machine, by what `infer` measured with these weights."""
-    from challenge.cli.infer import Ahead
+    from challenge.cli.shared.dry_run import Ahead
     from challenge.submissions.inference.forecast import measured
 
     if (found := measured(run)) is not None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from challenge.cli.options import WORKSPACE, Overrides, WorkspaceOption
+from challenge.cli.shared.options import WORKSPACE, Overrides, WorkspaceOption
 
 
 def prepare(
@@ -24,7 +24,7 @@ def prepare(
 
     Example: challenge prepare deblur images.test=20
     """
-    from challenge.cli.console import progress, say, show
+    from challenge.cli.shared.console import progress, say, show
     from challenge.configs.loader import load_challenge
     from challenge.data.challenges.prepare import prepare as prepare_challenge
     from challenge.data.layout import Workspace

@@ -7,18 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from challenge.cli.infer import clock, tail, watch
-from challenge.cli.options import (
-    WORKSPACE,
-    IsolationOption,
-    JsonOption,
-    WorkspaceOption,
-    find_workspace,
-)
+from challenge.cli.shared.dry_run import watch
+from challenge.cli.shared.format import clock, mean, tail
+from challenge.cli.shared.options import WORKSPACE, IsolationOption, JsonOption, WorkspaceOption
+from challenge.cli.shared.workspace import find_workspace
 
 if TYPE_CHECKING:
     from challenge.configs.schema.challenge import Limits
-    from challenge.submissions.scoring.scores import Interval
 
 
 def score(
@@ -79,7 +74,7 @@ def score(
 
 
 def _score_run(run: Path, workspace: Path, as_json: bool) -> None:
-    from challenge.cli.console import progress, show_json, table
+    from challenge.cli.shared.console import progress, show_json, table
     from challenge.data.challenges.challenge import open_challenge
     from challenge.data.layout import Workspace
     from challenge.submissions import layout
@@ -87,9 +82,8 @@ def _score_run(run: Path, workspace: Path, as_json: bool) -> None:
     from challenge.submissions.runs import storage
 
     made = layout.Run(run)
-    given = None if workspace == WORKSPACE else workspace
     name = storage.facts(made)["challenge"]["name"]
-    challenge = open_challenge(Workspace(find_workspace(run, given)).public(name).path)
+    challenge = open_challenge(Workspace(find_workspace(workspace, run)).public(name).path)
     with progress() as report:
         scores = score_run(made, challenge, progress=report)
     if as_json:
@@ -99,13 +93,6 @@ def _score_run(run: Path, workspace: Path, as_json: bool) -> None:
     assert scores.psnr and scores.ssim
     rows.append(("mean", mean(scores.psnr, 2), mean(scores.ssim, 4)))
     table(("image", "PSNR (dB)", "SSIM"), rows, title=f"{run} on val", left=("image",))
-
-
-def mean(value: Interval, digits: int) -> str:
-    """A mean with its interval: `27.61 [26.9, 28.3]`."""
-    if value.low is None or value.high is None:
-        return f"{value.mean:.{digits}f}"
-    return f"{value.mean:.{digits}f} [{value.low:.{digits}f}, {value.high:.{digits}f}]"
 
 
 def _judge(
@@ -119,7 +106,7 @@ def _judge(
     level: str | None,
 ) -> int:
     """Judge entries and show the verdicts; 1 where the judge or the machine failed, else 0."""
-    from challenge.cli.console import progress, say, show_json, warn
+    from challenge.cli.shared.console import progress, say, show_json, warn
     from challenge.configs.errors import UserError
     from challenge.data.challenges.challenge import open_challenge
     from challenge.data.layout import Hidden, Workspace
@@ -133,7 +120,7 @@ def _judge(
     if not (hidden / "key").is_file():
         remedy = "give the one `challenge prepare` made, as in workspace/hidden/deblur"
         raise UserError.of(hidden, "is not the hidden folder of a challenge", remedy)
-    place = Workspace(_beside(hidden, workspace))
+    place = Workspace(find_workspace(workspace, hidden))
     challenge = open_challenge(place.public(hidden.resolve().name).path, verify=True)
     limits = challenge.config.limits
     if workers > 1:
@@ -178,7 +165,7 @@ def _look_at_machine(workers: int, limits: Limits) -> None:
     """Say where entries will not have what the challenge allows them."""
     import psutil
 
-    from challenge.cli.console import warn
+    from challenge.cli.shared.console import warn
     from challenge.submissions import machine
 
     if machine.cores() < limits.threads:
@@ -191,15 +178,8 @@ def _look_at_machine(workers: int, limits: Limits) -> None:
         )
 
 
-def _beside(hidden: Path, workspace: Path) -> Path:
-    """The workspace of a hidden folder, `WORKSPACE/hidden/CHALLENGE`, unless another is given."""
-    if workspace == WORKSPACE and hidden.resolve().parent.name == "hidden":
-        return hidden.parents[1] if len(hidden.parts) > 2 else hidden.resolve().parents[1]
-    return workspace
-
-
 def _show(results: list[dict[str, Any]]) -> None:
-    from challenge.cli.console import say, table
+    from challenge.cli.shared.console import say, table
     from challenge.submissions.scoring.scores import Interval
 
     rows = []

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from challenge.cli.options import WORKSPACE, WorkspaceOption
+from challenge.cli.shared.options import WORKSPACE, WorkspaceOption
 
 
 def seal(
@@ -24,7 +24,7 @@ def seal(
 
     Example: challenge seal deblur
     """
-    from challenge.cli.console import show
+    from challenge.cli.shared.console import show
     from challenge.data.challenges.seal import verify
     from challenge.data.layout import Hidden, Workspace
 

@@ -36,7 +36,7 @@ def run_all(config: str, overrides: Sequence[str], sweep: Sequence[str], where: 
     """
     from dataclasses import replace
 
-    from challenge.cli.console import fail, say
+    from challenge.cli.shared.console import fail, say
     from challenge.configs.errors import UserError
     from challenge.configs.loader import load_entry
     from challenge.data.layout import Workspace
@@ -113,7 +113,7 @@ def grid(sweep: Sequence[str], name: str) -> list[Point]:
 
 def _show(points: Sequence[Point], made: Sequence[Run], failures: dict[str, str]) -> None:
     """One line for each run: settings, quality on the tune part, time and size."""
-    from challenge.cli.console import show, table
+    from challenge.cli.shared.console import show, table
     from challenge.submissions.runs import storage
     from challenge.submissions.runs.log import best
 

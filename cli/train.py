@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from challenge.cli.options import WORKSPACE, Overrides, WorkspaceOption, find_workspace
+from challenge.cli.shared.options import WORKSPACE, Overrides, WorkspaceOption
+from challenge.cli.shared.workspace import find_workspace
 
 if TYPE_CHECKING:
     from challenge.submissions.layout import Run
@@ -69,7 +70,7 @@ def train(
     given = Path(config)
     if given.is_dir():
         # A run names its own config; only its workspace has to be found.
-        workspace = find_workspace(given, None if workspace == WORKSPACE else workspace)
+        workspace = find_workspace(workspace, given)
         config = str(given / "config.yaml")
     where = Where(workspace, _device(device), processes, resume, force)
     if sweep:
@@ -81,7 +82,7 @@ def train(
     if not finished:
         raise typer.Exit(130)
     if made is not None:
-        from challenge.cli.console import show
+        from challenge.cli.shared.console import show
 
         show(f"next: challenge infer {made.path}")
 
@@ -89,7 +90,7 @@ def train(
 def train_one(config: str, overrides: Sequence[str], where: Where) -> tuple[Run | None, bool]:
     """Train one entry's config: its run, None in a process that only helps, and whether it
     reached the end; else the user stopped it."""
-    from challenge.cli.console import progress, say, show
+    from challenge.cli.shared.console import progress, say, show
     from challenge.configs.errors import UserError
     from challenge.configs.loader import load_entry
     from challenge.data.atomic import remove_tree
@@ -196,7 +197,7 @@ def _values(values: Mapping[str, float]) -> str:
 @contextmanager
 def _interrupts(session: RunSession) -> Iterator[None]:
     """The first Ctrl-C finishes the step and saves; the second one interrupts at once."""
-    from challenge.cli.console import say
+    from challenge.cli.shared.console import say
 
     def stop(number: int, frame: object) -> None:
         if session.stop_requested:

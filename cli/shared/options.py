@@ -12,7 +12,7 @@ WorkspaceOption = Annotated[
     typer.Option(
         "--workspace",
         envvar="CHALLENGE_WORKSPACE",
-        help="The folder in which challenges live.",
+        help="The folder in which challenges live; that of a run or an entry that is named.",
         show_default=True,
     ),
 ]
@@ -37,16 +37,3 @@ Overrides = Annotated[
         show_default=False,
     ),
 ]
-
-
-def find_workspace(run: Path, given: Path | None) -> Path:
-    """The workspace of a run: as given, else the one it lies in, else the default.
-
-    A run lies in `WORKSPACE/runs/CHALLENGE/NAME`.
-    """
-    if given is not None:
-        return given
-    parents = run.resolve().parents
-    if len(parents) > 2 and parents[1].name == "runs":
-        return Path(*run.parts[:-3]) if len(run.parts) > 3 else parents[2]
-    return WORKSPACE

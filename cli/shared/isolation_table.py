@@ -53,7 +53,7 @@ def to_json(found: dict[str, Any], here: Sequence[dict[str, str]]) -> dict[str, 
 
 def show(found: dict[str, Any], here: Sequence[dict[str, str]]) -> None:
     """A table of what was attempted, expected and seen at one level; then all levels in a line."""
-    from challenge.cli.console import console, say, table
+    from challenge.cli.shared.console import console, say, table
 
     rows = [(seen.name, *_words(seen)) for seen in found["attempts"]]
     columns = ("attempted", "expected", "seen")

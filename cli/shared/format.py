@@ -1,0 +1,43 @@
+"""Numbers as a person says them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from challenge.submissions.scoring.scores import Interval
+
+
+def mean(value: Interval, digits: int) -> str:
+    """A mean with its interval: `27.61 [26.9, 28.3]`."""
+    if value.low is None or value.high is None:
+        return f"{value.mean:.{digits}f}"
+    return f"{value.mean:.{digits}f} [{value.low:.{digits}f}, {value.high:.{digits}f}]"
+
+
+def signed(value: Interval) -> str:
+    """A difference with its interval: `+1.74 [1.20, 2.31]`."""
+    if value.low is None or value.high is None:
+        return f"{value.mean:+.2f}"
+    return f"{value.mean:+.2f} [{value.low:.2f}, {value.high:.2f}]"
+
+
+def clock(seconds: float) -> str:
+    """Seconds as a person says them: `48 s`, `3:20 min`."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    return f"{int(seconds // 60)}:{int(seconds % 60):02} min"
+
+
+def count(number: int) -> str:
+    """A number of parameters, short: `950`, `52.8 k`, `1.06 M`."""
+    for unit, size in (("M", 1_000_000), ("k", 1_000)):
+        if number >= size:
+            value = number / size
+            return f"{value:.{2 if value < 10 else 1 if value < 100 else 0}f} {unit}"
+    return str(number)
+
+
+def tail(text: str, lines: int = 20) -> str:
+    """The last lines of a text, indented."""
+    return "\n".join("  " + line for line in text.rstrip().splitlines()[-lines:])
