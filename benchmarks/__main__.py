@@ -17,7 +17,7 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks.timing import Result, holds
+from benchmarks.speed.timing import Result, holds
 
 HERE = Path(__file__).parent
 NAMES = ("start", "tv", "judging", "scoring", "memory", "training", "bilevel")
@@ -39,7 +39,7 @@ def main() -> int:
     )
     for name in chosen:
         print(f"... {name}", file=sys.stderr, flush=True)
-        results[name] = importlib.import_module(f"benchmarks.{name}").run(arguments.quick)
+        results[name] = importlib.import_module(f"benchmarks.speed.{name}").run(arguments.quick)
         for result in results[name]:
             print(_line(result), flush=True)
     short = [each for name in chosen for each in results[name] if not holds(each)]

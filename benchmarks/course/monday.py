@@ -1,6 +1,6 @@
 """The curves and the table of `docs/course/monday.md`: short trainings that differ in one thing.
 
-    python -m benchmarks.monday [WORKSPACE]
+    python -m benchmarks.course.monday [WORKSPACE]
 
 Every group is one `challenge train network --sweep` on `deblur`. What is finished is used again,
 so it can be stopped and continued.
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.readme import challenge
+from benchmarks.course.readme import challenge
 from challenge.cli.sweep import grid
 from challenge.data.challenges.challenge import Challenge, open_challenge
 from challenge.data.layout import Workspace
@@ -25,9 +25,9 @@ from challenge.submissions.entries.load import load
 from challenge.submissions.reports.training_pictures import curves
 from challenge.submissions.scoring.metrics import psnr, ssim
 
-FOLDER = Path(__file__).parent.parent / "docs" / "course"
+FOLDER = Path(__file__).parents[2] / "docs" / "course"
 PAGE = FOLDER / "monday.md"
-BEGIN, END = "<!-- begin: python -m benchmarks.monday -->", "<!-- end -->"
+BEGIN, END = "<!-- begin: python -m benchmarks.course.monday -->", "<!-- end -->"
 COMMON = ["train.steps=400", "train.batch=8", "train.patch=64", "train.evaluate=50",
           "train.lr=3e-3", "train.ema=0", "train.loss=mse"]  # fmt: skip
 SMALL = ["method.width=16", "method.blocks=1"]

@@ -18,7 +18,7 @@ import skimage.data
 import torch
 from torch import Tensor
 
-from benchmarks.timing import Result, seconds
+from benchmarks.speed.timing import Result, seconds
 from challenge.configs.loader import load_challenge
 from challenge.configs.schema.entry import TrainConfig
 from challenge.data.images.dataset import Images, split_tune

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.timing import Result, paired
+from benchmarks.speed.timing import Result, paired
 from challenge.configs.schema.entry import TrainConfig
 from challenge.data.images.dataset import Images
 from challenge.data.physics.problem import Problem

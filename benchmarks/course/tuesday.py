@@ -1,6 +1,6 @@
 """Bilevel and unrolled methods on photographs: trained, measured, written into the docs.
 
-    python -m benchmarks.tuesday TRAIN VAL LEVIN OTHERS [WORKSPACE]
+    python -m benchmarks.course.tuesday TRAIN VAL LEVIN OTHERS [WORKSPACE]
 
 TRAIN and VAL are folders of photographs; LEVIN is the file of the eight Levin kernels, OTHERS one
 whose last four kernels are shakes that no training sees. TV and the weights learn on `photographs`:
@@ -27,8 +27,8 @@ import torch
 from deepinv.physics import LinearPhysics
 from torch import Tensor
 
-from benchmarks import baselines
-from benchmarks.readme import challenge, training
+from benchmarks.course import baselines
+from benchmarks.course.readme import challenge, training
 from challenge.data.challenges.challenge import Challenge, open_challenge
 from challenge.data.layout import Workspace
 from challenge.data.physics import camera_shake, kernel_files, kernels
@@ -39,8 +39,8 @@ from challenge.submissions import layout
 from challenge.submissions.entries.load import load
 from challenge.submissions.scoring.metrics import psnr, ssim
 
-PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
-BEGIN, END = "<!-- begin: python -m benchmarks.tuesday -->", "<!-- end of tuesday -->"
+PAGE = Path(__file__).parents[2] / "docs" / "performance.md"
+BEGIN, END = "<!-- begin: python -m benchmarks.course.tuesday -->", "<!-- end of tuesday -->"
 SHAKES = {"count": 16, "size": 25, "seed": 2026}
 SIGMAS = "noise.sigma=[0.02, 0.075]"
 LEVELS = (12.75 / 255, 17.85 / 255)

@@ -1,6 +1,6 @@
 """The curves of `docs/course/tuesday.md` that are not about sparse coding.
 
-    python -m benchmarks.tuesday_curves [WORKSPACE]
+    python -m benchmarks.course.tuesday_curves [WORKSPACE]
 
 Short trainings on `deblur`; what is finished is used again.
 """
@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.readme import challenge
+from benchmarks.course.readme import challenge
 from challenge.cli.sweep import grid
 from challenge.data.challenges.challenge import Challenge, open_challenge
 from challenge.data.layout import Workspace
@@ -30,7 +30,7 @@ from challenge.submissions.entries.load import load
 from challenge.submissions.reports.training_pictures import COLOURS
 from challenge.submissions.scoring.metrics import psnr
 
-FOLDER = Path(__file__).parent.parent / "docs" / "course"
+FOLDER = Path(__file__).parents[2] / "docs" / "course"
 SWEEP = "method.steps=1,2,4,8"
 SMALL = ["method.tied=true", "method.width=12", "method.blocks=1", "train.minutes=null",
          "train.steps=600", "train.evaluate=200"]  # fmt: skip

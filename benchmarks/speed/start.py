@@ -6,7 +6,7 @@ import subprocess
 import sys
 from typing import Any
 
-from benchmarks.timing import Result, paired
+from benchmarks.speed.timing import Result, paired
 
 EMPTY = """
 import typer

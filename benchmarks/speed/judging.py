@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.timing import Result, seconds
+from benchmarks.speed.timing import Result, seconds
 from challenge.configs.loader import load_challenge
 from challenge.configs.schema.challenge import Limits, Rules
 from challenge.configs.schema.entry import EntryConfig
@@ -68,7 +68,7 @@ def inference(quick: bool, here: list[Level]) -> list[Result]:
         pack.unpack_run(made, folder)
         public = Public(challenge.path)
         sources = [public.measurement("test", each) for each in challenge.ids("test")]
-        command = [sys.executable, "-m", "benchmarks.judging", str(folder)]
+        command = [sys.executable, "-m", "benchmarks.speed.judging", str(folder)]
         command += [str(config.limits.threads), *map(str, sources)]
         ratios: dict[str, list[float]] = {level: [] for level in here}
         starts: dict[str, list[float]] = {level: [] for level in here}

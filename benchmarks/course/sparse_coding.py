@@ -1,6 +1,6 @@
 """Distance to the lasso's minimiser: ISTA, FISTA, and 16 trained layers of LISTA of each kind.
 
-    python -m benchmarks.sparse_coding [--full]
+    python -m benchmarks.course.sparse_coding [--full]
 
 Problems as in Gregor, LeCun 2010, four units for each measurement: normal dictionary with columns
 of norm 1, codes drawn sparse, lam 0.05, at which about 9 percent of the minimiser is not 0. 50x200
@@ -23,7 +23,7 @@ from challenge.methods.end_to_end.sparse_coding import Lista, Problem, nmse, rec
 from challenge.methods.solvers.lasso import fista, ista
 from challenge.submissions.reports.training_pictures import COLOURS
 
-PICTURE = Path(__file__).parent.parent / "docs" / "course" / "tuesday-lista.png"
+PICTURE = Path(__file__).parents[2] / "docs" / "course" / "tuesday-lista.png"
 LAM, DENSITY = 0.05, 0.05
 LAYERS, POOL, TEST, STEPS = 16, 20_000, 1000, 1500
 SHOWN = (1, 2, 4, 8, 16, 32, 64, 160, 320, 640)
@@ -39,7 +39,7 @@ Curve = dict[int, float]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.sparse_coding")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.course.sparse_coding")
     parser.add_argument("--full", action="store_true", help="100x400 in place of 50x200")
     m, n = (100, 400) if parser.parse_args().full else (50, 200)
     torch.set_num_threads(1)  # The times are those of one core.

@@ -1,6 +1,6 @@
 """Total variation beside deepinv's solvers: same problem, same or lower objective, time as a ratio.
 
-    python -m benchmarks tv [--quick]          python -m benchmarks.tv [--quick] [--json]
+    python -m benchmarks tv [--quick]          python -m benchmarks.speed.tv [--quick] [--json]
 
 One photograph (scikit-image's astronaut, centre, 3x256x256), the kernel of `deblur`, sigma 0.03,
 circular, `coupled: false`, weight 0.004 (the best PSNR of 0.003 to 0.007), float32, two threads,
@@ -29,7 +29,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from benchmarks.timing import Result, holds, paired
+from benchmarks.speed.timing import Result, holds, paired
 from challenge.configs.loader import load_challenge
 from challenge.data.noise import normal
 from challenge.data.physics import kernels
@@ -156,7 +156,7 @@ def _against(name: str, peer: Callable[..., Tensor], target: float, pairs: int) 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.tv")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.speed.tv")
     parser.add_argument("--quick", action="store_true", help="fewer repeats")
     parser.add_argument("--json", action="store_true", help="the results as JSON")
     arguments = parser.parse_args()

@@ -1,6 +1,6 @@
 """Make packed baselines of finished runs, and the table of all of them.
 
-    python -m benchmarks.baselines RUN...
+    python -m benchmarks.course.baselines RUN...
 
 Copies `challenge pack RUN --team baseline` to `submissions/baselines/`, and writes the table of
 its README between the markers, from the entries themselves.
@@ -15,13 +15,13 @@ from pathlib import Path
 
 import yaml
 
-from benchmarks.readme import challenge, duration, training
+from benchmarks.course.readme import challenge, duration, training
 from challenge.data.layout import Workspace
 from challenge.submissions import layout
 from challenge.submissions.reports.comparison import weigh
 
-FOLDER = Path(__file__).parent.parent / "submissions" / "baselines"
-BEGIN, END = "<!-- begin: python -m benchmarks.baselines -->", "<!-- end -->"
+FOLDER = Path(__file__).parents[2] / "submissions" / "baselines"
+BEGIN, END = "<!-- begin: python -m benchmarks.course.baselines -->", "<!-- end -->"
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """Make the README's table and picture: every method, packed and judged on `deblur`.
 
-    python -m benchmarks.readme [WORKSPACE]
+    python -m benchmarks.course.readme [WORKSPACE]
 
 Uses the packaged configs and the commands themselves. A run or verdict that exists already is
 used again, so it can be stopped and continued. Let nothing else run while it judges.
@@ -25,13 +25,13 @@ from challenge.submissions.layout import baselines
 from challenge.submissions.reports.comparison import weigh
 from challenge.submissions.scoring.metrics import psnr, ssim
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 METHODS = ("wiener", "tv", "huber", "bilevel")
 """Made here in a minute; the others are `submissions/baselines/*.zip`, trained already."""
 SHOWN = ("tv", "unet", "unrolled")
 """In the picture."""
 WORDS = {"builtin": "procedural images", "folder": "photographs"}
-BEGIN, END = "<!-- begin: python -m benchmarks.readme -->", "<!-- end -->"
+BEGIN, END = "<!-- begin: python -m benchmarks.course.readme -->", "<!-- end -->"
 
 
 def challenge(*arguments: str) -> str:
@@ -99,7 +99,7 @@ def _table(workspace: Workspace, public: Any, hidden: Any, rows: dict[str, Any])
         f"\n\nAs judged on the {count} hidden test images of `deblur` (crops of scikit-image's "
         "photographs), with 2 threads; in brackets the 95 % bootstrap interval of the mean over "
         "the images. The last ones are the entries in `submissions/baselines/`. Made by "
-        "`python -m benchmarks.readme`."
+        "`python -m benchmarks.course.readme`."
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from benchmarks.timing import Result
+from benchmarks.speed.timing import Result
 from challenge.data.images.leaves import leaves
 
 PEAK = """

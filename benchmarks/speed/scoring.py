@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from benchmarks.timing import Result, paired
+from benchmarks.speed.timing import Result, paired
 from challenge.submissions.scoring.scores import Pair, score_images
 
 SIDE = 512

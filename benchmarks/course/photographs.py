@@ -1,6 +1,6 @@
 """The network on photographs: coupled TV with a tuned weight, and U-Nets after 12 and 60 minutes.
 
-    python -m benchmarks.photographs TRAIN VAL KERNELS [WORKSPACE]
+    python -m benchmarks.course.photographs TRAIN VAL KERNELS [WORKSPACE]
 
 TRAIN and VAL are folders of photographs, KERNELS a file whose first kernel is the blur; sigma is
 0.03 and the boundary circular. Writes the table of `docs/performance.md` between its markers. A
@@ -15,15 +15,18 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.readme import challenge
+from benchmarks.course.readme import challenge
 from challenge.data.challenges.challenge import Challenge, open_challenge
 from challenge.data.layout import Workspace
 from challenge.submissions import layout
 from challenge.submissions.scoring.metrics import psnr, ssim
 from challenge.submissions.scoring.scores import Interval
 
-PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
-BEGIN, END = "<!-- begin: python -m benchmarks.photographs -->", "<!-- end of photographs -->"
+PAGE = Path(__file__).parents[2] / "docs" / "performance.md"
+BEGIN, END = (
+    "<!-- begin: python -m benchmarks.course.photographs -->",
+    "<!-- end of photographs -->",
+)
 NAME = "photographs"
 COMMON = ["train.lr=2e-3", "train.loss=charbonnier", "train.ema=0.999", "train.steps=null"]
 RUNS = {
