@@ -22,13 +22,14 @@ _SYSTEM = ("/usr", "/etc/ld.so.cache", "/etc/alternatives")
 
 
 def sources() -> Iterator[tuple[str, Path]]:
-    """The toolkit's Python files: the name within the package, and where the file is."""
+    """The toolkit's Python files, stubs too: the name within the package, and where it is."""
     for layer in LAYERS:
         # Found, not imported: the layer's folder is its package's only place.
         spec = importlib.util.find_spec(f"challenge.{layer}")
         assert spec is not None and spec.origin is not None
         home = Path(spec.origin).parent
-        for path in sorted(home.rglob("*.py")):
+        # The stub of a package says where the names that it hands on come from.
+        for path in sorted([*home.rglob("*.py"), *home.rglob("*.pyi")]):
             yield f"{layer}/{path.relative_to(home).as_posix()}", path
 
 
