@@ -1,6 +1,6 @@
 """Methods: what a team's own file and a notebook import from here stays where it is.
 
-    from challenge.methods import Method, build, supervised
+    from challenge.methods import Method, build, supervised, check, toy_problem
 
 A name is imported when it is used (`__init__.pyi` says from where), so that the command line can
 list methods without waiting for torch.

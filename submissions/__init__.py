@@ -1,6 +1,6 @@
 """Runs, entries, the judge: what a notebook imports from here stays where it is.
 
-    from challenge.submissions import psnr, ssim
+    from challenge.submissions import load, psnr, ssim
 
 A name is imported when it is used: checking an entry and showing the board need no torch. By the
 standard library alone, not by lazy_loader: a jailed process imports this package before it has
@@ -10,7 +10,7 @@ any other on its path.
 from importlib import import_module
 from typing import Any
 
-_NAMES = {"psnr": "scoring.metrics", "ssim": "scoring.metrics"}
+_NAMES = {"load": "entries.load", "psnr": "scoring.metrics", "ssim": "scoring.metrics"}
 """Where each name comes from; `__init__.pyi` says it to type checkers."""
 __all__ = sorted(_NAMES)
 

@@ -10,8 +10,8 @@ import pytest
 
 PACKAGES = {
     "challenge.data": {"open_challenge", "tensors"},
-    "challenge.methods": {"Method", "build", "supervised"},
-    "challenge.submissions": {"psnr", "ssim"},
+    "challenge.methods": {"Method", "build", "check", "supervised", "toy_problem"},
+    "challenge.submissions": {"load", "psnr", "ssim"},
 }
 
 

@@ -12,7 +12,7 @@ from annotated_types import Ge, Gt
 from deepinv.physics import LinearPhysics
 from torch import Tensor
 
-from challenge.methods.contract import Method
+from challenge.methods import Method
 
 
 class Mine(Method):

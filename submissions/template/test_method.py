@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from challenge.data.challenges.challenge import open_challenge
-from challenge.methods import contract_test, registry
+from challenge.data import open_challenge
+from challenge.methods import build, check, toy_problem
 
 HERE = Path(__file__).resolve().parent.parent
 CHALLENGE = HERE / "workspace" / "public" / "@challenge@"
@@ -11,7 +11,7 @@ CHALLENGE = HERE / "workspace" / "public" / "@challenge@"
 
 def test_method_holds_to_the_contract() -> None:
     challenge = open_challenge(CHALLENGE)
-    problem = contract_test.toy_problem(challenge.channels, challenge.config.operator.boundary)
+    problem = toy_problem(challenge.channels, challenge.config.operator.boundary)
     section = {"name": "my_team/method.py:Mine"}
-    failures = contract_test.check(lambda: registry.build(section, HERE), problem=problem)
+    failures = check(lambda: build(section, HERE), problem=problem)
     assert not failures, "\n".join(map(str, failures))
