@@ -15,14 +15,17 @@ from collections.abc import Collection, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 
+from packaging.utils import canonicalize_name
+
+from challenge.configs import spelling
 from challenge.configs.errors import UserError
 from challenge.configs.schema.challenge import Limits, Rules
 from challenge.configs.schema.entry import EntryConfig
 from challenge.data.challenges.challenge import Challenge
-from challenge.submissions.entries import archive, imports, manifest, weights
+from challenge.submissions.entries import archive, imports, manifest, packages, weights
 from challenge.submissions.entries.archive import AGAIN
 from challenge.submissions.entries.manifest import Manifest
-from challenge.submissions.entries.teams import Teams, meant
+from challenge.submissions.entries.teams import Teams
 from challenge.submissions.entries.violations import Violation
 from challenge.submissions.layout import CONFIG, MANIFEST, PLUGIN, WEIGHTS
 
@@ -307,14 +310,15 @@ def _method(
             yield Violation("invalid_entry", place, f"`{source}` is not in the entry", AGAIN)
         elif wanted and classes[source] and wanted not in classes[source]:
             cause = f"`{source}` has no class `{wanted}`"
-            remedy = meant(wanted, classes[source], "classes")
+            listed = f"classes: {', '.join(sorted(classes[source]))}"
+            remedy = spelling.did_you_mean(wanted, classes[source], listed)
             yield Violation("invalid_entry", place, cause, remedy)
     elif name not in registry.METHODS:
         unknown = registry.unknown(name)
         owner = registry.provider(name) or ""
         if unknown:
             yield Violation("invalid_entry", place, *unknown)
-        elif rules and imports.canonical(owner) not in imports.listed(rules):
+        elif rules and canonicalize_name(owner) not in packages.listed(rules):
             cause = f"the method `{name}` is of the package `{owner}`, which is not permitted"
             remedy = (
                 f"ask the organiser to list it, `rules.packages: [{owner}]`, or put its files "
