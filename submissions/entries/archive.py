@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import IO, BinaryIO
 
+from challenge.methods import plugin
 from challenge.submissions.entries.violations import Violation
 from challenge.submissions.layout import CONFIG, MANIFEST, PLUGIN, WEIGHTS
 from challenge.submissions.text import one_line
@@ -259,8 +260,8 @@ def _unexpected(name: str, shown: str) -> Violation | None:
         return Violation("invalid_entry", place, "is an archive inside the entry", remedy)
     if name in (MANIFEST, CONFIG, WEIGHTS):
         return None
-    parts = PurePosixPath(name).parts
-    hidden = any(part.startswith(".") or part == "__pycache__" for part in parts)
-    if parts[0] == PLUGIN and len(parts) > 1 and suffix == ".py" and not hidden:
+    inner = PurePosixPath(name)
+    in_plugin = inner.parts[0] == PLUGIN and len(inner.parts) > 1
+    if in_plugin and suffix == ".py" and not plugin.is_hidden(inner):
         return None
     return Violation("invalid_entry", place, "does not belong into an entry", AGAIN)
