@@ -22,7 +22,8 @@ from challenge.configs.schema.challenge import Rules
 from challenge.data.challenges.challenge import Challenge
 from challenge.methods import plugin
 from challenge.submissions.entries import archive, imports, kit, packages
-from challenge.submissions.entries.check import MOST_IMPORTS, check
+from challenge.submissions.entries.check import check
+from challenge.submissions.entries.python_files import MOST_IMPORTS
 
 ABSENT = "which is not installed on this machine"
 FILES = ("plugin/method.py", "plugin/blocks.py", "plugin/nets/unet.py", "plugin/nets/cnn.py")
