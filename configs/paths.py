@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from difflib import get_close_matches
 from pathlib import Path
 
+from challenge.configs import spelling
 from challenge.configs.errors import UserError
 from challenge.configs.reader.source import shown
 from challenge.configs.reader.writer import printable
@@ -55,11 +55,9 @@ def find(name: str) -> Path:
         )
         raise UserError.of(shown(given), "is a folder", remedy)
     known = sorted({*names(), *(path.stem for place in own for path in place.glob("*.yaml"))})
-    close = get_close_matches(short, known, n=1)
-    hint = f"did you mean `{close[0]}`? " if close else ""
-    listed = ", ".join(known)
+    listed = f"known: {', '.join(known)}, or a path to a YAML file"
     raise UserError.of(
-        printable(name, 80), "no such config", f"{hint}known: {listed}, or a path to a YAML file"
+        printable(name, 80), "no such config", spelling.did_you_mean(short, known, listed)
     )
 
 

@@ -9,7 +9,7 @@ import importlib.machinery
 import importlib.util
 import inspect
 import sys
-from pathlib import Path
+from pathlib import Path, PurePath
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -45,20 +45,23 @@ def locate(name: str, base: Path) -> tuple[Path, str]:
     )
 
 
-def files(entry: Path) -> list[Path]:
+def files(folder: Path) -> list[Path]:
     """The Python files that belong to a plugin: all below its folder, hidden ones left out.
 
     Sorted, relative to the folder. Links are left out: they could lead anywhere.
     """
-    folder = entry.parent
     found = []
     for path in folder.rglob("*.py"):
         relative = path.relative_to(folder)
-        hidden = any(part.startswith(".") or part == "__pycache__" for part in relative.parts)
         linked = any((folder / parent).is_symlink() for parent in [relative, *relative.parents])
-        if not hidden and not linked:
+        if not is_hidden(relative) and not linked:
             found.append(relative)
     return sorted(found)
+
+
+def is_hidden(path: PurePath) -> bool:
+    """Whether a file of a plugin's folder is left out: its name says that it is not for others."""
+    return any(part.startswith(".") or part == "__pycache__" for part in path.parts)
 
 
 def class_names(path: Path) -> list[str]:

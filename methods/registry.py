@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import difflib
 import importlib
 import importlib.util
 from importlib.metadata import EntryPoint, entry_points
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from challenge.configs import spelling
 from challenge.configs.errors import Mistake, UserError
 from challenge.configs.schema.entry import TrainConfig
 from challenge.methods import plugin
@@ -55,10 +55,8 @@ def unknown(name: str) -> tuple[str, str] | None:
     """Cause and remedy when `name` is neither in the table nor a file, else None. No import."""
     if plugin.is_plugin(name) or name in METHODS or name in installed():
         return None
-    close = difflib.get_close_matches(name, names(), n=1)
-    hint = f"did you mean `{close[0]}`? " if close else ""
-    listed = ", ".join(names())
-    return f"there is no method `{name}`", f"{hint}methods: {listed}, or a file `path/method.py`"
+    listed = f"methods: {', '.join(names())}, or a file `path/method.py`"
+    return f"there is no method `{name}`", spelling.did_you_mean(name, names(), listed)
 
 
 def resolve(name: str, base: Path) -> type[Method]:

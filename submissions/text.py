@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import unicodedata
 
+from challenge.configs.escaping import escape
+
 LONGEST = 1000
 """Characters of a line: an entry may hold names of any length."""
 
@@ -15,12 +17,7 @@ def harmless(text: bytes) -> str:
     direction of writing appears as `\\r`, `\\x1b`, `\\u202e`.
     """
     decoded = text.decode("utf-8", "backslashreplace").replace("\r\n", "\n")
-    return "".join(
-        character
-        if character in "\n\t" or unicodedata.category(character)[0] != "C"
-        else character.encode("unicode_escape").decode()
-        for character in decoded
-    )
+    return escape(decoded, lambda each: each in "\n\t" or unicodedata.category(each)[0] != "C")
 
 
 def one_line(value: object, longest: int = LONGEST) -> str:
@@ -32,6 +29,4 @@ def one_line(value: object, longest: int = LONGEST) -> str:
         text = str(value)[:longest]
     except RecursionError:
         return "something too deep to be shown"
-    return "".join(
-        each if each.isprintable() else each.encode("unicode_escape").decode() for each in text
-    )[:longest]
+    return escape(text)[:longest]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from challenge.configs import spelling
 from challenge.configs.reader import fields
 from challenge.configs.reader.parser import KeyPath
 from challenge.configs.reader.writer import flow
@@ -108,14 +108,14 @@ def _complaint(error: Any, spot: fields.Spot, root: type[BaseModel] | None) -> C
 def _unknown(spot: fields.Spot, root: type[BaseModel] | None) -> Complaint:
     name = str(spot.key[-1])
     known = list(spot.section.model_fields) if spot.section else []
-    close = get_close_matches(name, known, n=1)
+    question = spelling.did_you_mean(name, known)
     words = "is not a known key"
     if re.match(r"\w+:\S", name):
         remedy = "put a space after the `:`"
     elif re.fullmatch(r"[0-9]+", name):
         remedy = "a decimal number has a point, no comma"
-    elif close:
-        remedy = f"did you mean `{close[0]}`?"
+    elif question:
+        remedy = question
     elif any(name in each.model_fields for each in spot.siblings):
         words = f"does not go with `{spot.tag}`"
         section = ".".join(map(str, spot.key[:-1]))
@@ -131,8 +131,7 @@ def _unknown(spot: fields.Spot, root: type[BaseModel] | None) -> Complaint:
 def _choice(key: KeyPath, expected: str, value: Any) -> Complaint:
     """`expected` is pydantic's list of words, such as "'a', 'b' or 'c'"."""
     words = re.findall(r"'([^']*)'", expected) or re.split(r", | or ", expected)
-    close = get_close_matches(str(value).lower(), words, n=1)
-    remedy = f"did you mean `{close[0]}`?" if close else ""
+    remedy = spelling.did_you_mean(str(value).lower(), words)
     *most, last = [f"`{word}`" for word in words]
     either = f"{', '.join(most)} or {last}" if most else last
     return Complaint(key, f"must be {either}", remedy, value)

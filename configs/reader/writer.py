@@ -6,6 +6,7 @@ import re
 from datetime import datetime
 from typing import Any
 
+from challenge.configs.escaping import escape
 from challenge.configs.reader.parser import plain
 from challenge.configs.schema.section import Section
 
@@ -57,22 +58,12 @@ def flow(value: Any) -> str:
 
 def printable(text: str, limit: int = 60) -> str:
     """`text` on one line for a message: control characters escaped, cut at `limit`."""
-    text = "".join(each if each.isprintable() else _escaped(each) for each in text)
+    text = escape(text)
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
 def _text(text: str) -> str:
     if _BARE.fullmatch(text) and not _AMBIGUOUS.fullmatch(text) and plain(text) == text:
         return text
-    return '"' + "".join(map(_escaped, text)) + '"'
-
-
-def _escaped(character: str) -> str:
-    if character in '"\\':
-        return "\\" + character
-    if character.isprintable():
-        return character
-    code = ord(character)
-    return (
-        f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}" if code < 65536 else f"\\U{code:08x}"
-    )
+    quoted = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escape(quoted)}"'

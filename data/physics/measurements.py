@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from challenge.configs.errors import UserError
-from challenge.data import atomic
 from challenge.data.layout import FRESH
 
 FORMAT = 1
@@ -98,18 +97,17 @@ def from_bytes(content: bytes, place: object = "measurement") -> Measurement:
     return measurement
 
 
-def write(path: Path, measurement: Measurement) -> None:
-    """Write a measurement to `path`, whole or not at all."""
-    atomic.write_bytes(path, to_bytes(measurement))
-
-
 def read(path: Path) -> Measurement:
     """Read and check a measurement; raises `UserError` if it is missing or damaged."""
+    return from_bytes(read_bytes(path), path)
+
+
+def read_bytes(path: Path) -> bytes:
+    """A stored measurement as it is, not checked; raises `UserError` if it is missing."""
     try:
-        content = path.read_bytes()
+        return path.read_bytes()
     except FileNotFoundError:
         raise UserError.of(path, "there is no such measurement", FRESH) from None
-    return from_bytes(content, path)
 
 
 def _check(m: Measurement, place: object) -> None:

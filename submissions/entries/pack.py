@@ -13,6 +13,7 @@ from challenge.configs.loader import dump
 from challenge.data import atomic
 from challenge.data.challenges.challenge import Challenge
 from challenge.data.layout import Workspace
+from challenge.methods import plugin
 from challenge.submissions.entries import archive, manifest, weights
 from challenge.submissions.entries.check import check, read_manifest
 from challenge.submissions.entries.manifest import For, Manifest, Member, Training
@@ -163,12 +164,8 @@ def _training(record: dict[str, Any], seed: int) -> Training | None:
 def stage(run: Run) -> dict[str, Path]:
     """The files of an entry by their names in it, and where they are in the run."""
     found = {CONFIG: run.config, WEIGHTS: run.weights}
-    for path in sorted(run.plugin.rglob("*.py")):
-        relative = path.relative_to(run.plugin)
-        hidden = any(part.startswith(".") or part == "__pycache__" for part in relative.parts)
-        linked = any((run.plugin / part).is_symlink() for part in [relative, *relative.parents])
-        if not (hidden or linked):
-            found[f"{PLUGIN}/{relative.as_posix()}"] = path
+    for relative in plugin.files(run.plugin):
+        found[f"{PLUGIN}/{relative.as_posix()}"] = run.plugin / relative
     return found
 
 

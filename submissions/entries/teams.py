@@ -7,12 +7,11 @@ teams:
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable
 from typing import Annotated
 
 from pydantic import Field, ValidationError
 
+from challenge.configs import spelling
 from challenge.configs.errors import UserError
 from challenge.configs.schema.section import Section
 from challenge.configs.schema.values import Name
@@ -33,7 +32,8 @@ class Teams(Section):
         """Cause and remedy when there is no team of this name."""
         if name in self.teams:
             return None
-        return f"there is no team `{name}`", meant(name, self.teams, "teams")
+        listed = f"teams: {', '.join(sorted(self.teams))}"
+        return f"there is no team `{name}`", spelling.did_you_mean(name, self.teams, listed)
 
 
 def load(workspace: Workspace) -> Teams | None:
@@ -52,11 +52,3 @@ def load(workspace: Workspace) -> Teams | None:
         return Teams.model_validate(source.tree)
     except ValidationError as error:
         raise UserError(*source.explain(error, model=Teams)) from error
-
-
-def meant(name: str, known: Iterable[str], word: str) -> str:
-    """A remedy: the nearest known name, and all of them."""
-    names = sorted(known)
-    close = difflib.get_close_matches(name, names, n=1)
-    hint = f"did you mean `{close[0]}`? " if close else ""
-    return f"{hint}{word}: {', '.join(names)}"

@@ -9,6 +9,9 @@ from challenge.configs.errors import Mistake, UserError
 from challenge.submissions.outcomes import Outcome
 from challenge.submissions.text import one_line
 
+PACK_AGAIN = "pack the run again with `challenge pack`"
+"""The remedy where an entry is not as it was packed."""
+
 
 @dataclass(frozen=True)
 class Violation:

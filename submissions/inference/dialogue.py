@@ -17,8 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from challenge.configs.schema.challenge import Limits
-from challenge.data.physics import measurements
-from challenge.data.physics.measurements import Measurement
 from challenge.submissions.inference.messages import Channel, Ended, Garbled, Header, Message
 from challenge.submissions.jail import processes
 from challenge.submissions.jail.levels import Level
@@ -61,16 +59,21 @@ class Dialogue:
         self._next("ready")
         self.ready = True
 
-    def reconstruct(self, measurement: Measurement) -> NDArray[np.float32]:
-        """Hand over a measurement; its reconstruction, finite, of shape (C, H, W)."""
-        self.channel.accept = 4 * int(np.prod(measurement.shape))
+    def reconstruct(self, content: bytes, shape: tuple[int, int, int]) -> NDArray[np.float32]:
+        """Hand over a stored measurement; its reconstruction, finite.
+
+        Args:
+            content: the bytes of the `.npz` file.
+            shape: (C, H, W) of the image.
+        """
+        self.channel.accept = 4 * int(np.prod(shape))
         # Whoever answers must have read the question: an answer that was sent before is none.
         turn = secrets.token_hex(8)
-        self.channel.send({"kind": "measure", "turn": turn}, measurements.to_bytes(measurement))
+        self.channel.send({"kind": "measure", "turn": turn}, content)
         message = self._next("estimate")
         if message.header.get("turn") != turn:
             raise self._failed("crash", "it answered out of turn")
-        return self._checked(message, measurement.shape)
+        return self._checked(message, shape)
 
     def contract(self, about: dict[str, Any]) -> tuple[str, ...]:
         """The rules of the method contract that the entry breaks, by its own account."""

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from challenge.configs.schema.challenge import Limits
 from challenge.data import atomic
 from challenge.data.physics import measurements
+from challenge.data.physics.measurements import Measurement
 from challenge.submissions import scratch
 from challenge.submissions.inference import loading
 from challenge.submissions.inference.dialogue import BEFORE, Dialogue, Failed
@@ -178,10 +179,10 @@ def _reconstruct(
     """Every image once, on the clock."""
     for number, source in enumerate(sources, 1):
         began = time.monotonic()
-        measurement = measurements.read(source)
+        content, measurement = _read(source)
         identity = measurement.identity
         dialogue.stage = f"on image `{identity}`, {number} of {len(sources)}"
-        _save(output / f"{identity}.npy", dialogue.reconstruct(measurement))
+        _save(output / f"{identity}.npy", dialogue.reconstruct(content, measurement.shape))
         now = time.monotonic()
         if now > dialogue.deadline:
             raise Failed("timeout", f"the limit came {dialogue.stage}")
@@ -197,12 +198,12 @@ def _again(dialogue: Dialogue, clock: _Clock, sources: Sequence[Path], output: P
     """The first image once more, off the clock: what came in between may not matter."""
     if not sources:
         return
-    measurement = measurements.read(sources[0])
+    content, measurement = _read(sources[0])
     dialogue.stage = f"on image `{measurement.identity}`, a second time"
     limit = 10 + dialogue.limits.minutes * 60
     dialogue.deadline = time.monotonic() + min(limit, 10 + 10 * clock.seconds[measurement.identity])
     try:
-        x_hat = dialogue.reconstruct(measurement)
+        x_hat = dialogue.reconstruct(content, measurement.shape)
     except Failed as failure:
         if failure.outcome != "timeout":
             raise
@@ -220,6 +221,12 @@ def _contract(dialogue: Dialogue, about: dict[str, Any]) -> tuple[str, ...]:
         return dialogue.contract(about)
     except Failed as failure:
         return (f"{failure.outcome}: {failure.cause}",)
+
+
+def _read(source: Path) -> tuple[bytes, Measurement]:
+    """A stored measurement as it is handed over, and what stands in it, checked."""
+    content = measurements.read_bytes(source)
+    return content, measurements.from_bytes(content, source)
 
 
 def _save(path: Path, x_hat: NDArray[np.float32]) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from challenge.configs import spelling
 from challenge.configs.errors import Mistake, UserError
 from challenge.data.challenges.challenge import Challenge
 from challenge.data.layout import Public, Workspace
@@ -274,13 +275,11 @@ def named(identities: Sequence[str], challenge: Challenge) -> list[tuple[str, st
     Raises:
         UserError: an id is not one of val.
     """
-    import difflib
-
     known = challenge.ids("val")
     mistakes = []
     for identity in identities:
         if identity not in known:
-            near = difflib.get_close_matches(identity, known, 3) or known[:3]
+            near = spelling.nearest(identity, known, 3) or known[:3]
             listed = ", ".join(f"`{each}`" for each in near)
             cause = f"`{identity}` is not an image of val"
             mistakes.append(Mistake("--images", cause, f"there are {len(known)}, such as {listed}"))

@@ -194,7 +194,7 @@ def _copy_plugin(source: Path, target: Path) -> str:
     """Copy a method's file with the Python files beside it; the file's name in the copy."""
     from challenge.methods import plugin
 
-    names = plugin.files(source)
+    names = plugin.files(source.parent)
     if len(names) > MOST_SOURCES:
         cause = f"there are {len(names)} Python files beside the method"
         raise UserError.of(source, cause, "put the method into a folder of its own")

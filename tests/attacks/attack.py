@@ -257,7 +257,8 @@ def write_measurements(folder: Path, count: int, shape: tuple[int, int, int] = S
         paths.append(folder / f"{number:04}.npz")
         kernel = np.ones((1, 1), np.float32)
         measurement = Measurement(f"{number:04}", y, kernel, 0.1, "circular", shape)
-        measurements.write(paths[-1], measurement)
+        paths[-1].parent.mkdir(exist_ok=True)
+        paths[-1].write_bytes(measurements.to_bytes(measurement))
     return paths
 
 

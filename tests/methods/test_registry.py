@@ -155,4 +155,8 @@ def test_plugin_files_leave_out_links_and_hidden_ones(tmp_path):
     (path.parent / ".secret.py").write_text("")
     (path.parent / "outside.py").symlink_to(__file__)
     (path.parent / "notes.txt").write_text("")
-    assert [str(each) for each in plugin.files(path)] == ["blocks.py", "method.py", "sub/more.py"]
+    assert [str(each) for each in plugin.files(path.parent)] == [
+        "blocks.py",
+        "method.py",
+        "sub/more.py",
+    ]

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from challenge.data.challenges.challenge import Challenge
-from challenge.submissions.entries import archive
+from challenge.submissions.entries import archive, member_names
 from challenge.submissions.entries.check import check
 from challenge.submissions.entries.teams import Teams
 from challenge.submissions.entries.violations import Violation, outcome_of
@@ -143,7 +143,7 @@ def test_a_manifest_that_is_none(entry: Path) -> None:
         assert "manifest.json: is wrong" in told(check(entry))
 
 
-@pytest.mark.parametrize("name", [*archive.DEVICES, "Lpt9", "CoN"])
+@pytest.mark.parametrize("name", [*member_names.DEVICES, "Lpt9", "CoN"])
 def test_windows_devices(entry: Path, name: str) -> None:
     for place in (f"plugin/{name}.py", f"plugin/{name}/x.py"):
         rewrite(entry, put(place, b""))
@@ -158,7 +158,7 @@ def test_names_that_only_look_like_devices(entry: Path, name: str) -> None:
     assert check(entry) == []
 
 
-@pytest.mark.parametrize("ending", archive.ARCHIVES)
+@pytest.mark.parametrize("ending", member_names.ARCHIVES)
 def test_archives_inside_an_entry(entry: Path, ending: str) -> None:
     for place in (f"a{ending}", f"plugin/a{ending.upper()}"):
         rewrite(entry, put(place, b"x"))

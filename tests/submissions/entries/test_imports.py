@@ -16,12 +16,14 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+from packaging.utils import canonicalize_name
 
 from challenge.configs.schema.challenge import Rules
 from challenge.data.challenges.challenge import Challenge
 from challenge.methods import plugin
-from challenge.submissions.entries import archive, imports, kit
-from challenge.submissions.entries.check import MOST_IMPORTS, check
+from challenge.submissions.entries import archive, imports, kit, packages
+from challenge.submissions.entries.check import check
+from challenge.submissions.entries.python_files import MOST_IMPORTS
 
 ABSENT = "which is not installed on this machine"
 FILES = ("plugin/method.py", "plugin/blocks.py", "plugin/nets/unet.py", "plugin/nets/cnn.py")
@@ -110,7 +112,7 @@ def test_a_name_of_any_length_makes_a_line() -> None:
 
 
 def test_the_toolkits_dependencies_are_permitted_and_no_tools_of_ours() -> None:
-    found = imports.permitted(Rules(packages=("Some.Thing",)))
+    found = packages.permitted(Rules(packages=("Some.Thing",)))
     assert {"torch", "deepinv", "numpy", "einops", "pyyaml", "packaging", "some-thing"} <= found
     assert not found & {"pytest", "hypothesis", "ruff", "mypy", "import-linter", "pip"}
 
@@ -125,21 +127,23 @@ def test_extras_that_a_dependency_asks_for_are_followed(monkeypatch: pytest.Monk
 
     world = {
         "challenge": Fake('a[fast, slow]>=1 ; python_version < "4"', 'dev ; extra == "test"'),
-        "a": Fake("B_b (>=2)", 'c; extra == "fast"', "d ; extra=='slow' and x", 'e;extra=="no"'),
+        "a": Fake(
+            "B_b (>=2)", 'c; extra == "fast"', "d ; extra=='slow' and os_name=='x'", 'e;extra=="no"'
+        ),
         "b-b": Fake("challenge", "f@ https://example.org/f.zip"),
     }
 
     def distributions(name: str, path: list[str]) -> list[Fake]:
-        return [world[imports.canonical(name)]] if imports.canonical(name) in world else []
+        return [world[name]] if (name := canonicalize_name(name)) in world else []
 
-    monkeypatch.setattr(imports.metadata, "distributions", distributions)
-    found = imports._toolkit(("nowhere",))
+    monkeypatch.setattr(packages.metadata, "distributions", distributions)
+    found = packages._toolkit(("nowhere",))
     assert found == {"challenge", "a", "b-b", "c", "d", "f"}
 
 
 def test_needs_are_read_as_the_library_reads_them() -> None:
-    for each in imports.metadata.distributions():
-        assert sorted(imports._requires(each)) == sorted(each.requires or []), each.name
+    for each in packages.metadata.distributions():
+        assert sorted(packages._requires(each)) == sorted(each.requires or []), each.name
 
 
 # --- installed packages -------------------------------------------------------------------------
@@ -267,10 +271,10 @@ def test_the_check_imports_nothing_and_takes_no_time(make_entry: Callable[..., P
 import sys, time
 from pathlib import Path
 from challenge.configs.schema.challenge import Rules
-from challenge.submissions.entries import imports
+from challenge.submissions.entries import packages
 from challenge.submissions.entries.check import check
 began = time.process_time()
-imports.permitted(Rules())
+packages.permitted(Rules())
 print(time.process_time() - began)
 problems = check(Path(sys.argv[1]))
 assert problems == [], problems

@@ -17,6 +17,7 @@ from challenge.configs.schema.challenge import Limits
 from challenge.data.physics import measurements
 from challenge.data.physics.measurements import Measurement
 from challenge.submissions.inference import supervisor
+from challenge.submissions.inference.messages import Channel, Header
 from challenge.submissions.jail.levels import Level
 from challenge.submissions.jail.spawn import Jail
 
@@ -31,9 +32,9 @@ def sources(tmp_path: Path) -> list[Path]:
         y = np.random.default_rng(number).random(SHAPE, dtype=np.float32)
         kernel = np.ones((1, 1), np.float32)
         paths.append(tmp_path / "val" / f"{number:04}.npz")
-        measurements.write(
-            paths[-1], Measurement(f"{number:04}", y, kernel, 0.1, "circular", SHAPE)
-        )
+        paths[-1].parent.mkdir(exist_ok=True)
+        measurement = Measurement(f"{number:04}", y, kernel, 0.1, "circular", SHAPE)
+        paths[-1].write_bytes(measurements.to_bytes(measurement))
     return paths
 
 
@@ -82,6 +83,26 @@ def test_the_answer_is_saved_and_timed(bench: Bench) -> None:
         measurement = measurements.read(source)
         saved = np.load(bench.output / f"{source.stem}.npy", allow_pickle=False)
         np.testing.assert_array_equal(saved, 1 - measurement.y)
+
+
+def test_a_measurement_is_handed_over_byte_for_byte(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent = []
+    send = Channel.send
+
+    def record(channel: Channel, header: Header, payload: bytes = b"") -> None:
+        sent.append(payload)
+        send(channel, header, payload)
+
+    monkeypatch.setattr(Channel, "send", record)
+    first = bench.sources[0]
+    with np.load(first) as fields:
+        np.savez_compressed(first, **fields)  # a valid file with other bytes
+    stored = [source.read_bytes() for source in bench.sources]
+    assert stored[0] != measurements.to_bytes(measurements.read(first))
+    assert bench("def forward(y, identity): return y").outcome == "ok"
+    assert sent == [*stored, stored[0]]
 
 
 @pytest.mark.parametrize(
@@ -185,7 +206,7 @@ def test_a_process_that_does_not_read_blocks_nobody(bench: Bench) -> None:
     # The measurement is larger than a pipe holds, so that a blocking write would never return.
     large = np.zeros((3, 400, 400), np.float32)
     m = Measurement("0000", large, np.ones((1, 1), np.float32), 0.1, "circular", large.shape)
-    measurements.write(bench.sources[0], m)
+    bench.sources[0].write_bytes(measurements.to_bytes(m))
     found = bench(
         "import os, signal\ndef stop(): os.kill(os.getpid(), signal.SIGSTOP)\n"
         "import threading; threading.Timer(0.0, stop).start()\n"
