@@ -14,7 +14,6 @@ import math
 import os
 import time
 from collections.abc import Callable, Mapping
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from challenge.configs.errors import UserError
@@ -49,6 +48,8 @@ class RunSession:
     ) -> None:
         """Open a session; nothing is written before the first log line or checkpoint.
 
+        `launch` has to follow where a method learns, or several processes share the work.
+
         Args:
             run: the run's folder.
             seed: the entry's seed.
@@ -61,16 +62,16 @@ class RunSession:
         self.seed = seed
         self._run, self._resume, self._progress = run, resume, progress
         self._device, self._processes, self._precision = device, processes, precision
+        self._fabric: Fabric | None = None
         self._log_begun = resume
         self._stop = False
         self._began, self._before = time.monotonic(), 0.0
 
-    @cached_property
-    def fabric(self) -> Fabric:
-        """Lightning Fabric, silent, whatever cluster it finds itself on.
+    def launch(self) -> None:
+        """Set up Lightning Fabric, silent, whatever cluster it finds itself on; call it once.
 
-        With several processes it is launched: the command is started once more for each of
-        them, and they find each other.
+        With several processes the command is started once more for each of the others, which
+        come to this line as well; they find each other here.
         """
         import logging
 
@@ -88,7 +89,7 @@ class RunSession:
             # The same numbers again when a run is resumed.
             torch.backends.cudnn.deterministic = True
             torch.backends.cudnn.benchmark = False
-        made = Fabric(
+        self._fabric = Fabric(
             accelerator=device.type,
             devices=self._processes if device.type == "cpu" or several else [device.index or 0],
             strategy="ddp" if several else "auto",
@@ -96,8 +97,14 @@ class RunSession:
             plugins=[LightningEnvironment()],
         )
         if several:
-            made.launch()
-        return made
+            self._fabric.launch()
+
+    @property
+    def fabric(self) -> Fabric:
+        """Lightning Fabric, as `launch` set it up."""
+        if self._fabric is None:
+            raise RuntimeError("the session is not launched")
+        return self._fabric
 
     def log(self, step: int, total: int | None, **values: float) -> None:
         """Append a line to `log.jsonl`, unless there is no value, and report progress."""
