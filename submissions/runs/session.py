@@ -1,11 +1,4 @@
-"""What a method sees of its run while it learns: device, log, checkpoint, the wish to stop.
-
-    checkpoint/state.json            counters, time so far, and which of the two is current:
-    checkpoint/tensors-0.safetensors or tensors-1.safetensors
-
-A checkpoint is written into the file that is not current; renaming `state.json` switches to it.
-Killed at any moment, a run keeps the old checkpoint or has the new one.
-"""
+"""What a method sees of its run while it learns: device, log, checkpoint, the wish to stop."""
 
 from __future__ import annotations
 
@@ -16,17 +9,16 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from challenge.configs.errors import UserError
 from challenge.data import atomic
 from challenge.submissions.layout import Run
+from challenge.submissions.runs import checkpoint
+from challenge.submissions.runs.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
     from torch import Tensor
 
     from challenge.methods.training.precision import Training
-
-FORMAT = 2
 
 Progress = Callable[[int, int | None, Mapping[str, float]], None]
 """Called with step, total (None: not known yet) and the values logged at that step."""
@@ -131,54 +123,24 @@ class RunSession:
         """
         if not self.writes:
             return
-        from safetensors.torch import save
-
         with atomic.disk_errors(self._run.log):
             length = self._sync_log()
-        target, other = self._run.checkpoint_tensors(0), self._run.checkpoint_tensors(1)
-        if self._current() == target.name:
-            target, other = other, target
-        # A copy, for the format refuses tensors that share memory.
-        copies = {n: t.detach().to("cpu", copy=True).contiguous() for n, t in tensors.items()}
-        atomic.write_bytes(target, save(copies))
-        head = {
-            "format": FORMAT,
-            "tensors": target.name,
-            "log_bytes": length,
-            "seconds": self.seconds,
-        }
-        atomic.write_text(self._run.checkpoint_state, json.dumps({**head, "state": state}))
-        other.unlink(missing_ok=True)
+        checkpoint.write(self._run, Checkpoint(tensors, state, length, self.seconds))
 
     def restore(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """The last checkpoint of a run that is resumed; cuts off what was logged after it."""
         if not self._resume:
             return None
-        from safetensors import SafetensorError
-        from safetensors.torch import load
-
-        place = self._run.checkpoint
-        if not self._run.checkpoint_state.exists():
+        stored = checkpoint.read(self._run)
+        if stored is None:
             self._log_begun = False
             return None
-        try:
-            stored = json.loads(self._run.checkpoint_state.read_bytes())
-            if stored["format"] != FORMAT:
-                raise ValueError(stored["format"])
-            # Read, not mapped: the file is removed by the next checkpoint.
-            tensors = load((place / stored["tensors"]).read_bytes())
-            length, state = int(stored["log_bytes"]), dict(stored["state"])
-            self._before = float(stored["seconds"])
-        except (OSError, ValueError, KeyError, TypeError, SafetensorError):
-            raise UserError.of(
-                place,
-                "is damaged, or of another version of the toolkit",
-                "train again from the beginning with --force",
-            ) from None
-        if self.writes and self._run.log.exists() and self._run.log.stat().st_size > length:
-            with atomic.disk_errors(self._run.log):
-                os.truncate(self._run.log, length)
-        return tensors, state
+        self._before = stored.seconds
+        log, length = self._run.log, stored.log_bytes
+        if self.writes and log.exists() and log.stat().st_size > length:
+            with atomic.disk_errors(log):
+                os.truncate(log, length)
+        return dict(stored.tensors), dict(stored.state)
 
     def first_alone(self, work: Callable[[], object]) -> None:
         """Do something in the first process only, while the others wait for it.
@@ -252,14 +214,6 @@ class RunSession:
     def writes(self) -> bool:
         """Whether this is the one process that writes."""
         return self._processes == 1 or bool(self.fabric.is_global_zero)
-
-    def _current(self) -> str | None:
-        """The name of the tensors' file that `state.json` points to."""
-        try:
-            name = json.loads(self._run.checkpoint_state.read_bytes())["tensors"]
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-        return str(name)
 
     def _sync_log(self) -> int:
         """Make the log durable; its length in bytes."""
