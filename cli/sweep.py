@@ -56,7 +56,7 @@ def run_all(config: str, overrides: Sequence[str], sweep: Sequence[str], where: 
 def _show(planned: Sequence[Planned], failures: dict[str, str]) -> None:
     """One line for each run: settings, quality on the tune part, time and size."""
     from challenge.cli.shared.console import show, table
-    from challenge.submissions.runs import storage
+    from challenge.submissions.runs.facts import read_facts
     from challenge.submissions.runs.log import best
 
     keys = [text.partition("=")[0] for text in planned[0].point.settings]
@@ -67,7 +67,7 @@ def _show(planned: Sequence[Planned], failures: dict[str, str]) -> None:
         if point.name in failures:
             rows.append((*values, "failed", "", "", "", ""))
             continue
-        found, facts = best(run), storage.facts(run)
+        found, made = best(run), read_facts(run)
         psnr, ssim = found.get("psnr"), found.get("ssim")
         if psnr is not None:
             reached.append((psnr, run))
@@ -77,8 +77,8 @@ def _show(planned: Sequence[Planned], failures: dict[str, str]) -> None:
                 "" if psnr is None else f"{psnr:.2f}",
                 "" if ssim is None else f"{ssim:.4f}",
                 f"{found.get('step', 0):.0f}",
-                f"{facts['seconds']:.0f}",
-                f"{(facts.get('method') or {}).get('parameters') or 0:,}",
+                f"{made.seconds:.0f}",
+                f"{made.method.get('parameters') or 0:,}",
             )
         )
     columns = (*keys, "PSNR (dB)", "SSIM", "best at step", "seconds", "parameters")

@@ -15,7 +15,7 @@ from challenge.data.layout import Workspace
 from challenge.methods import registry
 from challenge.submissions import layout
 from challenge.submissions.layout import Run
-from challenge.submissions.runs import storage
+from challenge.submissions.runs.facts import read_facts
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Planned:
 
     def is_finished(self) -> bool:
         """Whether the run is there and finished."""
-        return self.run.path.exists() and storage.facts(self.run)["state"] == "finished"
+        return self.run.path.exists() and read_facts(self.run).state == "finished"
 
 
 def grid(sweep: Sequence[str], name: str) -> list[Point]:

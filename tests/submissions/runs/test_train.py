@@ -53,7 +53,7 @@ def test_keys_are_trained_off_the_main_thread_without_a_word(place, handler, cap
     thread.join()
     done = made[0]
     assert done.finished
-    assert storage.finished(done.run, done.challenge)["seconds"] == done.seconds
+    assert storage.finished(done.run, done.challenge).seconds == done.seconds
     assert storage.read_config(done.run).train.steps == 2
     measurement = done.challenge.measurement("val", done.challenge.ids("val")[0])
     assert torch.isfinite(done.method(*tensors(measurement))).all()
