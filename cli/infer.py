@@ -35,11 +35,11 @@ def infer(
     from challenge.data.layout import Workspace
     from challenge.submissions import layout
     from challenge.submissions.judging.trial import infer_run
-    from challenge.submissions.runs import storage
+    from challenge.submissions.runs.facts import read_facts
 
     made = layout.Run(run)
     place = Workspace(find_workspace(workspace, run))
-    challenge = open_challenge(place.public(storage.facts(made)["challenge"]["name"]).path)
+    challenge = open_challenge(place.public(read_facts(made).challenge.name).path)
     ahead = Ahead(place, challenge)
     with progress() as report:
         step = watch(report, "infer", challenge.config.limits.minutes)

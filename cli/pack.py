@@ -42,6 +42,7 @@ def pack(
     from challenge.submissions.entries.pack import pack as pack_run
     from challenge.submissions.entries.pack import repack
     from challenge.submissions.runs import storage
+    from challenge.submissions.runs.facts import read_facts
 
     baselines = layout.baselines()
     if not run.exists():
@@ -53,21 +54,21 @@ def pack(
         run = baselines[str(run)]
     made: layout.Run | None = None
     if run.is_file():
-        facts = read_manifest(run)
-        if facts is None:
+        manifest = read_manifest(run)
+        if manifest is None:
             raise UserError.of(run, "is not an entry", "give a zip made by `challenge pack`")
         place = Workspace(workspace)
-        opened = open_challenge(place.public(challenge or facts.challenge.name).path)
-        target = layout.entry(place, team, facts.name)
+        opened = open_challenge(place.public(challenge or manifest.challenge.name).path)
+        target = layout.entry(place, team, manifest.name)
         repack(run, team, target, opened, teams.load(place))
     else:
         place = Workspace(find_workspace(workspace, run))
         made = layout.Run(run)
-        record, config = storage.facts(made), storage.read_config(made)
-        if challenge not in (None, record["challenge"]["name"]):
+        trained_for, config = read_facts(made).challenge, storage.read_config(made)
+        if challenge not in (None, trained_for.name):
             remedy = "pack the run first, then the entry for the other challenge"
             raise UserError.of("--challenge", "is for entries", remedy)
-        opened = open_challenge(place.public(record["challenge"]["name"]).path)
+        opened = open_challenge(place.public(trained_for.name).path)
         target = layout.entry(place, team, config.name)
         pack_run(made, team, target, opened, teams.load(place))
     size, limit = target.stat().st_size, opened.config.limits.weights_mb

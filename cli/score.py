@@ -79,10 +79,10 @@ def _score_run(run: Path, workspace: Path, as_json: bool) -> None:
     from challenge.data.layout import Workspace
     from challenge.submissions import layout
     from challenge.submissions.judging.trial import score_run
-    from challenge.submissions.runs import storage
+    from challenge.submissions.runs.facts import read_facts
 
     made = layout.Run(run)
-    name = storage.facts(made)["challenge"]["name"]
+    name = read_facts(made).challenge.name
     challenge = open_challenge(Workspace(find_workspace(workspace, run)).public(name).path)
     with progress() as report:
         scores = score_run(made, challenge, progress=report)

@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import typer
 
-from challenge.cli.train import Where, train_one
+from challenge.cli.shared.training import Where, train_and_show
 
 if TYPE_CHECKING:
-    from challenge.submissions.layout import Run
-
-
-@dataclass(frozen=True)
-class Point:
-    """One combination of the swept settings, and the name of its run."""
-
-    name: str
-    settings: tuple[str, ...]
-    """`key=value`, one for each swept key."""
+    from challenge.submissions.runs.sweep import Planned
 
 
 def run_all(config: str, overrides: Sequence[str], sweep: Sequence[str], where: Where) -> None:
@@ -38,93 +26,48 @@ def run_all(config: str, overrides: Sequence[str], sweep: Sequence[str], where: 
 
     from challenge.cli.shared.console import fail, say
     from challenge.configs.errors import UserError
-    from challenge.configs.loader import load_entry
-    from challenge.data.layout import Workspace
-    from challenge.methods import registry
-    from challenge.submissions import layout
-    from challenge.submissions.runs import storage
+    from challenge.submissions.runs.sweep import plan
 
     if where.processes > 1:
         raise UserError.of("--sweep", "trains with one process", "leave `--processes` out")
-    # Checked once by itself: a mistake of the file is told once, not for each combination.
-    entry, source = load_entry(config, overrides, registry.mistakes)
-    points = grid(sweep, entry.name)
-    made: list[Run] = []
-    for point in points:
-        given = [*overrides, *point.settings, f"name={point.name}"]
-        each, _ = load_entry(config, given, registry.mistakes)
-        registry.build(each.method, source.path.parent)
-        made.append(layout.run(Workspace(where.workspace), each.challenge, each.name))
-    for run in made if not (where.resume or where.force) else []:
-        if run.path.exists():
-            raise UserError.of(run.path, "exists already", "give `--resume` or `--force`")
+    fresh = not (where.resume or where.force)
+    planned = plan(config, overrides, sweep, where.workspace, fresh=fresh)
     failures: dict[str, str] = {}
-    for number, (point, run) in enumerate(zip(points, made, strict=True), 1):
-        exists = run.path.exists()
-        if where.resume and exists and storage.facts(run)["state"] == "finished":
-            say(f"{number}/{len(points)} {point.name}: is finished already")
+    for number, each in enumerate(planned, 1):
+        point, resume = each.point, where.resume and each.run.path.exists()
+        if resume and each.is_finished():
+            say(f"{number}/{len(planned)} {point.name}: is finished already")
             continue
-        say(f"{number}/{len(points)} {' '.join(point.settings)}")
-        given = [*overrides, *point.settings, f"name={point.name}"]
+        say(f"{number}/{len(planned)} {' '.join(point.settings)}")
         try:
-            _, finished = train_one(config, given, replace(where, resume=where.resume and exists))
+            done = train_and_show(config, each.overrides, replace(where, resume=resume))
         except UserError as error:
             fail(error)
             failures[point.name] = str(error.mistakes[0])
             continue
-        if not finished:
+        if not done.finished:
             say("the whole sweep continues with the same command and --resume")
             raise typer.Exit(130)
-    _show(points, made, failures)
+    _show(planned, failures)
     if failures:
         raise typer.Exit(1)
 
 
-def grid(sweep: Sequence[str], name: str) -> list[Point]:
-    """Every combination of `KEY=A,B,...`, the last key changing fastest.
-
-    Raises:
-        UserError: a sweep is not of that form, or two combinations would have one name.
-    """
-    from challenge.configs.errors import UserError
-
-    choices = []
-    for text in sweep:
-        key, equals, values = text.partition("=")
-        listed = [value.strip() for value in values.split(",")]
-        if not equals or not key.strip() or not all(listed):
-            raise UserError.of(
-                f"--sweep {text}",
-                "is not of the form `key=a,b`",
-                "for example `train.lr=1e-4,1e-3`",
-            )
-        choices.append([(key.strip(), value) for value in listed])
-    points = []
-    for chosen in itertools.product(*choices):
-        words = [f"{key.rpartition('.')[2]}-{value}" for key, value in chosen]
-        suffix = re.sub(r"[^a-z0-9_-]+", "_", "-".join(words).lower())
-        points.append(Point(f"{name}-{suffix}"[:63], tuple(f"{k}={v}" for k, v in chosen)))
-    names = [point.name for point in points]
-    twice = sorted({each for each in names if names.count(each) > 1})
-    if twice:
-        raise UserError.of("--sweep", f"gives the name `{twice[0]}` twice", "leave one value out")
-    return points
-
-
-def _show(points: Sequence[Point], made: Sequence[Run], failures: dict[str, str]) -> None:
+def _show(planned: Sequence[Planned], failures: dict[str, str]) -> None:
     """One line for each run: settings, quality on the tune part, time and size."""
     from challenge.cli.shared.console import show, table
-    from challenge.submissions.runs import storage
+    from challenge.submissions.runs.facts import read_facts
     from challenge.submissions.runs.log import best
 
-    keys = [text.partition("=")[0] for text in points[0].settings]
+    keys = [text.partition("=")[0] for text in planned[0].point.settings]
     rows, reached = [], []
-    for point, run in zip(points, made, strict=True):
+    for each in planned:
+        point, run = each.point, each.run
         values = [text.partition("=")[2] for text in point.settings]
         if point.name in failures:
             rows.append((*values, "failed", "", "", "", ""))
             continue
-        found, facts = best(run), storage.facts(run)
+        found, made = best(run), read_facts(run)
         psnr, ssim = found.get("psnr"), found.get("ssim")
         if psnr is not None:
             reached.append((psnr, run))
@@ -134,8 +77,8 @@ def _show(points: Sequence[Point], made: Sequence[Run], failures: dict[str, str]
                 "" if psnr is None else f"{psnr:.2f}",
                 "" if ssim is None else f"{ssim:.4f}",
                 f"{found.get('step', 0):.0f}",
-                f"{facts['seconds']:.0f}",
-                f"{(facts.get('method') or {}).get('parameters') or 0:,}",
+                f"{made.seconds:.0f}",
+                f"{made.method.get('parameters') or 0:,}",
             )
         )
     columns = (*keys, "PSNR (dB)", "SSIM", "best at step", "seconds", "parameters")
@@ -144,6 +87,6 @@ def _show(points: Sequence[Point], made: Sequence[Run], failures: dict[str, str]
         show(f"{name}: {cause}")
     if reached:
         show(f"best: {max(reached, key=lambda each: each[0])[1].path}")
-    elif len(made) > len(failures):
-        paths = " ".join(str(run.path) for run in made)
+    elif len(planned) > len(failures):
+        paths = " ".join(str(each.run.path) for each in planned)
         show(f"no PSNR on the tune part to choose by; on val: challenge compare {paths}")

@@ -6,7 +6,7 @@ All mistakes of a file are reported at once, each with its line.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,7 +17,7 @@ from challenge.configs.paths import find, find_file
 from challenge.configs.reader import overrides as on_top
 from challenge.configs.reader.parser import KeyPath, parse
 from challenge.configs.reader.source import Source, in_order, shown
-from challenge.configs.reader.writer import dump, printable
+from challenge.configs.reader.writer import dump, flow, printable
 from challenge.configs.schema.challenge import ChallengeConfig
 from challenge.configs.schema.entry import EntryConfig
 from challenge.configs.schema.section import Section
@@ -72,11 +72,15 @@ def load_challenge(name: str, overrides: Sequence[str] = ()) -> tuple[ChallengeC
 
 
 def load_entry(
-    name: str, overrides: Sequence[str] = (), method_mistakes: MethodMistakes | None = None
+    name: str | Mapping[str, Any],
+    overrides: Sequence[str] = (),
+    method_mistakes: MethodMistakes | None = None,
 ) -> tuple[EntryConfig, Source]:
     """Load an entry's config; its `name` is the file's stem where the file gives none.
 
     Args:
+        name: the file's, or what a file would hold: its keys and values. Files that these name
+            are then looked for in the current folder, and the entry's name is `config`.
         method_mistakes: finds the mistakes of the `method:` section, which the schema leaves
             raw; called with the section even where the rest of the file is wrong.
 
@@ -115,11 +119,17 @@ def _checked(config: S | None, mistakes: list[Mistake]) -> S:
     return config
 
 
-def _read(name: str, overrides: Sequence[str]) -> tuple[Source, list[Mistake]]:
+def _read(name: str | Mapping[str, Any], overrides: Sequence[str]) -> tuple[Source, list[Mistake]]:
     """The source, and the mistakes that leave something to validate; others are raised."""
-    path = find(name)
+    if isinstance(name, str):
+        path = find(name)
+        tree = parse(_text(path))
+    else:
+        path = Path("config")
+        # Through YAML: the strict reader's checks are those of a file.
+        tree = parse(flow(dict(name)))
+        tree.lines.clear()
     place = shown(path)
-    tree = parse(_text(path))
     mistakes = [
         Mistake(
             f"{place}:{fault.line}" if fault.line else place,

@@ -16,13 +16,13 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.course.readme import challenge
-from challenge.cli.sweep import grid
 from challenge.data.challenges.challenge import Challenge, open_challenge
 from challenge.data.layout import Workspace
 from challenge.data.physics.blur import tensors
 from challenge.submissions import layout
 from challenge.submissions.entries.load import load
 from challenge.submissions.reports.training_pictures import curves
+from challenge.submissions.runs.sweep import grid
 from challenge.submissions.scoring.metrics import psnr, ssim
 
 FOLDER = Path(__file__).parents[2] / "docs" / "course"

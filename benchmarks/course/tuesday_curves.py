@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 
 from benchmarks.course.readme import challenge
-from challenge.cli.sweep import grid
 from challenge.data.challenges.challenge import Challenge, open_challenge
 from challenge.data.layout import Workspace
 from challenge.data.physics.blur import blur, tensors
@@ -28,6 +27,7 @@ from challenge.methods.variational.tv_admm import admm
 from challenge.submissions import layout
 from challenge.submissions.entries.load import load
 from challenge.submissions.reports.training_pictures import COLOURS
+from challenge.submissions.runs.sweep import grid
 from challenge.submissions.scoring.metrics import psnr
 
 FOLDER = Path(__file__).parents[2] / "docs" / "course"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +14,7 @@ from challenge.configs import loader
 from challenge.configs.errors import Mistake, UserError
 from challenge.configs.schema.challenge import ChallengeConfig
 from challenge.data import layout
+from challenge.data.hashing import digest
 from challenge.data.images import codec
 from challenge.data.layout import FRESH, Public, Split
 from challenge.data.physics import measurements
@@ -44,7 +44,7 @@ class Challenge:
     @cached_property
     def hash(self) -> str:
         """SHA-256 of the manifest, 64 hex digits: it names this very challenge."""
-        return hashlib.sha256(self._public.manifest.read_bytes()).hexdigest()
+        return digest(self._public.manifest)
 
     @property
     def channels(self) -> int:
@@ -133,12 +133,6 @@ def read_manifest(public: Public) -> dict[str, Any]:
         )
     checked: dict[str, Any] = manifest
     return checked
-
-
-def digest(path: Path) -> str:
-    """SHA-256 of a file, 64 hex digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _compare(public: Public, files: dict[str, str], verify: bool) -> None:

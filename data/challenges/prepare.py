@@ -26,7 +26,8 @@ from challenge.configs.schema.challenge import ChallengeConfig
 from challenge.configs.schema.images import BuiltinImages, FolderPaths
 from challenge.data import atomic, layout, noise
 from challenge.data.challenges import seal, staging
-from challenge.data.challenges.challenge import FORMAT, digest
+from challenge.data.challenges.challenge import FORMAT
+from challenge.data.hashing import digest
 from challenge.data.images import codec, contact_sheet, splits
 from challenge.data.layout import Hidden, Public, Split, Workspace
 from challenge.data.physics import kernels, measurements, problem

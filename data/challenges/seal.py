@@ -9,7 +9,6 @@ torch.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import secrets
 from pathlib import Path
@@ -17,7 +16,8 @@ from typing import Any
 
 from challenge.configs import loader
 from challenge.configs.errors import Mistake, UserError
-from challenge.data.challenges.challenge import digest, read_manifest
+from challenge.data.challenges.challenge import read_manifest
+from challenge.data.hashing import canonical_json, digest, digest_json
 from challenge.data.layout import Hidden, Public
 
 FORMAT = 1
@@ -41,7 +41,7 @@ def make(hidden: Hidden, crop: int) -> dict[str, Any]:
         "key": digest(hidden.key),
         "metric": {**METRIC, "crop": crop},
     }
-    return {**parts, "seal": _digest(parts)}
+    return {**parts, "seal": digest_json(parts)}
 
 
 def verify(public: Public, hidden: Hidden) -> str:
@@ -61,7 +61,7 @@ def verify(public: Public, hidden: Hidden) -> str:
         *_compare_metric(public, {**METRIC, "crop": config.metric.crop}, record["metric"]),
     ]
     parts = {name: value for name, value in record.items() if name != "seal"}
-    if _digest(parts) != record["seal"]:
+    if digest_json(parts) != record["seal"]:
         mistakes.append(Mistake(str(hidden.seal), "does not hash to its own seal", _REMEDY))
     if record["seal"] != (published := read_manifest(public)["seal"]):
         cause = f"has seal `{record['seal'][:16]}`, published is `{published[:16]}`"
@@ -118,15 +118,7 @@ def _compare_metric(public: Public, found: Any, sealed: Any) -> list[Mistake]:
     if found == sealed:
         return []
     place: Path = public.config
-    cause = f"the metric is `{_canonical(found)}`, sealed was `{_canonical(sealed)}`"
+    cause = f"the metric is `{canonical_json(found)}`, sealed was `{canonical_json(sealed)}`"
     return [
         Mistake(str(place), cause, "use the toolkit and the `metric:` section it was sealed with")
     ]
-
-
-def _digest(parts: dict[str, Any]) -> str:
-    return hashlib.sha256(_canonical(parts).encode()).hexdigest()
-
-
-def _canonical(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)

@@ -11,7 +11,7 @@ from challenge.submissions.entries.check import check
 from challenge.submissions.entries.violations import refusal
 from challenge.submissions.inference.loading import load_folder
 from challenge.submissions.layout import Run
-from challenge.submissions.runs import storage
+from challenge.submissions.runs.facts import read_facts
 
 if TYPE_CHECKING:
     from challenge.methods.contract import Method
@@ -28,7 +28,7 @@ def load(path: Path | str) -> Method:
 
     path = Path(path)
     if path.is_dir():
-        storage.facts(Run(path))
+        read_facts(Run(path))
         return load_folder(path)
     problems = check(path)
     if problems:

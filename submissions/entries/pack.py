@@ -6,7 +6,6 @@ import hashlib
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from challenge.configs.errors import UserError
 from challenge.configs.loader import dump
@@ -22,6 +21,7 @@ from challenge.submissions.entries.violations import refusal
 from challenge.submissions.layout import CONFIG, MANIFEST, PLUGIN, WEIGHTS, Run, baselines
 from challenge.submissions.layout import entry as layout_entry
 from challenge.submissions.runs import storage
+from challenge.submissions.runs.facts import MadeFor, RunFacts, write_facts
 
 BASELINE_TEAM = "baseline"
 """The team of a packaged baseline that is judged."""
@@ -56,8 +56,8 @@ def pack(
             format=1,
             team=team,
             name=config.name,
-            challenge=For(**record["challenge"]),
-            versions=record["versions"],
+            challenge=For(name=record.challenge.name, hash=record.challenge.hash),
+            versions=record.versions,
             uses=config.uses,
             training=training or _training(record, config.seed),
             files=members,
@@ -106,13 +106,13 @@ def repack(entry: Path, team: str, target: Path, challenge: Challenge, teams: Te
         uses = config.uses.model_copy(update={"pretrained": True, "external_data": external})
         changes = {"uses": uses, "challenge": challenge.config.name}
         atomic.write_text(run.config, dump(config.model_copy(update=changes)))
-        record = {
-            "challenge": {"name": challenge.config.name, "hash": challenge.hash},
-            "versions": facts.versions,
-            "state": "finished",
-            "seconds": 0.0,
-        }
-        atomic.write_json(run.facts, {"format": storage.FORMAT, **record})
+        record = RunFacts(
+            state="finished",
+            challenge=MadeFor(name=challenge.config.name, hash=challenge.hash),
+            versions=facts.versions,
+            seconds=0.0,
+        )
+        write_facts(run, record)
         pack(run, team, target, challenge, teams, training=facts.training)
 
 
@@ -137,27 +137,17 @@ def adopt(entry: Path, place: Workspace, challenge: Challenge, teams: Teams | No
     return target
 
 
-def _training(record: dict[str, Any], seed: int) -> Training | None:
-    """What a run says of its training; None where it is of an older toolkit."""
-    images, made_on = record.get("images"), record.get("machine")
-    if images is None or made_on is None:
+def _training(record: RunFacts, seed: int) -> Training | None:
+    """What a run says of its training; None where it is an entry that is packed anew."""
+    if record.images is None or record.machine is None:
         return None
     return Training(
-        source=images["source"],
-        images=images["train"],
+        source=record.images.source,
+        images=record.images.train,
         seed=seed,
-        seconds=round(record["seconds"], 1),
-        peak_memory=record.get("peak_memory"),
-        machine=", ".join(
-            str(each)
-            for each in (
-                made_on["processor"],
-                f"{made_on['cores']} cores",
-                made_on.get("gpu"),
-                made_on["system"],
-            )
-            if each
-        ),
+        seconds=round(record.seconds, 1),
+        peak_memory=record.peak_memory,
+        machine=str(record.machine),
     )
 
 

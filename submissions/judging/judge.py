@@ -17,7 +17,8 @@ from typing import Any
 from challenge.configs.errors import UserError
 from challenge.data import atomic
 from challenge.data.challenges import seal
-from challenge.data.challenges.challenge import Challenge, digest
+from challenge.data.challenges.challenge import Challenge
+from challenge.data.hashing import digest, digest_json
 from challenge.data.layout import Hidden, Public, Workspace
 from challenge.submissions import machine, scratch
 from challenge.submissions.entries import archive
@@ -57,7 +58,7 @@ class Judge:
 
     @property
     def judge_hash(self) -> str:
-        return results.hash_of(self.parts)
+        return digest_json(self.parts)
 
 
 def open_judge(

@@ -8,7 +8,6 @@ One that is judged anew goes into `history/`.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -43,12 +42,6 @@ def judge_parts(
         "limits": limits.model_dump(mode="json"),
         "repeat": repeat,
     }
-
-
-def hash_of(parts: dict[str, Any]) -> str:
-    """SHA-256 of a JSON value, 64 hex digits, whatever the order of its keys."""
-    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def path_of(workspace: Workspace, entry: str, challenge: str, judge: str) -> Path:

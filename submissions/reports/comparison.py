@@ -25,6 +25,7 @@ from challenge.submissions.jail.probe import choose
 from challenge.submissions.judging.trial import infer_run
 from challenge.submissions.layout import WEIGHTS, Run, baselines
 from challenge.submissions.runs import storage
+from challenge.submissions.runs.facts import read_facts
 from challenge.submissions.scoring.scores import Interval, Pair, Scores, score_images
 from challenge.submissions.scoring.statistics import paired
 from challenge.submissions.text import harmless
@@ -115,12 +116,12 @@ def candidates(paths: Sequence[Path], challenge: str | None = None) -> list[Cand
 
 def _challenge_of(path: Path) -> str:
     if path.is_dir():
-        return str(storage.facts(Run(path))["challenge"]["name"])
-    facts = read_manifest(path)
-    if facts is None:
+        return read_facts(Run(path)).challenge.name
+    manifest = read_manifest(path)
+    if manifest is None:
         problems = check(path)
         raise refusal(problems[:1])
-    return facts.challenge.name
+    return manifest.challenge.name
 
 
 def admit(found: Sequence[Candidate], challenge: Challenge) -> list[Candidate]:

@@ -1,11 +1,4 @@
-"""What a method sees of its run while it learns: device, log, checkpoint, the wish to stop.
-
-    checkpoint/state.json            counters, time so far, and which of the two is current:
-    checkpoint/tensors-0.safetensors or tensors-1.safetensors
-
-A checkpoint is written into the file that is not current; renaming `state.json` switches to it.
-Killed at any moment, a run keeps the old checkpoint or has the new one.
-"""
+"""What a method sees of its run while it learns: device, log, checkpoint, the wish to stop."""
 
 from __future__ import annotations
 
@@ -14,20 +7,18 @@ import math
 import os
 import time
 from collections.abc import Callable, Mapping
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from challenge.configs.errors import UserError
 from challenge.data import atomic
 from challenge.submissions.layout import Run
+from challenge.submissions.runs import checkpoint
+from challenge.submissions.runs.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
     from torch import Tensor
 
     from challenge.methods.training.precision import Training
-
-FORMAT = 2
 
 Progress = Callable[[int, int | None, Mapping[str, float]], None]
 """Called with step, total (None: not known yet) and the values logged at that step."""
@@ -49,6 +40,8 @@ class RunSession:
     ) -> None:
         """Open a session; nothing is written before the first log line or checkpoint.
 
+        `launch` has to follow where a method learns, or several processes share the work.
+
         Args:
             run: the run's folder.
             seed: the entry's seed.
@@ -61,16 +54,16 @@ class RunSession:
         self.seed = seed
         self._run, self._resume, self._progress = run, resume, progress
         self._device, self._processes, self._precision = device, processes, precision
+        self._fabric: Fabric | None = None
         self._log_begun = resume
         self._stop = False
         self._began, self._before = time.monotonic(), 0.0
 
-    @cached_property
-    def fabric(self) -> Fabric:
-        """Lightning Fabric, silent, whatever cluster it finds itself on.
+    def launch(self) -> None:
+        """Set up Lightning Fabric, silent, whatever cluster it finds itself on; call it once.
 
-        With several processes it is launched: the command is started once more for each of
-        them, and they find each other.
+        With several processes the command is started once more for each of the others, which
+        come to this line as well; they find each other here.
         """
         import logging
 
@@ -88,7 +81,7 @@ class RunSession:
             # The same numbers again when a run is resumed.
             torch.backends.cudnn.deterministic = True
             torch.backends.cudnn.benchmark = False
-        made = Fabric(
+        self._fabric = Fabric(
             accelerator=device.type,
             devices=self._processes if device.type == "cpu" or several else [device.index or 0],
             strategy="ddp" if several else "auto",
@@ -96,8 +89,14 @@ class RunSession:
             plugins=[LightningEnvironment()],
         )
         if several:
-            made.launch()
-        return made
+            self._fabric.launch()
+
+    @property
+    def fabric(self) -> Fabric:
+        """Lightning Fabric, as `launch` set it up."""
+        if self._fabric is None:
+            raise RuntimeError("the session is not launched")
+        return self._fabric
 
     def log(self, step: int, total: int | None, **values: float) -> None:
         """Append a line to `log.jsonl`, unless there is no value, and report progress."""
@@ -124,54 +123,24 @@ class RunSession:
         """
         if not self.writes:
             return
-        from safetensors.torch import save
-
         with atomic.disk_errors(self._run.log):
             length = self._sync_log()
-        target, other = self._run.checkpoint_tensors(0), self._run.checkpoint_tensors(1)
-        if self._current() == target.name:
-            target, other = other, target
-        # A copy, for the format refuses tensors that share memory.
-        copies = {n: t.detach().to("cpu", copy=True).contiguous() for n, t in tensors.items()}
-        atomic.write_bytes(target, save(copies))
-        head = {
-            "format": FORMAT,
-            "tensors": target.name,
-            "log_bytes": length,
-            "seconds": self.seconds,
-        }
-        atomic.write_text(self._run.checkpoint_state, json.dumps({**head, "state": state}))
-        other.unlink(missing_ok=True)
+        checkpoint.write(self._run, Checkpoint(tensors, state, length, self.seconds))
 
     def restore(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """The last checkpoint of a run that is resumed; cuts off what was logged after it."""
         if not self._resume:
             return None
-        from safetensors import SafetensorError
-        from safetensors.torch import load
-
-        place = self._run.checkpoint
-        if not self._run.checkpoint_state.exists():
+        stored = checkpoint.read(self._run)
+        if stored is None:
             self._log_begun = False
             return None
-        try:
-            stored = json.loads(self._run.checkpoint_state.read_bytes())
-            if stored["format"] != FORMAT:
-                raise ValueError(stored["format"])
-            # Read, not mapped: the file is removed by the next checkpoint.
-            tensors = load((place / stored["tensors"]).read_bytes())
-            length, state = int(stored["log_bytes"]), dict(stored["state"])
-            self._before = float(stored["seconds"])
-        except (OSError, ValueError, KeyError, TypeError, SafetensorError):
-            raise UserError.of(
-                place,
-                "is damaged, or of another version of the toolkit",
-                "train again from the beginning with --force",
-            ) from None
-        if self.writes and self._run.log.exists() and self._run.log.stat().st_size > length:
-            with atomic.disk_errors(self._run.log):
-                os.truncate(self._run.log, length)
-        return tensors, state
+        self._before = stored.seconds
+        log, length = self._run.log, stored.log_bytes
+        if self.writes and log.exists() and log.stat().st_size > length:
+            with atomic.disk_errors(log):
+                os.truncate(log, length)
+        return dict(stored.tensors), dict(stored.state)
 
     def first_alone(self, work: Callable[[], object]) -> None:
         """Do something in the first process only, while the others wait for it.
@@ -245,14 +214,6 @@ class RunSession:
     def writes(self) -> bool:
         """Whether this is the one process that writes."""
         return self._processes == 1 or bool(self.fabric.is_global_zero)
-
-    def _current(self) -> str | None:
-        """The name of the tensors' file that `state.json` points to."""
-        try:
-            name = json.loads(self._run.checkpoint_state.read_bytes())["tensors"]
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-        return str(name)
 
     def _sync_log(self) -> int:
         """Make the log durable; its length in bytes."""

@@ -1,18 +1,7 @@
-"""Runs: made before work begins, finished with weights and facts, opened again by everybody else.
-
-`run.json` says what the run was made from and with:
-
-    {"format": 1, "state": "started" | "finished", "challenge": {"name", "hash"},
-     "versions": {...}, "machine": {...}, "started": UTC, "seconds": training time,
-     "images": {"source", "train": how many},
-     "peak_memory": bytes of the process, "peak_gpu_memory": bytes on a GPU,
-     "fault": why it ended before its time, if it did,
-     "method": parameters and, of a network, multiplications per pixel and receptive field}
-"""
+"""Runs: made before work begins, finished with weights and facts, read by everybody else."""
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -28,13 +17,20 @@ from challenge.data.challenges.challenge import Challenge
 from challenge.data.layout import Workspace
 from challenge.submissions import layout, machine
 from challenge.submissions.layout import PLUGIN, Run
+from challenge.submissions.runs.facts import (
+    Machine,
+    MadeFor,
+    RunFacts,
+    TrainImages,
+    read_facts,
+    write_facts,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from challenge.methods.contract import Method
 
-FORMAT = 1
 METADATA = {"format": "pt"}
 """At most one key: the library writes several in a random order."""
 MOST_SOURCES = 500
@@ -95,24 +91,25 @@ def finish(run: Run, method: Method, seconds: float, *, fault: str | None = None
     state = {name: value.detach().cpu().clone() for name, value in method.state_dict().items()}
     state = {name: _short(value).contiguous() for name, value in state.items()}
     atomic.write_bytes(run.weights, save(state, METADATA))
-    record = _spent(run, seconds) | {"state": "finished", "method": learned}
-    atomic.write_json(run.facts, record | ({"fault": fault} if fault else {}))
+    ended = {"fault": fault} if fault else {}
+    write_facts(run, _spent(run, seconds, state="finished", method=learned, **ended))
 
 
 def pause(run: Run, seconds: float) -> None:
     """Note `seconds` of training, all together, of a run that was stopped and may be resumed."""
-    atomic.write_json(run.facts, _spent(run, seconds))
+    write_facts(run, _spent(run, seconds))
 
 
-def _spent(run: Run, seconds: float) -> dict[str, Any]:
-    """The facts with the time and the peak memory in bytes."""
-    record = facts(run)
-    record["seconds"] = seconds
-    for name, value in machine.peak_memory().items():
-        record[name] = max(value, record.get(name, 0))
-    if "peak_gpu_memory" in record:
-        record["machine"]["gpu"] = machine.gpu()
-    return record
+def _spent(run: Run, seconds: float, **more: Any) -> RunFacts:
+    """The facts with the time and the peak memory in bytes, and `more`."""
+    record = read_facts(run)
+    peaks = machine.peak_memory()
+    changes: dict[str, Any] = {
+        name: max(value, getattr(record, name) or 0) for name, value in peaks.items()
+    }
+    if record.machine and (record.peak_gpu_memory or "peak_gpu_memory" in peaks):
+        changes["machine"] = record.machine.model_copy(update={"gpu": machine.gpu()})
+    return record.model_copy(update={"seconds": seconds, **changes, **more})
 
 
 def _short(tensor: Tensor) -> Tensor:
@@ -124,22 +121,6 @@ def _short(tensor: Tensor) -> Tensor:
     return half if torch.equal(half.float(), tensor) else tensor
 
 
-def facts(run: Run) -> dict[str, Any]:
-    """What `run.json` says; raises `UserError` if the folder is not a run, or is damaged."""
-    if not run.facts.is_file():
-        raise UserError.of(run.path, "is not a run", "give a folder made by `challenge train`")
-    try:
-        record: dict[str, Any] = json.loads(run.facts.read_text(encoding="utf-8"))
-        kinds = {"state": str, "challenge": dict, "versions": dict, "seconds": float}
-        if record["format"] != FORMAT:
-            raise ValueError
-        if not all(isinstance(record[key], kind) for key, kind in kinds.items()):
-            raise TypeError
-    except (OSError, ValueError, KeyError, TypeError):
-        raise UserError.of(run.facts, "is damaged", "train the run again") from None
-    return record
-
-
 def read_config(run: Run) -> EntryConfig:
     """The resolved config that was saved before work began."""
     from challenge.configs.loader import load_entry
@@ -147,15 +128,15 @@ def read_config(run: Run) -> EntryConfig:
     return load_entry(str(run.config))[0]
 
 
-def finished(run: Run, challenge: Challenge) -> dict[str, Any]:
+def finished(run: Run, challenge: Challenge) -> RunFacts:
     """The facts of a run that is finished and belongs to this very challenge.
 
     Raises:
         UserError: it is not finished, or was trained for another challenge.
     """
-    record = facts(run)
+    record = read_facts(run)
     _belongs(run, record, challenge)
-    if record["state"] != "finished" or not run.weights.is_file():
+    if record.state != "finished" or not run.weights.is_file():
         remedy = f"finish it with `challenge train {run.path} --resume`"
         raise UserError.of(run.path, "is not finished", remedy)
     return record
@@ -174,20 +155,18 @@ def _fill(run: Run, challenge: Challenge, config: EntryConfig, base: Path) -> No
         method["name"] = f"{copied}:{class_name}" if class_name else copied
     resolved = config.model_copy(update={"method": method, "challenge": challenge.config.name})
     atomic.write_text(run.config, dump(resolved))
-    record = {
-        "format": FORMAT,
-        "state": "started",
-        "challenge": {"name": challenge.config.name, "hash": challenge.hash},
-        "versions": machine.versions(),
-        "machine": machine.describe(),
-        "images": {
-            "source": challenge.config.images.source,
-            "train": len(challenge.ids("train")),
-        },
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "seconds": 0.0,
-    }
-    atomic.write_json(run.facts, record)
+    made = RunFacts(
+        state="started",
+        challenge=MadeFor(name=challenge.config.name, hash=challenge.hash),
+        versions=machine.versions(),
+        machine=Machine(**machine.describe()),
+        images=TrainImages(
+            source=challenge.config.images.source, train=len(challenge.ids("train"))
+        ),
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+        seconds=0.0,
+    )
+    write_facts(run, made)
 
 
 def _copy_plugin(source: Path, target: Path) -> str:
@@ -206,9 +185,9 @@ def _copy_plugin(source: Path, target: Path) -> str:
 
 def _same(run: Run, wanted: Run, challenge: Challenge) -> None:
     """A run continues only as what it began as."""
-    record = facts(run)
+    record = read_facts(run)
     _belongs(run, record, challenge)
-    if record["state"] == "finished":
+    if record.state == "finished":
         raise UserError.of(run.path, "is finished already", "train anew with `--force`")
     if run.config.read_bytes() != wanted.config.read_bytes():
         remedy = f"continue with its own config: `challenge train {run.path} --resume`"
@@ -224,13 +203,13 @@ def _sources(run: Run) -> dict[str, bytes]:
     }
 
 
-def _belongs(run: Run, record: dict[str, Any], challenge: Challenge) -> None:
-    made_for = record["challenge"]
-    if made_for.get("name") != challenge.config.name:
-        cause = f"was trained for `{made_for.get('name')}`, this is `{challenge.config.name}`"
+def _belongs(run: Run, record: RunFacts, challenge: Challenge) -> None:
+    made_for, wanted = record.challenge, challenge.config.name
+    if made_for.name != wanted:
+        cause = f"was trained for `{made_for.name}`, this is `{wanted}`"
         raise UserError.of(run.path, cause, "train it for this challenge")
-    if made_for.get("hash") != challenge.hash:
-        cause = f"was trained for another preparation of `{challenge.config.name}`"
+    if made_for.hash != challenge.hash:
+        cause = f"was trained for another preparation of `{wanted}`"
         raise UserError.of(run.path, cause, "train it again on the current public folder")
 
 

@@ -73,6 +73,7 @@ def train(folder, after=None, *, resume=False, seed=3, criterion=None, **values)
     torch.manual_seed(seed)
     method = Denoiser()
     session = Stopping(Run(folder), after, seed=seed, precision="float32", resume=resume)
+    session.launch()
     supervised(method, toy_problem(), toy_images(), config(**values), session, loss=criterion)
     return method
 
@@ -144,6 +145,7 @@ def kill(step, total, values):
         os.kill(os.getpid(), signal.SIGKILL)
 torch.manual_seed(3)
 session = t.RunSession(t.Run(Path(sys.argv[1])), seed=3, precision="float32", progress=kill)
+session.launch()
 t.supervised(t.Denoiser(), t.toy_problem(), t.toy_images(), t.config(), session)
 """
 
@@ -174,6 +176,7 @@ def test_a_seed_decides_the_weights(whole, tmp_path):
 def test_a_checkpoint_of_another_method_is_refused(tmp_path):
     train(tmp_path, 2)
     session = RunSession(Run(tmp_path), precision="float32", resume=True)
+    session.launch()
     other = Denoiser()
     other.net[0] = nn.Conv2d(3, 8, 5, padding=2)
     with pytest.raises(UserError, match="does not belong to this method"):
@@ -282,6 +285,7 @@ def test_a_loss_that_is_not_finite_stops_with_a_remedy(tmp_path):
     torch.manual_seed(3)
     method = Denoiser()
     session = RunSession(Run(tmp_path), seed=3, precision="float32")
+    session.launch()
     with pytest.raises(Diverged) as caught:
         supervised(method, toy_problem(), toy_images(), config(lr=2e-3), session, loss=breaks)
     text = str(caught.value)
@@ -373,6 +377,7 @@ def test_minutes_are_kept_where_steps_get_dearer(tmp_path, monkeypatch):
     monkeypatch.setattr(loop.time, "perf_counter", Growing.clock)
     torch.manual_seed(3)
     session = Stopping(Run(tmp_path), None, seed=3, precision="float32", resume=False)
+    session.launch()
     values = config(steps=None, minutes=20 / 60, batch=1)
     supervised(Growing(), toy_problem(), toy_images(), values, session)
     assert Growing.clock.now == pytest.approx(20, rel=0.02)

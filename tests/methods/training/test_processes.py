@@ -156,6 +156,7 @@ from pathlib import Path
 from challenge.submissions.layout import Run
 from challenge.submissions.runs.session import RunSession
 session = RunSession(Run(Path(sys.argv[1]) / "run"), processes=2, precision="float32")
+session.launch()
 rank = session.fabric.global_rank
 before = session.should_stop()
 if rank == 1:

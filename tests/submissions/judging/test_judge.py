@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 
 from challenge.configs.errors import UserError
-from challenge.data.challenges.challenge import Challenge, digest
+from challenge.data.challenges.challenge import Challenge
+from challenge.data.hashing import digest, digest_json
 from challenge.data.layout import Hidden, Workspace
 from challenge.submissions import layout, machine
 from challenge.submissions.entries.teams import Teams
@@ -83,9 +84,7 @@ def test_the_whole_way(
     # Another judge is another verdict; the entry was received when it was.
     limits = challenge.config.limits.model_copy(update={"threads": 2})
     parts = results.judge_parts({}, {}, {}, limits)
-    assert (
-        results.find(place, result["entry"]["hash"], challenge.hash, results.hash_of(parts)) is None
-    )
+    assert results.find(place, result["entry"]["hash"], challenge.hash, digest_json(parts)) is None
     assert results.received(place, copy, result["entry"]["hash"]) == "2023-11-14T22:13:20+00:00"
     (row,) = board.rows(results.read_all(place), challenge.config.rules, None, challenge.hash)
     assert (row.rank, row.team, row.name, row.practice) == (1, "alpha", "mine", True)

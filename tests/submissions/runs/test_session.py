@@ -231,6 +231,9 @@ def test_fabric_is_on_the_device_and_silent(run, capfd, monkeypatch):
     monkeypatch.setenv("SLURM_JOB_ID", "1")
     monkeypatch.setenv("SLURM_NTASKS", "4")
     session = RunSession(run, device="cpu", precision="bf16")
+    with pytest.raises(RuntimeError, match="not launched"):
+        session.fabric  # noqa: B018
+    session.launch()
     assert session.fabric.device == torch.device("cpu")
     assert session.fabric.world_size == 1
     assert session.fabric is session.fabric

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ from challenge.methods.contract import Method
 from challenge.submissions.entries.load import load
 from challenge.submissions.layout import Run
 from challenge.submissions.runs import storage
+from challenge.submissions.runs.facts import MadeFor, read_facts
 
 
 @pytest.fixture
@@ -55,10 +57,13 @@ def test_a_run_is_complete_before_work_begins(
     config = storage.read_config(run)
     assert config.method == {"name": "plugin/method.py:Mine", "gain": 0.5}
     assert config.train == CONFIG.train
-    facts = storage.facts(run)
-    assert facts["challenge"] == {"name": "tiny", "hash": challenge.hash}
-    assert facts["state"] == "started"
-    assert {"toolkit", "torch", "deepinv"} == facts["versions"].keys()
+    facts = read_facts(run)
+    assert facts.challenge == MadeFor(name="tiny", hash=challenge.hash)
+    assert facts.state == "started"
+    assert {"toolkit", "torch", "deepinv"} == facts.versions.keys()
+    assert list(json.loads(run.facts.read_text())) == [
+        "format", "state", "challenge", "versions", "machine", "images", "started", "seconds",
+    ]  # fmt: skip
     assert sorted(path.name for path in run.path.parent.iterdir()) == ["mine"]
 
 
@@ -137,9 +142,36 @@ def test_finish_saves_any_state(tmp_path: Path, challenge: Challenge, folder: Pa
     storage.finish(run, method, 2.0)
     loaded = safetensors.torch.load_file(run.weights)
     assert all(torch.equal(loaded[name], value) for name, value in method.state_dict().items())
-    assert storage.finished(run, challenge)["seconds"] == 2.0
+    assert storage.finished(run, challenge).seconds == 2.0
     with pytest.raises(UserError, match="is finished already"):
         storage.create(Workspace(tmp_path), challenge, CONFIG, folder, resume=True)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"format": 2},
+        {"state": "paused"},
+        {"challenge": {"name": "tiny"}},
+        {"seconds": None},
+        {"versions": []},
+        {"machine": {}},
+    ],
+)
+def test_damaged_facts_are_one_line(make_run: Callable[..., Run], change: dict[str, Any]) -> None:
+    run = make_run()
+    record = json.loads(run.facts.read_text())
+    run.facts.write_text(json.dumps(record | change))
+    with pytest.raises(UserError, match=r"run\.json: is damaged; train the run again"):
+        read_facts(run)
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"\xff", b"{"])
+def test_what_are_no_facts_is_damaged(make_run: Callable[..., Run], content: bytes) -> None:
+    run = make_run()
+    run.facts.write_bytes(content)
+    with pytest.raises(UserError, match=r"run\.json: is damaged; train the run again"):
+        read_facts(run)
 
 
 def test_load_a_run_and_an_entry(

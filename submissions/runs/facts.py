@@ -1,0 +1,80 @@
+"""A run's facts, `run.json`: what it was made from and with, and what came of it."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from challenge.configs.errors import UserError
+from challenge.configs.schema.section import Section
+from challenge.data import atomic
+from challenge.submissions.layout import Run
+
+
+class MadeFor(Section):
+    """The preparation of a challenge that a run was trained for."""
+
+    name: str
+    hash: str
+
+
+class Machine(Section):
+    """Where it was trained, in words; memory in bytes."""
+
+    processor: str
+    cores: int
+    memory: int
+    system: str
+    python: str
+    gpu: str | None = None
+
+    def __str__(self) -> str:
+        words = self.processor, f"{self.cores} cores", self.gpu, self.system
+        return ", ".join(word for word in words if word)
+
+
+class TrainImages(Section):
+    """The images it was trained on."""
+
+    source: str
+    """`builtin` or `folder`."""
+    train: int
+    """How many."""
+
+
+class RunFacts(Section):
+    format: Literal[1] = 1
+    state: Literal["started", "finished"]
+    challenge: MadeFor
+    versions: dict[str, str]
+    """Of toolkit, torch and deepinv."""
+    machine: Machine | None = None
+    images: TrainImages | None = None
+    started: str | None = None
+    """ISO 8601, UTC."""
+    seconds: float = Field(ge=0)
+    """Of training, all together."""
+    peak_memory: int | None = None
+    """Bytes of the process."""
+    peak_gpu_memory: int | None = None
+    """Bytes on a GPU."""
+    method: dict[str, Any] = {}
+    """Parameters and, of a network, multiplications per pixel and receptive field."""
+    fault: str | None = None
+    """Why it ended before its time, if it did."""
+
+
+def read_facts(run: Run) -> RunFacts:
+    """What `run.json` says; raises `UserError` if the folder is not a run, or is damaged."""
+    if not run.facts.is_file():
+        raise UserError.of(run.path, "is not a run", "give a folder made by `challenge train`")
+    try:
+        return RunFacts.model_validate_json(run.facts.read_bytes())
+    except (OSError, ValueError):
+        raise UserError.of(run.facts, "is damaged", "train the run again") from None
+
+
+def write_facts(run: Run, facts: RunFacts) -> None:
+    """Write `run.json`, with the keys that were set."""
+    atomic.write_json(run.facts, {"format": 1, **facts.model_dump(mode="json", exclude_unset=True)})

@@ -1,0 +1,132 @@
+"""A training is a function: keys in, a run and its method out, nothing printed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+
+import pytest
+import torch
+
+from challenge.configs.errors import UserError
+from challenge.data.physics.blur import tensors
+from challenge.submissions.runs import storage
+from challenge.submissions.runs.sweep import plan
+from challenge.submissions.runs.train import train
+
+CONFIG = {
+    "challenge": "tiny",
+    "name": "small",
+    "method": {"name": "network", "width": 4, "depth": 1, "blocks": 1, "precision": "float32"},
+    "train": {"steps": 20, "evaluate": 10, "patch": 32, "batch": 2, "precision": "float32"},
+}
+
+
+@pytest.fixture
+def place(workspace, tmp_path):
+    """A workspace of the test's own, with the prepared challenge."""
+    (tmp_path / "public").symlink_to(workspace.path / "public")
+    return tmp_path
+
+
+@pytest.fixture
+def handler():
+    """Ctrl-C's handler, which a test must leave as it was."""
+    before = signal.getsignal(signal.SIGINT)
+    yield before
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def weights(done):
+    return done.run.weights.read_bytes()
+
+
+def test_keys_are_trained_off_the_main_thread_without_a_word(place, handler, capfd):
+    made = []
+
+    def call():
+        made.append(train(CONFIG, ["train.steps=2"], workspace=place))
+
+    thread = threading.Thread(target=call)
+    thread.start()
+    thread.join()
+    done = made[0]
+    assert done.finished
+    assert storage.finished(done.run, done.challenge).seconds == done.seconds
+    assert storage.read_config(done.run).train.steps == 2
+    measurement = done.challenge.measurement("val", done.challenge.ids("val")[0])
+    assert torch.isfinite(done.method(*tensors(measurement))).all()
+    assert capfd.readouterr() == ("", "")
+
+
+def test_ctrl_c_stops_after_the_step_and_the_run_goes_on_exactly(place, handler):
+    whole = weights(train(CONFIG, workspace=place))
+    told = []
+
+    def interrupt(step, total, values):
+        if step == 10:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    stopped = train(
+        CONFIG,
+        workspace=place,
+        force=True,
+        progress=interrupt,
+        catch_interrupts=True,
+        on_stop=lambda: told.append("stop"),
+    )
+    assert (stopped.finished, told) == (False, ["stop"])
+    assert signal.getsignal(signal.SIGINT) is handler
+    with pytest.raises(UserError, match="is not finished"):
+        storage.finished(stopped.run, stopped.challenge)
+    done = train(stopped.run.path, workspace=place, resume=True)
+    assert done.finished
+    assert weights(done) == whole
+
+
+@pytest.mark.parametrize("catch", [True, False])
+def test_a_second_ctrl_c_and_one_that_nobody_catches_interrupt_at_once(place, handler, catch):
+    def interrupt(*_):
+        os.kill(os.getpid(), signal.SIGINT)
+
+    steps = []
+    with pytest.raises(KeyboardInterrupt):
+        train(
+            CONFIG,
+            workspace=place,
+            progress=lambda *told: (steps.append(told[0]), interrupt(), interrupt()),
+            catch_interrupts=catch,
+        )
+    assert len(steps) == 1
+
+
+@pytest.mark.parametrize(
+    ("keys", "overrides", "text"),
+    [
+        ({"nam": "x"}, [], "did you mean `name`"),
+        ({}, ["train.stepz=3"], "did you mean `steps`"),
+        ({"challenge": "absent"}, [], "absent"),
+        ({"method": "netwrk"}, [], "did you mean `network`"),
+    ],
+)
+def test_a_wrong_key_is_a_mistake_and_leaves_nothing(place, keys, overrides, text):
+    with pytest.raises(UserError, match=text):
+        train({**CONFIG, **keys}, overrides, workspace=place)
+    assert not (place / "runs").exists()
+
+
+def test_a_sweep_is_checked_before_it_begins(place):
+    sweep = ["train.lr=1e-4,1e-3", "method.width=4,6"]
+    planned = plan(CONFIG, [], sweep, place, fresh=True)
+    assert [each.run.path.name for each in planned] == [
+        f"small-lr-{lr}-width-{width}" for lr in ("1e-4", "1e-3") for width in (4, 6)
+    ]
+    assert not any(each.is_finished() for each in planned)
+    done = train(CONFIG, [*planned[1].overrides, "train.steps=2"], workspace=place)
+    assert done.run == planned[1].run
+    assert planned[1].is_finished()
+    with pytest.raises(UserError, match="exists already"):
+        plan(CONFIG, [], sweep, place, fresh=True)
+    with pytest.raises(UserError, match="did you mean `schedule`"):
+        plan(CONFIG, [], ["train.shedule=step,cosine"], place, fresh=False)
