@@ -1,4 +1,8 @@
-"""Every attack at every level."""
+"""Every attack at every level.
+
+Always at the weakest level that stops it, and at the strongest that does not: there it must
+succeed. What a further level stops again is slow: a stronger level has the controls of the weaker.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +28,21 @@ ATTACKS = [each for family in FAMILIES for each in family.ATTACKS]
 SOURCES = stage.sources
 MOST = 250_000_000
 """Bytes by which the supervisor may grow."""
+
+
+def decisive(attack):
+    """The weakest level that stops it and the strongest that does not, of those it is played at."""
+    stopping = [level for level in attack.levels if level in attack.stopped]
+    return {*stopping[:1], *[level for level in attack.levels if level not in stopping][-1:]}
+
+
 CASES = [
-    pytest.param(attack, level, id=f"{attack.name.replace(' ', '-')}-{level}")
+    pytest.param(
+        attack,
+        level,
+        id=f"{attack.name.replace(' ', '-')}-{level}",
+        marks=[] if level in decisive(attack) else [pytest.mark.slow],
+    )
     for attack in ATTACKS
     for level in attack.levels
 ]

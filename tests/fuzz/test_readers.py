@@ -48,7 +48,7 @@ def test_5_000_inputs(name: str, tmp_path: Path) -> None:
     assert READERS[name] < report["accepted"] < 1_000
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 @pytest.mark.parametrize("name", READERS)
 def test_100_000_inputs(name: str, tmp_path: Path) -> None:
     fed(name, 1, 25_000, tmp_path, 3_000)

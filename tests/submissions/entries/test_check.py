@@ -143,7 +143,7 @@ def test_a_manifest_that_is_none(entry: Path) -> None:
         assert "manifest.json: is wrong" in told(check(entry))
 
 
-@pytest.mark.parametrize("name", [*member_names.DEVICES, "Lpt9", "CoN"])
+@pytest.mark.parametrize("name", [*sorted(member_names.DEVICES), "Lpt9", "CoN"])
 def test_windows_devices(entry: Path, name: str) -> None:
     for place in (f"plugin/{name}.py", f"plugin/{name}/x.py"):
         rewrite(entry, put(place, b""))

@@ -328,7 +328,7 @@ def test_a_measurement_that_fails_says_why(monkeypatch: pytest.MonkeyPatch) -> N
     assert speed.has_bf16()[1] == "exit code 1"
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_two_calibrations_agree_within_their_spread() -> None:
     """Of one thread; on a busy machine some attempt finds it quiet for ten seconds."""
     for _ in range(4):

@@ -140,7 +140,7 @@ def _board(place: Workspace, challenge: Challenge) -> list[dict[str, Any]]:
 
 @TWO_CORES
 @pytest.mark.skipif(sys.platform != "linux", reason="processes end with their parent on Linux")
-@pytest.mark.parametrize("kills", [20, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [20, pytest.param(200, marks=pytest.mark.by_hand)])
 def test_killed_at_any_moment_it_goes_on(
     make_entry: Callable[..., Path], place: Workspace, challenge: Challenge, kills: int
 ) -> None:
