@@ -214,7 +214,7 @@ def _judged(
         limits = challenge.config.limits
         inference = supervisor.infer(folder, sources, made, limits, judge.jail, progress=progress)
         if inference.outcome == "ok" and judge.repeats:
-            second = repeat.again(folder, sources, made, limits, judge.jail)
+            second = repeat.reconstruct_again(folder, sources, made, limits, judge.jail)
             if second.cause:
                 inference = replace(
                     inference, outcome="nondeterministic", cause=second.cause, log=second.log

@@ -127,7 +127,9 @@ def try_entry(
         inference = _infer(folder, output, challenge, "val", jail, progress, contract)
         if inference.outcome == "ok":
             sources = _sources(challenge, "val")
-            second = repeat.again(folder, sources, output, challenge.config.limits, jail)
+            second = repeat.reconstruct_again(
+                folder, sources, output, challenge.config.limits, jail
+            )
             if second.cause:
                 inference = replace(
                     inference, outcome="nondeterministic", cause=second.cause, log=second.log

@@ -152,7 +152,7 @@ def _until_stopped(jail: Jail, name: str, what: str) -> Seen:
     limits = Limits(minutes=1, threads=1, memory_gb=0.25)
     with (
         surroundings.prepare(limits) as (facts, folder, entry, _),
-        processes.adopting(),
+        processes.as_subreaper(),
     ):
         before = processes.children()
         tried = Jail(jail.level, ATTEMPTING, jail.protected, jail.controls)
