@@ -207,7 +207,7 @@ def _judged(
     output = judge.hidden.judged(f"{facts['team']}-{facts['name']}-{facts['hash'][:8]}")
     scores = second = None
     # Whoever was killed while it judged this entry, which is locked, left these.
-    atomic.sweep(output)
+    atomic.remove_leftovers(output)
     with atomic.new_tree(output) as made, scratch.folder("entry") as folder:
         archive.extract(entry, folder)
         sources = [public.measurement("test", identity) for identity in ids]

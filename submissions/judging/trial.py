@@ -60,7 +60,7 @@ def infer_run(
     storage.finished(run, challenge)
     jail = _jail(challenge, level)
     with atomic.new_tree(run.reconstructions(split)) as output, scratch.folder("entry") as folder:
-        pack.unpack_run(run, folder)
+        pack.copy_entry_files(run, folder)
         inference = _infer(folder, output, challenge, split, jail, progress)
         if inference.outcome == "ok":
             public = Public(challenge.path)
