@@ -89,7 +89,7 @@ def new_tree(path: Path) -> Iterator[Path]:
             shutil.rmtree(made, ignore_errors=True)
 
 
-def sweep(path: Path) -> None:
+def remove_leftovers(path: Path) -> None:
     """Remove what processes that were killed left of writing `path`. Nobody may be writing it."""
     for pattern in (f".{path.name}.*.partial", f".{path.name}.*.old"):
         for left in path.parent.glob(pattern):
@@ -103,9 +103,9 @@ def remove_tree(path: Path) -> None:
     """Remove a folder by renaming it away first, so that it is never seen half-deleted."""
     if path.exists():
         with disk_errors(path):
-            doomed = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".old", dir=path.parent))
-            path.replace(doomed / path.name)
-            shutil.rmtree(doomed)
+            away = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".old", dir=path.parent))
+            path.replace(away / path.name)
+            shutil.rmtree(away)
 
 
 def _put(path: Path, content: bytes) -> None:

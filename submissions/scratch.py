@@ -26,7 +26,7 @@ def folder(purpose: str) -> Iterator[Path]:
     Args:
         purpose: a word that stands in its name.
     """
-    sweep()
+    remove_leftovers()
     made = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-{purpose}-"))
     try:
         yield made
@@ -34,7 +34,7 @@ def folder(purpose: str) -> Iterator[Path]:
         remove(made)
 
 
-def sweep() -> None:
+def remove_leftovers() -> None:
     """Remove folders of processes that are gone."""
     for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}[0-9]*-*-*"):
         owner = path.name.removeprefix(_PREFIX).partition("-")[0]

@@ -104,7 +104,7 @@ def prepare(workspace: Workspace, train: Path, val: Path, levin: Path) -> None:
     if not workspace.public("shakes").config.exists():
         known = kernel_files.read(levin)
         drawn = list(camera_shake.camera_shake(SHAKES["size"], SHAKES["count"], SHAKES["seed"]))
-        stack = kernels.settle([*known * 2, *drawn], "shakes", lambda words: None)
+        stack = kernels.normalised_stack([*known * 2, *drawn], "shakes", lambda words: None)
         workspace.path.mkdir(parents=True, exist_ok=True)
         np.savez(workspace.path / "shakes.npz", kernels=stack)
         file = (workspace.path / "shakes.npz").resolve()
@@ -137,7 +137,7 @@ def first_kernel(opened: Challenge) -> Iterator[Case]:
 
 def kernels_in_turn(opened: Challenge, file: Path, sigma: float, last: int = 0) -> Iterator[Case]:
     """Image n of val with kernel n of a file (of its last ones), in turn; noise of its own."""
-    stack = kernels.settle(kernel_files.read(file)[-last:], str(file), lambda words: None)
+    stack = kernels.normalised_stack(kernel_files.read(file)[-last:], str(file), lambda words: None)
     blurs = torch.from_numpy(stack)[:, None, None]
     for index, identity in enumerate(opened.ids("val")):
         truth = opened.truth(identity)

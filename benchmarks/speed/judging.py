@@ -65,7 +65,7 @@ def inference(quick: bool, here: list[Level]) -> list[Result]:
         storage.finish(made, registry.build(METHOD, place.path), 0.0)
         folder = place.path / "entry"
         folder.mkdir()
-        pack.unpack_run(made, folder)
+        pack.copy_entry_files(made, folder)
         public = Public(challenge.path)
         sources = [public.measurement("test", each) for each in challenge.ids("test")]
         command = [sys.executable, "-m", "benchmarks.speed.judging", str(folder)]

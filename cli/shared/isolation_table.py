@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from challenge.submissions.jail.levels import Level
-    from challenge.submissions.jail.probe.probe import Seen
+    from challenge.submissions.jail.probe.expected import Seen
 
 
 def tried(level: Level) -> dict[str, Any]:
@@ -69,7 +69,7 @@ def show(found: dict[str, Any], here: Sequence[dict[str, str]]) -> None:
 
 def _words(seen: Seen) -> tuple[str, str]:
     """What was expected of an attempt, and what was seen."""
-    from challenge.submissions.jail.probe.probe import STOPPED_BY
+    from challenge.submissions.jail.probe.expected import STOPPED_BY
 
     needed = seen.name not in STOPPED_BY
     expected = "stopped" if seen.stopped else "works" if needed else "possible"

@@ -72,7 +72,7 @@ def prepare(
         workspace: gets `public/<name>` and `hidden/<name>`.
         force: replace a prepared challenge, which invalidates its entries.
         progress: called with (what, done, total).
-        notice: told what was changed or left out.
+        notice: called with what was changed or left out, in one line.
 
     Raises:
         UserError: what is wrong with the images, the kernel or the disk; nothing is changed then.

@@ -42,7 +42,7 @@ def build(config: Kernel, source_path: Path | None, notice: Notice) -> NDArray[n
     Args:
         config: the section `operator.kernel`.
         source_path: the YAML file; a kernel file is searched beside it first.
-        notice: told what was changed (padded, normalised).
+        notice: called with what was changed (padded, normalised), in one line.
 
     Returns:
         Shape (N, k, k), k odd, each kernel sums to 1.
@@ -62,21 +62,23 @@ def build(config: Kernel, source_path: Path | None, notice: Notice) -> NDArray[n
                         f"pick one of 0 to {len(arrays) - 1}",
                     )
                 arrays = [arrays[config.pick]]
-            return settle(arrays, str(path), notice)
+            return normalised_stack(arrays, str(path), notice)
         case GaussianKernel(std=std):
-            return settle([_gaussian(std)], "kernel", notice)
+            return normalised_stack([_gaussian(std)], "kernel", notice)
         case UniformKernel(size=size):
-            return settle([np.full((size, size), size**-2.0)], "kernel", notice)
+            return normalised_stack([np.full((size, size), size**-2.0)], "kernel", notice)
         case DiskKernel(radius=radius):
-            return settle([_disk(radius)], "kernel", notice)
+            return normalised_stack([_disk(radius)], "kernel", notice)
         case MotionKernel():
             size = config.size + 1 - config.size % 2
             if size != config.size:
                 notice(f"kernel: size `{config.size}` is even, made {size}")
-            return settle(list(camera_shake(size, config.count, config.seed)), "", notice)
+            return normalised_stack(list(camera_shake(size, config.count, config.seed)), "", notice)
 
 
-def settle(arrays: list[NDArray[np.float64]], place: str, notice: Notice) -> NDArray[np.float32]:
+def normalised_stack(
+    arrays: list[NDArray[np.float64]], place: str, notice: Notice
+) -> NDArray[np.float32]:
     """Check kernels, pad them to one odd square and normalise them: (N, k, k), float32."""
     _refuse(arrays, place)
     sums = np.array([array.sum() for array in arrays])

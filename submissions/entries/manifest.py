@@ -16,7 +16,7 @@ LARGEST = 1_000_000
 """Bytes of the largest manifest that is read: an entry has at most 2,000 files."""
 
 
-class For(Section):
+class ForChallenge(Section):
     """The challenge an entry was made for."""
 
     name: Name
@@ -47,7 +47,7 @@ class Manifest(Section):
     format: Literal[1]
     team: Name
     name: Name
-    challenge: For
+    challenge: ForChallenge
     versions: dict[str, str]
     """Of toolkit, torch and deepinv when the run was made."""
     uses: Uses

@@ -15,7 +15,7 @@ from challenge.data.layout import Workspace
 from challenge.methods import plugin
 from challenge.submissions.entries import archive, manifest, weights
 from challenge.submissions.entries.check import check, read_manifest
-from challenge.submissions.entries.manifest import For, Manifest, Member, Training
+from challenge.submissions.entries.manifest import ForChallenge, Manifest, Member, Training
 from challenge.submissions.entries.teams import Teams
 from challenge.submissions.entries.violations import refusal
 from challenge.submissions.layout import CONFIG, MANIFEST, PLUGIN, WEIGHTS, Run, baselines
@@ -49,14 +49,14 @@ def pack(
     """
     record = storage.finished(run, challenge)
     config = storage.read_config(run)
-    contents = stage(run)
+    contents = entry_files(run)
     members = {name: _member(path) for name, path in contents.items()}
     try:
         facts = Manifest(
             format=1,
             team=team,
             name=config.name,
-            challenge=For(name=record.challenge.name, hash=record.challenge.hash),
+            challenge=ForChallenge(name=record.challenge.name, hash=record.challenge.hash),
             versions=record.versions,
             uses=config.uses,
             training=training or _training(record, config.seed),
@@ -116,7 +116,9 @@ def repack(entry: Path, team: str, target: Path, challenge: Challenge, teams: Te
         pack(run, team, target, challenge, teams, training=facts.training)
 
 
-def adopt(entry: Path, place: Workspace, challenge: Challenge, teams: Teams | None) -> Path:
+def repack_baseline(
+    entry: Path, place: Workspace, challenge: Challenge, teams: Teams | None
+) -> Path:
     """A packaged baseline, packed for this preparation of the challenge; any other entry as it is.
 
     Baselines are of no team's challenge: their zips name the one they were trained on.
@@ -151,7 +153,7 @@ def _training(record: RunFacts, seed: int) -> Training | None:
     )
 
 
-def stage(run: Run) -> dict[str, Path]:
+def entry_files(run: Run) -> dict[str, Path]:
     """The files of an entry by their names in it, and where they are in the run."""
     found = {CONFIG: run.config, WEIGHTS: run.weights}
     for relative in plugin.files(run.plugin):
@@ -159,9 +161,9 @@ def stage(run: Run) -> dict[str, Path]:
     return found
 
 
-def unpack_run(run: Run, folder: Path) -> None:
-    """Lay a run out as the entry it would become, so that a dry run sees what the judge sees."""
-    for name, source in stage(run).items():
+def copy_entry_files(run: Run, folder: Path) -> None:
+    """Copy a run as the entry it would become, so that a dry run sees what the judge sees."""
+    for name, source in entry_files(run).items():
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         with target.open("xb") as file:

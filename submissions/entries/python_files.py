@@ -65,11 +65,11 @@ def classes(
             problems.append(Violation("invalid_entry", where, cause, "correct it, then pack again"))
             continue
         found[name] = {node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
-        told = imports.problems(tree, name, files, rules, shown)
-        new = list(islice(told, imports_left))
+        refused = imports.problems(tree, name, files, rules, shown)
+        new = list(islice(refused, imports_left))
         problems += new
         imports_left -= len(new)
-        if not imports_left and next(told, None):
+        if not imports_left and next(refused, None):
             cause = "has more imports that cannot work, which are not listed"
             problems.append(Violation("invalid_entry", place, cause, "correct those that are"))
     return found

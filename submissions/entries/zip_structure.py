@@ -82,8 +82,8 @@ def differences(
     file.seek(position)
     for info in infos:
         # Lengths of the name, of extra fields and of a comment, and the disk.
-        told = struct.unpack_from("<4H", file.read(_ENTRY).ljust(_ENTRY), 28)
-        if told != (len(file.read(len(_raw_name(info)))), 0, 0, 0):
+        read = struct.unpack_from("<4H", file.read(_ENTRY).ljust(_ENTRY), 28)
+        if read != (len(file.read(len(_raw_name(info)))), 0, 0, 0):
             place = f"{shown}/{one_line(info.orig_filename, 80)}"
             yield Violation("invalid_entry", place, UNUSUAL, PACK_AGAIN)
     for info in ordered:
@@ -92,8 +92,8 @@ def differences(
                     info.compress_size, info.file_size, len(name), 0)  # fmt: skip
         file.seek(info.header_offset)
         header = file.read(_LOCAL.size)
-        told = _LOCAL.unpack(header.ljust(_LOCAL.size))
-        if told[:1] + told[2:4] + told[6:] != expected or file.read(len(name)) != name:
+        read = _LOCAL.unpack(header.ljust(_LOCAL.size))
+        if read[:1] + read[2:4] + read[6:] != expected or file.read(len(name)) != name:
             place = f"{shown}/{one_line(info.orig_filename, 80)}"
             yield Violation(
                 "invalid_entry", place, "is not what the table of contents says", PACK_AGAIN

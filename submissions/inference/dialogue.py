@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from challenge.configs.schema.challenge import Limits
-from challenge.submissions.inference.messages import Channel, Ended, Garbled, Header, Message
+from challenge.submissions.inference.messages import Channel, Ended, Header, Malformed, Message
 from challenge.submissions.jail import processes
 from challenge.submissions.jail.levels import Level
 from challenge.submissions.jail.watch import THREADS, Watch
@@ -104,7 +104,7 @@ class Dialogue:
             raise Failed("timeout", f"{cause} {self.stage}") from None
         except Ended:
             raise self._ended() from None
-        except Garbled as error:
+        except Malformed as error:
             raise self._failed("crash", f"its answer is no message: {error}") from None
         header = message.header
         if header.get("kind") == "failed":

@@ -69,7 +69,7 @@ def find_machines(
     In the organiser's workspace the judge's is not known: it is this machine's own.
 
     Args:
-        notice: told in one line that a measurement begins, which takes some seconds.
+        notice: called with one line, that a measurement begins, which takes some seconds.
 
     Raises:
         UserError: a file of speeds is damaged or of another format.

@@ -29,7 +29,7 @@ GRACE = 0.5
 """Seconds in which the last messages of an ended process may still arrive."""
 
 
-class Garbled(Exception):
+class Malformed(Exception):
     """What came is not a message."""
 
 
@@ -47,31 +47,31 @@ def read_header(stream: BinaryIO) -> Header | None:
     """The next message's header, or None at the end of the stream.
 
     Raises:
-        Garbled: it is too long, cut off, or not a JSON object with a length `bytes` >= 0.
+        Malformed: it is too long, cut off, or not a JSON object with a length `bytes` >= 0.
     """
     prefix = stream.read(_LENGTH.size)
     if not prefix:
         return None
     if len(prefix) < _LENGTH.size:
-        raise Garbled("cut off")
+        raise Malformed("cut off")
     (length,) = _LENGTH.unpack(prefix)
     if length > HEADER_LIMIT:
-        raise Garbled("its header is too long")
+        raise Malformed("its header is too long")
     try:
         header = json.loads(read_payload(stream, length))
         count = header["bytes"]
     except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise Garbled("its header is no JSON object") from error
+        raise Malformed("its header is no JSON object") from error
     if not isinstance(header, dict) or type(count) is not int or count < 0:
-        raise Garbled("its header has no length")
+        raise Malformed("its header has no length")
     return header
 
 
 def read_payload(stream: BinaryIO, count: int) -> bytes:
-    """Exactly `count` bytes; raises `Garbled` if the stream ends before."""
+    """Exactly `count` bytes; raises `Malformed` if the stream ends before."""
     content = stream.read(count)
     if len(content) < count:
-        raise Garbled("cut off")
+        raise Malformed("cut off")
     return content
 
 
@@ -97,7 +97,7 @@ class Channel:
     def __init__(self, into: BinaryIO, out: BinaryIO) -> None:
         self.accept = 0
         self._into, self._out = into, out
-        self._inbox: queue.Queue[Message | Garbled | _Exited | None] = queue.Queue()
+        self._inbox: queue.Queue[Message | Malformed | _Exited | None] = queue.Queue()
         self._outbox: queue.Queue[tuple[Header, bytes] | None] = queue.Queue()
         self._wanted = threading.Semaphore(0)
         self._threads = [
@@ -119,7 +119,7 @@ class Channel:
         Raises:
             TimeoutError: the deadline came first.
             Ended: the other side is gone.
-            Garbled: what came is not a message.
+            Malformed: what came is not a message.
         """
         self._wanted.release()
         try:
@@ -133,7 +133,7 @@ class Channel:
             self._inbox.put(None)
         if found is None or isinstance(found, _Exited):
             raise Ended
-        if isinstance(found, Garbled):
+        if isinstance(found, Malformed):
             raise found
         return found
 
@@ -160,7 +160,7 @@ class Channel:
                 self._inbox.put(Message(header, payload))
                 if not fits:
                     break
-        except Garbled as error:
+        except Malformed as error:
             self._inbox.put(error)
         except (OSError, ValueError):
             pass

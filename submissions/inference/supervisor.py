@@ -42,7 +42,7 @@ class JudgeFault(RuntimeError):
 
 @dataclass(frozen=True)
 class Step:
-    """Told after each reconstruction."""
+    """What is reported after each reconstruction."""
 
     id: str
     seconds: float
@@ -123,7 +123,7 @@ def infer(
     outcome: Outcome = "ok"
     cause = ""
     broken: tuple[str, ...] = ()
-    with scratch.folder("judge") as folder, processes.adopting():
+    with scratch.folder("judge") as folder, processes.as_subreaper():
         before = processes.children()
         clock = _Clock(time.monotonic(), {})
         arguments = [str(entry.resolve()), str(limits.threads)]
@@ -141,7 +141,7 @@ def infer(
             clock.start_up = clock.since_start()
             _reconstruct(dialogue, clock, sources, output, planned or len(sources), progress)
             dialogue.check_memory()
-            _again(dialogue, clock, sources, output)
+            _first_once_more(dialogue, clock, sources, output)
             if contract is not None:
                 broken = _contract(dialogue, contract)
         except Failed as failure:
@@ -194,7 +194,9 @@ def _reconstruct(
     clock.total = clock.since_start()
 
 
-def _again(dialogue: Dialogue, clock: _Clock, sources: Sequence[Path], output: Path) -> None:
+def _first_once_more(
+    dialogue: Dialogue, clock: _Clock, sources: Sequence[Path], output: Path
+) -> None:
     """The first image once more, off the clock: what came in between may not matter."""
     if not sources:
         return

@@ -66,7 +66,7 @@ def shut_in(policy: dict[str, Any]) -> None:
     """
     import resource
 
-    from challenge.submissions.jail import landlock, seccomp
+    from challenge.submissions.jail import call_rules, landlock, seccomp
 
     controls = set(policy["controls"])
     libc = ctypes.CDLL(None, use_errno=True)
@@ -87,7 +87,7 @@ def shut_in(policy: dict[str, Any]) -> None:
         os.sched_setaffinity(0, policy["cores"])
     if "privileges" in controls:
         _drop_privileges(libc)
-    filtered = [each for each in seccomp.CONTROLS if each in controls]
+    filtered = [each for each in call_rules.CONTROLS if each in controls]
     if (filtered or "files" in controls) and libc.prctl(_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "no_new_privs")
     if "files" in controls:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-from challenge.submissions.jail import seccomp
+from challenge.submissions.jail import call_rules
 
 Level = Literal["process", "landlock", "bubblewrap"]
 LEVELS: tuple[Level, ...] = get_args(Level)
@@ -18,7 +18,7 @@ REQUIRED: Level = "landlock"
 
 LIMITS = ("end", "out of memory first", "memory", "quota", "processor time", "processors")
 """Controls of every level, where the system is Linux."""
-WALLS = ("privileges", "files", *seccomp.CONTROLS)
+WALLS = ("privileges", "files", *call_rules.CONTROLS)
 """Controls of a level that keeps the process from files, network and others."""
 
 SUMMARY: dict[Level, str] = {

@@ -23,8 +23,11 @@ _one_at_a_time = threading.Lock()
 
 
 @contextlib.contextmanager
-def adopting() -> Iterator[None]:
-    """Adopt orphans of the processes started inside; one such block at a time per process."""
+def as_subreaper() -> Iterator[None]:
+    """Become the parent of orphans of the processes started inside, as a subreaper (prctl(2)).
+
+    One such block at a time per process.
+    """
     with _one_at_a_time:
         _subreaper(True)
         try:
@@ -34,14 +37,14 @@ def adopting() -> Iterator[None]:
 
 
 class Tree:
-    """A process with all its descendants. Make it inside `adopting()`, before the process runs."""
+    """A process with all its descendants. Make it in `as_subreaper()`, before the process runs."""
 
     def __init__(self, process: subprocess.Popen[bytes], before: set[int]) -> None:
         self._process = process
         self._before = before
 
     def members(self) -> list[psutil.Process]:
-        """All that are alive: the process, its descendants, and orphans adopted from it."""
+        """All that are alive: the process, its descendants, and orphans of it."""
         roots = []
         with contextlib.suppress(psutil.NoSuchProcess):
             roots.append(psutil.Process(self._process.pid))

@@ -208,14 +208,14 @@ def _judged(
     output = judge.hidden.judged(f"{facts['team']}-{facts['name']}-{facts['hash'][:8]}")
     scores = second = None
     # Whoever was killed while it judged this entry, which is locked, left these.
-    atomic.sweep(output)
+    atomic.remove_leftovers(output)
     with atomic.new_tree(output) as made, scratch.folder("entry") as folder:
         archive.extract(entry, folder)
         sources = [public.measurement("test", identity) for identity in ids]
         limits = challenge.config.limits
         inference = supervisor.infer(folder, sources, made, limits, judge.jail, progress=progress)
         if inference.outcome == "ok" and judge.repeats:
-            second = repeat.again(folder, sources, made, limits, judge.jail)
+            second = repeat.reconstruct_again(folder, sources, made, limits, judge.jail)
             if second.cause:
                 inference = replace(
                     inference, outcome="nondeterministic", cause=second.cause, log=second.log

@@ -56,7 +56,7 @@ def save(workspace: Workspace, result: Result) -> Path:
     """
     hashes = (result[part]["hash"] for part in ("entry", "challenge", "judge"))
     path = path_of(workspace, *hashes)
-    atomic.sweep(path)
+    atomic.remove_leftovers(path)
     if path.is_file():
         with contextlib.suppress(UserError):
             # Its date is in the name: whoever was killed in between writes the same file again.

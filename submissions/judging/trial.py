@@ -60,7 +60,7 @@ def infer_run(
     storage.finished(run, challenge)
     jail = _jail(challenge, level)
     with atomic.new_tree(run.reconstructions(split)) as output, scratch.folder("entry") as folder:
-        pack.unpack_run(run, folder)
+        pack.copy_entry_files(run, folder)
         inference = _infer(folder, output, challenge, split, jail, progress)
         if inference.outcome == "ok":
             public = Public(challenge.path)
@@ -127,7 +127,9 @@ def try_entry(
         inference = _infer(folder, output, challenge, "val", jail, progress, contract)
         if inference.outcome == "ok":
             sources = _sources(challenge, "val")
-            second = repeat.again(folder, sources, output, challenge.config.limits, jail)
+            second = repeat.reconstruct_again(
+                folder, sources, output, challenge.config.limits, jail
+            )
             if second.cause:
                 inference = replace(
                     inference, outcome="nondeterministic", cause=second.cause, log=second.log

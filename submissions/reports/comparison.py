@@ -16,7 +16,7 @@ from challenge.data.layout import Public, Workspace
 from challenge.submissions.entries import archive
 from challenge.submissions.entries import weights as weight_files
 from challenge.submissions.entries.check import check, read_manifest
-from challenge.submissions.entries.pack import adopt
+from challenge.submissions.entries.pack import repack_baseline
 from challenge.submissions.entries.violations import Violation, refusal
 from challenge.submissions.inference import forecast, supervisor
 from challenge.submissions.inference.supervisor import Inference, Step
@@ -138,7 +138,7 @@ def admit(found: Sequence[Candidate], challenge: Challenge) -> list[Candidate]:
             storage.finished(Run(each.path), challenge)
             admitted.append(each)
             continue
-        entry = adopt(each.path, place, challenge, None)
+        entry = repack_baseline(each.path, place, challenge, None)
         problems += check(entry, challenge)
         admitted.append(replace(each, path=entry))
     if problems:

@@ -14,7 +14,7 @@ from challenge.submissions import layout, machine
 from challenge.submissions.inference import speed
 from challenge.submissions.inference.speed import KERNELS, Speed, Timing
 from challenge.submissions.jail.probe import probe
-from challenge.submissions.jail.probe.probe import Seen
+from challenge.submissions.jail.probe.expected import Seen
 
 TV = "workspace/runs/deblur/tv"
 ENTRY = "workspace/entries/alpha-tv.zip"

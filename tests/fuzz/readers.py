@@ -36,7 +36,7 @@ from challenge.configs.schema.challenge import Rules
 from challenge.configs.schema.entry import EntryConfig, Uses
 from challenge.data.challenges.challenge import Challenge
 from challenge.submissions.entries import archive, check, manifest, weights
-from challenge.submissions.entries.manifest import For, Manifest, Member, Training
+from challenge.submissions.entries.manifest import ForChallenge, Manifest, Member, Training
 from challenge.submissions.entries.teams import Teams
 
 SECONDS = 2.0
@@ -117,7 +117,7 @@ def facts(files: dict[str, bytes]) -> bytes:
             format=1,
             team="alpha",
             name="mine",
-            challenge=For(name="deblur", hash="0" * 64),
+            challenge=ForChallenge(name="deblur", hash="0" * 64),
             versions={"toolkit": "0.1.0", "torch": "2.6"},
             uses=Uses(),
             training=Training(

@@ -27,7 +27,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Facts:
-    """What the supervisor put up for the attempts to find."""
+    """What the supervisor prepared for the attempts to find."""
 
     canary: str
     """A readable file outside."""
@@ -190,7 +190,7 @@ def everything(facts: Facts) -> None:
 
 
 def outlive() -> None:
-    """Stay, whatever one is told."""
+    """Stay, whatever signals come."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     print(json.dumps({"name": "outlive"}), flush=True)

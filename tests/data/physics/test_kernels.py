@@ -44,7 +44,7 @@ def moments(kernel: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     )
 )
 def test_every_stack_is_odd_square_non_negative_and_sums_to_one(raw):
-    stack = kernels.settle(raw, "k", lambda _: None)
+    stack = kernels.normalised_stack(raw, "k", lambda _: None)
     assert stack.dtype == np.float32
     count, rows, columns = stack.shape
     assert count == len(raw)
@@ -160,14 +160,14 @@ def test_what_is_no_kernel_is_refused(value, cause):
     raw = np.full((3, 3), 0.2)
     raw[0, 1] = value
     with pytest.raises(UserError) as caught:
-        kernels.settle([raw], "k.npy", lambda _: None)
+        kernels.normalised_stack([raw], "k.npy", lambda _: None)
     assert str(caught.value) == f"k.npy: {cause}; a blur kernel is non-negative and sums to 1"
 
 
 def test_every_bad_kernel_is_named_at_once():
     raw = [np.zeros((3, 3)), np.full((3, 3), 1 / 9), np.full((3, 3), -1.0)]
     with pytest.raises(UserError) as caught:
-        kernels.settle(raw, "k.npy", lambda _: None)
+        kernels.normalised_stack(raw, "k.npy", lambda _: None)
     causes = [mistake.cause for mistake in caught.value.mistakes]
     assert causes == ["kernel 0 sums to zero", "kernel 2 has negative values, down to -1"]
 
@@ -175,11 +175,13 @@ def test_every_bad_kernel_is_named_at_once():
 def test_rounding_below_zero_is_forgiven():
     raw = np.full((3, 3), 1 / 9)
     raw[0, 0] = -1e-17
-    assert (kernels.settle([raw], "k", lambda _: None) >= 0).all()
+    assert (kernels.normalised_stack([raw], "k", lambda _: None) >= 0).all()
 
 
 def test_a_sum_other_than_one_is_normalised_with_a_notice():
     notices: list[str] = []
-    stack = kernels.settle([np.ones((3, 3)), np.full((3, 3), 1 / 9)], "k.npy", notices.append)
+    stack = kernels.normalised_stack(
+        [np.ones((3, 3)), np.full((3, 3), 1 / 9)], "k.npy", notices.append
+    )
     np.testing.assert_allclose(stack, 1 / 9, rtol=1e-6)
     assert notices == ["k.npy: kernel 0 sums to 9, not to 1, and is normalised"]

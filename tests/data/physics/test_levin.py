@@ -71,7 +71,7 @@ WRITERS = {"k.npy": npy, "k.npz": npz, "v5.mat": mat_v5, "v73.mat": mat_v73}
 
 def stack() -> torch.Tensor:
     """All kernels in the form of a challenge, shape (N, 1, k, k)."""
-    return torch.from_numpy(kernels.settle(KERNELS, "test", lambda _: None))[:, None]
+    return torch.from_numpy(kernels.normalised_stack(KERNELS, "test", lambda _: None))[:, None]
 
 
 def blurred(x, kernel, boundary):
@@ -139,7 +139,7 @@ def test_matlabs_orientation(tmp_path):
         (kernel,) = kernel_files.read(tmp_path / name)
         x = np.zeros((1, 12, 12))
         x[0, 6, 6] = 1
-        found = kernels.settle([kernel], "test", lambda _: None).astype(np.float64)
+        found = kernels.normalised_stack([kernel], "test", lambda _: None).astype(np.float64)
         physics = blur.blur(torch.from_numpy(found)[None], 0.03, "circular", x.shape)
         y = physics.A(torch.from_numpy(x)[None])[0, 0]
         assert divmod(int(y.argmax()), 12) == (8, 6)
@@ -231,7 +231,7 @@ def test_one_kernel_for_all_is_the_published_way_one_at_a_time(tmp_path, prepare
     text = TEXT.format(path=photographs, file=tmp_path / "k.mat", boundary="circular", sigma=0.05)
     made = prepare(text, "operator.kernel.pick=2")
     found = open_challenge(made.public.path).problem.kernels
-    expected = kernels.settle([KERNELS[2]], "test", lambda _: None)
+    expected = kernels.normalised_stack([KERNELS[2]], "test", lambda _: None)
     assert np.array_equal(found[:, 0].numpy(), expected)
     x = RNG.random((3, 40, 40))
     y, _ = simulate(

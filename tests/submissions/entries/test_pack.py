@@ -16,7 +16,7 @@ from challenge.configs.errors import UserError
 from challenge.data.challenges.challenge import Challenge
 from challenge.submissions.entries import archive
 from challenge.submissions.entries.check import check
-from challenge.submissions.entries.pack import pack, unpack_run
+from challenge.submissions.entries.pack import copy_entry_files, pack
 from challenge.submissions.entries.teams import Teams
 from challenge.submissions.layout import Run
 
@@ -66,7 +66,7 @@ def test_a_dry_run_sees_what_is_packed(
 ) -> None:
     entry = make_entry()
     archive.extract(entry, tmp_path / "packed")
-    unpack_run(make_run(), tmp_path / "staged")
+    copy_entry_files(make_run(), tmp_path / "staged")
     (tmp_path / "packed" / "manifest.json").unlink()
     packed, staged = (
         {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*.*")}

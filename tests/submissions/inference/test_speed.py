@@ -21,7 +21,7 @@ from challenge.data.challenges.challenge import Challenge
 from challenge.data.layout import Workspace
 from challenge.submissions import layout, machine
 from challenge.submissions.entries.kit import make_kit
-from challenge.submissions.inference import speed
+from challenge.submissions.inference import kernel_times, speed
 from challenge.submissions.inference.forecast import find_machines, forecast, image_ratio, measured
 from challenge.submissions.inference.speed import BF16, KERNELS, Speed, Timing
 from challenge.submissions.layout import Run
@@ -309,12 +309,12 @@ def test_every_kernel_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
 
     from challenge.methods.training import precision
 
-    monkeypatch.setattr(speed, "SECONDS", 0.0)
-    monkeypatch.setattr(speed, "SAMPLE", 1e-4)
+    monkeypatch.setattr(kernel_times, "SECONDS", 0.0)
+    monkeypatch.setattr(kernel_times, "SAMPLE", 1e-4)
     monkeypatch.setattr(precision, "cpu_has_bf16", lambda: True)
     before = torch.get_num_threads()
     try:
-        found = speed._timings(1)
+        found = kernel_times.timings(1)
     finally:
         torch.set_num_threads(before)
     assert set(found) == {*KERNELS, *BF16}

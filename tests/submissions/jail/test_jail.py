@@ -19,10 +19,18 @@ import pytest
 
 from challenge.configs.errors import UserError
 from challenge.configs.schema.challenge import Limits
-from challenge.submissions.jail import bubblewrap, levels, seccomp, spawn, stage
+from challenge.submissions.jail import (
+    bubblewrap,
+    call_rules,
+    levels,
+    seccomp,
+    spawn,
+    stage,
+    syscalls,
+)
 from challenge.submissions.jail.levels import Level
-from challenge.submissions.jail.probe import attempts, choose, probe
-from challenge.submissions.jail.probe.probe import Seen
+from challenge.submissions.jail.probe import attempts, choose, expected, probe
+from challenge.submissions.jail.probe.expected import Seen
 from challenge.submissions.jail.spawn import Jail
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="the jail is Linux's")
@@ -48,7 +56,7 @@ def test_every_attempt_ends_as_promised(level: Level) -> None:
     found = seen(level)
     assert [name for name, each in found.items() if not each.as_promised] == []
     # What a method needs works everywhere, and what is tried is tried everywhere.
-    assert all(found[name].happened for name in found if name not in probe.STOPPED_BY)
+    assert all(found[name].happened for name in found if name not in expected.STOPPED_BY)
     optional = {"connect by TCP, IPv6", "read scikit-image's pictures"}
     assert found.keys() | optional == attempts.ATTEMPTS.keys()
 
@@ -71,7 +79,9 @@ def test_higher_levels_stop_more() -> None:
     assert stopped[0] < stopped[1] < stopped[2]
 
 
-STOPPED = {name: control for name, control in probe.STOPPED_BY.items() if name in attempts.ATTEMPTS}
+STOPPED = {
+    name: control for name, control in expected.STOPPED_BY.items() if name in attempts.ATTEMPTS
+}
 
 
 @LINUX
@@ -94,7 +104,7 @@ def test_without_its_control_the_attempt_succeeds(name: str) -> None:
 
 
 def test_every_control_is_attempted() -> None:
-    proved = set(probe.STOPPED_BY.values())
+    proved = set(expected.STOPPED_BY.values())
     # These have no attempt in `doctor`; `tests/attacks` has, and `test_workers` for the end of the
     # supervisor.
     assert set(levels.controls("bubblewrap")) - proved == {
@@ -226,31 +236,31 @@ def verdict(program: bytes, architecture: int, number: int, *arguments: int) -> 
 def test_the_filter_refuses_what_its_rules_name_and_nothing_else(
     machine: str, architecture: int, column: int
 ) -> None:
-    program = seccomp.program(seccomp.CONTROLS, 42, machine)
+    program = seccomp.program(call_rules.CONTROLS, 42, machine)
     assert len(program) % 8 == 0 and len(program) // 8 < 4096
-    named = {rule.call for control in seccomp.CONTROLS for rule in seccomp.rules(control, 42)}
-    assert named == seccomp.CALLS.keys()
-    numbers = {pair[column] for pair in seccomp.CALLS.values()}
-    for number in range(seccomp.NEWEST + 1):
+    named = {rule.call for control in call_rules.CONTROLS for rule in call_rules.rules(control, 42)}
+    assert named == syscalls.CALLS.keys()
+    numbers = {pair[column] for pair in syscalls.CALLS.values()}
+    for number in range(syscalls.NEWEST + 1):
         if number not in numbers:
             assert verdict(program, architecture, number) == ALLOW
-    for number in (seccomp.NEWEST + 1, 10_000, 0x40000000 | 41, 0xFFFFFFFF):
+    for number in (syscalls.NEWEST + 1, 10_000, 0x40000000 | 41, 0xFFFFFFFF):
         assert verdict(program, architecture, number, 1) == REFUSE | errno.ENOSYS
     other = ARM if architecture == X86 else X86
-    for number in range(seccomp.NEWEST + 1):
+    for number in range(syscalls.NEWEST + 1):
         assert verdict(program, other, number) == KILL
-    for control in seccomp.CONTROLS:
-        for rule in seccomp.rules(control, 42):
-            number = seccomp.CALLS[rule.call][column]
+    for control in call_rules.CONTROLS:
+        for rule in call_rules.rules(control, 42):
+            number = syscalls.CALLS[rule.call][column]
             if number is not None and rule.argument is None:
                 assert verdict(program, architecture, number, 1, 2, 3) == REFUSE | rule.error
 
 
 def test_calls_are_judged_by_their_arguments() -> None:
-    program = seccomp.program(seccomp.CONTROLS, 42, "x86_64")
+    program = seccomp.program(call_rules.CONTROLS, 42, "x86_64")
 
     def allowed(call: str, *arguments: int) -> bool:
-        number = seccomp.CALLS[call][0]
+        number = syscalls.CALLS[call][0]
         assert number is not None
         return verdict(program, X86, number, *arguments) == ALLOW
 
@@ -282,7 +292,7 @@ def test_calls_are_judged_by_their_arguments() -> None:
 def test_numbers_of_calls_are_those_of_this_machine(tmp_path: Path) -> None:
     """Against the C library's headers, where they are installed."""
     source = tmp_path / "numbers.c"
-    names = sorted(seccomp.CALLS)
+    names = sorted(syscalls.CALLS)
     lines = [f"#ifdef __NR_{n}\n{n} __NR_{n}\n#endif" for n in names]
     source.write_text("#include <sys/syscall.h>\n" + "\n".join(lines) + "\n")
     try:
@@ -297,11 +307,11 @@ def test_numbers_of_calls_are_those_of_this_machine(tmp_path: Path) -> None:
     found = {
         line.split()[0]: int(line.split()[1])
         for line in done.stdout.splitlines()
-        if line.split()[:1] and line.split()[0] in seccomp.CALLS and line.split()[1].isdigit()
+        if line.split()[:1] and line.split()[0] in syscalls.CALLS and line.split()[1].isdigit()
     }
     assert len(found) > 90
     for name, number in found.items():
-        assert seccomp.CALLS[name][column] == number, name
+        assert syscalls.CALLS[name][column] == number, name
 
 
 # --- which level is taken -------------------------------------------------------------------------
