@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from challenge.configs.errors import UserError
+from challenge.configs.schema.entry import Uses
 from challenge.data import atomic
 from challenge.data.challenges import seal
 from challenge.data.challenges.challenge import Challenge
@@ -32,7 +33,16 @@ from challenge.submissions.jail.levels import Level
 from challenge.submissions.jail.probe import choose
 from challenge.submissions.jail.spawn import Jail
 from challenge.submissions.judging import results
-from challenge.submissions.judging.results import Result
+from challenge.submissions.judging.result import (
+    JudgedBy,
+    JudgedChallenge,
+    JudgedEntry,
+    JudgedImage,
+    Problem,
+    Repeated,
+    Result,
+    Seconds,
+)
 from challenge.submissions.scoring import metrics, pictures
 from challenge.submissions.scoring.scores import Pair, Scores, score_images
 from challenge.submissions.text import harmless
@@ -145,14 +155,26 @@ def _verdict(
         name = harmless(os.fsencode(entry.name))
         problems = check(copy, judge.challenge, judge.teams, shown=name)
         known = _known(judge, entry_hash)
-        if known is not None and not again and known["problems"] == _listed(problems):
+        if known is not None and not again and known.problems == _listed(problems):
             return known, False
         received = results.received(judge.workspace, entry, entry_hash)
-        result = _head(judge, name, received, copy, entry_hash)
-        if problems:
-            result |= _refused(problems)
-        else:
-            result |= _judged(judge, copy, result, progress, scored)
+        about, begun = _entry(copy, name, entry_hash), results.timestamp(time.time())
+        found = _refused(problems) if problems else _judged(judge, copy, about, progress, scored)
+        result = Result(
+            format=1,
+            entry=about,
+            challenge=JudgedChallenge(
+                name=judge.challenge.config.name,
+                hash=judge.challenge.hash,
+                practice=judge.challenge.practice,
+            ),
+            judge=JudgedBy(hash=judge.judge_hash, **judge.parts),
+            machine=machine.describe(),
+            versions=machine.versions(),
+            received=received,
+            judged_at=begun,
+            **found,
+        )
         results.save(judge.workspace, result)
     return result, True
 
@@ -161,51 +183,50 @@ def _known(judge: Judge, entry_hash: str) -> Result | None:
     return results.find(judge.workspace, entry_hash, judge.challenge.hash, judge.judge_hash)
 
 
-def _head(judge: Judge, name: str, received: str, copy: Path, entry_hash: str) -> Result:
-    """Everything of a result that does not depend on what happens."""
-    facts = read_manifest(copy)
-    challenge = judge.challenge
+def _entry(copy: Path, name: str, entry_hash: str) -> JudgedEntry:
+    """The entry as its manifest describes it; without a readable one, named by its file."""
+    facts, size = read_manifest(copy), copy.stat().st_size
+    if facts is None:
+        team, stem = "", Path(name).stem
+        return JudgedEntry(
+            hash=entry_hash, file=name, bytes=size, team=team, name=stem, uses=Uses(), versions={}
+        )
+    return JudgedEntry(
+        hash=entry_hash,
+        file=name,
+        bytes=size,
+        team=facts.team,
+        name=facts.name,
+        uses=facts.uses,
+        versions=facts.versions,
+    )
+
+
+def _refused(problems: list[Violation]) -> dict[str, Any]:
+    """What a result says of an entry that the static check refuses."""
     return {
-        "entry": {
-            "hash": entry_hash,
-            "file": name,
-            "bytes": copy.stat().st_size,
-            "team": facts.team if facts else "",
-            "name": facts.name if facts else Path(name).stem,
-            "uses": facts.uses.model_dump() if facts else {},
-            "versions": facts.versions if facts else {},
-        },
-        "challenge": {
-            "name": challenge.config.name,
-            "hash": challenge.hash,
-            "practice": challenge.practice,
-        },
-        "judge": {"hash": judge.judge_hash, **judge.parts},
-        "machine": machine.describe(),
-        "versions": machine.versions(),
-        "received": received,
-        "judged_at": results.timestamp(time.time()),
+        "outcome": outcome_of(problems),
+        "cause": str(problems[0].mistake),
+        "problems": _listed(problems),
+        "images": (),
     }
 
 
-def _refused(problems: list[Violation]) -> Result:
-    """The result of an entry that the static check refuses."""
-    listed, cause = _listed(problems), str(problems[0].mistake)
-    return {"outcome": outcome_of(problems), "cause": cause, "problems": listed, "images": []}
-
-
-def _listed(problems: list[Violation]) -> list[dict[str, str]]:
-    return [{"outcome": each.outcome, **asdict(each.mistake)} for each in problems]
+def _listed(problems: list[Violation]) -> tuple[Problem, ...]:
+    return tuple(Problem(outcome=each.outcome, **asdict(each.mistake)) for each in problems)
 
 
 def _judged(
-    judge: Judge, entry: Path, head: Result, progress: OnStep | None, scored: OnScore | None
-) -> Result:
-    """The result of an entry that was run on the hidden test set."""
+    judge: Judge,
+    entry: Path,
+    about: JudgedEntry,
+    progress: OnStep | None,
+    scored: OnScore | None,
+) -> dict[str, Any]:
+    """What a result says of an entry that was run on the hidden test set."""
     challenge, public = judge.challenge, Public(judge.challenge.path)
     ids = challenge.ids("test")
-    facts = head["entry"]
-    output = judge.hidden.judged(f"{facts['team']}-{facts['name']}-{facts['hash'][:8]}")
+    output = judge.hidden.judged(about.label)
     scores = second = None
     # Whoever was killed while it judged this entry, which is locked, left these.
     atomic.sweep(output)
@@ -230,7 +251,7 @@ def _judged(
                 raise supervisor.JudgeFault(f"image {scores.failure.id}: {scores.failure.cause}")
             shown = [(each, *_paths(judge, each)) for each in ids]
             pictures.draw_all(made, shown, scores, crop=judge.crop, title=output.name)
-    repeated = second.to_json() if second else None
+    repeated = Repeated(**second.to_json()) if second else None
     return {**_described(inference, scores), "repeat": repeated}
 
 
@@ -239,24 +260,24 @@ def _paths(judge: Judge, identity: str) -> tuple[Path, Path]:
     return public.measurement("test", identity), judge.hidden.image(identity)
 
 
-def _described(inference: Inference, scores: Scores | None) -> Result:
-    images = [
-        {"id": each.id, "psnr": each.psnr, "ssim": each.ssim, "seconds": inference.seconds[each.id]}
-        for each in (scores.images if scores else ())
-    ]
+def _described(inference: Inference, scores: Scores | None) -> dict[str, Any]:
+    if scores:
+        images = [
+            JudgedImage(
+                id=each.id, psnr=each.psnr, ssim=each.ssim, seconds=inference.seconds[each.id]
+            )
+            for each in scores.images
+        ]
+    else:
+        images = [JudgedImage(id=each, seconds=took) for each, took in inference.seconds.items()]
     return {
         "outcome": inference.outcome,
         "cause": inference.cause,
-        "problems": [],
-        "psnr": scores.psnr.to_json() if scores and scores.psnr else None,
-        "ssim": scores.ssim.to_json() if scores and scores.ssim else None,
-        "seconds": {
-            "start_up": inference.start_up,
-            "total": inference.total,
-            "cpu": inference.cpu,
-        },
+        "problems": (),
+        "psnr": scores and scores.psnr,
+        "ssim": scores and scores.ssim,
+        "seconds": Seconds(start_up=inference.start_up, total=inference.total, cpu=inference.cpu),
         "memory": inference.memory,
-        "images": images
-        or [{"id": each, "seconds": spent} for each, spent in inference.seconds.items()],
+        "images": tuple(images),
         "log": inference.log,
     }

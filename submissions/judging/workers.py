@@ -31,7 +31,7 @@ from challenge.submissions.entries import teams
 from challenge.submissions.inference.supervisor import Step
 from challenge.submissions.jail.levels import Level
 from challenge.submissions.judging.judge import Judge, judge_entry, open_judge
-from challenge.submissions.judging.results import Result
+from challenge.submissions.judging.result import Result
 
 ATTEMPTS = 2
 """How often an entry is handed out: a worker that dies once may have been killed by anybody."""
@@ -208,7 +208,8 @@ class _Crew:
             elif entry is not None:
                 if "refused" in message:
                     raise UserError(*(Mistake(*each) for each in message["refused"]))
-                yield Judged(entry, message["result"], message["fresh"], message["fault"])
+                result = message["result"] and Result.model_validate(message["result"])
+                yield Judged(entry, result, message["fresh"], message["fault"])
                 self._next(worker, waiting, tries)
 
     def close(self) -> None:
@@ -265,7 +266,8 @@ def main() -> None:
             answer(result=None, fresh=False, fault=traceback.format_exc())
             raise
         else:
-            answer(result=found.result, fresh=found.fresh, fault=found.fault)
+            result = found.result and found.result.to_json()
+            answer(result=result, fresh=found.fresh, fault=found.fault)
 
 
 def _die_with_parent() -> None:
