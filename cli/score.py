@@ -112,7 +112,7 @@ def _judge(
     from challenge.data.challenges.challenge import open_challenge
     from challenge.data.layout import Hidden, Workspace
     from challenge.submissions.entries import teams
-    from challenge.submissions.entries.pack import adopt
+    from challenge.submissions.entries.pack import repack_baseline
     from challenge.submissions.jail import levels
     from challenge.submissions.jail.probe import choose
     from challenge.submissions.judging.judge import open_judge
@@ -134,7 +134,7 @@ def _judge(
     say(f"isolation  {levels.SUMMARY[chosen]}")
     if chosen == "process":
         warn("an entry's code can read this machine's files; the results and the board say so")
-    entries = [adopt(entry, place, challenge, judge.teams) for entry in entries]
+    entries = [repack_baseline(entry, place, challenge, judge.teams) for entry in entries]
     found, faults = [], 0
     with progress() as report:
         steps = {entry: watch(report, f"judge {entry.stem}", limits.minutes) for entry in entries}
@@ -142,7 +142,7 @@ def _judge(
             judge,
             list(dict.fromkeys(entries)),
             workers=workers,
-            again=rejudge,
+            rejudge=rejudge,
             progress=lambda entry, step: steps[entry](step),
         ):
             if judged.result is None:

@@ -115,7 +115,9 @@ def repack(entry: Path, team: str, target: Path, challenge: Challenge, teams: Te
         pack(run, team, target, challenge, teams, training=facts.training)
 
 
-def adopt(entry: Path, place: Workspace, challenge: Challenge, teams: Teams | None) -> Path:
+def repack_baseline(
+    entry: Path, place: Workspace, challenge: Challenge, teams: Teams | None
+) -> Path:
     """A packaged baseline, packed for this preparation of the challenge; any other entry as it is.
 
     Baselines are of no team's challenge: their zips name the one they were trained on.

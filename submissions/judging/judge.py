@@ -10,12 +10,11 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from challenge.configs.errors import UserError
-from challenge.configs.schema.entry import Uses
 from challenge.data import atomic
 from challenge.data.challenges import seal
 from challenge.data.challenges.challenge import Challenge
@@ -23,28 +22,24 @@ from challenge.data.hashing import digest, digest_json
 from challenge.data.layout import Hidden, Public, Workspace
 from challenge.submissions import machine, scratch
 from challenge.submissions.entries import archive
-from challenge.submissions.entries.check import check, read_manifest
+from challenge.submissions.entries.check import check
 from challenge.submissions.entries.teams import Teams
-from challenge.submissions.entries.violations import Violation, outcome_of
 from challenge.submissions.inference import repeat, supervisor
-from challenge.submissions.inference.supervisor import Inference, Step
+from challenge.submissions.inference.supervisor import Step
 from challenge.submissions.jail import levels, stage
 from challenge.submissions.jail.levels import Level
 from challenge.submissions.jail.probe import choose
 from challenge.submissions.jail.spawn import Jail
-from challenge.submissions.judging import results
+from challenge.submissions.judging import results, verdict
 from challenge.submissions.judging.result import (
     JudgedBy,
     JudgedChallenge,
     JudgedEntry,
-    JudgedImage,
-    Problem,
     Repeated,
     Result,
-    Seconds,
 )
 from challenge.submissions.scoring import metrics, pictures
-from challenge.submissions.scoring.scores import Pair, Scores, score_images
+from challenge.submissions.scoring.scores import Pair, score_images
 from challenge.submissions.text import harmless
 
 OnStep = Callable[[Step], None]
@@ -112,7 +107,7 @@ def judge_entry(
     judge: Judge,
     entry: Path,
     *,
-    again: bool = False,
+    rejudge: bool = False,
     progress: OnStep | None = None,
     scored: OnScore | None = None,
 ) -> tuple[Result, bool]:
@@ -120,7 +115,7 @@ def judge_entry(
 
     Args:
         entry: the zip.
-        again: judge it even where a verdict stands, which goes into the history.
+        rejudge: judge it even where a verdict stands, which goes into the history.
         progress: called after each reconstruction.
         scored: called after each scored image with ("score", done, total).
 
@@ -137,14 +132,14 @@ def judge_entry(
         # What is hashed, checked and judged is one file, whoever writes to the other meanwhile.
         copy = folder / "entry.zip"
         shutil.copyfile(entry, copy)
-        return _verdict(judge, entry, copy, again, progress, scored)
+        return _verdict(judge, entry, copy, rejudge, progress, scored)
 
 
 def _verdict(
     judge: Judge,
     entry: Path,
     copy: Path,
-    again: bool,
+    rejudge: bool,
     progress: OnStep | None,
     scored: OnScore | None,
 ) -> tuple[Result, bool]:
@@ -154,12 +149,14 @@ def _verdict(
         # The check is made anew: what it depends on, the list of teams, may have changed.
         name = harmless(os.fsencode(entry.name))
         problems = check(copy, judge.challenge, judge.teams, shown=name)
-        known = _known(judge, entry_hash)
-        if known is not None and not again and known.problems == _listed(problems):
+        known = results.find(judge.workspace, entry_hash, judge.challenge.hash, judge.judge_hash)
+        if known is not None and not rejudge and known.problems == verdict.listed(problems):
             return known, False
-        received = results.received(judge.workspace, entry, entry_hash)
-        about, begun = _entry(copy, name, entry_hash), results.timestamp(time.time())
-        found = _refused(problems) if problems else _judged(judge, copy, about, progress, scored)
+        received = results.submission_time(judge.workspace, entry, entry_hash)
+        about, begun = verdict.entry_facts(copy, name, entry_hash), results.timestamp(time.time())
+        found = (
+            verdict.refused(problems) if problems else _judged(judge, copy, about, progress, scored)
+        )
         result = Result(
             format=1,
             entry=about,
@@ -177,43 +174,6 @@ def _verdict(
         )
         results.save(judge.workspace, result)
     return result, True
-
-
-def _known(judge: Judge, entry_hash: str) -> Result | None:
-    return results.find(judge.workspace, entry_hash, judge.challenge.hash, judge.judge_hash)
-
-
-def _entry(copy: Path, name: str, entry_hash: str) -> JudgedEntry:
-    """The entry as its manifest describes it; without a readable one, named by its file."""
-    facts, size = read_manifest(copy), copy.stat().st_size
-    if facts is None:
-        team, stem = "", Path(name).stem
-        return JudgedEntry(
-            hash=entry_hash, file=name, bytes=size, team=team, name=stem, uses=Uses(), versions={}
-        )
-    return JudgedEntry(
-        hash=entry_hash,
-        file=name,
-        bytes=size,
-        team=facts.team,
-        name=facts.name,
-        uses=facts.uses,
-        versions=facts.versions,
-    )
-
-
-def _refused(problems: list[Violation]) -> dict[str, Any]:
-    """What a result says of an entry that the static check refuses."""
-    return {
-        "outcome": outcome_of(problems),
-        "cause": str(problems[0].mistake),
-        "problems": _listed(problems),
-        "images": (),
-    }
-
-
-def _listed(problems: list[Violation]) -> tuple[Problem, ...]:
-    return tuple(Problem(outcome=each.outcome, **asdict(each.mistake)) for each in problems)
 
 
 def _judged(
@@ -236,7 +196,7 @@ def _judged(
         limits = challenge.config.limits
         inference = supervisor.infer(folder, sources, made, limits, judge.jail, progress=progress)
         if inference.outcome == "ok" and judge.repeats:
-            second = repeat.again(folder, sources, made, limits, judge.jail)
+            second = repeat.repeat_images(folder, sources, made, limits, judge.jail)
             if second.cause:
                 inference = replace(
                     inference, outcome="nondeterministic", cause=second.cause, log=second.log
@@ -252,32 +212,9 @@ def _judged(
             shown = [(each, *_paths(judge, each)) for each in ids]
             pictures.draw_all(made, shown, scores, crop=judge.crop, title=output.name)
     repeated = Repeated(**second.to_json()) if second else None
-    return {**_described(inference, scores), "repeat": repeated}
+    return {**verdict.judged(inference, scores), "repeat": repeated}
 
 
 def _paths(judge: Judge, identity: str) -> tuple[Path, Path]:
     public = Public(judge.challenge.path)
     return public.measurement("test", identity), judge.hidden.image(identity)
-
-
-def _described(inference: Inference, scores: Scores | None) -> dict[str, Any]:
-    if scores:
-        images = [
-            JudgedImage(
-                id=each.id, psnr=each.psnr, ssim=each.ssim, seconds=inference.seconds[each.id]
-            )
-            for each in scores.images
-        ]
-    else:
-        images = [JudgedImage(id=each, seconds=took) for each, took in inference.seconds.items()]
-    return {
-        "outcome": inference.outcome,
-        "cause": inference.cause,
-        "problems": (),
-        "psnr": scores and scores.psnr,
-        "ssim": scores and scores.ssim,
-        "seconds": Seconds(start_up=inference.start_up, total=inference.total, cpu=inference.cpu),
-        "memory": inference.memory,
-        "images": tuple(images),
-        "log": inference.log,
-    }

@@ -106,7 +106,7 @@ def read_all(workspace: Workspace, challenge: str | None = None) -> list[Result]
     return [each for each in found if challenge in (None, each.challenge.name)]
 
 
-def received(workspace: Workspace, entry: Path, entry_hash: str) -> str:
+def submission_time(workspace: Workspace, entry: Path, entry_hash: str) -> str:
     """When an entry arrived: the zip's modification time, fixed by its first verdict. ISO, UTC."""
     files = layout.results(workspace).glob(f"{entry_hash[:SHORT]}-*.json")
     earlier = [each.received for each in map(read, files) if each.entry.hash == entry_hash]

@@ -1,7 +1,5 @@
 """Many entries on one machine: one entry per worker, each worker on cores of its own.
 
-    python -I -m challenge.submissions.judging.workers  < requests  > answers, a JSON object a line
-
 A worker is a process that judges one entry after the other and writes their verdicts itself. So
 whoever dies, the one who hands out entries or one who judges, what was judged is written, and the
 rest is judged by whoever comes next.
@@ -11,43 +9,25 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import queue
 import subprocess
 import sys
 import threading
-import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from challenge.configs.errors import Mistake, UserError
-from challenge.data.challenges.challenge import open_challenge
-from challenge.data.layout import Hidden, Workspace
 from challenge.submissions import machine
-from challenge.submissions.entries import teams
 from challenge.submissions.inference.supervisor import Step
-from challenge.submissions.jail.levels import Level
-from challenge.submissions.judging.judge import Judge, judge_entry, open_judge
+from challenge.submissions.judging.judge import Judge
 from challenge.submissions.judging.result import Result
+from challenge.submissions.judging.worker import Judged, judge_one
 
 ATTEMPTS = 2
 """How often an entry is handed out: a worker that dies once may have been killed by anybody."""
 OnStep = Callable[[Path, Step], None]
-
-
-@dataclass(frozen=True)
-class Judged:
-    """What became of one entry: a verdict, or a fault of ours in words."""
-
-    entry: Path
-    result: Result | None
-    fresh: bool = False
-    """Whether it was judged now; False: the verdict stood already."""
-    fault: str = ""
-    """The traceback of a fault of the judge or of this machine; there is no verdict then."""
 
 
 def shares(workers: int, threads: int) -> list[set[int]]:
@@ -71,7 +51,7 @@ def judge_all(
     entries: Sequence[Path],
     *,
     workers: int = 1,
-    again: bool = False,
+    rejudge: bool = False,
     progress: OnStep | None = None,
 ) -> Iterator[Judged]:
     """Judge entries, several at a time; what became of each, in the order in which they end.
@@ -80,7 +60,7 @@ def judge_all(
         judge: what is the same for all.
         entries: the zips.
         workers: entries at a time.
-        again: judge also where a verdict stands.
+        rejudge: judge also where a verdict stands.
         progress: called after every reconstruction.
 
     Raises:
@@ -89,10 +69,10 @@ def judge_all(
     if workers == 1:
         for entry in entries:
             step = None if progress is None else _for_entry(progress, entry)
-            yield _one(judge, entry, again, step)
+            yield judge_one(judge, entry, rejudge, step)
         return
     sets = shares(min(workers, max(1, len(entries))), judge.challenge.config.limits.threads)
-    crew = _Crew(judge, sets, again)
+    crew = _Crew(judge, sets, rejudge)
     try:
         yield from crew.work(entries, progress)
     finally:
@@ -101,17 +81,6 @@ def judge_all(
 
 def _for_entry(progress: OnStep, entry: Path) -> Callable[[Step], None]:
     return lambda step: progress(entry, step)
-
-
-def _one(judge: Judge, entry: Path, again: bool, progress: Callable[[Step], None] | None) -> Judged:
-    try:
-        result, fresh = judge_entry(judge, entry, again=again, progress=progress)
-    except UserError:
-        raise
-    except Exception:
-        # One entry must not keep the others from being judged.
-        return Judged(entry, None, fault=traceback.format_exc())
-    return Judged(entry, result, fresh)
 
 
 class _Worker:
@@ -131,7 +100,7 @@ class _Worker:
             "repeats": judge.repeats,
             "cores": sorted(share),
         }
-        command = [sys.executable, "-I", "-m", "challenge.submissions.judging.workers"]
+        command = [sys.executable, "-I", "-m", "challenge.submissions.judging.worker"]
         self.process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -150,9 +119,9 @@ class _Worker:
             self.process.stdin.write(json.dumps(message) + "\n")
             self.process.stdin.flush()
 
-    def hand(self, entry: Path, again: bool) -> None:
+    def hand(self, entry: Path, rejudge: bool) -> None:
         self.entry = entry
-        self.say({"entry": str(entry.resolve()), "again": again})
+        self.say({"entry": str(entry.resolve()), "rejudge": rejudge})
 
     def close(self) -> None:
         """End it; the process that it judges with dies with it."""
@@ -174,8 +143,8 @@ class _Worker:
 class _Crew:
     """The workers of one call of `judge_all`."""
 
-    def __init__(self, judge: Judge, sets: list[set[int]], again: bool) -> None:
-        self._judge, self._again = judge, again
+    def __init__(self, judge: Judge, sets: list[set[int]], rejudge: bool) -> None:
+        self._judge, self._rejudge = judge, rejudge
         self._inbox: queue.Queue[tuple[_Worker, dict[str, Any]]] = queue.Queue()
         self._workers = [_Worker(judge, share, self._inbox) for share in sets]
 
@@ -221,63 +190,4 @@ class _Crew:
         if waiting:
             entry = waiting.popleft()
             tries[entry] += 1
-            worker.hand(entry, self._again)
-
-
-def main() -> None:
-    """Judge what stdin names, one entry after the other."""
-    _die_with_parent()
-    answers = os.fdopen(os.dup(1), "w")
-    # Whatever a library prints is not an answer.
-    os.dup2(2, 1)
-    opening = json.loads(sys.stdin.readline())
-    if opening["cores"]:
-        os.sched_setaffinity(0, opening["cores"])
-    place = Workspace(Path(opening["workspace"]))
-
-    def answer(**message: Any) -> None:
-        answers.write(json.dumps(message) + "\n")
-        answers.flush()
-
-    level: Level = opening["level"]
-    judge = None
-    for line in sys.stdin:
-        request = json.loads(line)
-        try:
-            if judge is None:
-                judge = open_judge(
-                    place,
-                    open_challenge(Path(opening["challenge"])),
-                    Hidden(Path(opening["hidden"])),
-                    teams.load(place),
-                    level=level,
-                    repeats=opening["repeats"],
-                    runner=Path(opening["runner"]),
-                )
-            found = _one(
-                judge,
-                Path(request["entry"]),
-                request["again"],
-                lambda step: answer(step=asdict(step)),
-            )
-        except UserError as error:
-            answer(refused=[list(asdict(each).values()) for each in error.mistakes])
-        except BaseException:
-            answer(result=None, fresh=False, fault=traceback.format_exc())
-            raise
-        else:
-            result = found.result and found.result.to_json()
-            answer(result=result, fresh=found.fresh, fault=found.fault)
-
-
-def _die_with_parent() -> None:
-    """Nobody judges for one who is gone: what it would write, the next one writes too."""
-    if sys.platform == "linux":
-        import ctypes
-        import signal
-
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)
-
-
-if __name__ == "__main__":
-    main()
+            worker.hand(entry, self._rejudge)

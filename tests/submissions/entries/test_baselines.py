@@ -21,7 +21,7 @@ from challenge.submissions import layout
 from challenge.submissions.entries import weights
 from challenge.submissions.entries.check import check
 from challenge.submissions.entries.load import load
-from challenge.submissions.entries.pack import adopt
+from challenge.submissions.entries.pack import repack_baseline
 from challenge.submissions.scoring.metrics import psnr
 
 BASELINES = layout.baselines()
@@ -86,11 +86,11 @@ def test_a_baseline_is_packed_for_the_challenge_that_judges_it(workspace, challe
     limits = challenge.config.limits.model_copy(update={"weights_mb": 100.0})
     roomy.config = challenge.config.model_copy(update={"limits": limits})
     assert check(BASELINES["unet"], roomy) != []  # as it lies there, it is for another one
-    packed = adopt(BASELINES["unet"], workspace, roomy, None)
+    packed = repack_baseline(BASELINES["unet"], workspace, roomy, None)
     assert packed == layout.entry(workspace, "baseline", "unet")
     assert check(packed, roomy) == []
     before = packed.read_bytes()
-    adopt(BASELINES["unet"], workspace, roomy, None)
+    repack_baseline(BASELINES["unet"], workspace, roomy, None)
     assert packed.read_bytes() == before
     other = make_entry()
-    assert adopt(other, workspace, roomy, None) == other
+    assert repack_baseline(other, workspace, roomy, None) == other

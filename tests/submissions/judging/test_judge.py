@@ -91,7 +91,7 @@ def test_the_whole_way(
     limits = challenge.config.limits.model_copy(update={"threads": 2})
     parts = results.judge_parts({}, {}, {}, limits)
     assert results.find(place, result.entry.hash, challenge.hash, digest_json(parts)) is None
-    assert results.received(place, copy, result.entry.hash) == "2023-11-14T22:13:20+00:00"
+    assert results.submission_time(place, copy, result.entry.hash) == "2023-11-14T22:13:20+00:00"
     (row,) = board.rows(results.read_all(place), challenge.config.rules, None, challenge.hash)
     assert (row.rank, row.team, row.name, row.practice) == (1, "alpha", "mine", True)
     assert row.psnr == result.psnr.mean
@@ -309,7 +309,7 @@ def test_judged_anew_the_history_is_kept(
     judge, entry = quick(place, challenge), of_mode(make_entry, "plain")
     first, _ = judge_entry(judge, entry)
     assert not layout.history(place).exists()
-    second, fresh = judge_entry(judge, entry, again=True)
+    second, fresh = judge_entry(judge, entry, rejudge=True)
     assert fresh
     (path,) = layout.results(place).glob("*.json")
     assert results.read(path) == second

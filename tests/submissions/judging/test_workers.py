@@ -117,7 +117,7 @@ def test_workers_are_pinned_to_cores_of_their_own(
         pinned.extend(
             frozenset(child.cpu_affinity())
             for child in psutil.Process().children()
-            if "challenge.submissions.judging.workers" in child.cmdline()
+            if "challenge.submissions.judging.worker" in child.cmdline()
         )
 
     list(workers.judge_all(judge, entries, workers=2, progress=look))

@@ -24,7 +24,7 @@ from challenge.submissions.entries import pack
 from challenge.submissions.inference.supervisor import Inference, Step
 from challenge.submissions.judging.trial import infer_run, score_run
 from challenge.submissions.layout import Run
-from challenge.submissions.reports import comparison, comparison_pictures
+from challenge.submissions.reports import comparison, comparison_pictures, images_to_show
 from challenge.submissions.reports.comparison import Candidate, Compared
 from challenge.submissions.scoring import scorer, statistics
 from challenge.submissions.scoring.scores import Interval, Score, Scores
@@ -38,12 +38,14 @@ def scores(levels):
     return Scores(tuple(Score(each, value, 0.5) for each, value in levels.items()), None, None)
 
 
-def telling(**methods):
-    return statistics.telling({name: scores(levels) for name, levels in methods.items()})
+def informative(**methods):
+    return images_to_show.informative_images(
+        {name: scores(levels) for name, levels in methods.items()}
+    )
 
 
 def made(name, levels, first=FIRST, folder=Path()):
-    difference = statistics.paired(scores(levels), scores(first))
+    difference = statistics.paired(levels, first)
     candidate = Candidate(name, Path(name), "tiny")
     return Compared(candidate, folder, False, scores(levels), 1.0, 1.0, 1, difference)
 
@@ -74,11 +76,11 @@ def instantly(monkeypatch):
         return Scores(tuple(images), Interval(float(np.mean(good)), None, None), None)
 
     monkeypatch.setattr("challenge.submissions.inference.supervisor.infer", infer)
-    monkeypatch.setattr("challenge.submissions.reports.comparison.score_images", score)
+    monkeypatch.setattr("challenge.submissions.judging.trial.score_images", score)
 
 
 def compare(paths, challenge, folder):
-    found = comparison.admit(comparison.candidates(paths), challenge)
+    found = comparison.check_candidates(comparison.candidates(paths), challenge)
     return comparison.compare(found, challenge, folder, level="process")
 
 
@@ -87,44 +89,44 @@ INSTANTLY = pytest.mark.usefixtures("instantly")
 
 class TestPaired:
     def test_a_method_differs_from_itself_by_exactly_nothing(self):
-        assert statistics.paired(scores(FIRST), scores(FIRST)) == Interval(0.0, 0.0, 0.0)
+        assert statistics.paired(FIRST, FIRST) == Interval(0.0, 0.0, 0.0)
 
     def test_it_is_the_mean_of_the_differences_within_its_interval(self):
-        found = statistics.paired(scores(OTHER), scores(FIRST))
+        found = statistics.paired(OTHER, FIRST)
         assert found.mean == pytest.approx(np.mean([OTHER[each] - FIRST[each] for each in IDS]))
         assert found.low < found.mean < found.high
 
     def test_a_constant_gain_has_no_spread(self):
         """What all images agree on is not drowned by how much images differ."""
         gained = {each: value + 0.5 + 1e-3 * OTHER[each] for each, value in FIRST.items()}
-        found = statistics.paired(scores(gained), scores(FIRST))
+        found = statistics.paired(gained, FIRST)
         assert found.high - found.low < 5e-3
 
     def test_the_order_of_the_images_does_not_matter(self):
-        turned = scores(dict(reversed(OTHER.items())))
-        expected = statistics.paired(scores(OTHER), scores(FIRST))
-        assert statistics.paired(turned, scores(FIRST)) == expected
+        turned = dict(reversed(OTHER.items()))
+        expected = statistics.paired(OTHER, FIRST)
+        assert statistics.paired(turned, FIRST) == expected
 
     def test_swapped_methods_flip_the_sign(self):
-        there = statistics.paired(scores(OTHER), scores(FIRST))
-        back = statistics.paired(scores(FIRST), scores(OTHER))
+        there = statistics.paired(OTHER, FIRST)
+        back = statistics.paired(FIRST, OTHER)
         assert back.mean == -there.mean
         assert (back.low, back.high) == pytest.approx((-there.high, -there.low), abs=1e-9)
 
     def test_a_single_image_has_no_interval(self):
         one = {"a": 20.0}
-        assert statistics.paired(scores({"a": 21.5}), scores(one)) == Interval(1.5, None, None)
-        assert statistics.paired(scores(one), scores(one)) == Interval(0.0, 0.0, 0.0)
+        assert statistics.paired({"a": 21.5}, one) == Interval(1.5, None, None)
+        assert statistics.paired(one, one) == Interval(0.0, 0.0, 0.0)
 
     def test_other_images_are_a_bug(self):
         with pytest.raises(ValueError, match="not the same"):
-            statistics.paired(scores({"a": 20.0}), scores({"b": 20.0}))
+            statistics.paired({"a": 20.0}, {"b": 20.0})
 
 
-class TestTelling:
+class TestInformativeImages:
     def test_at_most_four_each_for_its_reason(self):
-        rows = telling(a=FIRST, b=OTHER, c=THIRD)
-        gains = {name: statistics.paired(scores(x), scores(FIRST)).mean
+        rows = informative(a=FIRST, b=OTHER, c=THIRD)
+        gains = {name: statistics.paired(x, FIRST).mean
                  for name, x in (("b", OTHER), ("c", THIRD))}  # fmt: skip
         rival = max(gains, key=gains.get)
         best = {"b": OTHER, "c": THIRD}[rival]
@@ -136,16 +138,16 @@ class TestTelling:
         assert named[f"smallest {rival} - a"] == min(gain, key=gain.get)
 
     def test_swapped_methods_have_the_same_images(self):
-        one = telling(a=FIRST, b=OTHER)
-        two = telling(b=OTHER, a=FIRST)
+        one = informative(a=FIRST, b=OTHER)
+        two = informative(b=OTHER, a=FIRST)
         assert {each for each, _ in one} == {each for each, _ in two}
 
     def test_a_single_method_and_a_single_image(self):
-        assert [reason for _, reason in telling(a=FIRST)] == [
+        assert [reason for _, reason in informative(a=FIRST)] == [
             "median PSNR", "highest PSNR", "lowest PSNR",
         ]  # fmt: skip
         one = {"a": 20.0}
-        assert len(telling(x=one, y=one)) == 1
+        assert len(informative(x=one, y=one)) == 1
 
 
 class TestRuns:
@@ -239,7 +241,7 @@ class TestEntries:
             bad.append(tmp_path / name)
         found = comparison.candidates([good, *bad])
         with pytest.raises(UserError) as caught:
-            comparison.admit(found, challenge)
+            comparison.check_candidates(found, challenge)
         assert {each.place.partition("/")[0] for each in caught.value.mistakes} == {
             "one.zip",
             "two.zip",
@@ -285,7 +287,7 @@ class TestRefused:
         record["challenge"]["hash"] = "0" * 64
         run.facts.write_text(json.dumps(record))
         with pytest.raises(UserError, match="another preparation"):
-            comparison.admit(comparison.candidates([run.path]), challenge)
+            comparison.check_candidates(comparison.candidates([run.path]), challenge)
 
     def test_a_baseline_is_packed_for_the_challenge_of_the_others(
         self, workspace, challenge, monkeypatch, make_entry, make_run
@@ -301,16 +303,16 @@ class TestRefused:
         assert comparison.candidates([entry])[0].challenge == "deblur"
         assert comparison.candidates([entry], "tiny") == found[:1]
         assert comparison.candidates([Path("mine")])[0].path == entry
-        admitted = comparison.admit(found, challenge)
+        admitted = comparison.check_candidates(found, challenge)
         assert [each.name for each in admitted] == [each.name for each in found]
         assert admitted[0].path == layout.entry(workspace, "baseline", "mine")
         assert admitted[1] == found[1]
 
     def test_an_image_that_is_not_there(self, challenge):
         one = challenge.ids("val")[0]
-        assert comparison.named([one, one], challenge) == [(one, "")]
+        assert images_to_show.requested_images([one, one], challenge) == [(one, "")]
         with pytest.raises(UserError, match=f"`{one}x` is not an image of val.*`{one}`"):
-            comparison.named([f"{one}x"], challenge)
+            images_to_show.requested_images([f"{one}x"], challenge)
 
 
 VALID = """
