@@ -24,7 +24,12 @@ from challenge.submissions.entries import pack
 from challenge.submissions.inference.supervisor import Inference, Step
 from challenge.submissions.judging.trial import infer_run, score_run
 from challenge.submissions.layout import Run
-from challenge.submissions.reports import comparison, comparison_pictures, images_to_show
+from challenge.submissions.reports import (
+    comparison,
+    comparison_pictures,
+    comparison_rows,
+    images_to_show,
+)
 from challenge.submissions.reports.comparison import Candidate, Compared
 from challenge.submissions.scoring import scorer, statistics
 from challenge.submissions.scoring.scores import Interval, Score, Scores
@@ -350,7 +355,7 @@ class TestPicture:
     def test_region_errors_and_scale(self, pictured):
         challenge, compared = pictured
         (identity,) = challenge.ids("val")
-        row = comparison_pictures._row(identity, "", compared, challenge)
+        row = comparison_rows.row_of(identity, "", compared, challenge)
         _, height, width = row.truth.shape
         top, left, high, broad = row.region
         assert top <= height - 14 and height - 10 <= top + high <= height
@@ -364,7 +369,7 @@ class TestPicture:
     def test_equal_methods_show_where_the_error_is(self, pictured):
         challenge, compared = pictured
         (identity,) = challenge.ids("val")
-        row = comparison_pictures._row(identity, "", [compared[0]] * 2, challenge)
+        row = comparison_rows.row_of(identity, "", [compared[0]] * 2, challenge)
         top, _, high, _ = row.region
         assert top <= row.truth.shape[1] - 14 and top + high >= row.truth.shape[1] - 10
 
@@ -374,7 +379,7 @@ class TestPicture:
         path = tmp_path / "new" / "comparison.png"
         comparison_pictures.draw(path, compared, challenge, [(identity, "why"), (identity, "")])
         pixels = np.asarray(Image.open(path))
-        tall, wide = comparison_pictures._size(*challenge.truth(identity).shape[1:])
+        tall, wide = comparison_rows.shown_size(*challenge.truth(identity).shape[1:])
         step = max(wide, comparison_pictures.LEAST) + 8
         assert pixels.shape[1] == 4 * step + 8
         assert np.array_equal(
@@ -412,10 +417,10 @@ class TestPicture:
 def test_pictures_of_any_shape_have_a_region(height, width):
     estimates = [RNG.random((1, height, width), np.float32) for _ in range(2)]
     errors = [each[0] for each in estimates]
-    top, left, high, broad = comparison_pictures._region(estimates, errors, 0)
+    top, left, high, broad = comparison_rows.differing_region(estimates, errors, 0)
     assert 0 <= top < top + high <= height and 0 <= left < left + broad <= width
     kernel = np.full((151, 151), 1 / 151**2, np.float32)
-    row = comparison_pictures.Row(
+    row = comparison_rows.Row(
         "title", estimates[0], kernel, estimates[0], tuple(estimates), ("a", "b", "c", "d"),
         (top, left, high, broad), tuple(errors), (0.5, 0.5), 4, 0.1,
     )  # fmt: skip
@@ -425,7 +430,7 @@ def test_pictures_of_any_shape_have_a_region(height, width):
 
 @pytest.mark.parametrize(("value", "expected"), [(0.0, 0.004), (0.1, 0.1), (0.1001, 0.11)])
 def test_the_scale_is_rounded_up(value, expected):
-    assert comparison_pictures._rounded(value) == pytest.approx(expected)
+    assert comparison_rows.rounded_up(value) == pytest.approx(expected)
 
 
 @INSTANTLY
