@@ -87,7 +87,7 @@ def _table(opened: Challenge, workspace: Workspace) -> str:
         times = json.loads(run.inference("val").read_text())["seconds"]
         level = Interval(**scores["psnr"])
         base = base or level.mean
-        count = facts.method["parameters"]
+        count = facts.parameters
         steps = json.loads(run.log.read_text().splitlines()[-1])["step"] if name != "tv" else ""
         lines.append(
             f"| `{name}` | {level.mean:.2f} [{level.low:.2f}, {level.high:.2f}] | "

@@ -23,7 +23,7 @@ from challenge.data.layout import Workspace
 from challenge.data.physics.measurements import read
 from challenge.submissions.judging.result import Result
 from challenge.submissions.layout import baselines
-from challenge.submissions.reports.comparison import weigh
+from challenge.submissions.reports.comparison import size_of_weights
 from challenge.submissions.scoring.metrics import psnr, ssim
 from challenge.submissions.scoring.scores import Interval
 
@@ -89,7 +89,7 @@ def _table(workspace: Workspace, public: Any, hidden: Any, rows: dict[str, Resul
     for name, row in sorted(rows.items(), key=lambda each: _mean(each[1].psnr)):
         entry = workspace.path / "entries" / f"{row.entry.team}-{name}.zip"
         facts = training(entry)
-        size, parameters = weigh(entry)
+        size, parameters = size_of_weights(entry)
         assert row.psnr and row.ssim
         mean, low, high = row.psnr.mean, row.psnr.low, row.psnr.high
         seconds = np.mean([each.seconds for each in row.images])

@@ -72,11 +72,11 @@ def judge_all(
             yield judge_one(judge, entry, rejudge, step)
         return
     sets = shares(min(workers, max(1, len(entries))), judge.challenge.config.limits.threads)
-    crew = _Crew(judge, sets, rejudge)
+    pool = _Pool(judge, sets, rejudge)
     try:
-        yield from crew.work(entries, progress)
+        yield from pool.run(entries, progress)
     finally:
-        crew.close()
+        pool.close()
 
 
 def _for_entry(progress: OnStep, entry: Path) -> Callable[[Step], None]:
@@ -84,10 +84,10 @@ def _for_entry(progress: OnStep, entry: Path) -> Callable[[Step], None]:
 
 
 class _Worker:
-    """A process that judges, and the thread that hears it."""
+    """A process that judges, and the thread that reads its answers."""
 
     def __init__(
-        self, judge: Judge, share: set[int], inbox: queue.Queue[tuple[_Worker, dict[str, Any]]]
+        self, judge: Judge, share: set[int], answers: queue.Queue[tuple[_Worker, dict[str, Any]]]
     ) -> None:
         self.share = share
         self.entry: Path | None = None
@@ -109,19 +109,19 @@ class _Worker:
             # Ctrl-C is for the one who hands out entries; this one ends with it.
             start_new_session=True,
         )
-        self._inbox = inbox
-        self.say(opening)
-        threading.Thread(target=self._hear, daemon=True).start()
+        self._answers = answers
+        self.send(opening)
+        threading.Thread(target=self._read_answers, daemon=True).start()
 
-    def say(self, message: dict[str, Any]) -> None:
+    def send(self, message: dict[str, Any]) -> None:
         assert self.process.stdin is not None
         with contextlib.suppress(OSError):
             self.process.stdin.write(json.dumps(message) + "\n")
             self.process.stdin.flush()
 
-    def hand(self, entry: Path, rejudge: bool) -> None:
+    def assign(self, entry: Path, rejudge: bool) -> None:
         self.entry = entry
-        self.say({"entry": str(entry.resolve()), "rejudge": rejudge})
+        self.send({"entry": str(entry.resolve()), "rejudge": rejudge})
 
     def close(self) -> None:
         """End it; the process that it judges with dies with it."""
@@ -132,33 +132,33 @@ class _Worker:
                 with contextlib.suppress(OSError):
                     stream.close()
 
-    def _hear(self) -> None:
+    def _read_answers(self) -> None:
         assert self.process.stdout is not None
         with contextlib.suppress(OSError, ValueError):
             for line in self.process.stdout:
-                self._inbox.put((self, json.loads(line)))
-        self._inbox.put((self, {"gone": True}))
+                self._answers.put((self, json.loads(line)))
+        self._answers.put((self, {"ended": True}))
 
 
-class _Crew:
+class _Pool:
     """The workers of one call of `judge_all`."""
 
     def __init__(self, judge: Judge, sets: list[set[int]], rejudge: bool) -> None:
         self._judge, self._rejudge = judge, rejudge
-        self._inbox: queue.Queue[tuple[_Worker, dict[str, Any]]] = queue.Queue()
-        self._workers = [_Worker(judge, share, self._inbox) for share in sets]
+        self._answers: queue.Queue[tuple[_Worker, dict[str, Any]]] = queue.Queue()
+        self._workers = [_Worker(judge, share, self._answers) for share in sets]
 
-    def work(self, entries: Sequence[Path], progress: OnStep | None) -> Iterator[Judged]:
+    def run(self, entries: Sequence[Path], progress: OnStep | None) -> Iterator[Judged]:
         waiting = deque(entries)
         tries = dict.fromkeys(entries, 0)
         for worker in self._workers:
-            self._next(worker, waiting, tries)
+            self._assign_next(worker, waiting, tries)
         while any(worker.entry is not None for worker in self._workers):
-            worker, message = self._inbox.get()
+            worker, message = self._answers.get()
             entry = worker.entry
             if worker not in self._workers:
                 continue
-            if "gone" in message:
+            if "ended" in message:
                 worker.close()
                 self._workers.remove(worker)
                 if entry is None:
@@ -168,9 +168,9 @@ class _Crew:
                     yield Judged(entry, None, fault=f"its worker ended {ATTEMPTS} times ({code})")
                 else:
                     waiting.appendleft(entry)
-                fresh = _Worker(self._judge, worker.share, self._inbox)
+                fresh = _Worker(self._judge, worker.share, self._answers)
                 self._workers.append(fresh)
-                self._next(fresh, waiting, tries)
+                self._assign_next(fresh, waiting, tries)
             elif "step" in message:
                 if progress is not None and entry is not None:
                     progress(entry, Step(**message["step"]))
@@ -179,15 +179,15 @@ class _Crew:
                     raise UserError(*(Mistake(*each) for each in message["refused"]))
                 result = message["result"] and Result.model_validate(message["result"])
                 yield Judged(entry, result, message["fresh"], message["fault"])
-                self._next(worker, waiting, tries)
+                self._assign_next(worker, waiting, tries)
 
     def close(self) -> None:
         for worker in self._workers:
             worker.close()
 
-    def _next(self, worker: _Worker, waiting: deque[Path], tries: dict[Path, int]) -> None:
+    def _assign_next(self, worker: _Worker, waiting: deque[Path], tries: dict[Path, int]) -> None:
         worker.entry = None
         if waiting:
             entry = waiting.popleft()
             tries[entry] += 1
-            worker.hand(entry, self._rejudge)
+            worker.assign(entry, self._rejudge)

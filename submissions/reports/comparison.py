@@ -177,7 +177,7 @@ def compare(
             step = None if progress is None else _for_method(progress, each.name)
             known[where] = _reconstruct(each, challenge, scratch / str(number), level, step)
         folder, seconds, reused = known[where]
-        size, parameters = weigh(each.path)
+        size, parameters = size_of_weights(each.path)
         report = None if scored is None else _with_name(scored, each.name)
         scores = trial.score_val(folder, challenge, progress=report)
         trial.check_scores(scores, folder, each.path)
@@ -234,7 +234,7 @@ def _reconstruct(
     return folder, statistics.fmean(inference.seconds.values()), False
 
 
-def weigh(path: Path) -> tuple[int, int]:
+def size_of_weights(path: Path) -> tuple[int, int]:
     """Bytes of the weights of a run or entry, without their header, and how many numbers."""
     if path.is_dir():
         weights = Run(path).weights
