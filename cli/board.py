@@ -35,7 +35,7 @@ def board(
 
     place = Workspace(workspace)
     found = results.read_all(place, challenge)
-    names = sorted({each["challenge"]["name"] for each in found})
+    names = sorted({each.challenge.name for each in found})
     if not names:
         remedy = "judge entries with `challenge score ENTRY.zip --hidden HIDDEN`"
         raise UserError.of(workspace, "has no judged entries", remedy)

@@ -67,8 +67,7 @@ def compare(
     from challenge.data.layout import Workspace
     from challenge.submissions import scratch
     from challenge.submissions.jail.probe import choose
-    from challenge.submissions.reports import comparison, comparison_pictures
-    from challenge.submissions.scoring.statistics import telling
+    from challenge.submissions.reports import comparison, comparison_pictures, images_to_show
 
     if out.suffix.lower() != ".png" or out.is_dir():
         cause = "is a folder" if out.is_dir() else "is not the name of a PNG"
@@ -76,9 +75,9 @@ def compare(
     found = comparison.candidates(paths, challenge)
     place = Workspace(find_workspace(workspace, *(each.path for each in found)))
     opened = open_challenge(place.public(found[0].challenge).path)
-    found = comparison.admit(found, opened)
+    found = comparison.check_candidates(found, opened)
     asked = [each.strip() for each in (images or "").split(",") if each.strip()]
-    shown = comparison.named(asked, opened)
+    shown = images_to_show.requested_images(asked, opened)
     chosen = None if level is None else choose.choose(level)
     try:
         with scratch.folder("compare") as folder:
@@ -92,7 +91,7 @@ def compare(
                     scored=report,
                 )
             scores = {each.candidate.name: each.scores for each in compared}
-            shown = shown or telling(scores)
+            shown = shown or images_to_show.informative_images(scores)
             comparison_pictures.draw(out, compared, opened, shown)
     except comparison.Failed as failure:
         say(str(failure))

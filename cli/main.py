@@ -55,7 +55,7 @@ def _root(
     pass
 
 
-def _told(command: Callable[..., None]) -> Callable[..., None]:
+def _with_interrupts(command: Callable[..., None]) -> Callable[..., None]:
     """The command, which says so when Ctrl-C ends it."""
 
     @functools.wraps(command)
@@ -86,7 +86,7 @@ for _command in (
     seal.seal,
     doctor.doctor,
 ):
-    app.command()(_told(_command))
+    app.command()(_with_interrupts(_command))
 
 
 def main() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +14,7 @@ from challenge.cli.shared.workspace import find_workspace
 
 if TYPE_CHECKING:
     from challenge.configs.schema.challenge import Limits
+    from challenge.submissions.judging.result import Result
 
 
 def score(
@@ -141,7 +142,7 @@ def _judge(
             judge,
             list(dict.fromkeys(entries)),
             workers=workers,
-            again=rejudge,
+            rejudge=rejudge,
             progress=lambda entry, step: steps[entry](step),
         ):
             if judged.result is None:
@@ -153,10 +154,10 @@ def _judge(
             if not judged.fresh:
                 say(f"{judged.entry.stem}: the verdict stands; `--rejudge` judges it once more")
     if as_json:
-        show_json(found)
+        show_json([each.to_json() for each in found])
     else:
         _show(found)
-        if any(each["outcome"] == "ok" for each in found):
+        if any(each.outcome == "ok" for each in found):
             say(f"pictures  {hidden / 'judged'}")
     return 1 if faults else 0
 
@@ -178,31 +179,27 @@ def _look_at_machine(workers: int, limits: Limits) -> None:
         )
 
 
-def _show(results: list[dict[str, Any]]) -> None:
+def _show(results: list[Result]) -> None:
     from challenge.cli.shared.console import say, table
-    from challenge.submissions.scoring.scores import Interval
 
-    rows = []
-    for result in results:
-        entry, seconds = result["entry"], result.get("seconds")
-        good = result["outcome"] == "ok"
-        rows.append(
-            (
-                entry["team"] or "?",
-                entry["name"],
-                result["outcome"],
-                mean(Interval(**result["psnr"]), 2) if good else "",
-                mean(Interval(**result["ssim"]), 4) if good else "",
-                clock(seconds["total"]) if seconds else "",
-            )
+    rows = [
+        (
+            result.entry.team or "?",
+            result.entry.name,
+            result.outcome,
+            mean(result.psnr, 2) if result.psnr else "",
+            mean(result.ssim, 4) if result.ssim else "",
+            clock(result.seconds.total) if result.seconds else "",
         )
+        for result in results
+    ]
     table(
         ("team", "entry", "outcome", "PSNR (dB)", "SSIM", "time"),
         rows,
         left=("team", "entry", "outcome"),
     )
     for result in results:
-        if result["outcome"] != "ok":
-            say(f"{result['entry']['file']}: {result['outcome']}: {result['cause']}")
-            if result.get("log", "").strip():
-                say(f"its output, last lines:\n{tail(result['log'])}")
+        if result.outcome != "ok":
+            say(f"{result.entry.file}: {result.outcome}: {result.cause}")
+            if result.log.strip():
+                say(f"its output, last lines:\n{tail(result.log)}")

@@ -78,7 +78,7 @@ def _show(planned: Sequence[Planned], failures: dict[str, str]) -> None:
                 "" if ssim is None else f"{ssim:.4f}",
                 f"{found.get('step', 0):.0f}",
                 f"{made.seconds:.0f}",
-                f"{made.method.get('parameters') or 0:,}",
+                f"{made.parameters:,}",
             )
         )
     columns = (*keys, "PSNR (dB)", "SSIM", "best at step", "seconds", "parameters")

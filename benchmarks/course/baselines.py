@@ -18,7 +18,7 @@ import yaml
 from benchmarks.course.readme import challenge, duration, training
 from challenge.data.layout import Workspace
 from challenge.submissions import layout
-from challenge.submissions.reports.comparison import weigh
+from challenge.submissions.reports.comparison import size_of_weights
 
 FOLDER = Path(__file__).parents[2] / "submissions" / "baselines"
 BEGIN, END = "<!-- begin: python -m benchmarks.course.baselines -->", "<!-- end -->"
@@ -48,7 +48,7 @@ def describe() -> None:
     for name, path in layout.baselines().items():
         with zipfile.ZipFile(path) as file:
             config = yaml.safe_load(file.read("config.yaml"))
-        facts, (size, parameters) = training(path), weigh(path)
+        facts, (size, parameters) = training(path), size_of_weights(path)
         lines.append(
             f"| `{name}` | `{config['method']['name']}` | {size / 1e6:.2f} | {parameters:,} | "
             f"{facts['seed']} | {facts['images']} photographs, `{config['challenge']}` | "

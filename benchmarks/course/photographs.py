@@ -19,6 +19,7 @@ from benchmarks.course.readme import challenge
 from challenge.data.challenges.challenge import Challenge, open_challenge
 from challenge.data.layout import Workspace
 from challenge.submissions import layout
+from challenge.submissions.runs.facts import read_facts
 from challenge.submissions.scoring.metrics import psnr, ssim
 from challenge.submissions.scoring.scores import Interval
 
@@ -82,11 +83,11 @@ def _table(opened: Challenge, workspace: Workspace) -> str:
     base = 0.0
     for name in RUNS:
         run = layout.run(workspace, NAME, name)
-        scores, facts = (json.loads(path.read_text()) for path in (run.score("val"), run.facts))
+        scores, facts = json.loads(run.score("val").read_text()), read_facts(run)
         times = json.loads(run.inference("val").read_text())["seconds"]
         level = Interval(**scores["psnr"])
         base = base or level.mean
-        count = facts["method"]["parameters"]
+        count = facts.parameters
         steps = json.loads(run.log.read_text().splitlines()[-1])["step"] if name != "tv" else ""
         lines.append(
             f"| `{name}` | {level.mean:.2f} [{level.low:.2f}, {level.high:.2f}] | "

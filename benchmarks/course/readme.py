@@ -21,9 +21,11 @@ from PIL import Image, ImageDraw
 from challenge.data.images.codec import stored, to_unit
 from challenge.data.layout import Workspace
 from challenge.data.physics.measurements import read
+from challenge.submissions.judging.result import Result
 from challenge.submissions.layout import baselines
-from challenge.submissions.reports.comparison import weigh
+from challenge.submissions.reports.comparison import size_of_weights
 from challenge.submissions.scoring.metrics import psnr, ssim
+from challenge.submissions.scoring.scores import Interval
 
 ROOT = Path(__file__).parents[2]
 METHODS = ("wiener", "tv", "huber", "bilevel")
@@ -58,7 +60,8 @@ def main() -> None:
         challenge("pack", str(run), "--team", "readme")
     zips += [str(path) for path in baselines().values()]
     verdicts = json.loads(challenge("score", *zips, "--hidden", str(hidden.path), "--json"))
-    rows = {each["entry"]["name"]: each for each in verdicts}
+    judged = [Result.model_validate(each) for each in verdicts]
+    rows = {each.entry.name: each for each in judged}
     _write(_table(workspace, public, hidden, rows))
     _picture(public, hidden, [rows[name] for name in SHOWN if name in rows])
 
@@ -75,23 +78,24 @@ def _blurred(public: Any, hidden: Any) -> tuple[float, float, int]:
     return float(means[0]), float(means[1]), len(scores)
 
 
-def _table(workspace: Workspace, public: Any, hidden: Any, rows: dict[str, Any]) -> str:
+def _table(workspace: Workspace, public: Any, hidden: Any, rows: dict[str, Result]) -> str:
     level, similarity, count = _blurred(public, hidden)
-    base = rows["tv"]["psnr"]["mean"]
+    base = _mean(rows["tv"].psnr)
     lines = [
         "| method | PSNR (dB) | over TV | SSIM | seconds an image | MB | parameters | trained |",
         "|---|---|---|---|---|---|---|---|",
         f"| blurred | {level:.2f} | {level - base:+.2f} | {similarity:.3f} | | | | |",
     ]
-    for name, row in sorted(rows.items(), key=lambda each: each[1]["psnr"]["mean"]):
-        entry = workspace.path / "entries" / f"{row['entry']['team']}-{name}.zip"
+    for name, row in sorted(rows.items(), key=lambda each: _mean(each[1].psnr)):
+        entry = workspace.path / "entries" / f"{row.entry.team}-{name}.zip"
         facts = training(entry)
-        size, parameters = weigh(entry)
-        mean, low, high = (row["psnr"][key] for key in ("mean", "low", "high"))
-        seconds = np.mean([each["seconds"] for each in row["images"]])
+        size, parameters = size_of_weights(entry)
+        assert row.psnr and row.ssim
+        mean, low, high = row.psnr.mean, row.psnr.low, row.psnr.high
+        seconds = np.mean([each.seconds for each in row.images])
         lines.append(
             f"| `{name}` | {mean:.2f} [{low:.2f}, {high:.2f}] | {mean - base:+.2f} | "
-            f"{row['ssim']['mean']:.3f} | {seconds:.2f} | {size / 1e6:.2f} | {parameters:,} | "
+            f"{row.ssim.mean:.3f} | {seconds:.2f} | {size / 1e6:.2f} | {parameters:,} | "
             f"{duration(facts['seconds'])} on "
             f"{facts['images']} {WORDS[facts['source']]} |"
         )
@@ -110,9 +114,9 @@ def training(entry: Path) -> dict[str, Any]:
     return found
 
 
-def _judged(hidden: Any, row: Any) -> Path:
-    entry = row["entry"]
-    return hidden.judged(f"{entry['team']}-{entry['name']}-{entry['hash'][:8]}")
+def _mean(scores: Interval | None) -> float:
+    assert scores is not None
+    return scores.mean
 
 
 def duration(seconds: float) -> str:
@@ -127,17 +131,17 @@ def _write(table: str) -> None:
     page.write_text(f"{head}{BEGIN}\n\n{table}\n\n{END}{tail}")
 
 
-def _picture(public: Any, hidden: Any, rows: list[Any]) -> None:
+def _picture(public: Any, hidden: Any, rows: list[Result]) -> None:
     """Blurred, TV, network and truth side by side, of the image where TV is at its median."""
-    ranked = sorted(rows[0]["images"], key=lambda each: each["psnr"])
-    shown = ranked[len(ranked) // 2]["id"]
+    ranked = sorted(rows[0].images, key=lambda each: each.psnr or 0)
+    shown = ranked[len(ranked) // 2].id
     truth = to_unit(stored(hidden.image(shown)))
     panels = [("blurred", read(public.measurement("test", shown)).y)]
     for row in rows:
         panels.append(
             (
-                row["entry"]["name"],
-                np.load(_judged(hidden, row) / f"{shown}.npy"),
+                row.entry.name,
+                np.load(hidden.judged(row.entry.label) / f"{shown}.npy"),
             )
         )
     panels.append(("truth", truth))

@@ -37,7 +37,7 @@ from challenge.submissions.jail import levels, spawn
 from challenge.submissions.jail.levels import Level
 from challenge.submissions.jail.probe import probe
 from challenge.submissions.jail.spawn import Jail
-from challenge.submissions.judging import board, results
+from challenge.submissions.judging import board, result, results
 from challenge.submissions.machine import keep_memory
 from challenge.submissions.runs import storage
 
@@ -187,23 +187,25 @@ def board_of_many(quick: bool) -> Result:
             value = {"mean": 20 + number / 100, "low": 19.0, "high": 40.0}
             results.save(
                 place,
-                {
-                    "entry": {
-                        "hash": hashes[0],
-                        "team": f"t{number % 50}",
-                        "name": "x",
-                        "uses": {},
-                    },
-                    "challenge": {"hash": hashes[1], "name": "deblur", "practice": False},
-                    "judge": {"hash": hashes[2], "isolation": {"level": "landlock"}},
-                    "outcome": "ok",
-                    "psnr": value,
-                    "ssim": value,
-                    "received": "2026-12-01T10:00:00+00:00",
-                    "judged_at": "2026-12-01T10:00:00+00:00",
-                    "images": images,
-                    "log": "a line that a method printed\n" * 100,
-                },
+                result.Result.model_validate(
+                    {
+                        "entry": {
+                            "hash": hashes[0],
+                            "team": f"t{number % 50}",
+                            "name": "x",
+                            "uses": {},
+                        },
+                        "challenge": {"hash": hashes[1], "name": "deblur", "practice": False},
+                        "judge": {"hash": hashes[2], "isolation": {"level": "landlock"}},
+                        "outcome": "ok",
+                        "psnr": value,
+                        "ssim": value,
+                        "received": "2026-12-01T10:00:00+00:00",
+                        "judged_at": "2026-12-01T10:00:00+00:00",
+                        "images": images,
+                        "log": "a line that a method printed\n" * 100,
+                    }
+                ),
             )
         rules = Rules(entries_per_day=1000)
         found = board.rows(results.read_all(place), rules)

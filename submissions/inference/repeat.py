@@ -68,7 +68,7 @@ def chosen(sources: Sequence[Path]) -> list[Path]:
     return [sources[index] for index in reversed(spread)]
 
 
-def reconstruct_again(
+def repeat_images(
     entry: Path,
     sources: Sequence[Path],
     made: Path,

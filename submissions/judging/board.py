@@ -14,7 +14,8 @@ from typing import Any
 
 from challenge.configs.schema.challenge import Rules
 from challenge.submissions.entries.teams import Teams
-from challenge.submissions.judging.results import Result
+from challenge.submissions.judging.result import Result
+from challenge.submissions.judging.results import SHORT
 
 PSNR_DIGITS, SSIM_DIGITS = 4, 6
 """Scores that agree to so many decimals are equal: they share a rank."""
@@ -71,7 +72,7 @@ def rows(
     notes = _notes(newest, rules, teams)
     groups: dict[tuple[str, str], list[Result]] = defaultdict(list)
     for result in newest:
-        groups[result["entry"]["team"], result["entry"]["name"]].append(result)
+        groups[result.entry.team, result.entry.name].append(result)
     found = [_row(group, notes, rules) for group in groups.values()]
     ranked = sorted((row for row in found if row.rank), key=_order)
     others = sorted((row for row in found if not row.rank), key=lambda row: (row.team, row.name))
@@ -100,11 +101,11 @@ def remarks(rows: Sequence[Row]) -> list[str]:
 def _newest(results: Iterable[Result], challenge_hash: str | None) -> list[Result]:
     """The last verdict on each entry, in the order in which the entries were received."""
     last: dict[tuple[str, str], Result] = {}
-    for result in sorted(results, key=lambda each: str(each["judged_at"])):
-        challenge = result["challenge"]["hash"]
+    for result in sorted(results, key=lambda each: each.judged_at):
+        challenge = result.challenge.hash
         if challenge_hash in (None, challenge):
-            last[result["entry"]["hash"], challenge] = result
-    return sorted(last.values(), key=lambda each: (_time(each), each["entry"]["hash"]))
+            last[result.entry.hash, challenge] = result
+    return sorted(last.values(), key=lambda each: (_time(each), each.entry.hash))
 
 
 def _notes(results: Sequence[Result], rules: Rules, teams: Teams | None) -> dict[str, str]:
@@ -112,12 +113,12 @@ def _notes(results: Sequence[Result], rules: Rules, teams: Teams | None) -> dict
     notes: dict[str, str] = {}
     valid: dict[tuple[str, str], int] = defaultdict(int)
     for result in results:
-        identity, team = result["entry"]["hash"], result["entry"]["team"]
+        identity, team = result.entry.hash, result.entry.team
         if teams is not None and team not in teams.teams:
             notes[identity] = "not in the list of teams"
         elif rules.deadline is not None and _time(result) > rules.deadline:
             notes[identity] = "after the deadline"
-        elif result["outcome"] == "ok":
+        elif result.outcome == "ok":
             day = team, _time(result).date().isoformat()
             valid[day] += 1
             if valid[day] > rules.entries_per_day:
@@ -127,42 +128,40 @@ def _notes(results: Sequence[Result], rules: Rules, teams: Teams | None) -> dict
 
 def _row(group: Sequence[Result], notes: dict[str, str], rules: Rules) -> Row:
     """The row of one team's entries under one name, in the order received. Rank 1 means: ranks."""
-    counting = [
-        each for each in group if each["outcome"] == "ok" and each["entry"]["hash"] not in notes
-    ]
+    counting = [each for each in group if each.outcome == "ok" and each.entry.hash not in notes]
     if not counting:
-        scored = [each for each in group if each["outcome"] == "ok"]
+        scored = [each for each in group if each.outcome == "ok"]
         shown = (scored or group)[-1]
-        row = _plain(shown, notes.get(shown["entry"]["hash"], ""))
+        row = _plain(shown, notes.get(shown.entry.hash, ""))
         return replace(row, entries=len(group))
     shown = max(counting, key=_scores) if rules.counts == "best" else counting[-1]
     last, note = group[-1], ""
     if last not in counting:
-        reason = notes.get(last["entry"]["hash"]) or f"failed: {last['outcome']}"
+        reason = notes.get(last.entry.hash) or f"failed: {last.outcome}"
         note = f"a later entry did not count ({reason})"
     return replace(_plain(shown, note), rank=1, entries=len(group))
 
 
 def _plain(result: Result, note: str) -> Row:
-    entry, psnr, ssim = result["entry"], result.get("psnr") or {}, result.get("ssim") or {}
+    entry, psnr, ssim, seconds = result.entry, result.psnr, result.ssim, result.seconds
     return Row(
         rank=None,
-        team=entry["team"],
-        name=entry["name"],
-        psnr=psnr.get("mean"),
-        ssim=ssim.get("mean"),
-        low=psnr.get("low"),
-        high=psnr.get("high"),
-        seconds=(result.get("seconds") or {}).get("total"),
-        outcome=result["outcome"],
+        team=entry.team,
+        name=entry.name,
+        psnr=psnr.mean if psnr else None,
+        ssim=ssim.mean if ssim else None,
+        low=psnr.low if psnr else None,
+        high=psnr.high if psnr else None,
+        seconds=seconds.total if seconds else None,
+        outcome=result.outcome,
         note=note,
-        received=result["received"],
+        received=result.received,
         entries=1,
-        practice=bool(result["challenge"].get("practice")),
-        uses=tuple(name for name, used in entry.get("uses", {}).items() if used),
-        entry=entry["hash"][:16],
-        isolation=str(result["judge"].get("isolation", {}).get("level", "process")),
-        judge=result["judge"]["hash"][:16],
+        practice=result.challenge.practice,
+        uses=tuple(name for name, used in entry.uses if used),
+        entry=entry.hash[:SHORT],
+        isolation=result.judge.level,
+        judge=result.judge.hash[:SHORT],
     )
 
 
@@ -186,8 +185,9 @@ def _order(row: Row) -> tuple[Any, ...]:
 
 
 def _scores(result: Result) -> tuple[float, float]:
-    return result["psnr"]["mean"], result["ssim"]["mean"]
+    assert result.psnr and result.ssim
+    return result.psnr.mean, result.ssim.mean
 
 
 def _time(result: Result) -> datetime:
-    return datetime.fromisoformat(result["received"]).astimezone(UTC)
+    return datetime.fromisoformat(result.received).astimezone(UTC)

@@ -10,7 +10,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,19 +22,24 @@ from challenge.data.hashing import digest, digest_json
 from challenge.data.layout import Hidden, Public, Workspace
 from challenge.submissions import machine, scratch
 from challenge.submissions.entries import archive
-from challenge.submissions.entries.check import check, read_manifest
+from challenge.submissions.entries.check import check
 from challenge.submissions.entries.teams import Teams
-from challenge.submissions.entries.violations import Violation, outcome_of
 from challenge.submissions.inference import repeat, supervisor
-from challenge.submissions.inference.supervisor import Inference, Step
+from challenge.submissions.inference.supervisor import Step
 from challenge.submissions.jail import levels, stage
 from challenge.submissions.jail.levels import Level
 from challenge.submissions.jail.probe import choose
 from challenge.submissions.jail.spawn import Jail
-from challenge.submissions.judging import results
-from challenge.submissions.judging.results import Result
+from challenge.submissions.judging import results, verdict
+from challenge.submissions.judging.result import (
+    JudgedBy,
+    JudgedChallenge,
+    JudgedEntry,
+    Repeated,
+    Result,
+)
 from challenge.submissions.scoring import metrics, pictures
-from challenge.submissions.scoring.scores import Pair, Scores, score_images
+from challenge.submissions.scoring.scores import Pair, score_images
 from challenge.submissions.text import harmless
 
 OnStep = Callable[[Step], None]
@@ -102,7 +107,7 @@ def judge_entry(
     judge: Judge,
     entry: Path,
     *,
-    again: bool = False,
+    rejudge: bool = False,
     progress: OnStep | None = None,
     scored: OnScore | None = None,
 ) -> tuple[Result, bool]:
@@ -110,7 +115,7 @@ def judge_entry(
 
     Args:
         entry: the zip.
-        again: judge it even where a verdict stands, which goes into the history.
+        rejudge: judge it even where a verdict stands, which goes into the history.
         progress: called after each reconstruction.
         scored: called after each scored image with ("score", done, total).
 
@@ -127,14 +132,14 @@ def judge_entry(
         # What is hashed, checked and judged is one file, whoever writes to the other meanwhile.
         copy = folder / "entry.zip"
         shutil.copyfile(entry, copy)
-        return _verdict(judge, entry, copy, again, progress, scored)
+        return _verdict(judge, entry, copy, rejudge, progress, scored)
 
 
 def _verdict(
     judge: Judge,
     entry: Path,
     copy: Path,
-    again: bool,
+    rejudge: bool,
     progress: OnStep | None,
     scored: OnScore | None,
 ) -> tuple[Result, bool]:
@@ -144,68 +149,44 @@ def _verdict(
         # The check is made anew: what it depends on, the list of teams, may have changed.
         name = harmless(os.fsencode(entry.name))
         problems = check(copy, judge.challenge, judge.teams, shown=name)
-        known = _known(judge, entry_hash)
-        if known is not None and not again and known["problems"] == _listed(problems):
+        known = results.find(judge.workspace, entry_hash, judge.challenge.hash, judge.judge_hash)
+        if known is not None and not rejudge and known.problems == verdict.listed(problems):
             return known, False
-        received = results.received(judge.workspace, entry, entry_hash)
-        result = _head(judge, name, received, copy, entry_hash)
-        if problems:
-            result |= _refused(problems)
-        else:
-            result |= _judged(judge, copy, result, progress, scored)
+        received = results.submission_time(judge.workspace, entry, entry_hash)
+        about, begun = verdict.entry_facts(copy, name, entry_hash), results.timestamp(time.time())
+        found = (
+            verdict.refused(problems) if problems else _judged(judge, copy, about, progress, scored)
+        )
+        result = Result(
+            format=1,
+            entry=about,
+            challenge=JudgedChallenge(
+                name=judge.challenge.config.name,
+                hash=judge.challenge.hash,
+                practice=judge.challenge.practice,
+            ),
+            judge=JudgedBy(hash=judge.judge_hash, **judge.parts),
+            machine=machine.describe(),
+            versions=machine.versions(),
+            received=received,
+            judged_at=begun,
+            **found,
+        )
         results.save(judge.workspace, result)
     return result, True
 
 
-def _known(judge: Judge, entry_hash: str) -> Result | None:
-    return results.find(judge.workspace, entry_hash, judge.challenge.hash, judge.judge_hash)
-
-
-def _head(judge: Judge, name: str, received: str, copy: Path, entry_hash: str) -> Result:
-    """Everything of a result that does not depend on what happens."""
-    facts = read_manifest(copy)
-    challenge = judge.challenge
-    return {
-        "entry": {
-            "hash": entry_hash,
-            "file": name,
-            "bytes": copy.stat().st_size,
-            "team": facts.team if facts else "",
-            "name": facts.name if facts else Path(name).stem,
-            "uses": facts.uses.model_dump() if facts else {},
-            "versions": facts.versions if facts else {},
-        },
-        "challenge": {
-            "name": challenge.config.name,
-            "hash": challenge.hash,
-            "practice": challenge.practice,
-        },
-        "judge": {"hash": judge.judge_hash, **judge.parts},
-        "machine": machine.describe(),
-        "versions": machine.versions(),
-        "received": received,
-        "judged_at": results.timestamp(time.time()),
-    }
-
-
-def _refused(problems: list[Violation]) -> Result:
-    """The result of an entry that the static check refuses."""
-    listed, cause = _listed(problems), str(problems[0].mistake)
-    return {"outcome": outcome_of(problems), "cause": cause, "problems": listed, "images": []}
-
-
-def _listed(problems: list[Violation]) -> list[dict[str, str]]:
-    return [{"outcome": each.outcome, **asdict(each.mistake)} for each in problems]
-
-
 def _judged(
-    judge: Judge, entry: Path, head: Result, progress: OnStep | None, scored: OnScore | None
-) -> Result:
-    """The result of an entry that was run on the hidden test set."""
+    judge: Judge,
+    entry: Path,
+    about: JudgedEntry,
+    progress: OnStep | None,
+    scored: OnScore | None,
+) -> dict[str, Any]:
+    """What a result says of an entry that was run on the hidden test set."""
     challenge, public = judge.challenge, Public(judge.challenge.path)
     ids = challenge.ids("test")
-    facts = head["entry"]
-    output = judge.hidden.judged(f"{facts['team']}-{facts['name']}-{facts['hash'][:8]}")
+    output = judge.hidden.judged(about.label)
     scores = second = None
     # Whoever was killed while it judged this entry, which is locked, left these.
     atomic.remove_leftovers(output)
@@ -215,7 +196,7 @@ def _judged(
         limits = challenge.config.limits
         inference = supervisor.infer(folder, sources, made, limits, judge.jail, progress=progress)
         if inference.outcome == "ok" and judge.repeats:
-            second = repeat.reconstruct_again(folder, sources, made, limits, judge.jail)
+            second = repeat.repeat_images(folder, sources, made, limits, judge.jail)
             if second.cause:
                 inference = replace(
                     inference, outcome="nondeterministic", cause=second.cause, log=second.log
@@ -230,33 +211,10 @@ def _judged(
                 raise supervisor.JudgeFault(f"image {scores.failure.id}: {scores.failure.cause}")
             shown = [(each, *_paths(judge, each)) for each in ids]
             pictures.draw_all(made, shown, scores, crop=judge.crop, title=output.name)
-    repeated = second.to_json() if second else None
-    return {**_described(inference, scores), "repeat": repeated}
+    repeated = Repeated(**second.to_json()) if second else None
+    return {**verdict.judged(inference, scores), "repeat": repeated}
 
 
 def _paths(judge: Judge, identity: str) -> tuple[Path, Path]:
     public = Public(judge.challenge.path)
     return public.measurement("test", identity), judge.hidden.image(identity)
-
-
-def _described(inference: Inference, scores: Scores | None) -> Result:
-    images = [
-        {"id": each.id, "psnr": each.psnr, "ssim": each.ssim, "seconds": inference.seconds[each.id]}
-        for each in (scores.images if scores else ())
-    ]
-    return {
-        "outcome": inference.outcome,
-        "cause": inference.cause,
-        "problems": [],
-        "psnr": scores.psnr.to_json() if scores and scores.psnr else None,
-        "ssim": scores.ssim.to_json() if scores and scores.ssim else None,
-        "seconds": {
-            "start_up": inference.start_up,
-            "total": inference.total,
-            "cpu": inference.cpu,
-        },
-        "memory": inference.memory,
-        "images": images
-        or [{"id": each, "seconds": spent} for each, spent in inference.seconds.items()],
-        "log": inference.log,
-    }

@@ -8,7 +8,6 @@ One that is judged anew goes into `history/`.
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,12 +18,10 @@ from challenge.configs.schema.challenge import Limits
 from challenge.data import atomic
 from challenge.data.layout import Workspace
 from challenge.submissions import layout
+from challenge.submissions.judging.result import Result
 
-FORMAT = 1
 SHORT = 16
 """Hex digits of a hash in a file's name."""
-
-Result = dict[str, Any]
 
 
 def judge_parts(
@@ -54,16 +51,17 @@ def save(workspace: Workspace, result: Result) -> Path:
 
     To be called by whoever has the entry `locked`.
     """
-    hashes = (result[part]["hash"] for part in ("entry", "challenge", "judge"))
-    path = path_of(workspace, *hashes)
+    path = path_of(workspace, result.entry.hash, result.challenge.hash, result.judge.hash)
     atomic.remove_leftovers(path)
     if path.is_file():
         with contextlib.suppress(UserError):
             # Its date is in the name: whoever was killed in between writes the same file again.
             before = read(path)
-            moment = "".join(each for each in before["judged_at"] if each.isalnum())
-            atomic.write_json(layout.history(workspace) / f"{path.stem}-{moment}.json", before)
-    atomic.write_json(path, {"format": FORMAT, **result})
+            moment = "".join(each for each in before.judged_at if each.isalnum())
+            atomic.write_json(
+                layout.history(workspace) / f"{path.stem}-{moment}.json", before.to_json()
+            )
+    atomic.write_json(path, result.to_json())
     return path
 
 
@@ -96,30 +94,24 @@ def find(workspace: Workspace, entry: str, challenge: str, judge: str) -> Result
 def read(path: Path) -> Result:
     """One verdict; raises `UserError` if the file is damaged."""
     try:
-        result: Result = json.loads(path.read_text(encoding="utf-8"))
-        if result["format"] != FORMAT:
-            raise ValueError
-        needed = {"entry", "challenge", "judge", "outcome", "received", "judged_at", "images"}
-        if not needed <= result.keys():
-            raise ValueError
-    except (OSError, ValueError, KeyError, TypeError):
+        return Result.model_validate_json(path.read_bytes())
+    except (OSError, ValueError):
         remedy = "remove it and score the entry again"
         raise UserError.of(path, "is no result of this toolkit, or damaged", remedy) from None
-    return result
 
 
 def read_all(workspace: Workspace, challenge: str | None = None) -> list[Result]:
     """All verdicts, in the order of their files; of one challenge's name where it is given."""
     found = [read(path) for path in sorted(layout.results(workspace).glob("[!.]*.json"))]
-    return [each for each in found if challenge in (None, each["challenge"]["name"])]
+    return [each for each in found if challenge in (None, each.challenge.name)]
 
 
-def received(workspace: Workspace, entry: Path, entry_hash: str) -> str:
+def submission_time(workspace: Workspace, entry: Path, entry_hash: str) -> str:
     """When an entry arrived: the zip's modification time, fixed by its first verdict. ISO, UTC."""
     files = layout.results(workspace).glob(f"{entry_hash[:SHORT]}-*.json")
-    earlier = [each["received"] for each in map(read, files) if each["entry"]["hash"] == entry_hash]
+    earlier = [each.received for each in map(read, files) if each.entry.hash == entry_hash]
     if earlier:
-        return str(min(earlier))
+        return min(earlier)
     return timestamp(entry.stat().st_mtime)
 
 

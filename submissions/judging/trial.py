@@ -58,20 +58,12 @@ def infer_run(
         UserError: the run is not finished, or of another challenge.
     """
     storage.finished(run, challenge)
-    jail = _jail(challenge, level)
+    jail = jail_of(challenge, level)
     with atomic.new_tree(run.reconstructions(split)) as output, scratch.folder("entry") as folder:
         pack.copy_entry_files(run, folder)
-        inference = _infer(folder, output, challenge, split, jail, progress)
+        inference = infer_folder(folder, output, challenge, jail, split=split, progress=progress)
         if inference.outcome == "ok":
-            public = Public(challenge.path)
-            images = [
-                (
-                    identity,
-                    public.measurement(split, identity),
-                    None if split == "test" else public.image(split, identity),
-                )
-                for identity in challenge.ids(split)
-            ]
+            images = _images(challenge, split)
             pictures.draw_all(output, images, crop=challenge.crop, title=split)
     atomic.write_json(run.inference(split), {"format": 1, **asdict(inference)})
     return inference
@@ -85,20 +77,10 @@ def score_run(run: Run, challenge: Challenge, *, progress: OnScore | None = None
     """
     storage.finished(run, challenge)
     folder = run.reconstructions("val")
-    scores = _score(folder, challenge, progress)
-    if scores.failure:
-        raise UserError.of(
-            folder / f"{scores.failure.id}.npy",
-            scores.failure.cause,
-            f"reconstruct with `challenge infer {run.path}`",
-        )
+    scores = score_val(folder, challenge, progress=progress)
+    check_scores(scores, folder, run.path)
     atomic.write_json(run.score("val"), {"format": 1, **scores.to_json()})
-    public = Public(challenge.path)
-    images = [
-        (identity, public.measurement("val", identity), public.image("val", identity))
-        for identity in challenge.ids("val")
-    ]
-    pictures.draw_all(folder, images, scores, crop=challenge.crop)
+    pictures.draw_all(folder, _images(challenge, "val"), scores, crop=challenge.crop)
     return scores
 
 
@@ -117,48 +99,54 @@ def try_entry(
     Args:
         level: of isolation; the strongest that holds here by default.
     """
-    jail = _jail(challenge, level)
+    jail = jail_of(challenge, level)
     with scratch.folder("entry") as folder, scratch.folder("val") as output:
         archive.extract(entry, folder)
         contract: dict[str, Any] = {
             "channels": challenge.channels,
             "boundary": challenge.config.operator.boundary,
         }
-        inference = _infer(folder, output, challenge, "val", jail, progress, contract)
+        inference = infer_folder(
+            folder, output, challenge, jail, progress=progress, contract=contract
+        )
         if inference.outcome == "ok":
             sources = _sources(challenge, "val")
-            second = repeat.reconstruct_again(
-                folder, sources, output, challenge.config.limits, jail
-            )
+            second = repeat.repeat_images(folder, sources, output, challenge.config.limits, jail)
             if second.cause:
                 inference = replace(
                     inference, outcome="nondeterministic", cause=second.cause, log=second.log
                 )
         if inference.outcome != "ok":
             return Trial(inference, None, jail.level)
-        return Trial(inference, _score(output, challenge, None), jail.level)
+        return Trial(inference, score_val(output, challenge), jail.level)
 
 
-def _jail(challenge: Challenge, level: Level | None) -> Jail:
-    """As the judge's, with what this machine can do."""
+def jail_of(challenge: Challenge, level: Level | None = None) -> Jail:
+    """The judge's jail, with what this machine can do; the workspace stays closed.
+
+    Args:
+        level: of isolation; the strongest that holds here by default.
+    """
     chosen = choose.choose() if level is None else level
     return choose.jail(chosen, supervisor.RUNNER, challenge.path.resolve().parents[1])
 
 
-def _sources(challenge: Challenge, split: Split) -> list[Path]:
-    public = Public(challenge.path)
-    return [public.measurement(split, identity) for identity in challenge.ids(split)]
-
-
-def _infer(
+def infer_folder(
     folder: Path,
     output: Path,
     challenge: Challenge,
-    split: Split,
     jail: Jail,
-    progress: OnStep | None,
+    *,
+    split: Split = "val",
+    progress: OnStep | None = None,
     contract: dict[str, Any] | None = None,
 ) -> Inference:
+    """Reconstruct a split with an unpacked entry, within the limits of the test set.
+
+    Args:
+        output: folder for the reconstructions, `<id>.npy`.
+        contract: what `supervisor.infer` needs to test the method contract as well.
+    """
     return supervisor.infer(
         folder,
         _sources(challenge, split),
@@ -171,10 +159,39 @@ def _infer(
     )
 
 
-def _score(folder: Path, challenge: Challenge, progress: OnScore | None) -> Scores:
+def score_val(folder: Path, challenge: Challenge, *, progress: OnScore | None = None) -> Scores:
+    """Score a folder's reconstructions of val."""
     public = Public(challenge.path)
     pairs = [
         Pair(identity, str(public.image("val", identity)), str(folder / f"{identity}.npy"))
         for identity in challenge.ids("val")
     ]
     return score_images(pairs, challenge.crop, progress=progress)
+
+
+def check_scores(scores: Scores, folder: Path, made_with: Path) -> None:
+    """Raise `UserError` where an image has no score; `made_with` is the run or entry."""
+    if scores.failure:
+        raise UserError.of(
+            folder / f"{scores.failure.id}.npy",
+            scores.failure.cause,
+            f"reconstruct with `challenge infer {made_with}`",
+        )
+
+
+def _sources(challenge: Challenge, split: Split) -> list[Path]:
+    public = Public(challenge.path)
+    return [public.measurement(split, identity) for identity in challenge.ids(split)]
+
+
+def _images(challenge: Challenge, split: Split) -> list[tuple[str, Path, Path | None]]:
+    """Ids with measurement and truth, which is not there for test."""
+    public = Public(challenge.path)
+    return [
+        (
+            identity,
+            public.measurement(split, identity),
+            None if split == "test" else public.image(split, identity),
+        )
+        for identity in challenge.ids(split)
+    ]

@@ -1,7 +1,5 @@
 """Many entries on one machine: one entry per worker, each worker on cores of its own.
 
-    python -I -m challenge.submissions.judging.workers  < requests  > answers, a JSON object a line
-
 A worker is a process that judges one entry after the other and writes their verdicts itself. So
 whoever dies, the one who hands out entries or one who judges, what was judged is written, and the
 rest is judged by whoever comes next.
@@ -11,43 +9,25 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import queue
 import subprocess
 import sys
 import threading
-import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from challenge.configs.errors import Mistake, UserError
-from challenge.data.challenges.challenge import open_challenge
-from challenge.data.layout import Hidden, Workspace
 from challenge.submissions import machine
-from challenge.submissions.entries import teams
 from challenge.submissions.inference.supervisor import Step
-from challenge.submissions.jail.levels import Level
-from challenge.submissions.judging.judge import Judge, judge_entry, open_judge
-from challenge.submissions.judging.results import Result
+from challenge.submissions.judging.judge import Judge
+from challenge.submissions.judging.result import Result
+from challenge.submissions.judging.worker import Judged, judge_one
 
 ATTEMPTS = 2
 """How often an entry is handed out: a worker that dies once may have been killed by anybody."""
 OnStep = Callable[[Path, Step], None]
-
-
-@dataclass(frozen=True)
-class Judged:
-    """What became of one entry: a verdict, or a fault of ours in words."""
-
-    entry: Path
-    result: Result | None
-    fresh: bool = False
-    """Whether it was judged now; False: the verdict stood already."""
-    fault: str = ""
-    """The traceback of a fault of the judge or of this machine; there is no verdict then."""
 
 
 def shares(workers: int, threads: int) -> list[set[int]]:
@@ -71,7 +51,7 @@ def judge_all(
     entries: Sequence[Path],
     *,
     workers: int = 1,
-    again: bool = False,
+    rejudge: bool = False,
     progress: OnStep | None = None,
 ) -> Iterator[Judged]:
     """Judge entries, several at a time; what became of each, in the order in which they end.
@@ -80,7 +60,7 @@ def judge_all(
         judge: what is the same for all.
         entries: the zips.
         workers: entries at a time.
-        again: judge also where a verdict stands.
+        rejudge: judge also where a verdict stands.
         progress: called after every reconstruction.
 
     Raises:
@@ -89,36 +69,25 @@ def judge_all(
     if workers == 1:
         for entry in entries:
             step = None if progress is None else _for_entry(progress, entry)
-            yield _one(judge, entry, again, step)
+            yield judge_one(judge, entry, rejudge, step)
         return
     sets = shares(min(workers, max(1, len(entries))), judge.challenge.config.limits.threads)
-    crew = _Crew(judge, sets, again)
+    pool = _Pool(judge, sets, rejudge)
     try:
-        yield from crew.work(entries, progress)
+        yield from pool.run(entries, progress)
     finally:
-        crew.close()
+        pool.close()
 
 
 def _for_entry(progress: OnStep, entry: Path) -> Callable[[Step], None]:
     return lambda step: progress(entry, step)
 
 
-def _one(judge: Judge, entry: Path, again: bool, progress: Callable[[Step], None] | None) -> Judged:
-    try:
-        result, fresh = judge_entry(judge, entry, again=again, progress=progress)
-    except UserError:
-        raise
-    except Exception:
-        # One entry must not keep the others from being judged.
-        return Judged(entry, None, fault=traceback.format_exc())
-    return Judged(entry, result, fresh)
-
-
 class _Worker:
-    """A process that judges, and the thread that hears it."""
+    """A process that judges, and the thread that reads its answers."""
 
     def __init__(
-        self, judge: Judge, share: set[int], inbox: queue.Queue[tuple[_Worker, dict[str, Any]]]
+        self, judge: Judge, share: set[int], answers: queue.Queue[tuple[_Worker, dict[str, Any]]]
     ) -> None:
         self.share = share
         self.entry: Path | None = None
@@ -131,7 +100,7 @@ class _Worker:
             "repeats": judge.repeats,
             "cores": sorted(share),
         }
-        command = [sys.executable, "-I", "-m", "challenge.submissions.judging.workers"]
+        command = [sys.executable, "-I", "-m", "challenge.submissions.judging.worker"]
         self.process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -140,19 +109,19 @@ class _Worker:
             # Ctrl-C is for the one who hands out entries; this one ends with it.
             start_new_session=True,
         )
-        self._inbox = inbox
-        self.say(opening)
-        threading.Thread(target=self._hear, daemon=True).start()
+        self._answers = answers
+        self.send(opening)
+        threading.Thread(target=self._read_answers, daemon=True).start()
 
-    def say(self, message: dict[str, Any]) -> None:
+    def send(self, message: dict[str, Any]) -> None:
         assert self.process.stdin is not None
         with contextlib.suppress(OSError):
             self.process.stdin.write(json.dumps(message) + "\n")
             self.process.stdin.flush()
 
-    def hand(self, entry: Path, again: bool) -> None:
+    def assign(self, entry: Path, rejudge: bool) -> None:
         self.entry = entry
-        self.say({"entry": str(entry.resolve()), "again": again})
+        self.send({"entry": str(entry.resolve()), "rejudge": rejudge})
 
     def close(self) -> None:
         """End it; the process that it judges with dies with it."""
@@ -163,33 +132,33 @@ class _Worker:
                 with contextlib.suppress(OSError):
                     stream.close()
 
-    def _hear(self) -> None:
+    def _read_answers(self) -> None:
         assert self.process.stdout is not None
         with contextlib.suppress(OSError, ValueError):
             for line in self.process.stdout:
-                self._inbox.put((self, json.loads(line)))
-        self._inbox.put((self, {"gone": True}))
+                self._answers.put((self, json.loads(line)))
+        self._answers.put((self, {"ended": True}))
 
 
-class _Crew:
+class _Pool:
     """The workers of one call of `judge_all`."""
 
-    def __init__(self, judge: Judge, sets: list[set[int]], again: bool) -> None:
-        self._judge, self._again = judge, again
-        self._inbox: queue.Queue[tuple[_Worker, dict[str, Any]]] = queue.Queue()
-        self._workers = [_Worker(judge, share, self._inbox) for share in sets]
+    def __init__(self, judge: Judge, sets: list[set[int]], rejudge: bool) -> None:
+        self._judge, self._rejudge = judge, rejudge
+        self._answers: queue.Queue[tuple[_Worker, dict[str, Any]]] = queue.Queue()
+        self._workers = [_Worker(judge, share, self._answers) for share in sets]
 
-    def work(self, entries: Sequence[Path], progress: OnStep | None) -> Iterator[Judged]:
+    def run(self, entries: Sequence[Path], progress: OnStep | None) -> Iterator[Judged]:
         waiting = deque(entries)
         tries = dict.fromkeys(entries, 0)
         for worker in self._workers:
-            self._next(worker, waiting, tries)
+            self._assign_next(worker, waiting, tries)
         while any(worker.entry is not None for worker in self._workers):
-            worker, message = self._inbox.get()
+            worker, message = self._answers.get()
             entry = worker.entry
             if worker not in self._workers:
                 continue
-            if "gone" in message:
+            if "ended" in message:
                 worker.close()
                 self._workers.remove(worker)
                 if entry is None:
@@ -199,83 +168,26 @@ class _Crew:
                     yield Judged(entry, None, fault=f"its worker ended {ATTEMPTS} times ({code})")
                 else:
                     waiting.appendleft(entry)
-                fresh = _Worker(self._judge, worker.share, self._inbox)
+                fresh = _Worker(self._judge, worker.share, self._answers)
                 self._workers.append(fresh)
-                self._next(fresh, waiting, tries)
+                self._assign_next(fresh, waiting, tries)
             elif "step" in message:
                 if progress is not None and entry is not None:
                     progress(entry, Step(**message["step"]))
             elif entry is not None:
                 if "refused" in message:
                     raise UserError(*(Mistake(*each) for each in message["refused"]))
-                yield Judged(entry, message["result"], message["fresh"], message["fault"])
-                self._next(worker, waiting, tries)
+                result = message["result"] and Result.model_validate(message["result"])
+                yield Judged(entry, result, message["fresh"], message["fault"])
+                self._assign_next(worker, waiting, tries)
 
     def close(self) -> None:
         for worker in self._workers:
             worker.close()
 
-    def _next(self, worker: _Worker, waiting: deque[Path], tries: dict[Path, int]) -> None:
+    def _assign_next(self, worker: _Worker, waiting: deque[Path], tries: dict[Path, int]) -> None:
         worker.entry = None
         if waiting:
             entry = waiting.popleft()
             tries[entry] += 1
-            worker.hand(entry, self._again)
-
-
-def main() -> None:
-    """Judge what stdin names, one entry after the other."""
-    _die_with_parent()
-    answers = os.fdopen(os.dup(1), "w")
-    # Whatever a library prints is not an answer.
-    os.dup2(2, 1)
-    opening = json.loads(sys.stdin.readline())
-    if opening["cores"]:
-        os.sched_setaffinity(0, opening["cores"])
-    place = Workspace(Path(opening["workspace"]))
-
-    def answer(**message: Any) -> None:
-        answers.write(json.dumps(message) + "\n")
-        answers.flush()
-
-    level: Level = opening["level"]
-    judge = None
-    for line in sys.stdin:
-        request = json.loads(line)
-        try:
-            if judge is None:
-                judge = open_judge(
-                    place,
-                    open_challenge(Path(opening["challenge"])),
-                    Hidden(Path(opening["hidden"])),
-                    teams.load(place),
-                    level=level,
-                    repeats=opening["repeats"],
-                    runner=Path(opening["runner"]),
-                )
-            found = _one(
-                judge,
-                Path(request["entry"]),
-                request["again"],
-                lambda step: answer(step=asdict(step)),
-            )
-        except UserError as error:
-            answer(refused=[list(asdict(each).values()) for each in error.mistakes])
-        except BaseException:
-            answer(result=None, fresh=False, fault=traceback.format_exc())
-            raise
-        else:
-            answer(result=found.result, fresh=found.fresh, fault=found.fault)
-
-
-def _die_with_parent() -> None:
-    """Nobody judges for one who is gone: what it would write, the next one writes too."""
-    if sys.platform == "linux":
-        import ctypes
-        import signal
-
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)
-
-
-if __name__ == "__main__":
-    main()
+            worker.assign(entry, self._rejudge)

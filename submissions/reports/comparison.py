@@ -9,24 +9,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from challenge.configs import spelling
 from challenge.configs.errors import Mistake, UserError
 from challenge.data.challenges.challenge import Challenge
-from challenge.data.layout import Public, Workspace
+from challenge.data.layout import Workspace
 from challenge.submissions.entries import archive
 from challenge.submissions.entries import weights as weight_files
 from challenge.submissions.entries.check import check, read_manifest
 from challenge.submissions.entries.pack import repack_baseline
 from challenge.submissions.entries.violations import Violation, refusal
-from challenge.submissions.inference import forecast, supervisor
+from challenge.submissions.inference import forecast
 from challenge.submissions.inference.supervisor import Inference, Step
 from challenge.submissions.jail.levels import Level
-from challenge.submissions.jail.probe import choose
-from challenge.submissions.judging.trial import infer_run
+from challenge.submissions.judging import trial
 from challenge.submissions.layout import WEIGHTS, Run, baselines
 from challenge.submissions.runs import storage
 from challenge.submissions.runs.facts import read_facts
-from challenge.submissions.scoring.scores import Interval, Pair, Scores, score_images
+from challenge.submissions.scoring.scores import Interval, Scores
 from challenge.submissions.scoring.statistics import paired
 from challenge.submissions.text import harmless
 
@@ -124,7 +122,7 @@ def _challenge_of(path: Path) -> str:
     return manifest.challenge.name
 
 
-def admit(found: Sequence[Candidate], challenge: Challenge) -> list[Candidate]:
+def check_candidates(found: Sequence[Candidate], challenge: Challenge) -> list[Candidate]:
     """Check all that will be compared, before work begins; a packaged baseline becomes an entry.
 
     Raises:
@@ -132,18 +130,18 @@ def admit(found: Sequence[Candidate], challenge: Challenge) -> list[Candidate]:
             preparation of the challenge.
     """
     place = Workspace(challenge.path.resolve().parents[1])
-    admitted, problems = list[Candidate](), list[Violation]()
+    checked, problems = list[Candidate](), list[Violation]()
     for each in found:
         if each.path.is_dir():
             storage.finished(Run(each.path), challenge)
-            admitted.append(each)
+            checked.append(each)
             continue
         entry = repack_baseline(each.path, place, challenge, None)
         problems += check(entry, challenge)
-        admitted.append(replace(each, path=entry))
+        checked.append(replace(each, path=entry))
     if problems:
         raise refusal(problems)
-    return admitted
+    return checked
 
 
 def compare(
@@ -161,7 +159,7 @@ def compare(
     `scratch`. Code runs in the jail in which the judge runs it.
 
     Args:
-        found: admitted; the first one is what the others are compared with.
+        found: checked; the first one is what the others are compared with.
         scratch: an empty folder, which must live as long as pictures are drawn.
         level: of isolation; the strongest that holds here by default.
         progress: called after each reconstruction with the method's name.
@@ -176,12 +174,15 @@ def compare(
     for number, each in enumerate(found):
         where = each.path.resolve()
         if where not in known:
-            step = None if progress is None else _named(progress, each.name)
+            step = None if progress is None else _for_method(progress, each.name)
             known[where] = _reconstruct(each, challenge, scratch / str(number), level, step)
         folder, seconds, reused = known[where]
-        size, parameters = weigh(each.path)
-        scores = _score(each, folder, challenge, scored)
+        size, parameters = size_of_weights(each.path)
+        report = None if scored is None else _with_name(scored, each.name)
+        scores = trial.score_val(folder, challenge, progress=report)
+        trial.check_scores(scores, folder, each.path)
         first = done[0].scores if done else scores
+        difference = paired(scores.psnr_by_image(), first.psnr_by_image())
         done.append(
             Compared(
                 candidate=each,
@@ -191,14 +192,18 @@ def compare(
                 seconds=seconds,
                 megabytes=size / 1e6,
                 parameters=parameters,
-                difference=paired(scores, first),
+                difference=difference,
             )
         )
     return done
 
 
-def _named(progress: OnStep, name: str) -> Callable[[Step], None]:
+def _for_method(progress: OnStep, name: str) -> Callable[[Step], None]:
     return lambda step: progress(name, step)
+
+
+def _with_name(scored: OnScore, name: str) -> OnScore:
+    return lambda _, done, total: scored(f"score {name}", done, total)
 
 
 def _reconstruct(
@@ -216,44 +221,20 @@ def _reconstruct(
         names = [folder / f"{identity}.npy" for identity in challenge.ids("val")]
         if earlier is not None and all(path.is_file() for path in names):
             return folder, statistics.fmean(earlier[1]), True
-        inference = infer_run(run, challenge, level=level, progress=step)
+        inference = trial.infer_run(run, challenge, level=level, progress=step)
     else:
         folder = scratch / "reconstructions"
         entry = scratch / "entry"
         entry.mkdir(parents=True)
         archive.extract(each.path, entry)
-        public = Public(challenge.path)
-        chosen = choose.choose() if level is None else level
-        inference = supervisor.infer(
-            entry,
-            [public.measurement("val", identity) for identity in challenge.ids("val")],
-            folder,
-            challenge.config.limits,
-            choose.jail(chosen, supervisor.RUNNER, challenge.path.resolve().parents[1]),
-            planned=len(challenge.ids("test")),
-            progress=step,
-        )
+        jail = trial.jail_of(challenge, level)
+        inference = trial.infer_folder(entry, folder, challenge, jail, progress=step)
     if inference.outcome != "ok":
         raise Failed(each.name, inference)
     return folder, statistics.fmean(inference.seconds.values()), False
 
 
-def _score(each: Candidate, folder: Path, challenge: Challenge, scored: OnScore | None) -> Scores:
-    public = Public(challenge.path)
-    pairs = [
-        Pair(identity, str(public.image("val", identity)), str(folder / f"{identity}.npy"))
-        for identity in challenge.ids("val")
-    ]
-    report = scored and (lambda _, done, total: scored(f"score {each.name}", done, total))
-    scores = score_images(pairs, challenge.crop, progress=report)
-    if scores.failure:
-        place = folder / f"{scores.failure.id}.npy"
-        remedy = f"reconstruct with `challenge infer {each.path}`"
-        raise UserError.of(place, scores.failure.cause, remedy)
-    return scores
-
-
-def weigh(path: Path) -> tuple[int, int]:
+def size_of_weights(path: Path) -> tuple[int, int]:
     """Bytes of the weights of a run or entry, without their header, and how many numbers."""
     if path.is_dir():
         weights = Run(path).weights
@@ -268,22 +249,3 @@ def weigh(path: Path) -> tuple[int, int]:
     sizes = [each.end - each.begin for each in tensors]
     widths = [weight_files.ITEMSIZE[each.dtype] for each in tensors]
     return sum(sizes), sum(size // width for size, width in zip(sizes, widths, strict=True))
-
-
-def named(identities: Sequence[str], challenge: Challenge) -> list[tuple[str, str]]:
-    """The images that were asked for.
-
-    Raises:
-        UserError: an id is not one of val.
-    """
-    known = challenge.ids("val")
-    mistakes = []
-    for identity in identities:
-        if identity not in known:
-            near = spelling.nearest(identity, known, 3) or known[:3]
-            listed = ", ".join(f"`{each}`" for each in near)
-            cause = f"`{identity}` is not an image of val"
-            mistakes.append(Mistake("--images", cause, f"there are {len(known)}, such as {listed}"))
-    if mistakes:
-        raise UserError(*mistakes)
-    return [(identity, "") for identity in dict.fromkeys(identities)]

@@ -64,6 +64,11 @@ class RunFacts(Section):
     fault: str | None = None
     """Why it ended before its time, if it did."""
 
+    @property
+    def parameters(self) -> int:
+        """Numbers that were learned; 0 where the method does not say."""
+        return self.method.get("parameters") or 0
+
 
 def read_facts(run: Run) -> RunFacts:
     """What `run.json` says; raises `UserError` if the folder is not a run, or is damaged."""

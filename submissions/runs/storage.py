@@ -69,7 +69,7 @@ def create(
     with atomic.disk_errors(run.path), _folder_beside(run.path) as made:
         _fill(Run(made), challenge, config, base)
         if resume:
-            _same(run, Run(made), challenge)
+            _check_same(run, Run(made), challenge)
         else:
             atomic.remove_tree(run.path)
             made.rename(run.path)
@@ -89,18 +89,18 @@ def finish(run: Run, method: Method, seconds: float, *, fault: str | None = None
     learned = method.facts()
     # Clones: a view, or a tensor that two names share, is refused by the format.
     state = {name: value.detach().cpu().clone() for name, value in method.state_dict().items()}
-    state = {name: _short(value).contiguous() for name, value in state.items()}
+    state = {name: _as_float16(value).contiguous() for name, value in state.items()}
     atomic.write_bytes(run.weights, save(state, METADATA))
     ended = {"fault": fault} if fault else {}
-    write_facts(run, _spent(run, seconds, state="finished", method=learned, **ended))
+    write_facts(run, _with_costs(run, seconds, state="finished", method=learned, **ended))
 
 
 def pause(run: Run, seconds: float) -> None:
     """Note `seconds` of training, all together, of a run that was stopped and may be resumed."""
-    write_facts(run, _spent(run, seconds))
+    write_facts(run, _with_costs(run, seconds))
 
 
-def _spent(run: Run, seconds: float, **more: Any) -> RunFacts:
+def _with_costs(run: Run, seconds: float, **more: Any) -> RunFacts:
     """The facts with the time and the peak memory in bytes, and `more`."""
     record = read_facts(run)
     peaks = machine.peak_memory()
@@ -112,7 +112,7 @@ def _spent(run: Run, seconds: float, **more: Any) -> RunFacts:
     return record.model_copy(update={"seconds": seconds, **changes, **more})
 
 
-def _short(tensor: Tensor) -> Tensor:
+def _as_float16(tensor: Tensor) -> Tensor:
     import torch
 
     if tensor.dtype != torch.float32 or tensor.ndim == 0:
@@ -135,7 +135,7 @@ def finished(run: Run, challenge: Challenge) -> RunFacts:
         UserError: it is not finished, or was trained for another challenge.
     """
     record = read_facts(run)
-    _belongs(run, record, challenge)
+    _check_challenge(run, record, challenge)
     if record.state != "finished" or not run.weights.is_file():
         remedy = f"finish it with `challenge train {run.path} --resume`"
         raise UserError.of(run.path, "is not finished", remedy)
@@ -183,10 +183,10 @@ def _copy_plugin(source: Path, target: Path) -> str:
     return source.name
 
 
-def _same(run: Run, wanted: Run, challenge: Challenge) -> None:
+def _check_same(run: Run, wanted: Run, challenge: Challenge) -> None:
     """A run continues only as what it began as."""
     record = read_facts(run)
-    _belongs(run, record, challenge)
+    _check_challenge(run, record, challenge)
     if record.state == "finished":
         raise UserError.of(run.path, "is finished already", "train anew with `--force`")
     if run.config.read_bytes() != wanted.config.read_bytes():
@@ -203,7 +203,7 @@ def _sources(run: Run) -> dict[str, bytes]:
     }
 
 
-def _belongs(run: Run, record: RunFacts, challenge: Challenge) -> None:
+def _check_challenge(run: Run, record: RunFacts, challenge: Challenge) -> None:
     made_for, wanted = record.challenge, challenge.config.name
     if made_for.name != wanted:
         cause = f"was trained for `{made_for.name}`, this is `{wanted}`"

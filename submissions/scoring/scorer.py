@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import stat
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import astuple
 from pathlib import Path
@@ -25,13 +25,10 @@ from challenge.data.images import codec
 from challenge.submissions.machine import keep_memory
 from challenge.submissions.scoring import metrics
 from challenge.submissions.scoring.metrics import BadShape, MetricError, NonFinite, TooSmall
+from challenge.submissions.scoring.statistics import interval
 
 HEADER = 4096
 """More bytes than the header of an `.npy` file of three dimensions ever has."""
-SAMPLES = 10_000
-"""Bootstrap samples of an interval."""
-BATCH = 500
-"""Samples held at a time, so that memory does not grow with images times samples."""
 
 
 class Missing(MetricError):
@@ -78,26 +75,6 @@ def score_one(truth: Path, estimate: Path, crop: int) -> dict[str, Any]:
         raise UserError.of(truth, str(error), "take larger images or a smaller crop") from None
 
 
-def interval(values: Sequence[float]) -> dict[str, float | None]:
-    """The mean with its 95 % interval over images (BCa bootstrap, fixed random numbers).
-
-    The interval of a single image, and of images with one score, is unknown: null.
-    """
-    mean = float(np.mean(values))
-    if len(values) < 2 or np.ptp(values) == 0:
-        return {"mean": mean, "low": None, "high": None}
-    from scipy.stats import bootstrap
-
-    rng = np.random.default_rng(0)
-    low, high = bootstrap(
-        (np.asarray(values),), np.mean, n_resamples=SAMPLES, batch=BATCH, rng=rng
-    ).confidence_interval
-    # Scores that are all but equal leave BCa nothing to estimate its acceleration from.
-    if not (np.isfinite(low) and np.isfinite(high)):
-        return {"mean": mean, "low": None, "high": None}
-    return {"mean": mean, "low": float(low), "high": float(high)}
-
-
 def answers(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """The answers to a request, image by image, then the means where every image has a score."""
     pairs, crop, threads = request["pairs"], request["crop"], request["threads"]
@@ -115,7 +92,8 @@ def answers(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
                 psnr.append(answer["psnr"])
                 ssim.append(answer["ssim"])
     if pairs and len(psnr) == len(pairs):
-        yield {"means": {"psnr": interval(psnr), "ssim": interval(ssim)}}
+        means = {"psnr": interval(psnr).to_json(), "ssim": interval(ssim).to_json()}
+        yield {"means": means}
 
 
 Job = tuple[str, Future[dict[str, Any]]]

@@ -60,6 +60,15 @@ class Scores:
         """The first image without a score."""
         return next((image for image in self.images if image.outcome != "ok"), None)
 
+    def psnr_by_image(self) -> dict[str, float]:
+        """PSNR in dB by the images' ids; raises ValueError where an image has none."""
+        found = {}
+        for image in self.images:
+            if image.psnr is None:
+                raise ValueError(f"image `{image.id}` has no score")
+            found[image.id] = image.psnr
+        return found
+
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 

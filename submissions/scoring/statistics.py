@@ -1,82 +1,63 @@
-"""What tells methods apart that were scored on the same images.
+"""What scores say of a mean, and of the difference of two methods on the same images.
 
-    d_i = PSNR of the method on image i - PSNR of the first method on image i
+    d_i = PSNR of a method on image i - PSNR of the first method on image i
 
 Images differ by far more than methods do, so the mean of d is known much better than either mean
-PSNR: its 95 % interval (the scorer's bootstrap, over the images) tells a difference from chance.
+PSNR: its 95 % interval over the images tells a difference from chance.
 """
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from challenge.submissions.scoring import scorer
-from challenge.submissions.scoring.scores import Interval, Scores
+from challenge.submissions.scoring.scores import Interval
+
+SAMPLES = 10_000
+"""Bootstrap samples of an interval."""
+BATCH = 500
+"""Samples held at a time, so that memory does not grow with images times samples."""
 
 
-def paired(scores: Scores, first: Scores) -> Interval:
-    """The mean difference of PSNR over the images with its 95 % interval, in dB.
+def interval(values: Sequence[float]) -> Interval:
+    """The mean with its 95 % interval over images (BCa bootstrap, fixed random numbers).
 
-    Whatever the order of the images in either. A method that agrees with the first one on every
-    image differs by exactly 0, for certain: the interval is [0, 0].
-
-    Raises:
-        ValueError: the images are not the same, or one has no score.
+    The interval of a single image, and of images with one score, is unknown: None.
     """
-    values = list(differences(scores, first).values())
-    if not any(values):
-        return Interval(0.0, 0.0, 0.0)
-    found = scorer.interval(values)
-    return Interval(float(np.mean(values)), found["low"], found["high"])
+    mean = float(np.mean(values))
+    if len(values) < 2 or np.ptp(values) == 0:
+        return Interval(mean, None, None)
+    from scipy.stats import bootstrap
+
+    rng = np.random.default_rng(0)
+    low, high = bootstrap(
+        (np.asarray(values),), np.mean, n_resamples=SAMPLES, batch=BATCH, rng=rng
+    ).confidence_interval
+    # Scores that are all but equal leave BCa nothing to estimate its acceleration from.
+    if not (np.isfinite(low) and np.isfinite(high)):
+        return Interval(mean, None, None)
+    return Interval(mean, float(low), float(high))
 
 
-def differences(scores: Scores, first: Scores) -> dict[str, float]:
-    """PSNR minus the first one's, in dB, by image, in the order of the ids; errors as `paired`."""
-    ours, theirs = _psnr(scores), _psnr(first)
-    if ours.keys() != theirs.keys():
-        raise ValueError("the images are not the same")
-    return {identity: ours[identity] - theirs[identity] for identity in sorted(ours)}
+def paired(values: Mapping[str, float], first: Mapping[str, float]) -> Interval:
+    """The mean difference over the images with its 95 % interval.
 
-
-def _psnr(scores: Scores) -> dict[str, float]:
-    found = {}
-    for image in scores.images:
-        if image.psnr is None:
-            raise ValueError(f"image `{image.id}` has no score")
-        found[image.id] = image.psnr
-    return found
-
-
-def telling(methods: Mapping[str, Scores]) -> list[tuple[str, str]]:
-    """At most four images that tell the most, each with the reason in words.
-
-    Of the differences between the first method and the best other one: the median, the largest,
-    the smallest; then the image that is hardest for all. A single method has its median, best
-    and worst image. Ties go to the first id.
+    A method that agrees with the first one on every image differs by exactly 0, for certain: the
+    interval is [0, 0].
 
     Args:
-        methods: the scores by the methods' names, the first method first.
+        values, first: scores by image, in any order.
+
+    Raises:
+        ValueError: the images are not the same.
     """
-    (first, scores), *others = methods.items()
-    values, what = _psnr(scores), "PSNR"
-    words = "median", "highest", "lowest"
-    if others:
-        rival = max(others, key=lambda each: statistics.fmean(_psnr(each[1]).values()))
-        values, what = differences(rival[1], scores), f"{rival[0]} - {first}"
-        words = "median of", "largest", "smallest"
-    names = sorted(values)
-    middle = statistics.median(values.values())
-    levels = [_psnr(each) for each in methods.values()]
-    chosen = [
-        (min(names, key=lambda name: abs(values[name] - middle)), f"{words[0]} {what}"),
-        (max(names, key=lambda name: values[name]), f"{words[1]} {what}"),
-        (min(names, key=lambda name: values[name]), f"{words[2]} {what}"),
-        (min(names, key=lambda name: sum(level[name] for level in levels)), "hardest for all"),
-    ]
-    rows: dict[str, str] = {}
-    for name, reason in chosen:
-        rows.setdefault(name, reason)  # an image that is chosen twice is shown for its first reason
-    return [*rows.items()]
+    found = list(differences(values, first).values())
+    return interval(found) if any(found) else Interval(0.0, 0.0, 0.0)
+
+
+def differences(values: Mapping[str, float], first: Mapping[str, float]) -> dict[str, float]:
+    """The score minus the first one's, by image, in the order of the ids; errors as `paired`."""
+    if values.keys() != first.keys():
+        raise ValueError("the images are not the same")
+    return {identity: values[identity] - first[identity] for identity in sorted(values)}

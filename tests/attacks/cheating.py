@@ -24,7 +24,7 @@ def repeated(arena: Arena, attack: Attack) -> Ran:
     """Judged as the verdict does it: some images again, in a fresh process."""
     ran = arena.judge(attack.source, attack.seconds)
     assert ran.found.outcome == "ok", ran.found
-    again = repeat.reconstruct_again(
+    again = repeat.repeat_images(
         arena.path("entry"),
         arena.sources,
         arena.folder / "output",

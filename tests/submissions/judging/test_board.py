@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from challenge.configs.schema.challenge import Rules
 from challenge.submissions.entries.teams import Teams
 from challenge.submissions.judging.board import Row, remarks, rows
+from challenge.submissions.judging.result import Result
 
 DEADLINE = "2026-12-04T17:00:00Z"
 
@@ -28,18 +29,21 @@ def result(
     level: str = "landlock",
     judge: str = "j",
     **fields: Any,
-) -> dict[str, Any]:
-    scores = {"psnr": {"mean": psnr, "low": None, "high": None}, "ssim": {"mean": ssim}}
-    return {
+) -> Result:
+    unknown = {"low": None, "high": None}
+    scores = {"psnr": {"mean": psnr, **unknown}, "ssim": {"mean": ssim, **unknown}}
+    record = {
         "entry": {"hash": entry * 64, "team": team, "name": name, "uses": {}},
         "challenge": {"name": "deblur", "hash": "c", "practice": False},
         "judge": {"hash": judge * 64, "isolation": {"level": level}},
         "outcome": "ok" if psnr is not None else "timeout",
         "received": at,
         "judged_at": at,
+        "images": [],
         **(scores if psnr is not None else {"psnr": None, "ssim": None}),
         **fields,
     }
+    return Result.model_validate(record)
 
 
 def brief(found: list[Row]) -> list[tuple[Any, ...]]:
@@ -139,8 +143,7 @@ def test_entries_per_day_count_per_team_and_utc_day() -> None:
 
 def test_unknown_teams_and_other_preparations() -> None:
     teams = Teams.model_validate({"teams": {"alpha": {}}})
-    other = result("c", 40.0)
-    other["challenge"] = {"name": "deblur", "hash": "old"}
+    other = result("c", 40.0, challenge={"name": "deblur", "hash": "old"})
     found = rows([result("a"), result("b", 30.0, team="beta"), other], Rules(), teams, "c")
     assert [(row.rank, row.team, row.note) for row in found] == [
         (1, "alpha", ""),
@@ -150,7 +153,7 @@ def test_unknown_teams_and_other_preparations() -> None:
 
 def test_a_second_verdict_on_an_entry_replaces_the_first() -> None:
     first = result("a", 25.0)
-    second = result("a", 25.5) | {"judged_at": "2026-12-05T00:00:00+00:00"}
+    second = result("a", 25.5, judged_at="2026-12-05T00:00:00+00:00")
     (row,) = rows([second, first], Rules(entries_per_day=1))
     assert (row.psnr, row.entries, row.rank) == (25.5, 1, 1)
 
@@ -195,7 +198,7 @@ def test_the_board_is_free_of_torch_and_numpy() -> None:
 
 @pytest.mark.parametrize("outcome", ["oversize", "crash"])
 def test_a_row_says_what_happened(outcome: str) -> None:
-    (row,) = rows([result("a", None) | {"outcome": outcome}], Rules())
+    (row,) = rows([result("a", None, outcome=outcome)], Rules())
     assert (row.outcome, row.psnr, row.rank, row.practice) == (outcome, None, None, False)
 
 

@@ -29,6 +29,7 @@ from challenge.submissions.jail.probe import probe
 from challenge.submissions.jail.spawn import Jail
 from challenge.submissions.judging import board, results, trial
 from challenge.submissions.judging.judge import Judge, judge_entry, open_judge
+from challenge.submissions.judging.result import Result
 from challenge.submissions.layout import Run
 from challenge.submissions.scoring import metrics
 from challenge.submissions.scoring.metrics import psnr
@@ -54,41 +55,46 @@ def test_the_whole_way(
     steps: list[supervisor.Step] = []
     result, fresh = judge_entry(here, entry, progress=steps.append)
     assert fresh
-    assert result["outcome"] == "ok", result
+    assert result.outcome == "ok", result
     assert [step.id for step in steps] == challenge.ids("test")
     # The scores are those of the arrays against the hidden truth.
-    judged = place.hidden("tiny").judged(f"alpha-mine-{result['entry']['hash'][:8]}")
-    for image in result["images"]:
-        x_hat = np.load(judged / f"{image['id']}.npy")
-        truth = _truth(place.hidden("tiny"), image["id"])
-        assert image["psnr"] == pytest.approx(psnr(estimate=x_hat, truth=truth), abs=1e-10)
-        assert image["seconds"] > 0
-    mean = np.mean([image["psnr"] for image in result["images"]])
-    assert result["psnr"]["mean"] == pytest.approx(mean)
+    judged = place.hidden("tiny").judged(f"alpha-mine-{result.entry.hash[:8]}")
+    for image in result.images:
+        x_hat = np.load(judged / f"{image.id}.npy")
+        truth = _truth(place.hidden("tiny"), image.id)
+        assert image.psnr == pytest.approx(psnr(estimate=x_hat, truth=truth), abs=1e-10)
+        assert image.seconds > 0
+    mean = np.mean([image.psnr for image in result.images])
+    assert result.psnr.mean == pytest.approx(mean)
     assert {path.name for path in judged.glob("*.png")} == {
         "0001.png", "0002.png", "0003.png", "overview.png",
     }  # fmt: skip
-    assert result["received"] == "2023-11-14T22:13:20+00:00"
-    assert result["judge"]["isolation"] == levels.promises("process", sys.platform)
-    assert result["judge"]["limits"]["minutes"] == 1
-    assert result["judge"]["metric"] == {"name": "psnr-ssim", "version": 1, "crop": 0}
+    assert result.received == "2023-11-14T22:13:20+00:00"
+    assert result.judge.isolation == levels.promises("process", sys.platform)
+    assert result.judge.limits["minutes"] == 1
+    assert result.judge.metric == {"name": "psnr-ssim", "version": 1, "crop": 0}
     (path,) = layout.results(place).glob("*.json")
-    hashes = [result[part]["hash"][:16] for part in ("entry", "challenge", "judge")]
+    hashes = [part.hash[:16] for part in (result.entry, result.challenge, result.judge)]
     assert path.name == "-".join(hashes) + ".json"
+    assert list(json.loads(path.read_text())) == [
+        "format", "entry", "challenge", "judge", "machine", "versions", "received", "judged_at",
+        "outcome", "cause", "problems", "psnr", "ssim", "seconds", "memory", "images", "log",
+        "repeat",
+    ]  # fmt: skip
     # It stands: nothing is run again, wherever the zip lies and whatever its date.
     copy = entry.with_name("copy.zip")
     shutil.copy(entry, copy)
     stood, fresh = judge_entry(here, copy, progress=lambda _: pytest.fail("ran again"))
     assert not fresh
-    assert stood == {"format": 1, **result}
+    assert stood == result
     # Another judge is another verdict; the entry was received when it was.
     limits = challenge.config.limits.model_copy(update={"threads": 2})
     parts = results.judge_parts({}, {}, {}, limits)
-    assert results.find(place, result["entry"]["hash"], challenge.hash, digest_json(parts)) is None
-    assert results.received(place, copy, result["entry"]["hash"]) == "2023-11-14T22:13:20+00:00"
+    assert results.find(place, result.entry.hash, challenge.hash, digest_json(parts)) is None
+    assert results.submission_time(place, copy, result.entry.hash) == "2023-11-14T22:13:20+00:00"
     (row,) = board.rows(results.read_all(place), challenge.config.rules, None, challenge.hash)
     assert (row.rank, row.team, row.name, row.practice) == (1, "alpha", "mine", True)
-    assert row.psnr == result["psnr"]["mean"]
+    assert row.psnr == result.psnr.mean
 
 
 def _truth(hidden: Hidden, identity: str) -> np.ndarray:
@@ -110,7 +116,7 @@ def test_a_failed_entry_has_a_result_too(
 ) -> None:
     monkeypatch.setattr(supervisor, "infer", lambda *_, **__: FAILED)
     result, _ = judge_entry(judge(place, challenge), make_entry())
-    assert (result["outcome"], result["psnr"], result["log"]) == ("crash", None, "log")
+    assert (result.outcome, result.psnr, result.log) == ("crash", None, "log")
     (row,) = board.rows([result], challenge.config.rules)
     assert (row.rank, row.outcome) == (None, "crash")
 
@@ -139,12 +145,13 @@ def test_a_refusal_is_looked_at_again(
     entry = make_entry()
     teams = Teams.model_validate({"teams": {"beta": {}}})
     result, _ = judge_entry(judge(place, challenge, teams), entry)
-    assert result["outcome"] == "invalid_entry"
-    assert "there is no team `alpha`" in result["cause"]
-    assert result["problems"][0]["remedy"] == "teams: beta"
+    assert result.outcome == "invalid_entry"
+    assert "there is no team `alpha`" in result.cause
+    assert list(result.to_json())[8:] == ["outcome", "cause", "problems", "images"]
+    assert result.problems[0].remedy == "teams: beta"
     monkeypatch.setattr(supervisor, "infer", lambda *_, **__: FAILED)
     result, fresh = judge_entry(judge(place, challenge), entry)
-    assert (result["outcome"], fresh) == ("crash", True)
+    assert (result.outcome, fresh) == ("crash", True)
     assert len(results.read_all(place)) == 1
 
 
@@ -152,7 +159,7 @@ def test_what_is_no_zip_has_a_result(place: Workspace, challenge: Challenge) -> 
     path = place.path / "alpha-broken.zip"
     path.write_bytes(b"nothing")
     result, _ = judge_entry(judge(place, challenge), path)
-    assert (result["outcome"], result["entry"]["name"]) == ("invalid_entry", "alpha-broken")
+    assert (result.outcome, result.entry.name) == ("invalid_entry", "alpha-broken")
     with pytest.raises(UserError, match="there is no such entry"):
         judge_entry(judge(place, challenge), path.with_name("absent.zip"))
 
@@ -164,11 +171,38 @@ def test_a_changed_truth_is_not_judged_against(place: Workspace, challenge: Chal
         judge(place, challenge)
 
 
+GOOD = Result.model_validate(
+    {
+        "entry": {"hash": "a" * 64, "team": "alpha", "name": "mine"},
+        "challenge": {"name": "tiny", "hash": "b" * 64},
+        "judge": {"hash": "c" * 64},
+        "received": "2026-12-01T10:00:00+00:00",
+        "judged_at": "2026-12-01T10:00:00+00:00",
+        "outcome": "ok",
+        "psnr": {"mean": 25.0, "low": None, "high": None},
+        "ssim": {"mean": 0.8, "low": None, "high": None},
+        "images": [{"id": "0001", "psnr": 25.0, "ssim": 0.8, "seconds": 1.0}],
+    }
+)
+
+
 def test_a_damaged_result_is_named(place: Workspace) -> None:
     path = layout.result(place, "a" * 16, "b" * 16, "c" * 16)
     path.parent.mkdir()
-    for content in ("{", "[]", json.dumps({"format": 1}), json.dumps({"format": 2})):
-        path.write_text(content)
+    stored = GOOD.to_json()
+    path.write_text(json.dumps(stored))
+    assert results.read_all(place) == [GOOD]
+    changes: list[dict[str, Any]] = [
+        {"format": 2},
+        {"foreign": 1},
+        {"outcome": "fine"},
+        {"psnr": None},
+        {"images": [{"id": "0001"}]},
+        {"received": None},
+    ]
+    damaged = [json.dumps(stored | change) for change in changes]
+    for content in ("{", "[]", "\xff", json.dumps({"format": 1}), *damaged):
+        path.write_bytes(content.encode("latin-1"))
         with pytest.raises(UserError, match="is no result of this toolkit, or damaged"):
             results.read_all(place)
 
@@ -243,8 +277,8 @@ def test_another_judge_gives_another_verdict(
 
     def judged(**options: Any) -> bool:
         result, fresh = judge_entry(quick(place, challenge, **options), entry)
-        assert result["outcome"] == "ok", result
-        known.add(result["judge"]["hash"])
+        assert result.outcome == "ok", result
+        known.add(result.judge.hash)
         assert judge_entry(quick(place, challenge, **options), entry)[1] is False
         return fresh
 
@@ -275,13 +309,13 @@ def test_judged_anew_the_history_is_kept(
     judge, entry = quick(place, challenge), of_mode(make_entry, "plain")
     first, _ = judge_entry(judge, entry)
     assert not layout.history(place).exists()
-    second, fresh = judge_entry(judge, entry, again=True)
+    second, fresh = judge_entry(judge, entry, rejudge=True)
     assert fresh
     (path,) = layout.results(place).glob("*.json")
-    assert results.read(path) == {"format": 1, **second}
+    assert results.read(path) == second
     (kept,) = layout.history(place).iterdir()
-    assert results.read(kept) == {"format": 1, **first}
-    assert results.read_all(place) == [{"format": 1, **second}]
+    assert results.read(kept) == first
+    assert results.read_all(place) == [second]
     # Whoever was killed between the two writes leaves the history as it is.
     results.save(place, second)
     results.save(place, second)
@@ -308,22 +342,22 @@ def test_some_images_again_in_another_order(
 ) -> None:
     judge = quick(place, challenge, repeats=repeats)
     result, _ = judge_entry(judge, of_mode(make_entry, mode))
-    assert result["outcome"] == outcome, result
+    assert result.outcome == outcome, result
     if not repeats:
-        assert result["repeat"] is None
+        assert result.repeat is None
         return
     # Two of the three images, the last one first.
-    differences = result["repeat"]["differences"]
+    differences = result.repeat.differences
     assert list(differences) == ["0003", "0001"]
-    assert result["repeat"]["tolerance"] == 1e-4
+    assert result.repeat.tolerance == 1e-4
     if outcome == "ok":
         assert set(differences.values()) == {0.0}
-        assert result["psnr"]["mean"] > 0
+        assert result.psnr.mean > 0
         return
     # The cause names the images and by how much they differ.
     for identity, size in differences.items():
-        assert f"`{identity}` by {size:.2g}" in result["cause"]
-    assert result["psnr"] is None
+        assert f"`{identity}` by {size:.2g}" in result.cause
+    assert result.psnr is None
     if mode == "order":
         assert list(differences.values()) == pytest.approx([0.02, 0.02], abs=1e-6)
 
@@ -343,8 +377,8 @@ def test_a_second_run_that_fails_is_nondeterministic(
     monkeypatch.setattr(supervisor, "infer", infer)
     judge = quick(place, challenge, repeats=True)
     result, _ = judge_entry(judge, of_mode(make_entry, "plain"))
-    assert result["outcome"] == "nondeterministic"
-    assert result["cause"].startswith("the second time it failed: crash: ValueError: no")
+    assert result.outcome == "nondeterministic"
+    assert result.cause.startswith("the second time it failed: crash: ValueError: no")
 
 
 def test_one_at_a_time_judges_an_entry(

@@ -77,10 +77,10 @@ def test_two_workers_judge_what_one_judges(
     assert len(results.read_all(place)) == 3
     again = list(workers.judge_all(judge, entries))
     assert [each.fresh for each in again] == [False] * 3
-    by_hash = {each.result["entry"]["hash"]: each.result for each in found if each.result}
+    by_hash = {each.result.entry.hash: each.result for each in found if each.result}
     for each in again:
         assert each.result is not None
-        assert each.result == {"format": 1, **by_hash[each.result["entry"]["hash"]]}
+        assert each.result == by_hash[each.result.entry.hash]
 
 
 @TWO_CORES
@@ -117,7 +117,7 @@ def test_workers_are_pinned_to_cores_of_their_own(
         pinned.extend(
             frozenset(child.cpu_affinity())
             for child in psutil.Process().children()
-            if "challenge.submissions.judging.workers" in child.cmdline()
+            if "challenge.submissions.judging.worker" in child.cmdline()
         )
 
     list(workers.judge_all(judge, entries, workers=2, progress=look))

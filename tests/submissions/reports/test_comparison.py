@@ -24,7 +24,12 @@ from challenge.submissions.entries import pack
 from challenge.submissions.inference.supervisor import Inference, Step
 from challenge.submissions.judging.trial import infer_run, score_run
 from challenge.submissions.layout import Run
-from challenge.submissions.reports import comparison, comparison_pictures
+from challenge.submissions.reports import (
+    comparison,
+    comparison_pictures,
+    comparison_rows,
+    images_to_show,
+)
 from challenge.submissions.reports.comparison import Candidate, Compared
 from challenge.submissions.scoring import scorer, statistics
 from challenge.submissions.scoring.scores import Interval, Score, Scores
@@ -38,12 +43,14 @@ def scores(levels):
     return Scores(tuple(Score(each, value, 0.5) for each, value in levels.items()), None, None)
 
 
-def telling(**methods):
-    return statistics.telling({name: scores(levels) for name, levels in methods.items()})
+def informative(**methods):
+    return images_to_show.informative_images(
+        {name: scores(levels) for name, levels in methods.items()}
+    )
 
 
 def made(name, levels, first=FIRST, folder=Path()):
-    difference = statistics.paired(scores(levels), scores(first))
+    difference = statistics.paired(levels, first)
     candidate = Candidate(name, Path(name), "tiny")
     return Compared(candidate, folder, False, scores(levels), 1.0, 1.0, 1, difference)
 
@@ -74,11 +81,11 @@ def instantly(monkeypatch):
         return Scores(tuple(images), Interval(float(np.mean(good)), None, None), None)
 
     monkeypatch.setattr("challenge.submissions.inference.supervisor.infer", infer)
-    monkeypatch.setattr("challenge.submissions.reports.comparison.score_images", score)
+    monkeypatch.setattr("challenge.submissions.judging.trial.score_images", score)
 
 
 def compare(paths, challenge, folder):
-    found = comparison.admit(comparison.candidates(paths), challenge)
+    found = comparison.check_candidates(comparison.candidates(paths), challenge)
     return comparison.compare(found, challenge, folder, level="process")
 
 
@@ -87,44 +94,44 @@ INSTANTLY = pytest.mark.usefixtures("instantly")
 
 class TestPaired:
     def test_a_method_differs_from_itself_by_exactly_nothing(self):
-        assert statistics.paired(scores(FIRST), scores(FIRST)) == Interval(0.0, 0.0, 0.0)
+        assert statistics.paired(FIRST, FIRST) == Interval(0.0, 0.0, 0.0)
 
     def test_it_is_the_mean_of_the_differences_within_its_interval(self):
-        found = statistics.paired(scores(OTHER), scores(FIRST))
+        found = statistics.paired(OTHER, FIRST)
         assert found.mean == pytest.approx(np.mean([OTHER[each] - FIRST[each] for each in IDS]))
         assert found.low < found.mean < found.high
 
     def test_a_constant_gain_has_no_spread(self):
         """What all images agree on is not drowned by how much images differ."""
         gained = {each: value + 0.5 + 1e-3 * OTHER[each] for each, value in FIRST.items()}
-        found = statistics.paired(scores(gained), scores(FIRST))
+        found = statistics.paired(gained, FIRST)
         assert found.high - found.low < 5e-3
 
     def test_the_order_of_the_images_does_not_matter(self):
-        turned = scores(dict(reversed(OTHER.items())))
-        expected = statistics.paired(scores(OTHER), scores(FIRST))
-        assert statistics.paired(turned, scores(FIRST)) == expected
+        turned = dict(reversed(OTHER.items()))
+        expected = statistics.paired(OTHER, FIRST)
+        assert statistics.paired(turned, FIRST) == expected
 
     def test_swapped_methods_flip_the_sign(self):
-        there = statistics.paired(scores(OTHER), scores(FIRST))
-        back = statistics.paired(scores(FIRST), scores(OTHER))
+        there = statistics.paired(OTHER, FIRST)
+        back = statistics.paired(FIRST, OTHER)
         assert back.mean == -there.mean
         assert (back.low, back.high) == pytest.approx((-there.high, -there.low), abs=1e-9)
 
     def test_a_single_image_has_no_interval(self):
         one = {"a": 20.0}
-        assert statistics.paired(scores({"a": 21.5}), scores(one)) == Interval(1.5, None, None)
-        assert statistics.paired(scores(one), scores(one)) == Interval(0.0, 0.0, 0.0)
+        assert statistics.paired({"a": 21.5}, one) == Interval(1.5, None, None)
+        assert statistics.paired(one, one) == Interval(0.0, 0.0, 0.0)
 
     def test_other_images_are_a_bug(self):
         with pytest.raises(ValueError, match="not the same"):
-            statistics.paired(scores({"a": 20.0}), scores({"b": 20.0}))
+            statistics.paired({"a": 20.0}, {"b": 20.0})
 
 
-class TestTelling:
+class TestInformativeImages:
     def test_at_most_four_each_for_its_reason(self):
-        rows = telling(a=FIRST, b=OTHER, c=THIRD)
-        gains = {name: statistics.paired(scores(x), scores(FIRST)).mean
+        rows = informative(a=FIRST, b=OTHER, c=THIRD)
+        gains = {name: statistics.paired(x, FIRST).mean
                  for name, x in (("b", OTHER), ("c", THIRD))}  # fmt: skip
         rival = max(gains, key=gains.get)
         best = {"b": OTHER, "c": THIRD}[rival]
@@ -136,16 +143,16 @@ class TestTelling:
         assert named[f"smallest {rival} - a"] == min(gain, key=gain.get)
 
     def test_swapped_methods_have_the_same_images(self):
-        one = telling(a=FIRST, b=OTHER)
-        two = telling(b=OTHER, a=FIRST)
+        one = informative(a=FIRST, b=OTHER)
+        two = informative(b=OTHER, a=FIRST)
         assert {each for each, _ in one} == {each for each, _ in two}
 
     def test_a_single_method_and_a_single_image(self):
-        assert [reason for _, reason in telling(a=FIRST)] == [
+        assert [reason for _, reason in informative(a=FIRST)] == [
             "median PSNR", "highest PSNR", "lowest PSNR",
         ]  # fmt: skip
         one = {"a": 20.0}
-        assert len(telling(x=one, y=one)) == 1
+        assert len(informative(x=one, y=one)) == 1
 
 
 class TestRuns:
@@ -239,7 +246,7 @@ class TestEntries:
             bad.append(tmp_path / name)
         found = comparison.candidates([good, *bad])
         with pytest.raises(UserError) as caught:
-            comparison.admit(found, challenge)
+            comparison.check_candidates(found, challenge)
         assert {each.place.partition("/")[0] for each in caught.value.mistakes} == {
             "one.zip",
             "two.zip",
@@ -285,7 +292,7 @@ class TestRefused:
         record["challenge"]["hash"] = "0" * 64
         run.facts.write_text(json.dumps(record))
         with pytest.raises(UserError, match="another preparation"):
-            comparison.admit(comparison.candidates([run.path]), challenge)
+            comparison.check_candidates(comparison.candidates([run.path]), challenge)
 
     def test_a_baseline_is_packed_for_the_challenge_of_the_others(
         self, workspace, challenge, monkeypatch, make_entry, make_run
@@ -301,16 +308,16 @@ class TestRefused:
         assert comparison.candidates([entry])[0].challenge == "deblur"
         assert comparison.candidates([entry], "tiny") == found[:1]
         assert comparison.candidates([Path("mine")])[0].path == entry
-        admitted = comparison.admit(found, challenge)
+        admitted = comparison.check_candidates(found, challenge)
         assert [each.name for each in admitted] == [each.name for each in found]
         assert admitted[0].path == layout.entry(workspace, "baseline", "mine")
         assert admitted[1] == found[1]
 
     def test_an_image_that_is_not_there(self, challenge):
         one = challenge.ids("val")[0]
-        assert comparison.named([one, one], challenge) == [(one, "")]
+        assert images_to_show.requested_images([one, one], challenge) == [(one, "")]
         with pytest.raises(UserError, match=f"`{one}x` is not an image of val.*`{one}`"):
-            comparison.named([f"{one}x"], challenge)
+            images_to_show.requested_images([f"{one}x"], challenge)
 
 
 VALID = """
@@ -348,7 +355,7 @@ class TestPicture:
     def test_region_errors_and_scale(self, pictured):
         challenge, compared = pictured
         (identity,) = challenge.ids("val")
-        row = comparison_pictures._row(identity, "", compared, challenge)
+        row = comparison_rows.row_of(identity, "", compared, challenge)
         _, height, width = row.truth.shape
         top, left, high, broad = row.region
         assert top <= height - 14 and height - 10 <= top + high <= height
@@ -362,7 +369,7 @@ class TestPicture:
     def test_equal_methods_show_where_the_error_is(self, pictured):
         challenge, compared = pictured
         (identity,) = challenge.ids("val")
-        row = comparison_pictures._row(identity, "", [compared[0]] * 2, challenge)
+        row = comparison_rows.row_of(identity, "", [compared[0]] * 2, challenge)
         top, _, high, _ = row.region
         assert top <= row.truth.shape[1] - 14 and top + high >= row.truth.shape[1] - 10
 
@@ -372,7 +379,7 @@ class TestPicture:
         path = tmp_path / "new" / "comparison.png"
         comparison_pictures.draw(path, compared, challenge, [(identity, "why"), (identity, "")])
         pixels = np.asarray(Image.open(path))
-        tall, wide = comparison_pictures._size(*challenge.truth(identity).shape[1:])
+        tall, wide = comparison_rows.shown_size(*challenge.truth(identity).shape[1:])
         step = max(wide, comparison_pictures.LEAST) + 8
         assert pixels.shape[1] == 4 * step + 8
         assert np.array_equal(
@@ -410,10 +417,10 @@ class TestPicture:
 def test_pictures_of_any_shape_have_a_region(height, width):
     estimates = [RNG.random((1, height, width), np.float32) for _ in range(2)]
     errors = [each[0] for each in estimates]
-    top, left, high, broad = comparison_pictures._region(estimates, errors, 0)
+    top, left, high, broad = comparison_rows.differing_region(estimates, errors, 0)
     assert 0 <= top < top + high <= height and 0 <= left < left + broad <= width
     kernel = np.full((151, 151), 1 / 151**2, np.float32)
-    row = comparison_pictures.Row(
+    row = comparison_rows.Row(
         "title", estimates[0], kernel, estimates[0], tuple(estimates), ("a", "b", "c", "d"),
         (top, left, high, broad), tuple(errors), (0.5, 0.5), 4, 0.1,
     )  # fmt: skip
@@ -423,7 +430,7 @@ def test_pictures_of_any_shape_have_a_region(height, width):
 
 @pytest.mark.parametrize(("value", "expected"), [(0.0, 0.004), (0.1, 0.1), (0.1001, 0.11)])
 def test_the_scale_is_rounded_up(value, expected):
-    assert comparison_pictures._rounded(value) == pytest.approx(expected)
+    assert comparison_rows.rounded_up(value) == pytest.approx(expected)
 
 
 @INSTANTLY

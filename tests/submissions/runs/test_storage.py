@@ -211,10 +211,10 @@ def test_load_refuses(make_run: Callable[..., Run], make_entry: Callable[..., Pa
 
 def test_only_what_float16_holds_exactly_is_stored_in_it() -> None:
     exact, inexact = torch.tensor([0.5, -3.25, 0.0]), torch.tensor([0.1, 0.5])
-    assert storage._short(exact).dtype == torch.float16
-    assert storage._short(inexact).dtype == torch.float32
-    assert storage._short(torch.tensor([float("nan")])).dtype == torch.float32
-    assert storage._short(torch.tensor([1e6])).dtype == torch.float32
-    assert storage._short(torch.tensor(0.5)).dtype == torch.float32
-    assert storage._short(torch.tensor([1, 2])).dtype == torch.int64
-    assert torch.equal(storage._short(exact).float(), exact)
+    assert storage._as_float16(exact).dtype == torch.float16
+    assert storage._as_float16(inexact).dtype == torch.float32
+    assert storage._as_float16(torch.tensor([float("nan")])).dtype == torch.float32
+    assert storage._as_float16(torch.tensor([1e6])).dtype == torch.float32
+    assert storage._as_float16(torch.tensor(0.5)).dtype == torch.float32
+    assert storage._as_float16(torch.tensor([1, 2])).dtype == torch.int64
+    assert torch.equal(storage._as_float16(exact).float(), exact)

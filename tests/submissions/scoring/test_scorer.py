@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from challenge.configs.errors import UserError
-from challenge.submissions.scoring import metrics, scorer
-from challenge.submissions.scoring.scores import Pair, score_images
+from challenge.submissions.scoring import metrics, scorer, statistics
+from challenge.submissions.scoring.scores import Interval, Pair, score_images
 
 
 @pytest.fixture
@@ -66,13 +66,13 @@ def test_one_image_has_no_interval(pairs: list[Pair]) -> None:
 
 
 def test_equal_scores_have_no_interval() -> None:
-    assert scorer.interval([3.0, 3.0, 3.0]) == {"mean": 3.0, "low": None, "high": None}
+    assert statistics.interval([3.0, 3.0, 3.0]) == Interval(3.0, None, None)
 
 
 def test_the_interval_covers_the_mean_as_often_as_it_says() -> None:
     rng = np.random.default_rng(1)
-    draws = [scorer.interval(list(rng.normal(0, 1, 40))) for _ in range(60)]
-    covered = sum(each["low"] <= 0 <= each["high"] for each in draws)
+    draws = [statistics.interval(list(rng.normal(0, 1, 40))) for _ in range(60)]
+    covered = sum(each.low <= 0 <= each.high for each in draws)
     assert 51 <= covered <= 60
 
 

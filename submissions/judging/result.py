@@ -1,0 +1,128 @@
+"""A verdict on an entry, with all that it depends on: what a file in `results/` holds.
+
+Keys that do not apply to an outcome are absent from the file: an entry that the check refuses has
+no scores, times and log.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from pydantic import model_validator
+
+from challenge.configs.schema.entry import Uses
+from challenge.configs.schema.section import Section
+from challenge.submissions.outcomes import Outcome
+from challenge.submissions.scoring.scores import Interval
+
+
+class JudgedEntry(Section):
+    """The entry as its manifest describes it; without a readable one, named by its file."""
+
+    hash: str
+    file: str = ""
+    """The zip's name, harmless to print."""
+    bytes: int = 0
+    team: str
+    name: str
+    uses: Uses = Uses()
+    versions: dict[str, str] = {}
+
+    @property
+    def label(self) -> str:
+        """Names its reconstructions: no two entries of a team share it."""
+        return f"{self.team}-{self.name}-{self.hash[:8]}"
+
+
+class JudgedChallenge(Section):
+    name: str
+    hash: str
+    practice: bool = False
+    """Its images are public: the scores prove nothing."""
+
+
+class JudgedBy(Section):
+    """The judge: all that a verdict depends on besides entry and challenge, and its hash."""
+
+    hash: str
+    metric: dict[str, Any] = {}
+    toolkit: dict[str, str] = {}
+    isolation: dict[str, str] = {}
+    """What `jail.levels.promises` says."""
+    limits: dict[str, Any] = {}
+    repeat: dict[str, float] | None = None
+    """The share of images that are reconstructed again, and the tolerance."""
+
+    @property
+    def level(self) -> str:
+        """Of isolation."""
+        return self.isolation.get("level", "process")
+
+
+class Problem(Section):
+    """What the check found in the entry: an outcome with place, cause and remedy."""
+
+    outcome: Outcome
+    place: str
+    cause: str
+    remedy: str
+
+
+class Seconds(Section):
+    start_up: float = 0.0
+    """From spawn to the method being ready."""
+    total: float
+    """Wall clock of the whole test set."""
+    cpu: float = 0.0
+
+
+class JudgedImage(Section):
+    id: str
+    psnr: float | None = None
+    ssim: float | None = None
+    seconds: float
+
+
+class Repeated(Section):
+    """What came of reconstructing some images once more; see `inference.repeat`."""
+
+    differences: dict[str, float]
+    tolerance: float
+    seconds: float
+    failure: str
+    log: str
+
+
+class Result(Section):
+    format: Literal[1] = 1
+    entry: JudgedEntry
+    challenge: JudgedChallenge
+    judge: JudgedBy
+    machine: dict[str, Any] = {}
+    """Of the judge, as `machine.describe` says it."""
+    versions: dict[str, str] = {}
+    received: str
+    """When the entry arrived: ISO 8601, UTC."""
+    judged_at: str
+    outcome: Outcome
+    cause: str = ""
+    problems: tuple[Problem, ...] = ()
+    psnr: Interval | None = None
+    ssim: Interval | None = None
+    seconds: Seconds | None = None
+    memory: int | None = None
+    """Peak resident bytes."""
+    images: tuple[JudgedImage, ...]
+    log: str = ""
+    """What the entry printed, shortened and harmless."""
+    repeat: Repeated | None = None
+
+    @model_validator(mode="after")
+    def _has_scores(self) -> Self:
+        if self.outcome == "ok" and (self.psnr is None or self.ssim is None):
+            raise ValueError("an entry that went well has scores")
+        return self
+
+    def to_json(self) -> dict[str, Any]:
+        """The keys that were set, and `format`."""
+        return {"format": self.format, **self.model_dump(mode="json", exclude_unset=True)}

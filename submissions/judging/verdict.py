@@ -1,0 +1,71 @@
+"""What a result says of an entry: who made it, why it is refused, how it went."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from challenge.configs.schema.entry import Uses
+from challenge.submissions.entries.check import read_manifest
+from challenge.submissions.entries.violations import Violation, outcome_of
+from challenge.submissions.inference.supervisor import Inference
+from challenge.submissions.judging.result import JudgedEntry, JudgedImage, Problem, Seconds
+from challenge.submissions.scoring.scores import Scores
+
+
+def entry_facts(copy: Path, name: str, entry_hash: str) -> JudgedEntry:
+    """The entry as its manifest describes it; without a readable one, named by its file."""
+    facts, size = read_manifest(copy), copy.stat().st_size
+    if facts is None:
+        team, stem = "", Path(name).stem
+        return JudgedEntry(
+            hash=entry_hash, file=name, bytes=size, team=team, name=stem, uses=Uses(), versions={}
+        )
+    return JudgedEntry(
+        hash=entry_hash,
+        file=name,
+        bytes=size,
+        team=facts.team,
+        name=facts.name,
+        uses=facts.uses,
+        versions=facts.versions,
+    )
+
+
+def refused(problems: list[Violation]) -> dict[str, Any]:
+    """What a result says of an entry that the static check refuses."""
+    return {
+        "outcome": outcome_of(problems),
+        "cause": str(problems[0].mistake),
+        "problems": listed(problems),
+        "images": (),
+    }
+
+
+def listed(problems: list[Violation]) -> tuple[Problem, ...]:
+    return tuple(Problem(outcome=each.outcome, **asdict(each.mistake)) for each in problems)
+
+
+def judged(inference: Inference, scores: Scores | None) -> dict[str, Any]:
+    """What a result says of an entry that was run; scores only where it went well."""
+    if scores:
+        images = [
+            JudgedImage(
+                id=each.id, psnr=each.psnr, ssim=each.ssim, seconds=inference.seconds[each.id]
+            )
+            for each in scores.images
+        ]
+    else:
+        images = [JudgedImage(id=each, seconds=took) for each, took in inference.seconds.items()]
+    return {
+        "outcome": inference.outcome,
+        "cause": inference.cause,
+        "problems": (),
+        "psnr": scores and scores.psnr,
+        "ssim": scores and scores.ssim,
+        "seconds": Seconds(start_up=inference.start_up, total=inference.total, cpu=inference.cpu),
+        "memory": inference.memory,
+        "images": tuple(images),
+        "log": inference.log,
+    }

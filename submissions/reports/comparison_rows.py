@@ -1,0 +1,143 @@
+"""What a comparison shows of one image: the region, the errors and the words below them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from challenge.data.challenges.challenge import Challenge
+from challenge.submissions.reports.comparison import Compared
+
+CELL = 256
+"""Pixels of the longer side of a picture, at most; small ones are enlarged by a whole factor."""
+ZOOM = 4
+"""A region is so many times larger than in the picture above it, if that is not reduced."""
+SHARE = 99
+"""Per cent of an image's errors that lie within its scale."""
+
+Array = NDArray[np.float32]
+Region = tuple[int, int, int, int]
+"""Top, left, height, width in pixels of the image."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """Everything that is shown of one image; arrays have shape (C, H, W)."""
+
+    title: str
+    y: Array
+    """As large as the truth: what a valid blur does not see is white."""
+    kernel: Array
+    truth: Array
+    estimates: tuple[Array, ...]
+    captions: tuple[str, ...]
+    """Of the blurred picture, the estimates and the truth."""
+    region: Region
+    errors: tuple[Array, ...]
+    """Of the estimates, shape (H, W)."""
+    means: tuple[float, ...]
+    """Of the errors, over the pixels that are scored."""
+    crop: int
+    """Pixels at every side that are not scored."""
+    scale: float
+    """The error from which on the colour is the brightest."""
+
+
+def row_of(identity: str, reason: str, compared: Sequence[Compared], challenge: Challenge) -> Row:
+    from challenge.submissions.scoring import metrics
+
+    measurement, truth = challenge.measurement("val", identity), challenge.truth(identity)
+    crop = challenge.crop
+    estimates = tuple(np.load(each.folder / f"{identity}.npy").clip(0, 1) for each in compared)
+    errors = tuple(np.abs(each - truth).mean(axis=0) for each in estimates)
+    inner = np.s_[crop : truth.shape[1] - crop, crop : truth.shape[2] - crop]
+    scale = rounded_up(max(float(np.percentile(each[inner], SHARE)) for each in errors))
+    captions = [f"sigma {measurement.sigma:.3g}"]
+    if measurement.y.shape == truth.shape:
+        psnr = metrics.psnr(estimate=measurement.y, truth=truth, crop=crop)
+        captions = [f"{psnr:.2f} dB, {captions[0]}"]
+    levels = [
+        next(image.psnr for image in each.scores.images if image.id == identity)
+        for each in compared
+    ]
+    for level in levels:
+        assert level is not None and levels[0] is not None
+        over = f" ({level - levels[0]:+.2f})" if len(captions) > 1 else ""
+        captions.append(f"{level:.2f} dB{over}")
+    return Row(
+        title=f"{identity}  {reason}",
+        y=_framed(measurement.y, truth.shape),
+        kernel=measurement.kernel,
+        truth=truth,
+        estimates=estimates,
+        captions=(
+            f"blurred {captions[0]}",
+            *(
+                f"{_short(each.candidate.name)} {caption}"
+                for each, caption in zip(compared, captions[1:], strict=True)
+            ),
+            "truth",
+        ),
+        region=differing_region(estimates, errors, crop),
+        errors=errors,
+        means=tuple(float(each[inner].mean(dtype=np.float64)) for each in errors),
+        crop=crop,
+        scale=scale,
+    )
+
+
+def _framed(y: Array, shape: tuple[int, ...]) -> Array:
+    """A measurement in the middle of a white picture of the given shape."""
+    top, left = (shape[1] - y.shape[1]) // 2, (shape[2] - y.shape[2]) // 2
+    framed = np.ones(shape, np.float32)
+    framed[:, top : top + y.shape[1], left : left + y.shape[2]] = y
+    return framed
+
+
+def differing_region(estimates: Sequence[Array], errors: Sequence[Array], crop: int) -> Region:
+    """Where the estimates differ most, by the sum of squares of their largest differences; where
+    they are all the same, the error is largest."""
+    spread = np.square(np.ptp(np.stack(estimates), axis=0)).mean(axis=0, dtype=np.float64)
+    if not spread.any():
+        spread = np.square(errors[0], dtype=np.float64)
+    height, width = spread.shape
+    tall, wide = (max(1, side // zoom_of(height, width)) for side in shown_size(height, width))
+    inner = spread[crop : height - crop, crop : width - crop]
+    tall, wide = min(tall, inner.shape[0]), min(wide, inner.shape[1])
+    sums = np.pad(inner.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+    inside = sums[tall:, wide:] - sums[:-tall, wide:] - sums[tall:, :-wide] + sums[:-tall, :-wide]
+    top, left = np.unravel_index(int(inside.argmax()), inside.shape)
+    return int(top) + crop, int(left) + crop, tall, wide
+
+
+def enlargement(height: int, width: int) -> int:
+    """How many times a small picture is enlarged; 1 for others."""
+    return max(1, CELL // max(height, width))
+
+
+def zoom_of(height: int, width: int) -> int:
+    return ZOOM * enlargement(height, width)
+
+
+def shown_size(height: int, width: int) -> tuple[int, int]:
+    """Height and width at which a picture is shown."""
+    if max(height, width) <= CELL:
+        times = enlargement(height, width)
+        return height * times, width * times
+    scale = CELL / max(height, width)
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def rounded_up(value: float) -> float:
+    """Up to two digits; at least one grey level, of which the stored truth consists."""
+    value = max(value, 1 / 255)
+    unit = 10.0 ** (np.floor(np.log10(value)) - 1)
+    return float(f"{np.ceil(value / unit - 1e-9) * unit:.3g}")
+
+
+def _short(name: str) -> str:
+    """A name that leaves room for the scores below a picture."""
+    return name if len(name) <= 16 else f"{name[:8]}..{name[-6:]}"
