@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from challenge.cli.shared import isolation_table
 from challenge.data.layout import Workspace
 from challenge.submissions import layout, machine
 from challenge.submissions.inference import speed
@@ -45,8 +47,19 @@ def judge(story: Path):
     there.unlink(missing_ok=True)
 
 
+@pytest.fixture(scope="session")
+def attempts() -> Callable:
+    """What fails in a level is tried once for all tests: it takes seconds."""
+    return functools.cache(isolation_table.tried)
+
+
 @pytest.fixture
-def measured(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+def tried_once(monkeypatch: pytest.MonkeyPatch, attempts: Callable) -> None:
+    monkeypatch.setattr(isolation_table, "tried", attempts)
+
+
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch, tried_once: None) -> list[int]:
     """The thread counts that were measured, or pretended to be; torch is not asked."""
     counts: list[int] = []
     monkeypatch.setattr(speed, "has_bf16", lambda: (False, ""))
@@ -196,7 +209,7 @@ def test_doctor_says_what_was_not_measured(elsewhere, measured, tmp_path) -> Non
     assert "--calibrate" in refused.err
 
 
-def test_doctor_survives_a_broken_torch(elsewhere, monkeypatch) -> None:
+def test_doctor_survives_a_broken_torch(elsewhere, monkeypatch, tried_once) -> None:
     monkeypatch.setattr(speed, "has_bf16", lambda: (False, "ImportError: libgomp"))
     done = elsewhere("doctor")
     assert done.code == 0
@@ -204,7 +217,7 @@ def test_doctor_survives_a_broken_torch(elsewhere, monkeypatch) -> None:
     assert json.loads(elsewhere("doctor", "--json").out)["bf16"] is None
 
 
-def test_doctor_for_a_program(challenge, judge, story) -> None:
+def test_doctor_for_a_program(challenge, judge, story, tried_once) -> None:
     judge(3)
     found = json.loads(challenge("doctor", "--json").out)
     assert found["versions"]["torch"] == machine.versions()["torch"]
