@@ -88,13 +88,22 @@ def test_nothing_is_said_where_this_machine_judges(challenge: Callable, judge, s
 
 def test_a_faster_judge_has_a_line_and_no_warning(challenge: Callable, judge) -> None:
     judge(0.1)
-    for command in (["infer", TV], ["pack", TV, "--team", "alpha"], ["check", ENTRY, "--run"]):
-        done = challenge(*command)
-        assert done.code == 0, done.err
-        (line,) = [each for each in done.out.splitlines() if each.startswith("on the judge")]
-        assert line.endswith("of 20:00 min")
-        assert "[" in line
-        assert "exceed" not in done.err
+    for command in (["infer", TV], ["pack", TV, "--team", "alpha"]):
+        has_a_line_and_no_warning(challenge(*command))
+
+
+@pytest.mark.slow
+def test_a_dry_run_has_the_line_too(challenge: Callable, judge) -> None:
+    judge(0.1)
+    has_a_line_and_no_warning(challenge("check", ENTRY, "--run"))
+
+
+def has_a_line_and_no_warning(done) -> None:
+    assert done.code == 0, done.err
+    (line,) = [each for each in done.out.splitlines() if each.startswith("on the judge")]
+    assert line.endswith("of 20:00 min")
+    assert "[" in line
+    assert "exceed" not in done.err
 
 
 def test_a_judge_that_is_too_slow_is_a_warning(challenge: Callable, judge) -> None:
