@@ -16,9 +16,12 @@ torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session", autouse=True)
-def own_temporary_files(tmp_path_factory):
-    folder = str(tmp_path_factory.mktemp("t"))
-    with pytest.MonkeyPatch.context() as patch:
+def own_temporary_files():
+    # Its path is short, as the usual one is: pytest's own folders do not fit into 80 columns.
+    with (
+        tempfile.TemporaryDirectory(prefix="t-", ignore_cleanup_errors=True) as folder,
+        pytest.MonkeyPatch.context() as patch,
+    ):
         patch.setenv("TMPDIR", folder)
         patch.setattr(tempfile, "tempdir", folder)
         yield

@@ -12,7 +12,7 @@ COURSE = Path(__file__).parent.parent / "docs" / "course"
 STEPS = ["train.minutes=null", "train.steps=2", "train.batch=1", "train.patch=32",
          "train.evaluate=2"]  # fmt: skip
 SMALL = {
-    "prepare": ["images.train=8", "images.val=1", "images.test=1", "images.size=64"],
+    "prepare": ["images.train=4", "images.val=1", "images.test=1", "images.size=48"],
     "train network": [*STEPS, "method.depth=1"],
     "train bilevel": [],
     "train bilevel_filters": [*STEPS, "method.filters=4"],

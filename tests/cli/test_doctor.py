@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from challenge.cli.shared import isolation_table
 from challenge.data.layout import Workspace
 from challenge.submissions import layout, machine
-from challenge.submissions.inference import speed
+from challenge.submissions.inference import speed, supervisor
 from challenge.submissions.inference.speed import KERNELS, Speed, Timing
 from challenge.submissions.jail.probe import probe
 from challenge.submissions.jail.probe.expected import Seen
@@ -45,8 +48,19 @@ def judge(story: Path):
     there.unlink(missing_ok=True)
 
 
+@pytest.fixture(scope="session")
+def attempts() -> Callable:
+    """What fails in a level is tried once for all tests: it takes seconds."""
+    return functools.cache(isolation_table.tried)
+
+
 @pytest.fixture
-def measured(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+def tried_once(monkeypatch: pytest.MonkeyPatch, attempts: Callable) -> None:
+    monkeypatch.setattr(isolation_table, "tried", attempts)
+
+
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch, tried_once: None) -> list[int]:
     """The thread counts that were measured, or pretended to be; torch is not asked."""
     counts: list[int] = []
     monkeypatch.setattr(speed, "has_bf16", lambda: (False, ""))
@@ -59,43 +73,65 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return counts
 
 
-def test_nothing_is_said_of_an_unknown_judge(challenge: Callable) -> None:
-    done = challenge("infer", TV, "--json")
+@pytest.fixture
+def quick(story: Path, monkeypatch: pytest.MonkeyPatch):
+    """A copy of the run whose inference is over at once: x_hat = y, without torch."""
+    run = "workspace/runs/deblur/quick"
+    shutil.copytree(story / TV, story / run)
+    runner = Path(__file__).parents[1] / "submissions" / "echo_runner.py"
+    monkeypatch.setattr(supervisor, "RUNNER", runner)
+    yield run
+    shutil.rmtree(story / run)
+
+
+def test_nothing_is_said_of_an_unknown_judge(challenge: Callable, quick: str) -> None:
+    done = challenge("infer", quick, "--json")
     assert json.loads(done.out)["forecast"] is None
     assert "on the judge" not in done.err
     assert "on the judge" not in challenge("pack", TV, "--team", "alpha").out
 
 
-def test_nothing_is_said_where_this_machine_judges(challenge: Callable, judge, story) -> None:
+def test_nothing_is_said_where_this_machine_judges(
+    challenge: Callable, judge, story, quick
+) -> None:
     judge(1)
     layout.judge_speed(Workspace(story / "workspace")).unlink()
-    done = challenge("infer", TV)
+    done = challenge("infer", quick)
     assert "on the judge" not in done.out + done.err
 
 
-def test_a_faster_judge_has_a_line_and_no_warning(challenge: Callable, judge) -> None:
+def test_a_faster_judge_has_a_line_and_no_warning(challenge: Callable, judge, quick) -> None:
     judge(0.1)
-    for command in (["infer", TV], ["pack", TV, "--team", "alpha"], ["check", ENTRY, "--run"]):
-        done = challenge(*command)
-        assert done.code == 0, done.err
-        (line,) = [each for each in done.out.splitlines() if each.startswith("on the judge")]
-        assert line.endswith("of 20:00 min")
-        assert "[" in line
-        assert "exceed" not in done.err
+    for command in (["infer", quick], ["pack", TV, "--team", "alpha"]):
+        has_a_line_and_no_warning(challenge(*command))
 
 
-def test_a_judge_that_is_too_slow_is_a_warning(challenge: Callable, judge) -> None:
-    """Start-up alone takes more than a second here, more than 10,000 there."""
-    judge(10_000)
-    done = challenge("infer", TV)
+@pytest.mark.slow
+def test_a_dry_run_has_the_line_too(challenge: Callable, judge) -> None:
+    judge(0.1)
+    has_a_line_and_no_warning(challenge("check", ENTRY, "--run"))
+
+
+def has_a_line_and_no_warning(done) -> None:
+    assert done.code == 0, done.err
+    (line,) = [each for each in done.out.splitlines() if each.startswith("on the judge")]
+    assert line.endswith("of 20:00 min")
+    assert "[" in line
+    assert "exceed" not in done.err
+
+
+def test_a_judge_that_is_too_slow_is_a_warning(challenge: Callable, judge, quick) -> None:
+    """Start-up alone takes more than a tenth of a second here, more than 10,000 s there."""
+    judge(100_000)
+    done = challenge("infer", quick)
     assert done.err.count("warning: at this pace the test set takes") == 1
     assert "on the judge's machine, the limit is 20:00 min" in done.err
     assert "will exceed the limit" in done.err
 
 
-def test_json_has_the_forecast(challenge: Callable, judge) -> None:
+def test_json_has_the_forecast(challenge: Callable, judge, quick) -> None:
     judge(10)
-    found = json.loads(challenge("infer", TV, "--json").out)
+    found = json.loads(challenge("infer", quick, "--json").out)
     mean = sum(found["seconds"].values()) / len(found["seconds"])
     projected = found["start_up"] + 3 * mean
     assert found["forecast"]["expected"] == pytest.approx(10 * projected)
@@ -196,7 +232,7 @@ def test_doctor_says_what_was_not_measured(elsewhere, measured, tmp_path) -> Non
     assert "--calibrate" in refused.err
 
 
-def test_doctor_survives_a_broken_torch(elsewhere, monkeypatch) -> None:
+def test_doctor_survives_a_broken_torch(elsewhere, monkeypatch, tried_once) -> None:
     monkeypatch.setattr(speed, "has_bf16", lambda: (False, "ImportError: libgomp"))
     done = elsewhere("doctor")
     assert done.code == 0
@@ -204,7 +240,7 @@ def test_doctor_survives_a_broken_torch(elsewhere, monkeypatch) -> None:
     assert json.loads(elsewhere("doctor", "--json").out)["bf16"] is None
 
 
-def test_doctor_for_a_program(challenge, judge, story) -> None:
+def test_doctor_for_a_program(challenge, judge, story, tried_once) -> None:
     judge(3)
     found = json.loads(challenge("doctor", "--json").out)
     assert found["versions"]["torch"] == machine.versions()["torch"]
@@ -227,6 +263,7 @@ def test_help_has_an_example(challenge) -> None:
 
 def test_doctor_shows_what_fails_in_a_level(elsewhere, monkeypatch) -> None:
     """A jail that leaks, one that cannot be made, and torch that hangs in it: never a traceback."""
+    monkeypatch.setattr(speed, "has_bf16", lambda: (True, ""))
     leak = Seen("read a file outside", stopped=True, happened=True, said="9 bytes")
     works = Seen("compute in a thread", stopped=False, happened=True, said="")
     monkeypatch.setattr(probe, "available", lambda level: "")

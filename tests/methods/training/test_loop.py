@@ -2,7 +2,6 @@
 
 import json
 import math
-import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -134,31 +133,55 @@ def test_a_run_stopped_many_times_is_still_the_same(whole, tmp_path):
 
 
 KILLED = """
-import os, signal, sys
+import os, signal, sys, threading
 from pathlib import Path
-sys.path.insert(0, sys.argv[2])
+sys.path.insert(0, sys.argv[1])
 import torch
 torch.set_num_threads(1)
 import test_loop as t
-def kill(step, total, values):
-    if step == 20:
-        os.kill(os.getpid(), signal.SIGKILL)
-torch.manual_seed(3)
-session = t.RunSession(t.Run(Path(sys.argv[1])), seed=3, precision="float32", progress=kill)
-session.launch()
-t.supervised(t.Denoiser(), t.toy_problem(), t.toy_images(), t.config(), session)
+
+def run(folder, seconds):
+    def kill(step, total, values):
+        if seconds is None and step == 20:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if seconds is not None and step == 10:
+            threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGKILL)).start()
+    torch.manual_seed(3)
+    session = t.RunSession(t.Run(folder), seed=3, precision="float32", progress=kill)
+    session.launch()
+    t.supervised(t.Denoiser(), t.toy_problem(), t.toy_images(), t.config(), session)
+
+# A process for each run, but one start for all: a start takes longer than a run.
+for folder, seconds in eval(sys.argv[2]):
+    child = os.fork()
+    if not child:
+        run(Path(folder), seconds)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
 """
+DELAYS = [0.004, 0.012, 0.036]
 
 
-def test_a_killed_run_goes_on_from_its_last_checkpoint(whole, tmp_path):
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory):
+    """Runs that were killed: after the log line of step 20 (None), or some seconds after step 10.
+
+    At most one test may go on with each.
+    """
+    folders = {delay: tmp_path_factory.mktemp("killed") for delay in (None, *DELAYS)}
+    jobs = [(str(folder), delay) for delay, folder in folders.items()]
+    command = [sys.executable, "-c", KILLED, str(Path(__file__).parent), repr(jobs)]
+    subprocess.run(command, check=True, timeout=300)
+    return folders
+
+
+def test_a_killed_run_goes_on_from_its_last_checkpoint(whole, killed):
     # Killed after the log line of step 20, before its checkpoint: step 10's is the last.
-    command = [sys.executable, "-c", KILLED, str(tmp_path), str(Path(__file__).parent)]
-    done = subprocess.run(command, check=False)
-    assert done.returncode == -signal.SIGKILL
-    assert checkpoint(tmp_path)[1]["step"] == 10
-    assert log(tmp_path)[-1]["step"] == 20
-    train(tmp_path, resume=True)
-    same_runs(whole[0], tmp_path)
+    folder = killed[None]
+    assert checkpoint(folder)[1]["step"] == 10
+    assert log(folder)[-1]["step"] == 20
+    train(folder, resume=True)
+    same_runs(whole[0], folder)
 
 
 def test_resuming_a_finished_run_changes_nothing(whole, tmp_path):
@@ -450,19 +473,12 @@ def test_a_checkpoint_of_another_optimiser_is_refused(tmp_path):
         train(tmp_path, resume=True, optimiser="sgd")
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_killed_at_a_random_moment_a_run_goes_on(whole, tmp_path, seed):
-    script = KILLED.replace(
-        "if step == 20:",
-        "if step == 10:\n        import threading\n"
-        "        threading.Timer(DELAY, os.kill, (os.getpid(), signal.SIGKILL)).start()\n"
-        "    if False:",
-    ).replace("DELAY", str(0.004 * 3**seed))
-    command = [sys.executable, "-c", script, str(tmp_path), str(Path(__file__).parent)]
-    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
-    assert log(tmp_path)[-1]["step"] >= 10
-    train(tmp_path, resume=True)
-    same_runs(whole[0], tmp_path)
+@pytest.mark.parametrize("delay", DELAYS)
+def test_killed_at_a_random_moment_a_run_goes_on(whole, killed, delay):
+    folder = killed[delay]
+    assert log(folder)[-1]["step"] >= 10
+    train(folder, resume=True)
+    same_runs(whole[0], folder)
 
 
 def test_the_running_mean_is_what_is_evaluated_and_kept(tmp_path):

@@ -165,7 +165,7 @@ class Keeping(ToySession):
 def trained(name, **knobs):
     torch.manual_seed(0)
     method = Network(width=8, depth=1, blocks=1, precision="float32", **knobs)
-    train = TrainConfig(steps=150, batch=4, patch=24, tune=2, evaluate=50, loss=name, lr=1e-3)
+    train = TrainConfig(steps=100, batch=4, patch=24, tune=2, evaluate=25, loss=name, lr=1e-3)
     session = Keeping()
     method.fit(toy_problem(), toy_images(5), train, session)
     quality = [line["psnr"] for line in session.lines if "psnr" in line]

@@ -9,13 +9,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from challenge.cli.main import app
 from challenge.configs.schema.entry import TrainConfig
 from challenge.methods.contract_test import ToySession, toy_images, toy_problem
 from challenge.methods.end_to_end.network import Network
 from challenge.methods.training.loop import supervised
 
 SCRIPT = """
-import json, sys
+import json, os, socket, sys, traceback
 from pathlib import Path
 import torch
 from safetensors.torch import save_file
@@ -29,37 +30,98 @@ from challenge.methods.contract_test import ToySession, toy_images, toy_problem
 from challenge.methods.training import patches
 from challenge.methods.end_to_end.network import Network
 from challenge.methods.training.loop import supervised
+from challenge.submissions.layout import Run
+from challenge.submissions.runs.session import RunSession
 
 tune_batch = patches.tune_batch
 patches.tune_batch = lambda *each: patches.Batch(
     *(value.double() if torch.is_tensor(value) else value for value in tune_batch(*each))
 )
-folder, processes, jobs = Path(sys.argv[1]), int(sys.argv[2]), json.loads(sys.argv[3])
-fabric = Fabric(
-    accelerator="cpu", devices=processes, strategy="ddp" if processes > 1 else "auto",
-    precision="64-true", plugins=[LightningEnvironment()],
-)
-fabric.launch()
-for number, (knobs, settings) in enumerate(jobs):
-    name = f"{number}-{processes}-{fabric.global_rank}"
-    session = ToySession(3)
-    session.fabric = fabric
-    torch.manual_seed(0)
-    method = Network(**{"width": 8, "depth": 1, "blocks": 1, "precision": "float32", **knobs})
-    usual = {"steps": 30, "batch": 4, "patch": 24, "tune": 3, "evaluate": 10, "lr": 1e-3}
-    train, saved = TrainConfig(**{**usual, **settings}), {}
-    session.save = lambda tensors, state: saved.update(tensors)
+
+def train(folder, processes, jobs):
+    fabric = Fabric(
+        accelerator="cpu", devices=processes, strategy="ddp" if processes > 1 else "auto",
+        precision="64-true", plugins=[LightningEnvironment()],
+    )
+    fabric.launch()
+    for number, (knobs, settings) in enumerate(jobs):
+        name = f"{number}-{processes}-{fabric.global_rank}"
+        session = ToySession(3)
+        session.fabric = fabric
+        torch.manual_seed(0)
+        method = Network(**{"width": 8, "depth": 1, "blocks": 1, "precision": "float32", **knobs})
+        usual = {"steps": 30, "batch": 4, "patch": 24, "tune": 3, "evaluate": 10, "lr": 1e-3}
+        settings, saved = TrainConfig(**{**usual, **settings}), {}
+        session.save = lambda tensors, state: saved.update(tensors)
+        try:
+            supervised(method, toy_problem(), toy_images(7), settings, session)
+        except UserError as error:
+            (folder / f"{name}.error").write_text(str(error))
+            continue
+        last = {
+            k: v.detach().double().contiguous() for k, v in saved.items() if k.startswith("last.")
+        }
+        save_file(last, folder / f"{name}.safetensors")
+        (folder / f"{name}.json").write_text(json.dumps(session.lines))
+    if processes > 1:
+        fabric.barrier()
+        torch.distributed.destroy_process_group()
+
+def stop(folder):
+    session = RunSession(Run(folder / "run"), processes=2, precision="float32")
+    session.launch()
+    rank = session.fabric.global_rank
+    before = session.should_stop()
+    if rank == 1:
+        session.request_stop()
+    after = session.should_stop()
+    session.log(1, 2, loss=1.0)
+    session.close()
+    (folder / f"stop-{rank}").write_text(f"{before} {after} {session.writes}")
+
+def refuse(folder):
+    session = RunSession(Run(folder / "run"), processes=2, precision="float32")
+    session.launch()
+    rank = session.fabric.global_rank
+    def fail():
+        raise UserError("exists already")
     try:
-        supervised(method, toy_problem(), toy_images(7), train, session)
-    except UserError as error:
-        (folder / f"{name}.error").write_text(str(error))
-        continue
-    last = {k: v.detach().double().contiguous() for k, v in saved.items() if k.startswith("last.")}
-    save_file(last, folder / f"{name}.safetensors")
-    (folder / f"{name}.json").write_text(json.dumps(session.lines))
-if processes > 1:
-    fabric.barrier()
-    torch.distributed.destroy_process_group()
+        session.first_alone(fail)
+    except UserError:
+        (folder / f"refused-{rank}").write_text("UserError")
+    except SystemExit as end:
+        (folder / f"refused-{rank}").write_text(f"SystemExit {end.code}")
+
+def fork(processes, work):
+    # As the launcher does, by the environment, but without starting Python again for each.
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    children = []
+    for rank in range(processes):
+        child = os.fork()
+        if not child:
+            code = 1
+            try:
+                if processes > 1:
+                    os.environ.update(
+                        LOCAL_RANK=str(rank), NODE_RANK="0", WORLD_SIZE=str(processes),
+                        MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port),
+                    )
+                work()
+                code = 0
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                os._exit(code)
+        children.append(child)
+    assert [os.waitpid(child, 0)[1] for child in children] == [0] * processes
+
+folder, jobs = Path(sys.argv[1]), json.loads(sys.argv[2])
+fork(1, lambda: train(folder, 1, jobs[:1]))
+fork(2, lambda: train(folder, 2, jobs))
+fork(2, lambda: stop(folder))
+fork(2, lambda: refuse(folder))
 """
 
 JOBS = [({}, {"ema": 0.9}), ({"normalisation": "batch"}, {}), ({}, {"batch": 3})]
@@ -68,14 +130,13 @@ JOBS = [({}, {"ema": 0.9}), ({"normalisation": "batch"}, {}), ({}, {"batch": 3})
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """What one process and two processes made of the jobs."""
+    """What one process and two processes made of the jobs, and of a wish to stop."""
     folder = tmp_path_factory.mktemp("processes")
     script = folder / "train.py"
     script.write_text(SCRIPT)
-    for processes, jobs in ((1, JOBS[:1]), (2, JOBS)):
-        command = [sys.executable, str(script), str(folder), str(processes), json.dumps(jobs)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
-        assert done.returncode == 0, done.stderr
+    command = [sys.executable, str(script), str(folder), json.dumps(JOBS)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
     return folder
 
 
@@ -115,64 +176,55 @@ def test_one_process_may_use_batch_norm():
     supervised(method, toy_problem(), toy_images(), train, ToySession())
 
 
-def test_the_command_shares_a_run_among_processes(tmp_path):
-    challenge = Path(sys.executable).parent / "challenge"
-    small = ["images.train=8", "images.val=1", "images.test=1", "images.size=64"]
-    subprocess.run(
-        [challenge, "prepare", "deblur", *small], cwd=tmp_path, check=True, capture_output=True
+@pytest.fixture
+def prepared(tmp_path, monkeypatch):
+    """A folder with a prepared challenge."""
+    monkeypatch.chdir(tmp_path)
+    small = ["images.train=4", "images.val=1", "images.test=1", "images.size=64"]
+    app(["prepare", "deblur", *small], standalone_mode=False)
+    return tmp_path
+
+
+TRAIN = ["train", "network", "train.steps=6", "train.evaluate=3", "train.batch=4", "train.patch=32",
+         "method.width=8", "method.depth=1"]  # fmt: skip
+
+
+def by_two(folder):
+    """The command as a person gives it; Lightning starts the second process."""
+    command = [Path(sys.executable).parent / "challenge", *TRAIN]
+    return subprocess.run(
+        [*command, "--processes", "2", "--device", "cpu"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
     )
-    command = [
-        challenge,
-        "train",
-        "network",
-        "train.steps=6",
-        "train.evaluate=3",
-        "train.batch=4",
-        "method.width=8",
-        "method.depth=1",
-        "--processes",
-        "2",
-        "--device",
-        "cpu",
-    ]
-    done = subprocess.run(
-        command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300
-    )
+
+
+def test_the_command_shares_a_run_among_processes(prepared):
+    done = by_two(prepared)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("trained network in") == 1
-    lines = (tmp_path / "workspace/runs/deblur/network/log.jsonl").read_text().splitlines()
+    lines = (prepared / "workspace/runs/deblur/network/log.jsonl").read_text().splitlines()
     steps = [json.loads(line)["step"] for line in lines]
     assert steps == [0, 3, 6, 6]
-    again = subprocess.run(
-        command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300
-    )
+
+
+@pytest.mark.slow
+def test_the_command_says_once_that_a_run_exists(prepared):
+    app(TRAIN, standalone_mode=False)
+    again = by_two(prepared)
     assert again.returncode == 2
     assert again.stderr.count("exists already") == 1
 
 
-STOPPING = """
-import sys
-from pathlib import Path
-from challenge.submissions.layout import Run
-from challenge.submissions.runs.session import RunSession
-session = RunSession(Run(Path(sys.argv[1]) / "run"), processes=2, precision="float32")
-session.launch()
-rank = session.fabric.global_rank
-before = session.should_stop()
-if rank == 1:
-    session.request_stop()
-after = session.should_stop()
-session.log(1, 2, loss=1.0)
-session.close()
-(Path(sys.argv[1]) / f"stop-{rank}").write_text(f"{before} {after} {session.writes}")
-"""
+def test_what_the_first_process_refuses_is_said_by_it_alone(folder):
+    assert (folder / "refused-0").read_text() == "UserError"
+    assert (folder / "refused-1").read_text() == "SystemExit 0"
 
 
-def test_one_process_that_is_asked_to_stop_stops_all_and_only_the_first_writes(tmp_path):
-    script = tmp_path / "stop.py"
-    script.write_text(STOPPING)
-    command = [sys.executable, str(script), str(tmp_path)]
-    subprocess.run(command, check=True, capture_output=True, timeout=300)
-    assert (tmp_path / "stop-0").read_text() == "False True True"
-    assert (tmp_path / "stop-1").read_text() == "False True False"
-    assert len((tmp_path / "run/log.jsonl").read_text().splitlines()) == 1
+def test_one_process_that_is_asked_to_stop_stops_all_and_only_the_first_writes(folder):
+    assert (folder / "stop-0").read_text() == "False True True"
+    assert (folder / "stop-1").read_text() == "False True False"
+    assert len((folder / "run/log.jsonl").read_text().splitlines()) == 1

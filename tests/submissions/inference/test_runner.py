@@ -118,7 +118,13 @@ class Mine(Method):
 """
 
 
-@pytest.mark.parametrize("level", levels.LEVELS)
+@pytest.mark.parametrize(
+    "level",
+    [
+        pytest.param(level, marks=[pytest.mark.slow] if level == "process" else [])
+        for level in levels.LEVELS
+    ],
+)
 def test_a_real_entry_in_its_own_process(
     make_entry: Callable[..., Path], challenge: Challenge, tmp_path: Path, level: Level
 ) -> None:
