@@ -16,7 +16,8 @@ torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session", autouse=True)
-def own_temporary_files():
+def own_temporary_files(tmp_path_factory):
+    tmp_path_factory.getbasetemp()  # which stays where it usually is, to be looked at
     # Its path is short, as the usual one is: pytest's own folders do not fit into 80 columns.
     with (
         tempfile.TemporaryDirectory(prefix="t-", ignore_cleanup_errors=True) as folder,
