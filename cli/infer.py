@@ -34,7 +34,7 @@ def infer(
     from challenge.data.challenges.challenge import open_challenge
     from challenge.data.layout import Workspace
     from challenge.submissions import layout
-    from challenge.submissions.judging.trial import infer_run
+    from challenge.submissions.judging.trial import infer as infer_run
     from challenge.submissions.runs.facts import read_facts
 
     made = layout.Run(run)

@@ -79,7 +79,7 @@ def _score_run(run: Path, workspace: Path, as_json: bool) -> None:
     from challenge.data.challenges.challenge import open_challenge
     from challenge.data.layout import Workspace
     from challenge.submissions import layout
-    from challenge.submissions.judging.trial import score_run
+    from challenge.submissions.judging.trial import score as score_run
     from challenge.submissions.runs.facts import read_facts
 
     made = layout.Run(run)

@@ -89,6 +89,16 @@ def run(workspace: Workspace, challenge: str, name: str) -> Run:
     return Run(workspace.path / "runs" / challenge / name)
 
 
+def open_run(run: Run | Path | str) -> Run:
+    """A run, or the one at a path."""
+    return run if isinstance(run, Run) else Run(Path(run))
+
+
+def home_of(run: Run) -> Workspace:
+    """The workspace that a run lies in, as `WORKSPACE/runs/CHALLENGE/NAME`."""
+    return Workspace(run.path.resolve().parents[2])
+
+
 def entry(workspace: Workspace, team: str, name: str) -> Path:
     """The zip of a team's entry."""
     return workspace.path / "entries" / f"{team}-{name}.zip"

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 import re
 from pathlib import Path
 
@@ -75,9 +76,27 @@ def test_the_notebook_lines_run(workspace):
     assert 0 < similarity < 1
 
 
-def test_every_folder_has_its_line():
+def test_a_run_its_inference_and_its_score_are_five_lines(workspace):
+    (lines,) = [text for text in blocks("python") if "trained.run" in text]
+    assert len(lines.splitlines()) <= 5
+    with contextlib.chdir(workspace), contextlib.redirect_stdout(io.StringIO()) as out:
+        exec(lines, {"__name__": "__main__"})
+    (told,) = [line for line in out.getvalue().splitlines() if line.endswith("dB on val")]
+    run = workspace / "workspace/runs/deblur/mine"
+    assert "weight: 0.006" in (run / "config.yaml").read_text()
+    stored = json.loads((run / "score-val.json").read_text())
+    assert float(told.split()[0]) == stored["psnr"]["mean"] > 15
+
+
+def test_every_room_has_its_line_and_every_line_its_room():
     root = Path(__file__).parent.parent
-    tree = README.partition("## Where things live")[2]
+    tree = README.partition("## Where things live")[2].partition("Imports point one way")[0]
+    told, home = set(), ""
+    for indent, name in re.findall(r"^    ( *)([a-z_]+)/ ", tree, re.M):
+        home = home if indent else name
+        told.add(f"{home}/{name}" if indent else name)
+    for each in told:
+        assert (root / each).is_dir(), each
     for folder in (
         "cli",
         "configs",
@@ -88,5 +107,7 @@ def test_every_folder_has_its_line():
         "benchmarks",
         "docs",
     ):
-        assert (root / folder).is_dir()
-        assert f"    {folder}/" in tree
+        assert folder in told
+    for folder in ("configs", "data", "methods", "submissions"):
+        rooms = {f"{folder}/{each.name}" for each in (root / folder).iterdir() if each.is_dir()}
+        assert {each for each in rooms if "__pycache__" not in each} <= told

@@ -9,9 +9,9 @@ from typing import Any
 
 from challenge.configs.errors import UserError
 from challenge.data import atomic
-from challenge.data.challenges.challenge import Challenge
+from challenge.data.challenges.challenge import Challenge, open_challenge
 from challenge.data.layout import Public, Split
-from challenge.submissions import scratch
+from challenge.submissions import layout, scratch
 from challenge.submissions.entries import archive, pack
 from challenge.submissions.inference import repeat, supervisor
 from challenge.submissions.inference.supervisor import Inference, Step
@@ -21,6 +21,7 @@ from challenge.submissions.jail.probe import choose
 from challenge.submissions.jail.spawn import Jail
 from challenge.submissions.layout import Run
 from challenge.submissions.runs import storage
+from challenge.submissions.runs.facts import read_facts
 from challenge.submissions.scoring import pictures
 from challenge.submissions.scoring.scores import Pair, Scores, score_images
 
@@ -38,9 +39,9 @@ class Trial:
     """Of isolation, at which it ran."""
 
 
-def infer_run(
-    run: Run,
-    challenge: Challenge,
+def infer(
+    run: Run | Path | str,
+    challenge: Challenge | None = None,
     *,
     split: Split = "val",
     level: Level | None = None,
@@ -52,12 +53,16 @@ def infer_run(
     The limit is meant for the test set: `Step.projected` is for as many images as that has.
 
     Args:
+        run: or its folder.
+        challenge: that it was trained for; by default looked up in the run's workspace.
+        split: `val`, whose truth is known, or `test`.
         level: of isolation; the strongest that holds here by default.
+        progress: called after each reconstruction.
 
     Raises:
         UserError: the run is not finished, or of another challenge.
     """
-    storage.finished(run, challenge)
+    run, challenge = _opened(run, challenge)
     jail = jail_of(challenge, level)
     with atomic.new_tree(run.reconstructions(split)) as output, scratch.folder("entry") as folder:
         pack.copy_entry_files(run, folder)
@@ -69,19 +74,39 @@ def infer_run(
     return inference
 
 
-def score_run(run: Run, challenge: Challenge, *, progress: OnScore | None = None) -> Scores:
-    """Score a run's reconstructions of val, and draw them anew with their scores.
+def score(
+    run: Run | Path | str,
+    challenge: Challenge | None = None,
+    *,
+    progress: OnScore | None = None,
+) -> Scores:
+    """Score what `infer` reconstructed of val, and draw it anew with the scores.
+
+    Args:
+        run: or its folder.
+        challenge: that it was trained for; by default looked up in the run's workspace.
+        progress: called after each scored image with ("score", done, total).
 
     Raises:
         UserError: there are no reconstructions yet, or not all.
     """
-    storage.finished(run, challenge)
+    run, challenge = _opened(run, challenge)
     folder = run.reconstructions("val")
     scores = score_val(folder, challenge, progress=progress)
     check_scores(scores, folder, run.path)
     atomic.write_json(run.score("val"), {"format": 1, **scores.to_json()})
     pictures.draw_all(folder, _images(challenge, "val"), scores, crop=challenge.crop)
     return scores
+
+
+def _opened(run: Run | Path | str, challenge: Challenge | None) -> tuple[Run, Challenge]:
+    """A finished run and its challenge."""
+    run = layout.open_run(run)
+    if challenge is None:
+        public = layout.home_of(run).public(read_facts(run).challenge.name)
+        challenge = open_challenge(public.path)
+    storage.finished(run, challenge)
+    return run, challenge
 
 
 def try_entry(

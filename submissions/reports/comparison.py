@@ -221,7 +221,7 @@ def _reconstruct(
         names = [folder / f"{identity}.npy" for identity in challenge.ids("val")]
         if earlier is not None and all(path.is_file() for path in names):
             return folder, statistics.fmean(earlier[1]), True
-        inference = trial.infer_run(run, challenge, level=level, progress=step)
+        inference = trial.infer(run, challenge, level=level, progress=step)
     else:
         folder = scratch / "reconstructions"
         entry = scratch / "entry"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
-from challenge.submissions.layout import Run
+from challenge.submissions.layout import Run, open_run
 
 
 def read(run: Run) -> list[dict[str, Any]]:
@@ -27,7 +28,7 @@ def best(run: Run) -> dict[str, Any]:
     return max(lines, key=lambda line: line["psnr"], default={})
 
 
-def curve(run: Run, name: str) -> tuple[list[int], list[float]]:
+def curve(run: Run | Path | str, name: str) -> tuple[list[int], list[float]]:
     """Steps and values of everything that was logged as `name`."""
-    lines = [line for line in read(run) if line.get(name) is not None]
+    lines = [line for line in read(open_run(run)) if line.get(name) is not None]
     return [line["step"] for line in lines], [line[name] for line in lines]

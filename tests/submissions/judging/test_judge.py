@@ -210,12 +210,12 @@ def test_a_damaged_result_is_named(place: Workspace) -> None:
 def test_infer_and_score_a_run(make_run: Callable[..., Run], challenge: Challenge) -> None:
     run = make_run()
     with pytest.raises(UserError, match="there is no reconstruction; reconstruct with"):
-        trial.score_run(run, challenge)
+        trial.score(run, challenge)
     stale = run.reconstructions("val") / "stale.npy"
     stale.parent.mkdir(parents=True)
     stale.touch()
     steps: list[supervisor.Step] = []
-    found = trial.infer_run(run, challenge, progress=steps.append)
+    found = trial.infer(run, challenge, progress=steps.append)
     assert found.outcome == "ok", found
     assert [step.id for step in steps] == challenge.ids("val")
     # Two images were done; the projection is for the three of the test set.
@@ -224,7 +224,7 @@ def test_infer_and_score_a_run(make_run: Callable[..., Run], challenge: Challeng
     expected = {"overview.png", "inference.json"}
     expected |= {f"{each}.{kind}" for each in challenge.ids("val") for kind in ("npy", "png")}
     assert {path.name for path in folder.iterdir()} == expected
-    scores = trial.score_run(run, challenge)
+    scores = trial.score(run, challenge)
     stored = json.loads(run.score("val").read_text())
     assert scores.psnr is not None
     assert stored["psnr"]["mean"] == scores.psnr.mean

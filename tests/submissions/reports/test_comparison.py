@@ -22,7 +22,7 @@ from challenge.data.physics import measurements
 from challenge.submissions import layout
 from challenge.submissions.entries import pack
 from challenge.submissions.inference.supervisor import Inference, Step
-from challenge.submissions.judging.trial import infer_run, score_run
+from challenge.submissions.judging import trial
 from challenge.submissions.layout import Run
 from challenge.submissions.reports import (
     comparison,
@@ -158,12 +158,12 @@ class TestInformativeImages:
 class TestRuns:
     def test_scores_are_those_of_challenge_score(self, make_run, challenge, tmp_path):
         one, two = make_run(), make_run(name="half", method={"name": "method.py:Mine", "gain": 0.5})
-        infer_run(one, challenge, level="process")
-        expected = score_run(one, challenge)
+        trial.infer(one, challenge, level="process")
+        expected = trial.score(one, challenge)
         first, second = compare([one.path, two.path], challenge, tmp_path / "scratch")
         assert first.scores == expected
         assert (first.reused, second.reused) == (True, False)
-        assert second.scores == score_run(two, challenge)
+        assert second.scores == trial.score(two, challenge)
         assert first.difference == Interval(0.0, 0.0, 0.0)
         gain = second.scores.psnr.mean - expected.psnr.mean
         assert second.difference.mean == pytest.approx(gain)
@@ -195,7 +195,7 @@ class TestRuns:
     @INSTANTLY
     def test_an_interrupt_leaves_what_was_there(self, make_run, challenge, tmp_path):
         run = make_run()
-        infer_run(run, challenge, level="process")
+        trial.infer(run, challenge, level="process")
         before = {path.name: path.read_bytes() for path in run.reconstructions("val").iterdir()}
         os.utime(run.weights)
 
