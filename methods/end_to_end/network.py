@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import torch
 from annotated_types import Ge, Le, Lt
-from deepinv.physics import BlurFFT
 from torch import Tensor, nn
 
 from challenge.configs.errors import UserError
@@ -34,6 +33,7 @@ from challenge.methods.training import fit
 from challenge.methods.training.loop import READS
 from challenge.methods.training.losses import expectation
 from challenge.methods.training.precision import Precision
+from challenge.methods.transforms.blur import is_circular
 from challenge.methods.variational.wiener import wiener
 
 if TYPE_CHECKING:
@@ -198,7 +198,7 @@ class Network(Method):
 
 def _estimates(y: Tensor, physics: LinearPhysics, log_spectrum: Tensor) -> Tensor:
     """Wiener estimates at all strengths, shape (n, B, C, H, W), by two FFTs for any boundary."""
-    if isinstance(physics, BlurFFT):
+    if is_circular(physics):
         return wiener(y, physics, log_spectrum, STRENGTHS)
     height, width = physics.A_adjoint(y).shape[-2:]
     margin = physics.filter.shape[-1]

@@ -18,14 +18,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import torch
-from deepinv.physics import Blur, BlurFFT
 from torch import Tensor
 
 from challenge.methods.solvers.descent import descend
 from challenge.methods.solvers.implicit import Adjoint, Mode, Report, stationary
 from challenge.methods.solvers.solution import Minimum, NotConverged
 from challenge.methods.transforms import spectrum
-from challenge.methods.transforms.blur import transfer_function
+from challenge.methods.transforms.blur import is_blur, transfer_function
 from challenge.methods.variational.wiener import wiener
 
 if TYPE_CHECKING:
@@ -87,7 +86,7 @@ class Energy:
 @torch.no_grad()
 def first_estimate(y: Tensor, physics: LinearPhysics, log_spectrum: Tensor | None = None) -> Tensor:
     """Where to start: the Wiener estimate of a blur, else A^T y; shape (B, C, H, W)."""
-    if not isinstance(physics, (Blur, BlurFFT)):
+    if not is_blur(physics):
         found: Tensor = physics.A_adjoint(y)
         return found
     known = spectrum.typical().to(y) if log_spectrum is None else log_spectrum

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
 from annotated_types import Ge, Gt
-from deepinv.physics import Blur, BlurFFT
 from torch import Tensor
 
 from challenge.configs.errors import UserError
@@ -23,7 +22,7 @@ from challenge.data.images.dataset import Images, split_tune
 from challenge.data.physics.problem import Problem
 from challenge.methods.contract import Method, Session
 from challenge.methods.training.patches import scored
-from challenge.methods.transforms.blur import transfer_function
+from challenge.methods.transforms.blur import is_circular, transfer_function
 from challenge.methods.variational.tv_admm import admm
 from challenge.methods.variational.tv_gap import gap
 from challenge.methods.variational.tv_pdhg import pdhg
@@ -198,10 +197,11 @@ def solve(
     Returns:
         Estimates of shape (B, C, H, W).
     """
+    transfer = transfer_function(physics, *y.shape[-2:]) if is_circular(physics) else None
     steps: Iterator[tuple[Tensor, Callable[[], tuple[Tensor | None, Tensor]]]] = (
-        admm(y, transfer, weight, coupled=coupled)
-        if (transfer := _circular(y, physics)) is not None
-        else pdhg(y, physics, weight, coupled=coupled)
+        pdhg(y, physics, weight, coupled=coupled)
+        if transfer is None
+        else admm(y, transfer, weight, coupled=coupled)
     )
     x_hat: Tensor | None = None
     finished = torch.zeros(len(y), dtype=torch.bool, device=y.device)
@@ -216,15 +216,6 @@ def solve(
         if bool(finished.all()):
             return x_hat
     return x if x_hat is None else torch.where(finished[:, None, None, None], x_hat, x)
-
-
-def _circular(y: Tensor, physics: LinearPhysics) -> Tensor | None:
-    """The transfer function where the operator is a circular blur, else None."""
-    if isinstance(physics, BlurFFT) or (
-        isinstance(physics, Blur) and physics.padding == "circular"
-    ):
-        return transfer_function(physics, *y.shape[-2:])
-    return None
 
 
 def _crop(x: Tensor) -> Tensor:

@@ -40,7 +40,7 @@ def test_general_solver_equals_the_closed_form(monkeypatch):
     physics = blur(k, 0.03, "circular", (3, 32, 40))
     y = physics.A(x)
     closed = wiener(y, physics, spectrum.typical().double(), [1.0, 3.0])
-    monkeypatch.setattr("challenge.methods.solvers.data_term.BlurFFT", ())
+    monkeypatch.setattr("challenge.methods.solvers.data_term.is_circular", lambda physics: False)
     general = wiener(y, physics, spectrum.typical().double(), [1.0, 3.0])
     torch.testing.assert_close(general, closed, rtol=0, atol=1e-8)
 
