@@ -61,15 +61,6 @@ def files(entry: Path) -> list[Path]:
     return sorted(found)
 
 
-def class_names(path: Path) -> list[str]:
-    """Names of the classes a file defines at its top level, read from the syntax tree.
-
-    Raises:
-        UserError: the file is not Python.
-    """
-    return [node.name for node in _tree(path).body if isinstance(node, ast.ClassDef)]
-
-
 def load(name: str, base: Path) -> type[Method]:
     """Import a team's file and return its method class. This runs the team's code.
 
