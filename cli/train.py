@@ -104,7 +104,7 @@ def train_one(config: str, overrides: Sequence[str], where: Where) -> tuple[Run 
 
     import torch
 
-    from challenge.methods.training.loop import Diverged
+    from challenge.methods.training.guards import Diverged
     from challenge.submissions import layout, machine
     from challenge.submissions.reports import training_pictures
     from challenge.submissions.runs import storage

@@ -18,7 +18,6 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from deepinv.physics import LinearPhysics
 from torch import Tensor, nn
 
 from challenge.configs.errors import UserError
@@ -27,6 +26,7 @@ from challenge.data.images.dataset import Images, split_tune
 from challenge.data.physics.problem import Problem
 from challenge.methods.contract import Method, Session
 from challenge.methods.training import (
+    budget,
     checkpoints,
     evaluation,
     guards,
@@ -35,22 +35,18 @@ from challenge.methods.training import (
     schedules,
 )
 from challenge.methods.training.checkpoints import State
+from challenge.methods.training.guards import Diverged
 from challenge.methods.training.losses import LOSSES
+from challenge.methods.training.objective import Loss, Objective, Output
 from challenge.methods.training.optimisers import running_mean
 
 READS = tuple(TrainConfig.model_fields)
 """The keys of the `train:` section that `supervised` reads, for `Method.reads`."""
 
-UNTIMED = 5
-"""First steps of a process, which are not timed: they allocate and choose kernels."""
 LOG_EVERY = 10
 MEMORY = 0.02
 """The gradient's mean norm, by which `clip` is measured, remembers 1 / MEMORY steps."""
-ROUNDS, SAMPLE = 20, 100
-"""The mean effort of the steps to come is that of SAMPLE of them, computed ROUNDS times at most."""
 
-Loss = Callable[[Tensor, Tensor], Tensor]
-Output = Callable[[Tensor, LinearPhysics], Tensor]
 Observe = Callable[[], dict[str, float]]
 
 
@@ -102,26 +98,6 @@ def supervised(
         return loop.state.step
 
 
-class Diverged(UserError):
-    """A loss, gradient or PSNR is not finite.
-
-    The method was left with its best weights so far, if there was a checkpoint before.
-    """
-
-
-class Objective(nn.Module):
-    """The loss of a method as a module: what is differentiated, and shared among processes."""
-
-    def __init__(self, method: Method, loss: Loss, output: Output | None, problem: Problem) -> None:
-        super().__init__()
-        self.method, self.loss, self.output, self.problem = method, loss, output, problem
-
-    def forward(self, x: Tensor, y: Tensor, physics: LinearPhysics) -> Tensor:
-        """The loss, a scalar, of images (B, C, H, W) and their measurements."""
-        found = (self.output or self.method)(y, physics)
-        return self.loss(patches.scored(found, self.problem), patches.scored(x, self.problem))
-
-
 class _Loop:
     """One run of `supervised`; what changes is `state`, `best`, the weights and the optimiser."""
 
@@ -153,7 +129,7 @@ class _Loop:
         self.saved = False
 
     @property
-    def shown(self) -> Method:
+    def kept(self) -> Method:
         """The method that is evaluated and kept: with the running mean of the weights, if any."""
         if self.mean is None:
             return self.method
@@ -182,7 +158,7 @@ class _Loop:
     def steps(self, ahead: patches.Ahead) -> bool:
         """Step until the end; whether it was reached."""
         state, every = self.state, self.settings.evaluate
-        untimed = state.step + UNTIMED
+        untimed = state.step + budget.UNTIMED
         count, seconds, waited = 0, 0.0, 0.0
         while state.step != state.total:
             if self.session.should_stop():
@@ -232,7 +208,7 @@ class _Loop:
         for group in self.optimiser.param_groups:
             group["lr"] = lr
         _seed(self.session.seed, state.step, self.rank)
-        for each in {self.method, self.shown}:
+        for each in {self.method, self.kept}:
             each.advance(state.step, state.total)
         self.method.train()
         error = self.model(*batch)
@@ -270,33 +246,20 @@ class _Loop:
         return norm
 
     def budget(self, took: float, *, timed: bool) -> None:
-        """Turn minutes into steps at the end of the warm-up, or as soon as they are over."""
-        state, whole = self.state, 60 * (self.settings.minutes or 0)
+        """Turn minutes into steps as soon as it is due."""
         if timed:
-            state.timed_steps += self.method.effort(state.step - 1, None)
-            state.timed_seconds += took
-        if not self.agreed(state.step >= schedules.WARM_UP or state.seconds >= whole):
-            return
-        dearest = state.timed_seconds / state.timed_steps if state.timed_steps else took
-        evaluation = state.evaluation_seconds / self.settings.evaluate
-        left = max(0.0, whole - state.seconds - state.evaluation_seconds)
-        mean, total = 1.0, -1
-        # What a step costs may depend on how many there are: a few rounds settle it.
-        for _ in range(ROUNDS):
-            before, total = total, state.step + int(left / (dearest * mean + evaluation))
-            if total == before:
-                break
-            sample = np.linspace(state.step, max(state.step, total - 1), SAMPLE)
-            mean = float(np.mean([self.method.effort(int(n), total) for n in sample]))
-        state.total = self.fabric.broadcast(total)
+            budget.note(self.state, self.method.effort, took)
+        if self.agreed(budget.due(self.state, self.settings)):
+            total = budget.steps(self.state, self.settings, self.method.effort, took)
+            self.state.total = self.fabric.broadcast(total)
 
     def evaluate(self) -> dict[str, float]:
         """Mean PSNR in dB and SSIM over the tune part, one by one as in the judge."""
         began = time.perf_counter()
-        state, shown = self.state, self.shown
-        shown.eval()
+        state, kept = self.state, self.kept
+        kept.eval()
         mine = range(self.rank, len(self.tune), self.world)
-        total = evaluation.sums(shown, self.tune, self.problem, self.device, mine)
+        total = evaluation.sums(kept, self.tune, self.problem, self.device, mine)
         psnr, ssim = (self.averaged(total) * self.world / len(self.tune)).tolist()
         self.must_be_finite("tune PSNR", psnr)
         state.since_best += 1
@@ -304,7 +267,7 @@ class _Loop:
         if psnr > state.best:
             state.best, state.best_step = psnr, state.step
             state.since_best = state.since_drop = 0
-            self.best = {name: value.clone() for name, value in shown.state_dict().items()}
+            self.best = {name: value.clone() for name, value in kept.state_dict().items()}
         state.evaluation_seconds = time.perf_counter() - began
         state.seconds += state.evaluation_seconds
         return {"psnr": psnr, "ssim": ssim}
@@ -338,18 +301,14 @@ class _Loop:
         return bool(self.averaged(torch.tensor(float(mine), device=self.device)) > 0)
 
     def must_be_finite(self, what: str, value: float) -> None:
+        """Raise `Diverged` where it is not, with the best weights in the method."""
         if math.isfinite(value):
             return
-        lr, state = self.optimiser.param_groups[0]["lr"], self.state
-        kept = ""
         if self.saved:
             self.method.load_state_dict(self.best)
-            kept = f"; the best weights, of step {state.best_step}, are kept"
-        raise Diverged.of(
-            f"step {state.step}",
-            f"the {what} is `{value}` at learning rate `{lr:.3g}`{kept}",
-            f"train again with a smaller one, such as `train.lr={self.settings.lr / 3:.1g}`",
-        )
+        kept = self.state.best_step if self.saved else None
+        lr = self.optimiser.param_groups[0]["lr"]
+        raise Diverged.at(self.state.step, what, value, lr, self.settings.lr, kept)
 
 
 def _seed(seed: int, step: int, rank: int) -> None:

@@ -83,10 +83,10 @@ def test_penalty_is_the_spectrums_inverse_at_any_size(size):
 def test_fit_learns_the_spectrum_and_the_learned_one_is_better():
     problem, images = toy_problem(), toy_images(12, side=64)
     method = Wiener()
-    before = method.log_spectrum.clone()
+    before = method.wiener.log_spectrum.clone()
     session = ToySession()
     method.fit(problem, images, None, session)
-    assert not torch.equal(method.log_spectrum, before)
+    assert not torch.equal(method.wiener.log_spectrum, before)
     assert session.lines[-1]["step"] == 12
 
     def error(model: Wiener) -> float:
