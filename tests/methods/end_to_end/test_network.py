@@ -11,8 +11,8 @@ from safetensors.torch import load, save
 from challenge.configs.errors import UserError
 from challenge.configs.schema.entry import TrainConfig
 from challenge.methods.contract_test import ToySession, toy_images, toy_problem
-from challenge.methods.end_to_end.network import ARCHITECTURES, BASE, STRENGTHS, Network
-from challenge.methods.networks.architectures import Net
+from challenge.methods.end_to_end.network import BASE, STRENGTHS, Network
+from challenge.methods.networks.architectures import ARCHITECTURES, Net
 from challenge.methods.networks.unet import UNet
 from challenge.methods.training import precision
 from challenge.methods.training.precision import UNKNOWN, autocast, for_fabric, halve, uses_bf16
@@ -190,7 +190,7 @@ def test_autocast_computes_in_the_chosen_precision(kind, dtype):
 # What fewer bits cost decides whether they are used
 
 
-def settled(cost):
+def of_cost(cost):
     method = small(precision="auto")
     method.compute.bf16_cost.fill_(cost)
     return method
@@ -210,7 +210,7 @@ def test_auto_is_bfloat16_only_where_hardware_and_measured_cost_allow_it(monkeyp
     ):
         # The judge's machine is asked again, whatever the team's machine had.
         monkeypatch.setattr(precision, "cpu_has_bf16", lambda has=has: has)
-        assert torch.equal(run(settled(cost), y, physics), expected[fast]), (has, cost)
+        assert torch.equal(run(of_cost(cost), y, physics), expected[fast]), (has, cost)
 
 
 def test_the_cost_is_measured_by_fit_and_travels_with_the_weights():

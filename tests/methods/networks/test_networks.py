@@ -11,9 +11,9 @@ from pydantic import ValidationError
 from torch import nn
 
 from challenge.configs.reader.messages import complaints
-from challenge.methods.end_to_end.network import ARCHITECTURES, Network
+from challenge.methods.end_to_end.network import Network
 from challenge.methods.networks import layers
-from challenge.methods.networks.architectures import Net
+from challenge.methods.networks.architectures import ARCHITECTURES, Net
 from challenge.methods.networks.costs import describe, macs, receptive_field
 
 SMALL = {
