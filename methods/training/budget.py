@@ -8,7 +8,7 @@ import numpy as np
 
 from challenge.configs.schema.entry import TrainConfig
 from challenge.methods.training import schedules
-from challenge.methods.training.checkpoints import State
+from challenge.methods.training.state import State
 
 UNTIMED = 5
 """First steps of a process, which are not timed: they allocate and choose kernels."""
