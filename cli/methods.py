@@ -11,6 +11,10 @@ from challenge.cli.shared.options import JsonOption
 
 if TYPE_CHECKING:
     from challenge.methods.contract import Method
+    from challenge.methods.knobs import Knob
+
+WIDTH = 80
+"""Columns of a page, whatever shows it."""
 
 
 def methods(
@@ -25,20 +29,14 @@ def methods(
 
     Example: challenge methods tv
     """
-    from challenge.cli.shared.console import show, show_json, table
-    from challenge.methods import registry
-
     if name is None:
-        rows = [(each, registry.summary(each)) for each in registry.names()]
-        if as_json:
-            show_json([{"name": each, "summary": text} for each, text in rows])
-        else:
-            table(("method", "what it does"), rows, left=("method", "what it does"))
-            show("One method's knobs: challenge methods NAME")
+        _list(as_json)
         return
 
     import inspect
 
+    from challenge.cli.shared.console import show, show_json, table
+    from challenge.methods import registry
     from challenge.methods.knobs import knobs
 
     cls = registry.resolve(name, Path())
@@ -55,6 +53,7 @@ def methods(
                         "kind": knob.kind,
                         "required": knob.required,
                         "default": None if knob.required else knob.default,
+                        "meaning": knob.meaning,
                     }
                     for knob in found
                 ],
@@ -63,25 +62,79 @@ def methods(
             }
         )
         return
-    show(page + "\n")
-    lines = [
-        (knob.name, knob.kind, "must be given" if knob.required else _plain(knob.default))
-        for knob in found
-    ]
-    table(("method.", "kind", "default"), lines, left=("method.", "kind", "default"))
-    for knob, choices in _variants(cls).items():
-        names = [name for name in choices[0] if name != knob]
-        columns = [f"method.{knob}", *(name.replace("_", " ") for name in names)]
-        cells = [(str(each[knob]), *(_number(each[name]) for name in names)) for each in choices]
+    show(_page(page) + "\n")
+    for knob in found:
+        show(_described(knob))
+    for varied, choices in _variants(cls).items():
+        names = [name for name in choices[0] if name != varied]
+        columns = [varied, *(name.replace("_", " ") for name in names)]
+        cells = [(str(each[varied]), *(_number(each[name]) for name in names)) for each in choices]
         table(columns, cells, left=columns[:1])
     reads = ", ".join(f"train.{key}" for key in cls.reads)
-    show(f"Reads: {reads}" if reads else "Learns without settings, or not at all.")
+    show(_wrapped(f"Reads: {reads}" if reads else "Learns without settings, or not at all."))
+
+
+def _list(as_json: bool) -> None:
+    """Every method with the first line of its page, chapter by chapter."""
+    from challenge.cli.shared.console import show, show_json
+    from challenge.methods import registry
+
+    chapters = registry.chapters()
+    if as_json:
+        show_json(
+            [
+                {"name": each, "chapter": chapter, "summary": registry.summary(each)}
+                for chapter, names in chapters.items()
+                for each in names
+            ]
+        )
+        return
+    longest = max(len(each) for names in chapters.values() for each in names)
+    for chapter, names in chapters.items():
+        show(f"{chapter}\n")
+        for each in names:
+            first = f"  {each.ljust(longest)}  "
+            show(_wrapped(registry.summary(each), first, " " * len(first)))
+        show("")
+    show("One method's knobs: challenge methods NAME")
+
+
+def _described(knob: Knob) -> str:
+    """A knob's name, kind and default on one line, and below what it does."""
+    default = "must be given" if knob.required else f"default {_plain(knob.default)}"
+    head = _wrapped(f"method.{knob.name}: {knob.kind}, {default}", "", " " * 8)
+    return f"{head}\n{_wrapped(knob.meaning, ' ' * 4, ' ' * 4)}" if knob.meaning else head
+
+
+def _page(docstring: str) -> str:
+    """A docstring with its prose wrapped to the page; equations, which are indented, stay."""
+    parts = docstring.split("\n\n")
+    return "\n\n".join(each if each.startswith(" ") else _wrapped(each) for each in parts)
+
+
+def _wrapped(text: str, first: str = "", other: str = "") -> str:
+    import textwrap
+
+    return textwrap.fill(
+        text,
+        WIDTH,
+        initial_indent=first,
+        subsequent_indent=other,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def _variants(cls: type[Method]) -> dict[str, list[dict[str, Any]]]:
     """What the choices of a method's variants cost, each with its default knobs."""
+    from challenge.methods.knobs import model, nested
+
+    def made(knob: str, choice: str) -> Method:
+        values = model(cls).model_validate(nested(knob, choice))
+        return cls(**dict(values))
+
     return {
-        knob: [{knob: choice, **cls(**{knob: choice}).facts()} for choice in choices]
+        knob: [{knob: choice, **made(knob, choice).facts()} for choice in choices]
         for knob, choices in cls.variants.items()
     }
 

@@ -20,6 +20,7 @@ from challenge.data.noise import normal
 from challenge.data.physics.measurements import border
 from challenge.data.physics.problem import Problem
 from challenge.methods.contract import Method
+from challenge.methods.training.precision import InferencePrecision
 
 if TYPE_CHECKING:
     from deepinv.physics import LinearPhysics
@@ -210,10 +211,11 @@ def _close(rule: str, first: Tensor, second: Tensor, tolerance: float) -> Detail
 
 
 def _uses_bf16(method: Method) -> bool:
-    """Whether the method computes in bfloat16 here: by its parameters or its `precision` knob."""
+    """Whether the method may compute in bfloat16: by its parameters or their precision."""
     if any(value.dtype == torch.bfloat16 for value in method.state_dict().values()):
         return True
-    return getattr(method, "precision", "float32") in ("auto", "bf16")
+    held = (each for each in method.modules() if isinstance(each, InferencePrecision))
+    return any(each.wanted != "float32" for each in held)
 
 
 class ToySession:

@@ -1,8 +1,13 @@
-"""The constructor of a method is the schema of its `method:` section."""
+"""The constructor of a method is the schema of its `method:` section.
+
+A parameter that is a pydantic model is a section inside that section, such as `net:`. What a knob
+does is said in the constructor's docstring, under `Args:`, or below the field of the model.
+"""
 
 from __future__ import annotations
 
 import inspect
+import re
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
@@ -18,13 +23,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Knob:
-    """One parameter of a method, as its constructor declares it."""
+    """One setting of a method, as its constructor declares it."""
 
     name: str
+    """With its section, if it stands in one: `net.width`."""
     kind: str
     """The annotation in words, bounds included: `float > 0`."""
     default: Any
     """`inspect.Parameter.empty` when the knob must be given."""
+    meaning: str
+    """A sentence, empty where the method does not say."""
 
     @property
     def required(self) -> bool:
@@ -77,12 +85,44 @@ def _no_boolean(hints: dict[str, Any]) -> Any:
 
 
 def knobs(method: type[Method]) -> list[Knob]:
-    """The knobs of `method`, in the order of its constructor."""
+    """The knobs of `method`, in the order of its constructor; a section's one after the other."""
     hints = get_type_hints(method.__init__, include_extras=True)
-    return [
-        Knob(name, _words(hints[name]), parameter.default)
-        for name, parameter in inspect.signature(method).parameters.items()
-    ]
+    meanings = _arguments(inspect.getdoc(method.__init__) or "")
+    found = []
+    for name, parameter in inspect.signature(method).parameters.items():
+        hint, default = hints[name], parameter.default
+        if not (isinstance(hint, type) and issubclass(hint, BaseModel)):
+            found.append(Knob(name, _words(hint), default, meanings.get(name, "")))
+            continue
+        inner = get_type_hints(hint, include_extras=True)
+        for key, field in hint.model_fields.items():
+            stated = getattr(default, key, inspect.Parameter.empty)
+            meaning = " ".join((field.description or "").split())
+            found.append(Knob(f"{name}.{key}", _words(inner[key]), stated, meaning))
+    return found
+
+
+def nested(name: str, value: Any) -> dict[str, Any]:
+    """The part of a `method:` section that sets one knob: `net.width` is {net: {width: value}}."""
+    for part in reversed(name.split(".")):
+        value = {part: value}
+    section: dict[str, Any] = value
+    return section
+
+
+def _arguments(docstring: str) -> dict[str, str]:
+    """What a cleaned docstring says of each argument under `Args:`, as a sentence."""
+    found: dict[str, str] = {}
+    name, reading = "", False
+    for line in docstring.splitlines():
+        if re.fullmatch(r"\w[\w ]*:", line):
+            reading = line == "Args:"
+        elif reading and (begin := re.fullmatch(r"    (\w+)(?: \(.*?\))?: (.*)", line)):
+            name = begin[1]
+            found[name] = begin[2][:1].upper() + begin[2][1:]
+        elif reading and name and line.startswith("     "):
+            found[name] += " " + line.strip()
+    return found
 
 
 _SIGNS = (("gt", ">"), ("ge", ">="), ("lt", "<"), ("le", "<="), ("multiple_of", "multiple of"))

@@ -31,6 +31,9 @@ METHODS: dict[str, str] = {
     "wiener": "challenge.methods.variational.wiener:Wiener",
 }
 
+CHAPTERS = {"variational": "Variational", "end_to_end": "End to end"}
+"""The chapters of the course, in its order, by the folder in which their methods stand."""
+
 GROUP = "challenge.methods"
 """Entry-point group by which another installed package adds methods."""
 
@@ -49,6 +52,15 @@ def provider(name: str) -> str | None:
 def names() -> list[str]:
     """Every name that `method.name` may be, sorted; a team's own file comes on top."""
     return sorted({*METHODS, *installed()})
+
+
+def chapters() -> dict[str, list[str]]:
+    """The names of the methods by chapter, in the order of the course; then those of others."""
+    found: dict[str, list[str]] = {title: [] for title in CHAPTERS.values()}
+    for name, target in METHODS.items():
+        found[CHAPTERS[target.split(".")[2]]].append(name)
+    others = sorted(installed().keys() - METHODS.keys())
+    return {**found, "From other packages": others} if others else found
 
 
 def unknown(name: str) -> tuple[str, str] | None:

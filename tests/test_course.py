@@ -13,11 +13,11 @@ STEPS = ["train.minutes=null", "train.steps=2", "train.batch=1", "train.patch=32
          "train.evaluate=2"]  # fmt: skip
 SMALL = {
     "prepare": ["images.train=4", "images.val=1", "images.test=1", "images.size=48"],
-    "train network": [*STEPS, "method.depth=1"],
+    "train network": [*STEPS, "method.net.depth=1"],
     "train bilevel": [],
     "train bilevel_filters": [*STEPS, "method.filters=4"],
-    "train unrolled": [*STEPS, "method.width=4"],
-    "train lpd": [*STEPS, "method.width=4"],
+    "train unrolled": [*STEPS, "method.net.width=4"],
+    "train lpd": [*STEPS, "method.net.width=4"],
     "train lista": STEPS,
     "infer": [],
     "compare": [],

@@ -30,11 +30,11 @@ PAGE = FOLDER / "monday.md"
 BEGIN, END = "<!-- begin: python -m benchmarks.course.monday -->", "<!-- end -->"
 COMMON = ["train.steps=400", "train.batch=8", "train.patch=64", "train.evaluate=50",
           "train.lr=3e-3", "train.ema=0", "train.loss=mse"]  # fmt: skip
-SMALL = ["method.width=16", "method.blocks=1"]
+SMALL = ["method.net.width=16", "method.net.blocks=1"]
 GROUPS: dict[str, tuple[str, list[str]]] = {
-    "architecture": ("method.architecture=mlp,cnn,resnet,unet", []),
-    "normalisation": ("method.normalisation=none,batch,group,layer", SMALL),
-    "dropout": ("method.dropout=0,0.05,0.2", SMALL),
+    "architecture": ("method.net.architecture=mlp,cnn,resnet,unet", []),
+    "normalisation": ("method.net.normalisation=none,batch,group,layer", SMALL),
+    "dropout": ("method.net.dropout=0,0.05,0.2", SMALL),
     "decay": ("train.weight_decay=0,0.1,10", [*SMALL, "train.optimiser=adamw"]),
     "schedule": ("train.schedule=constant,step,cosine,warmup_cosine,plateau,one_cycle", SMALL),
     "loss": ("train.loss=mse,l1,charbonnier,huber,ssim", SMALL),

@@ -34,7 +34,7 @@ RUNS = {
     "tv": ["tv", "method.weight=null"],
     "unet12": ["network", "train.minutes=12", "train.batch=16", "train.patch=64", *COMMON],
     "unet60": ["network", "train.minutes=60", "train.batch=8", "train.patch=96",
-               "method.width=48", *COMMON],
+               "method.net.width=48", *COMMON],
 }  # fmt: skip
 
 

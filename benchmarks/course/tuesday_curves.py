@@ -32,7 +32,7 @@ from challenge.submissions.scoring.metrics import psnr
 
 FOLDER = Path(__file__).parents[2] / "docs" / "course"
 SWEEP = "method.steps=1,2,4,8"
-SMALL = ["method.tied=true", "method.width=12", "method.blocks=1", "train.minutes=null",
+SMALL = ["method.tied=true", "method.net.width=12", "method.net.blocks=1", "train.minutes=null",
          "train.steps=600", "train.evaluate=200"]  # fmt: skip
 ITERATIONS = (2, 5, 10, 20, 40, 80, 160, 320)
 SHOWN = 16

@@ -17,6 +17,7 @@ from challenge.data.images.dataset import Images
 from challenge.data.physics.problem import Problem
 from challenge.methods.contract_test import ToySession, toy_images, toy_problem
 from challenge.methods.end_to_end.network import Network
+from challenge.methods.networks.architectures import Net
 from challenge.methods.training import optimisers, patches
 from challenge.methods.training.loop import supervised
 from challenge.methods.training.losses import mse
@@ -118,7 +119,7 @@ def _precision(pairs: int) -> list[Result]:
 
         def stepper(precision: str, layout: torch.memory_format, width: int = width) -> Any:
             torch.manual_seed(0)
-            model = Network(width=width).train().to(memory_format=layout)
+            model = Network(net=Net(width=width)).train().to(memory_format=layout)
             optimiser = optimisers.build(model, train)
 
             def step() -> None:
@@ -154,7 +155,7 @@ def _inference(pairs: int) -> list[Result]:
     results = []
     for width, factor in FACTORS.items():
         torch.manual_seed(0)
-        fast = Network(width=width).eval().net
+        fast = Network(net=Net(width=width)).eval().net
         slow = copy.deepcopy(fast).to(memory_format=torch.contiguous_format)
         x = torch.rand(1, 10, 256, 256)
 

@@ -39,12 +39,12 @@ from challenge.methods.networks.dictionary import analyse, cosines, synthesise
 from challenge.methods.networks.layers import recompute
 from challenge.methods.solvers.data_term import DataTerm
 from challenge.methods.solvers.lasso import soft
-from challenge.methods.training import fit
+from challenge.methods.training.fit import check_measurement, check_problem, fit_network
 from challenge.methods.training.guards import check_range
 from challenge.methods.training.loop import READS
-from challenge.methods.training.precision import Precision
+from challenge.methods.training.precision import InferencePrecision, Precision
 from challenge.methods.transforms import spectrum
-from challenge.methods.variational import wiener
+from challenge.methods.variational.wiener import WienerFilter
 
 if TYPE_CHECKING:
     from deepinv.physics import LinearPhysics
@@ -76,8 +76,6 @@ class Lista(Method):
     """
 
     reads = READS
-    log_spectrum: Tensor
-    bf16_cost: Tensor
 
     def __init__(
         self,
@@ -118,9 +116,10 @@ class Lista(Method):
         self.layers, self.filters, self.side, self.stride = layers, filters, side, stride
         self.tied, self.shared, self.preconditioned = tied, shared, preconditioned
         self.bins = 1 if metric == "white" else spectrum.BINS
-        self.channels, self.checkpoint, self.precision = channels, checkpoint, precision
+        self.channels, self.checkpoint = channels, checkpoint
+        self.wiener = WienerFilter(iterations=WIENER_ITERATIONS)
         self.net = self._build()
-        fit.register(self)
+        self.compute = InferencePrecision(precision)
 
     def forward(self, y: Tensor, physics: LinearPhysics) -> Tensor:
         """Reconstruct: `y` of shape (B, C, H', W') gives `x_hat` of shape (B, C, H, W).
@@ -128,10 +127,10 @@ class Lista(Method):
         Raises:
             UserError: another number of channels, or layers that diverge.
         """
-        fit.check_channels(self.channels, y)
+        check_measurement(self.channels, y)
         data = DataTerm(y, physics)
-        w = wiener.estimates(data, self.log_spectrum, [1.0], WIENER_ITERATIONS)[0]
-        with fit.computing(self, y.device):
+        w = self.wiener(data)[0]
+        with self.compute.context(y.device):
             z = analyse(w, self.analysis(0), self.stride, mode="replicate").to(y.dtype)
             for k in range(self.layers):
                 z = recompute(self.checkpoint, self.layer, k, z, data)
@@ -180,7 +179,18 @@ class Lista(Method):
         At the end, on the tune part: round the weights to half precision where that costs at
         most 0.01 dB, and measure what inference in bfloat16 costs.
         """
-        fit.learn(self, problem, images, train, session, net=self.net, build=self._build)
+        check_problem(self.channels, problem)
+        self.wiener.learn(images)
+        fit_network(
+            self,
+            problem,
+            images,
+            train,
+            session,
+            net=self.net,
+            build=self._build,
+            precision=self.compute,
+        )
 
     @property
     def frame(self) -> float:

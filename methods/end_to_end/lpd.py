@@ -26,15 +26,14 @@ from torch import Tensor, nn
 
 from challenge.configs.schema.entry import TrainConfig
 from challenge.methods.contract import Method, Session
-from challenge.methods.networks import architectures
-from challenge.methods.networks.architectures import Architecture
+from challenge.methods.networks.architectures import Net
 from challenge.methods.networks.layers import recompute
 from challenge.methods.solvers.data_term import DataTerm
-from challenge.methods.training import fit
+from challenge.methods.training.fit import check_measurement, check_problem, fit_network
 from challenge.methods.training.guards import check_range
 from challenge.methods.training.loop import READS
-from challenge.methods.training.precision import Precision
-from challenge.methods.variational import wiener
+from challenge.methods.training.precision import InferencePrecision, Precision
+from challenge.methods.variational.wiener import WienerFilter
 
 if TYPE_CHECKING:
     from deepinv.physics import LinearPhysics
@@ -58,8 +57,6 @@ class LPD(Method):
     """
 
     reads = READS
-    log_spectrum: Tensor
-    bf16_cost: Tensor
 
     def __init__(
         self,
@@ -67,49 +64,38 @@ class LPD(Method):
         steps: Annotated[int, Ge(1), Le(64)] = 6,
         groups: Annotated[int, Ge(2), Le(32)] = 3,
         preconditioned: bool = True,
-        architecture: Architecture = "unet",
+        net: Net = Net(),
         channels: Literal[1, 3] = 3,
-        width: Annotated[int, Ge(1), Le(4096)] | None = None,
-        depth: Annotated[int, Ge(0), Le(64)] | None = None,
-        blocks: Annotated[int, Ge(1), Le(16)] | None = None,
-        shuffle: Literal[1, 2, 4] | None = None,
         dual_width: Annotated[int, Ge(1), Le(4096)] = 16,
         dual_depth: Annotated[int, Ge(0), Le(64)] = 1,
         checkpoint: bool = False,
         precision: Precision = "auto",
     ) -> None:
-        """Build the networks. A knob that is null has the architecture's own default.
+        """Build the networks.
 
         Args:
             steps: how many, each with one network for h and one for f.
             groups: of channels in h and in f; the first two are read by the operator.
             preconditioned: B is a regularised inverse of A; else A^T.
-            architecture: of the networks Lambda_k; each has its page in `methods/networks`.
+            net: the networks Lambda_k.
             channels: 3 for colour, 1 for grey images.
-            width: features of a layer of Lambda_k; of a U-Net at the finest scale.
-            depth: hidden layers (mlp, cnn), residual blocks (resnet), coarser scales (unet).
-            blocks: residual blocks per scale, on the way down and up (unet).
-            shuffle: side of the squares of pixels that Lambda_k sees as one; 1 is slowest.
             dual_width: features of the plain convolutional networks Gamma_k.
             dual_depth: their hidden layers.
             checkpoint: in training, keep f and h of each step only and compute the rest again on
                 the way back, so that memory hardly grows with the number of steps.
             precision: of the networks at inference; see `challenge methods network`.
-
-        Raises:
-            UserError: a knob that the architecture does not have.
         """
         super().__init__()
         self.steps, self.groups, self.channels = steps, groups, channels
         self.preconditioned = preconditioned
-        self.architecture: Architecture = architecture
-        self.checkpoint, self.precision = checkpoint, precision
-        self.knobs = architectures.given(width=width, depth=depth, blocks=blocks, shuffle=shuffle)
-        self.dual_knobs = {"width": dual_width, "depth": dual_depth}
+        self.checkpoint = checkpoint
+        self.dual_design = Net(architecture="cnn", width=dual_width, depth=dual_depth)
+        self.primal_design = net
+        self.wiener = WienerFilter()
         self.nets = self._build()
+        self.compute = InferencePrecision(precision)
         if preconditioned:
             self.log_weight = nn.Parameter(-2 * torch.full((steps,), PRECISION).log())
-        fit.register(self)
 
     def forward(self, y: Tensor, physics: LinearPhysics) -> Tensor:
         """Reconstruct: `y` of shape (B, C, H', W') gives `x_hat` of shape (B, C, H, W).
@@ -117,20 +103,32 @@ class LPD(Method):
         Raises:
             UserError: another number of channels, or steps that diverge.
         """
-        fit.check_channels(self.channels, y)
+        check_measurement(self.channels, y)
         data = DataTerm(y, physics)
-        x = wiener.estimates(data, self.log_spectrum, [1.0])[0]
+        x = self.wiener(data)[0]
         f = x.repeat(1, self.groups, 1, 1)
         h = (physics.A(x) - y).repeat(1, self.groups, 1, 1)
         for k in range(self.steps):
             f, h = recompute(self.checkpoint, self._step, k, data, f, h)
             if not self.training:
                 check_range(f, f"step {k + 1} of the primal-dual algorithm")
-        return f[:, : self.channels]
+        x_hat: Tensor = f[:, : self.channels]
+        return x_hat
 
     def fit(self, problem: Problem, images: Images, train: TrainConfig, session: Session) -> None:
         """Learn the images' power spectrum, then everything else from its seeded start."""
-        fit.learn(self, problem, images, train, session, net=self.nets, build=self._build)
+        check_problem(self.channels, problem)
+        self.wiener.learn(images)
+        fit_network(
+            self,
+            problem,
+            images,
+            train,
+            session,
+            net=self.nets,
+            build=self._build,
+            precision=self.compute,
+        )
 
     def dual(self, k: int, h: Tensor, ahead: Tensor, y: Tensor) -> Tensor:
         """h_{k+1} of shape (B, groups C, H', W').
@@ -141,7 +139,8 @@ class LPD(Method):
             ahead: A f_k^(2), of the shape of y.
             y: measurements, shape (B, C, H', W').
         """
-        return h + self._correct(2 * k, torch.cat([h, ahead, y], dim=1))
+        change: Tensor = self.compute(self.nets[2 * k], torch.cat([h, ahead, y], dim=1))
+        return h + change
 
     def primal(self, k: int, f: Tensor, back: Tensor, sigma: Tensor) -> Tensor:
         """f_{k+1} of shape (B, groups C, H, W).
@@ -153,7 +152,8 @@ class LPD(Method):
             sigma: noise level, shape (1 | B, 1, 1, 1).
         """
         level = sigma.expand(len(f), 1, *f.shape[-2:])
-        return f + self._correct(2 * k + 1, torch.cat([f, back, level], dim=1))
+        change: Tensor = self.compute(self.nets[2 * k + 1], torch.cat([f, back, level], dim=1))
+        return f + change
 
     def _step(self, k: int, data: DataTerm, f: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         second = f[:, self.channels : 2 * self.channels].contiguous()
@@ -164,20 +164,13 @@ class LPD(Method):
             back = data.inverse(back, data.sigma.square() * self.log_weight[k].exp())
         return self.primal(k, f, back, data.sigma), h
 
-    def _correct(self, index: int, seen: Tensor) -> Tensor:
-        with fit.computing(self, seen.device):
-            found: Tensor = self.nets[index](seen)
-        return found.to(seen.dtype)
-
     def _build(self) -> nn.ModuleList:
         """Gamma_0, Lambda_0, Gamma_1, ..."""
         space = self.groups * self.channels
         made: list[nn.Module] = []
         for _ in range(self.steps):
             made += [
-                architectures.build("cnn", space + 2 * self.channels, space, self.dual_knobs),
-                architectures.build(
-                    self.architecture, space + self.channels + 1, space, self.knobs
-                ),
+                self.dual_design.build(space + 2 * self.channels, space),
+                self.primal_design.build(space + self.channels + 1, space),
             ]
         return nn.ModuleList(made)

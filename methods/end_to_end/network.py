@@ -18,23 +18,22 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import torch
-from annotated_types import Ge, Le, Lt
-from deepinv.physics import BlurFFT
+from annotated_types import Ge, Le
 from torch import Tensor, nn
 
 from challenge.configs.errors import UserError
 from challenge.configs.schema.entry import TrainConfig
 from challenge.data.physics.blur import blur
 from challenge.methods.contract import Method, Session
-from challenge.methods.networks import architectures
-from challenge.methods.networks.architectures import ARCHITECTURES, Architecture
+from challenge.methods.networks.architectures import ARCHITECTURES, Net
 from challenge.methods.networks.costs import describe
-from challenge.methods.networks.layers import Activation, Normalisation, Pooling
-from challenge.methods.training import fit
+from challenge.methods.solvers.data_term import DataTerm
+from challenge.methods.training.fit import check_measurement, check_problem, fit_network
 from challenge.methods.training.loop import READS
 from challenge.methods.training.losses import expectation
-from challenge.methods.training.precision import Precision
-from challenge.methods.variational.wiener import wiener
+from challenge.methods.training.precision import InferencePrecision, Precision
+from challenge.methods.transforms.blur import is_circular
+from challenge.methods.variational.wiener import WienerFilter
 
 if TYPE_CHECKING:
     from deepinv.physics import LinearPhysics
@@ -63,71 +62,30 @@ class Network(Method):
     """
 
     reads = READS
-    log_spectrum: Tensor
-    bf16_cost: Tensor
-    variants: ClassVar[Mapping[str, Sequence[str]]] = {"architecture": tuple(ARCHITECTURES)}
+    variants: ClassVar[Mapping[str, Sequence[str]]] = {"net.architecture": tuple(ARCHITECTURES)}
 
     def __init__(
         self,
         *,
-        architecture: Architecture = "unet",
+        net: Net = Net(),
         channels: Literal[1, 3] = 3,
-        width: Annotated[int, Ge(1), Le(4096)] | None = None,
-        depth: Annotated[int, Ge(0), Le(64)] | None = None,
-        blocks: Annotated[int, Ge(1), Le(16)] | None = None,
-        shuffle: Literal[1, 2, 4] | None = None,
-        window: Annotated[int, Ge(1), Le(64)] | None = None,
-        patch: Annotated[int, Ge(1), Le(32)] | None = None,
-        activation: Activation = "relu",
-        normalisation: Normalisation = "none",
-        pooling: Pooling | None = None,
-        dropout: Annotated[float, Ge(0), Lt(1)] = 0.0,
-        bias_free: bool = False,
         bins: Annotated[int, Ge(2), Le(256)] | None = None,
         precision: Precision = "auto",
     ) -> None:
-        """Build the network. A knob that is null has the architecture's own default.
+        """Build the network.
 
         Args:
-            architecture: the kind of network; each has its page in `methods/networks`.
+            net: the network N.
             channels: 3 for colour, 1 for grey images.
-            width: features of a layer; of a U-Net at the finest scale.
-            depth: hidden layers (mlp, cnn), residual blocks (resnet), coarser scales (unet).
-            blocks: residual blocks per scale, on the way down and up (unet).
-            shuffle: side of the squares of pixels that the network sees as one; 1 is slowest.
-            window: side of the square of pixels that is seen at a time (mlp).
-            patch: side of the square of pixels that is made from it (mlp).
-            activation: after every hidden layer.
-            normalisation: before every activation.
-            pooling: how a U-Net halves the resolution.
-            dropout: share of features left out while training.
-            bias_free: no layer adds a constant, so that a rectifier network without normalisation
-                is as good on brighter and noisier images alike (Mohan et al. 2020).
             bins: intensities of a categorical head, for `train.loss=cross_entropy`; null: none.
             precision: of inference; `auto` is bfloat16 where the processor multiplies it faster
                 and it was seen to cost at most 0.01 dB on the tune part.
-
-        Raises:
-            UserError: a knob that this architecture does not have.
         """
         super().__init__()
-        self.channels, self.bins, self.precision = channels, bins, precision
-        self.architecture = architecture
-        self.knobs = architectures.given(
-            width=width,
-            depth=depth,
-            blocks=blocks,
-            shuffle=shuffle,
-            window=window,
-            patch=patch,
-            pooling=pooling,
-            activation=activation,
-            normalisation=normalisation,
-            dropout=dropout,
-            bias_free=bias_free,
-        )
-        self.net = self._build()
-        fit.register(self)
+        self.design, self.channels, self.bins = net, channels, bins
+        self.wiener = WienerFilter(STRENGTHS)
+        self.net = self._build(net)
+        self.compute = InferencePrecision(precision)
 
     def forward(self, y: Tensor, physics: LinearPhysics) -> Tensor:
         """Reconstruct: `y` of shape (B, C, H', W') gives `x_hat` of shape (B, C, H, W)."""
@@ -160,46 +118,44 @@ class Network(Method):
                 "`train.loss`", "`cross_entropy` needs a categorical head", "give `method.bins=64`"
             )
         output = self.logits if train.loss == "cross_entropy" else None
-        fit.learn(
+        check_problem(self.channels, problem)
+        self.wiener.learn(images)
+        fit_network(
             self,
             problem,
             images,
             train,
             session,
             net=self.net,
-            build=self._build,
+            build=lambda: self._build(self.design),
+            precision=self.compute,
             output=output,
         )
 
     def facts(self) -> dict[str, int | None]:
         """Parameters, multiplications per pixel and receptive field of the network."""
-        narrow = self._build(width=4)
+        narrow = self._build(self.design.narrow())
         return describe(self.net, len(STRENGTHS) * self.channels + 1, narrow)._asdict()
 
     def _see(self, y: Tensor, physics: LinearPhysics) -> tuple[Tensor, Tensor]:
         """The Wiener estimates (n, B, C, H, W), and what the network says of them, float32."""
-        fit.check_channels(self.channels, y)
-        estimates = _estimates(y, physics, self.log_spectrum)
+        check_measurement(self.channels, y)
+        estimates = _estimates(y, physics, self.wiener)
         _, count, _, height, width = estimates.shape
         sigma = physics.noise_model.sigma.to(y.dtype).reshape(-1, 1, 1, 1)
         level = sigma.expand(count, 1, height, width)
         seen = torch.cat([*estimates, level], dim=1)
-        with fit.computing(self, y.device):
-            found: Tensor = self.net(seen)
-        return estimates, found.to(y.dtype)
+        return estimates, self.compute(self.net, seen)
 
-    def _build(self, **other: object) -> nn.Module:
-        out_channels = self.channels * (self.bins or 1)
-        in_channels = len(STRENGTHS) * self.channels + 1
-        return architectures.build(
-            self.architecture, in_channels, out_channels, {**self.knobs, **other}
-        )
+    def _build(self, design: Net) -> nn.Module:
+        return design.build(len(STRENGTHS) * self.channels + 1, self.channels * (self.bins or 1))
 
 
-def _estimates(y: Tensor, physics: LinearPhysics, log_spectrum: Tensor) -> Tensor:
+def _estimates(y: Tensor, physics: LinearPhysics, wiener: WienerFilter) -> Tensor:
     """Wiener estimates at all strengths, shape (n, B, C, H, W), by two FFTs for any boundary."""
-    if isinstance(physics, BlurFFT):
-        return wiener(y, physics, log_spectrum, STRENGTHS)
+    if is_circular(physics):
+        exact: Tensor = wiener(DataTerm(y, physics))
+        return exact
     height, width = physics.A_adjoint(y).shape[-2:]
     margin = physics.filter.shape[-1]
     top, left = (height - y.shape[-2]) // 2, (width - y.shape[-1]) // 2
@@ -208,7 +164,8 @@ def _estimates(y: Tensor, physics: LinearPhysics, log_spectrum: Tensor) -> Tenso
     _, channels, rows, columns = y.shape
     shape = (channels, rows, columns)
     periodic = blur(physics.filter, physics.noise_model.sigma, "circular", shape)
-    return wiener(y, periodic, log_spectrum, STRENGTHS)[..., :height, :width]
+    found: Tensor = wiener(DataTerm(y, periodic))
+    return found[..., :height, :width]
 
 
 def _continue(y: Tensor, rows: int) -> Tensor:

@@ -34,18 +34,17 @@ from torch import Tensor, nn
 from challenge.configs.errors import UserError
 from challenge.configs.schema.entry import TrainConfig
 from challenge.methods.contract import Method, Session
-from challenge.methods.networks import architectures
-from challenge.methods.networks.architectures import Architecture
+from challenge.methods.networks.architectures import Net
 from challenge.methods.networks.layers import recompute
 from challenge.methods.solvers import proximal
 from challenge.methods.solvers.data_term import DataTerm
-from challenge.methods.training import fit
+from challenge.methods.training.fit import check_measurement, check_problem, fit_network
 from challenge.methods.training.guards import check_range
 from challenge.methods.training.loop import READS
-from challenge.methods.training.precision import Precision
+from challenge.methods.training.precision import InferencePrecision, Precision
 from challenge.methods.transforms import spectrum
 from challenge.methods.transforms.cosine import CHROMINANCE, from_opponent, to_opponent
-from challenge.methods.variational import wiener
+from challenge.methods.variational.wiener import WienerFilter
 
 if TYPE_CHECKING:
     from deepinv.physics import LinearPhysics
@@ -63,7 +62,7 @@ STEPS = {"pgd": 1.0, "pdhg": 0.5}
 class Unrolled(Method):
     """A few steps of a proximal algorithm whose prox is a network, trained from end to end.
 
-        x <- D_k(prox_{f,R_k}(x)),   f = 1/2 ||A x - y||^2,   D_k = 1 + N_k     (hqs)
+        x <- D_k(prox_{f,R_k}(x)),   f = 1/2 ||A x - y||^2,   D_k = 1 + N_k   (hqs)
 
     Also `pgd`, `admm`, `pdhg`; their equations open this file. The operator is the one given at
     inference, so that every image may have another kernel. Gregor, LeCun 2010 (unrolling);
@@ -72,8 +71,6 @@ class Unrolled(Method):
     """
 
     reads = READS
-    log_spectrum: Tensor
-    bf16_cost: Tensor
     variants: ClassVar[Mapping[str, Sequence[str]]] = {
         "algorithm": ("pgd", "hqs", "admm", "pdhg"),
     }
@@ -87,16 +84,12 @@ class Unrolled(Method):
         metric: Literal["white", "spectral"] | None = None,
         grow: Annotated[float, Ge(0), Le(1)] = 0.5,
         memory: Annotated[int, Ge(0), Le(64)] = 0,
-        architecture: Architecture = "unet",
+        net: Net = Net(),
         channels: Literal[1, 3] = 3,
-        width: Annotated[int, Ge(1), Le(4096)] | None = None,
-        depth: Annotated[int, Ge(0), Le(64)] | None = None,
-        blocks: Annotated[int, Ge(1), Le(16)] | None = None,
-        shuffle: Literal[1, 2, 4] | None = None,
         checkpoint: bool = False,
         precision: Precision = "auto",
     ) -> None:
-        """Build the networks. A knob that is null has the default of algorithm or architecture.
+        """Build the networks.
 
         Args:
             algorithm: which one is unrolled.
@@ -106,18 +99,14 @@ class Unrolled(Method):
             grow: share of the training in which the number of steps grows from 1 to `steps`; a new
                 one begins as a copy of the one before. 0: all from the start.
             memory: features that a network hands to that of the next step, beside the estimate.
-            architecture: the kind of network; each has its page in `methods/networks`.
+            net: the networks N_k.
             channels: 3 for colour, 1 for grey images.
-            width: features of a layer; of a U-Net at the finest scale.
-            depth: hidden layers (mlp, cnn), residual blocks (resnet), coarser scales (unet).
-            blocks: residual blocks per scale, on the way down and up (unet).
-            shuffle: side of the squares of pixels that a network sees as one; 1 is slowest.
             checkpoint: in training, keep the steps' estimates only and compute the rest again on
                 the way back, so that memory hardly grows with the number of steps.
             precision: of the networks at inference; see `challenge methods network`.
 
         Raises:
-            UserError: a knob that the algorithm or the architecture does not have.
+            UserError: a knob that the algorithm does not have.
         """
         super().__init__()
         if metric is not None and algorithm not in ("hqs", "admm"):
@@ -129,10 +118,10 @@ class Unrolled(Method):
         self.algorithm: Algorithm = algorithm
         self.steps, self.tied, self.memory, self.channels = steps, tied, memory, channels
         self.spectral, self.grow = metric != "white", grow
-        self.architecture: Architecture = architecture
-        self.checkpoint, self.precision = checkpoint, precision
-        self.knobs = architectures.given(width=width, depth=depth, blocks=blocks, shuffle=shuffle)
+        self.design, self.checkpoint = net, checkpoint
+        self.wiener = WienerFilter()
         self.nets = self._build()
+        self.compute = InferencePrecision(precision)
         self.log_level = nn.Parameter(torch.full((steps,), LEVEL).log())
         if algorithm in STEPS:
             lengths = torch.full((2 if algorithm == "pdhg" else 1, steps), STEPS[algorithm])
@@ -142,7 +131,6 @@ class Unrolled(Method):
             self.log_error = nn.Parameter(typical.repeat(steps, *[1] * typical.dim()))
         self.active: Tensor
         self.register_buffer("active", torch.tensor(float(steps)))
-        fit.register(self)
 
     def forward(self, y: Tensor, physics: LinearPhysics) -> Tensor:
         """Reconstruct: `y` of shape (B, C, H', W') gives `x_hat` of shape (B, C, H, W).
@@ -151,10 +139,6 @@ class Unrolled(Method):
             UserError: another number of channels, or steps that diverge.
         """
         *_, x_hat = self.estimates(y, physics)
-        if self.training:
-            # Processes that share a batch expect a gradient of every parameter.
-            idle = [each for net in self.nets[int(self.active) :] for each in net.parameters()]
-            x_hat = x_hat + 0 * sum(each.sum() for each in idle)
         return x_hat
 
     def estimates(
@@ -167,11 +151,11 @@ class Unrolled(Method):
             physics: the operator.
             count: so many steps instead of all; beyond the last one, it is repeated.
         """
-        fit.check_channels(self.channels, y)
+        check_measurement(self.channels, y)
         # A blur treats all colours alike, so the data step may take them in another basis.
         opponent = self.channels == 3 and self.algorithm not in STEPS and self.spectral
         data = DataTerm(to_opponent(y) if opponent else y, physics)
-        x = wiener.estimates(data, self.log_spectrum, [1.0])[0]
+        x = self.wiener(data)[0]
         active = int(self.active)
         state = proximal.start(x, data, self.algorithm)
         memory = x.new_zeros(len(x), self.memory, *x.shape[-2:])
@@ -184,8 +168,19 @@ class Unrolled(Method):
 
     def fit(self, problem: Problem, images: Images, train: TrainConfig, session: Session) -> None:
         """Learn the images' power spectrum, then everything else from its seeded start."""
+        check_problem(self.channels, problem)
+        self.wiener.learn(images)
         self.active.fill_(1 if self.grow else self.steps)
-        fit.learn(self, problem, images, train, session, net=self.nets, build=self._build)
+        fit_network(
+            self,
+            problem,
+            images,
+            train,
+            session,
+            net=self.nets,
+            build=self._build,
+            precision=self.compute,
+        )
 
     @torch.no_grad()
     def advance(self, step: int, total: int | None) -> None:
@@ -224,9 +219,7 @@ class Unrolled(Method):
         level = self.log_level[k].exp() * v.new_ones(1, 1, 1, 1)
         maps = [each.expand(len(v), 1, *v.shape[-2:]) for each in (sigma, level)]
         net = self.nets[0 if self.tied else k]
-        with fit.computing(self, v.device):
-            found: Tensor = net(torch.cat([v, *maps, memory], dim=1))
-        found = found.to(v.dtype)
+        found: Tensor = self.compute(net, torch.cat([v, *maps, memory], dim=1))
         return v + found[:, : self.channels], found[:, self.channels :]
 
     def _step(
@@ -266,8 +259,7 @@ class Unrolled(Method):
     def _build(self) -> nn.ModuleList:
         inside, outside = self.channels + 2 + self.memory, self.channels + self.memory
         return nn.ModuleList(
-            architectures.build(self.architecture, inside, outside, self.knobs)
-            for _ in range(1 if self.tied else self.steps)
+            self.design.build(inside, outside) for _ in range(1 if self.tied else self.steps)
         )
 
 

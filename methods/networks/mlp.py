@@ -15,6 +15,8 @@ from torch import Tensor, nn
 
 from challenge.methods.networks.layers import Activation, Normalisation, conv, pad, unit, zero
 
+WINDOW, PATCH = 12, 4
+
 
 class MLP(nn.Module):
     """A perceptron of every window; its output is zero before training.
@@ -30,8 +32,8 @@ class MLP(nn.Module):
         *,
         width: int = 256,
         depth: int = 2,
-        window: int = 12,
-        patch: int = 4,
+        window: int = WINDOW,
+        patch: int = PATCH,
         activation: Activation = "relu",
         normalisation: Normalisation = "none",
         dropout: float = 0.0,
@@ -55,11 +57,7 @@ class MLP(nn.Module):
             ValueError: the window does not lie symmetrically around the patch.
         """
         super().__init__()
-        if window < patch or (window - patch) % 2:
-            raise ValueError(
-                f"a window of {window} pixels does not lie around a patch of {patch}: "
-                "give the patch's side plus an even number"
-            )
+        check_window(window, patch)
         self.multiple = patch
         channels, side, stride = in_channels, window, patch
         layers: list[nn.Module] = []
@@ -95,3 +93,12 @@ class MLP(nn.Module):
         height, width = x.shape[-2:]
         x = self.tail(self.hidden(pad(x, self.multiple)))
         return F.pixel_shuffle(x, self.multiple)[..., :height, :width]
+
+
+def check_window(window: int = WINDOW, patch: int = PATCH) -> None:
+    """Raise `ValueError` where a window does not lie symmetrically around its patch."""
+    if window < patch or (window - patch) % 2:
+        raise ValueError(
+            f"a window of {window} pixels does not lie around a patch of {patch}: "
+            "give the patch's side plus an even number"
+        )

@@ -18,12 +18,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
-from deepinv.physics import Blur, BlurFFT
 from torch import Tensor
 
 from challenge.methods.solvers.conjugate_gradient import conjugate_gradient
 from challenge.methods.solvers.implicit import Adjoint, stationary
-from challenge.methods.transforms.blur import transfer_function
+from challenge.methods.transforms.blur import is_circular, transfer_function
 
 if TYPE_CHECKING:
     from deepinv.physics import LinearPhysics
@@ -37,9 +36,7 @@ class DataTerm:
         self.back: Tensor = physics.A_adjoint(y)
         height, width = self.size = self.back.shape[-2:]
         transfer = transfer_function(physics, height, width)
-        self.circular = isinstance(physics, BlurFFT) or (
-            isinstance(physics, Blur) and physics.padding == "circular"
-        )
+        self.circular = is_circular(physics)
         # An operator that is no blur has no transfer function: the identity preconditions.
         one = y.new_ones((1, 1, height, width // 2 + 1))
         self.gain = one if transfer is None else transfer.abs().square()

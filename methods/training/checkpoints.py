@@ -8,7 +8,7 @@ generators are seeded at each step and have no state to keep.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,41 +16,12 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from challenge.configs.errors import UserError
+from challenge.methods.training.state import State
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 FORMAT = 2
-
-
-@dataclass
-class State:
-    """Where a training run stands."""
-
-    step: int = 0
-    """Steps done."""
-    total: int | None = None
-    """Steps in all; None until `minutes` are turned into steps."""
-    best: float = float("-inf")
-    """Highest PSNR on the tune part, in dB."""
-    best_step: int = 0
-    since_best: int = 0
-    """Evaluations since then."""
-    drops: int = 0
-    """How often the plateau schedule lowered the learning rate."""
-    since_drop: int = 0
-    """Evaluations since the last drop or the best one, whichever is later."""
-    losses: list[float] = field(default_factory=list)
-    """Of the steps since the last line of the log, which has their mean."""
-    norm: float = 0.0
-    """Running mean of the gradient's norm."""
-    seconds: float = 0.0
-    """Wall clock spent so far, `timed_seconds` of it in `timed_steps` timed steps."""
-    timed_seconds: float = 0.0
-    timed_steps: float = 0.0
-    """Each counts as much as its `Method.effort`."""
-    evaluation_seconds: float = 0.0
-    """Wall clock of the last evaluation."""
 
 
 def pack(

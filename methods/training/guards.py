@@ -18,6 +18,34 @@ BIGGEST = 1e3
 """An estimate beyond this, in units of the image range, has left every image behind."""
 
 
+class Diverged(UserError):
+    """A loss, gradient or PSNR is not finite.
+
+    The method was left with its best weights so far, if there was a checkpoint before.
+    """
+
+    @classmethod
+    def at(
+        cls, step: int, what: str, value: float, lr: float, peak: float, kept: int | None
+    ) -> UserError:
+        """The mistake, with a smaller learning rate as the remedy.
+
+        Args:
+            step: after which it was seen.
+            what: is not finite.
+            value: of it.
+            lr: learning rate of the step.
+            peak: `train.lr`.
+            kept: the step whose weights are kept; None if none are.
+        """
+        weights = "" if kept is None else f"; the best weights, of step {kept}, are kept"
+        return cls.of(
+            f"step {step}",
+            f"the {what} is `{value}` at learning rate `{lr:.3g}`{weights}",
+            f"train again with a smaller one, such as `train.lr={peak / 3:.1g}`",
+        )
+
+
 def check_range(x: Tensor, place: str, knob: str = "method.steps") -> None:
     """Raise `UserError` where the estimates of an unrolled net have left the range of images.
 
@@ -91,5 +119,5 @@ def _check_processes(method: Method, train: TrainConfig, session: Session) -> No
         raise UserError.of(
             "batch normalisation",
             "sees only its own process's share of the batch on a CPU",
-            "give `method.normalisation=group`, or train with one process",
+            "give `method.net.normalisation=group`, or train with one process",
         )

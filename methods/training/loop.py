@@ -10,15 +10,10 @@ the gradient of the whole batch.
 
 from __future__ import annotations
 
-import hashlib
 import math
-import random
 import time
 from collections.abc import Callable
 
-import numpy as np
-import torch
-from deepinv.physics import LinearPhysics
 from torch import Tensor, nn
 
 from challenge.configs.errors import UserError
@@ -27,6 +22,7 @@ from challenge.data.images.dataset import Images, split_tune
 from challenge.data.physics.problem import Problem
 from challenge.methods.contract import Method, Session
 from challenge.methods.training import (
+    budget,
     checkpoints,
     evaluation,
     guards,
@@ -34,23 +30,16 @@ from challenge.methods.training import (
     patches,
     schedules,
 )
-from challenge.methods.training.checkpoints import State
+from challenge.methods.training.guards import Diverged
 from challenge.methods.training.losses import LOSSES
-from challenge.methods.training.optimisers import running_mean
+from challenge.methods.training.objective import Loss, Objective, Output
+from challenge.methods.training.processes import Processes
+from challenge.methods.training.state import State
 
 READS = tuple(TrainConfig.model_fields)
 """The keys of the `train:` section that `supervised` reads, for `Method.reads`."""
 
-UNTIMED = 5
-"""First steps of a process, which are not timed: they allocate and choose kernels."""
 LOG_EVERY = 10
-MEMORY = 0.02
-"""The gradient's mean norm, by which `clip` is measured, remembers 1 / MEMORY steps."""
-ROUNDS, SAMPLE = 20, 100
-"""The mean effort of the steps to come is that of SAMPLE of them, computed ROUNDS times at most."""
-
-Loss = Callable[[Tensor, Tensor], Tensor]
-Output = Callable[[Tensor, LinearPhysics], Tensor]
 Observe = Callable[[], dict[str, float]]
 
 
@@ -102,26 +91,6 @@ def supervised(
         return loop.state.step
 
 
-class Diverged(UserError):
-    """A loss, gradient or PSNR is not finite.
-
-    The method was left with its best weights so far, if there was a checkpoint before.
-    """
-
-
-class Objective(nn.Module):
-    """The loss of a method as a module: what is differentiated, and shared among processes."""
-
-    def __init__(self, method: Method, loss: Loss, output: Output | None, problem: Problem) -> None:
-        super().__init__()
-        self.method, self.loss, self.output, self.problem = method, loss, output, problem
-
-    def forward(self, x: Tensor, y: Tensor, physics: LinearPhysics) -> Tensor:
-        """The loss, a scalar, of images (B, C, H, W) and their measurements."""
-        found = (self.output or self.method)(y, physics)
-        return self.loss(patches.scored(found, self.problem), patches.scored(x, self.problem))
-
-
 class _Loop:
     """One run of `supervised`; what changes is `state`, `best`, the weights and the optimiser."""
 
@@ -140,20 +109,19 @@ class _Loop:
         self.observe = observe
         self.images, self.tune = split_tune(images, train.tune, session.seed)
         fabric = self.fabric = session.fabric
-        self.device, self.rank, self.world = fabric.device, fabric.global_rank, fabric.world_size
+        self.device, self.processes = fabric.device, Processes(fabric)
         objective: nn.Module = Objective(method, loss, output, problem)
-        if self.world > 1 and self.device.type == "cuda":
+        if self.processes.count > 1 and self.device.type == "cuda":
             objective = nn.SyncBatchNorm.convert_sync_batchnorm(objective)  # type: ignore[no-untyped-call]
         method.to(self.device)
         self.optimiser = optimisers.build(method, train)
         self.model, self.stepper = fabric.setup(objective, self.optimiser)
-        self.mean = running_mean(method, train.ema) if train.ema else None
-        self.state = State(total=train.steps)
+        self.mean = optimisers.running_mean(method, train.ema) if train.ema else None
+        self.state, self.saved = State(total=train.steps), False
         self.best: dict[str, Tensor] = {}
-        self.saved = False
 
     @property
-    def shown(self) -> Method:
+    def kept(self) -> Method:
         """The method that is evaluated and kept: with the running mean of the weights, if any."""
         if self.mean is None:
             return self.method
@@ -182,7 +150,7 @@ class _Loop:
     def steps(self, ahead: patches.Ahead) -> bool:
         """Step until the end; whether it was reached."""
         state, every = self.state, self.settings.evaluate
-        untimed = state.step + UNTIMED
+        untimed = state.step + budget.UNTIMED
         count, seconds, waited = 0, 0.0, 0.0
         while state.step != state.total:
             if self.session.should_stop():
@@ -200,7 +168,7 @@ class _Loop:
             due = state.step % every == 0 or state.step == state.total
             if due:
                 values |= self.evaluate()
-                self.adapt()
+                state.adapt(self.settings)
             if due or state.step % LOG_EVERY == 0:
                 values["loss"] = sum(state.losses) / len(state.losses)
                 values["images_per_s"] = count * self.settings.batch / seconds
@@ -221,8 +189,8 @@ class _Loop:
             step,
             self.session.seed,
             self.device,
-            self.rank,
-            self.world,
+            self.processes.rank,
+            self.processes.count,
         )
 
     def step(self, batch: patches.Batch) -> dict[str, float]:
@@ -231,17 +199,19 @@ class _Loop:
         lr = settings.lr * schedules.factor(settings, state.step, state.total, state.drops)
         for group in self.optimiser.param_groups:
             group["lr"] = lr
-        _seed(self.session.seed, state.step, self.rank)
-        for each in {self.method, self.shown}:
+        self.processes.seed(self.session.seed, state.step)
+        for each in {self.method, self.kept}:
             each.advance(state.step, state.total)
         self.method.train()
         error = self.model(*batch)
         # A copy: the processes' mean is taken in place, and backward may need the loss.
-        value = self.averaged(error.detach().clone()).item()
+        value = self.processes.mean(error.detach().clone()).item()
         self.must_be_finite("loss", value)
         state.losses.append(value)
         self.fabric.backward(error)
-        norm = self.clip()
+        norm = optimisers.clip(self.fabric, self.model, self.stepper, state, settings)
+        if settings.precision != "fp16":  # whose scaler leaves this step out and lowers its scale
+            self.must_be_finite("gradient", norm)
         self.stepper.step()
         self.optimiser.zero_grad()
         state.step += 1
@@ -249,73 +219,28 @@ class _Loop:
             self.mean.update_parameters(self.method)
         return {"lr": lr, "gradient": norm, **self.observe()}
 
-    def clip(self) -> float:
-        """Shorten a gradient that is much longer than usual, of which one can undo a run.
-
-        Returns:
-            The norm before.
-        """
-        state, times = self.state, self.settings.clip
-        limit = times * state.norm if times is not None and state.norm else math.inf
-        norm = float(
-            self.fabric.clip_gradients(
-                self.model, self.stepper, max_norm=limit, error_if_nonfinite=False
-            )
-        )
-        if self.settings.precision == "fp16" and not math.isfinite(norm):
-            return norm  # The scaler of fp16 leaves this step out and lowers its scale.
-        self.must_be_finite("gradient", norm)
-        shortened = min(norm, limit)
-        state.norm += (shortened - state.norm) * (MEMORY if state.norm else 1.0)
-        return norm
-
     def budget(self, took: float, *, timed: bool) -> None:
-        """Turn minutes into steps at the end of the warm-up, or as soon as they are over."""
-        state, whole = self.state, 60 * (self.settings.minutes or 0)
+        """Turn minutes into steps as soon as it is due."""
         if timed:
-            state.timed_steps += self.method.effort(state.step - 1, None)
-            state.timed_seconds += took
-        if not self.agreed(state.step >= schedules.WARM_UP or state.seconds >= whole):
-            return
-        dearest = state.timed_seconds / state.timed_steps if state.timed_steps else took
-        evaluation = state.evaluation_seconds / self.settings.evaluate
-        left = max(0.0, whole - state.seconds - state.evaluation_seconds)
-        mean, total = 1.0, -1
-        # What a step costs may depend on how many there are: a few rounds settle it.
-        for _ in range(ROUNDS):
-            before, total = total, state.step + int(left / (dearest * mean + evaluation))
-            if total == before:
-                break
-            sample = np.linspace(state.step, max(state.step, total - 1), SAMPLE)
-            mean = float(np.mean([self.method.effort(int(n), total) for n in sample]))
-        state.total = self.fabric.broadcast(total)
+            budget.note(self.state, self.method.effort, took)
+        if self.processes.any(budget.due(self.state, self.settings)):
+            total = budget.steps(self.state, self.settings, self.method.effort, took)
+            self.state.total = self.fabric.broadcast(total)
 
     def evaluate(self) -> dict[str, float]:
         """Mean PSNR in dB and SSIM over the tune part, one by one as in the judge."""
         began = time.perf_counter()
-        state, shown = self.state, self.shown
-        shown.eval()
-        mine = range(self.rank, len(self.tune), self.world)
-        total = evaluation.sums(shown, self.tune, self.problem, self.device, mine)
-        psnr, ssim = (self.averaged(total) * self.world / len(self.tune)).tolist()
+        state, kept = self.state, self.kept
+        kept.eval()
+        mine = range(self.processes.rank, len(self.tune), self.processes.count)
+        total = evaluation.sums(kept, self.tune, self.problem, self.device, mine)
+        psnr, ssim = (self.processes.mean(total) * self.processes.count / len(self.tune)).tolist()
         self.must_be_finite("tune PSNR", psnr)
-        state.since_best += 1
-        state.since_drop += 1
-        if psnr > state.best:
-            state.best, state.best_step = psnr, state.step
-            state.since_best = state.since_drop = 0
-            self.best = {name: value.clone() for name, value in shown.state_dict().items()}
+        if state.compare(psnr):
+            self.best = {name: value.clone() for name, value in kept.state_dict().items()}
         state.evaluation_seconds = time.perf_counter() - began
         state.seconds += state.evaluation_seconds
         return {"psnr": psnr, "ssim": ssim}
-
-    def adapt(self) -> None:
-        """What follows from evaluations that were no better: a lower learning rate, the end."""
-        state, settings = self.state, self.settings
-        if settings.schedule == "plateau" and state.since_drop >= settings.wait:
-            state.drops, state.since_drop = state.drops + 1, 0
-        if settings.patience is not None and state.since_best >= settings.patience:
-            state.total = state.step
 
     def save(self) -> None:
         self.saved = True
@@ -324,38 +249,12 @@ class _Loop:
         )
         self.session.save(*packed)
 
-    def averaged(self, value: Tensor) -> Tensor:
-        """The mean of a value over the processes."""
-        if self.world == 1:
-            return value
-        found: Tensor = self.fabric.all_reduce(value, reduce_op="mean")
-        return found
-
-    def agreed(self, mine: bool) -> bool:
-        """Whether any process says so: all of them do the same."""
-        if self.world == 1:
-            return mine
-        return bool(self.averaged(torch.tensor(float(mine), device=self.device)) > 0)
-
     def must_be_finite(self, what: str, value: float) -> None:
+        """Raise `Diverged` where it is not, with the best weights in the method."""
         if math.isfinite(value):
             return
-        lr, state = self.optimiser.param_groups[0]["lr"], self.state
-        kept = ""
         if self.saved:
             self.method.load_state_dict(self.best)
-            kept = f"; the best weights, of step {state.best_step}, are kept"
-        raise Diverged.of(
-            f"step {state.step}",
-            f"the {what} is `{value}` at learning rate `{lr:.3g}`{kept}",
-            f"train again with a smaller one, such as `train.lr={self.settings.lr / 3:.1g}`",
-        )
-
-
-def _seed(seed: int, step: int, rank: int) -> None:
-    """Seed what a method may draw from in a step, such as dropout: torch, numpy and python."""
-    digest = hashlib.sha256(f"training step {seed} {step} {rank}".encode()).digest()
-    number = int.from_bytes(digest[:4], "big")
-    torch.manual_seed(number)
-    np.random.seed(number)
-    random.seed(number)
+        kept = self.state.best_step if self.saved else None
+        lr = self.optimiser.param_groups[0]["lr"]
+        raise Diverged.at(self.state.step, what, value, lr, self.settings.lr, kept)

@@ -1,4 +1,4 @@
-"""The optimisers, by name, with weight decay on weights only, and the running mean of weights.
+"""The optimisers, by name, with weight decay on weights only; clipping, and the running mean.
 
 sgd    v <- mu v + g,  w <- w - lr v (Nesterov: g + mu v)     Sutskever et al. 2013
 adam   w <- w - lr m / (sqrt(s) + eps)                         Kingma, Ba 2015
@@ -7,7 +7,8 @@ adamw  the same, and w <- w - lr decay w beside it             Loshchilov, Hutte
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -15,11 +16,17 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from challenge.configs.schema.entry import TrainConfig
 from challenge.methods.contract import Method
+from challenge.methods.training.state import State
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 Tensors = tuple[Tensor, ...] | list[Tensor]
 
 BETA_2 = 0.99
 """Adam's memory of squared gradients: 100 steps, for runs that have a few hundred."""
+MEMORY = 0.02
+"""The gradient's mean norm, by which `clip` is measured, remembers 1 / MEMORY steps."""
 
 
 def build(module: nn.Module, train: TrainConfig) -> torch.optim.Optimizer:
@@ -72,3 +79,30 @@ def running_mean(method: Method, decay: float) -> AveragedModel:
         step(mean, current, count)
 
     return AveragedModel(method, multi_avg_fn=update, use_buffers=True)
+
+
+def clip(
+    fabric: Fabric,
+    model: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    state: State,
+    train: TrainConfig,
+) -> float:
+    """Shorten a gradient that is much longer than usual, of which one can undo a run.
+
+    Args:
+        fabric: which set up the model and the optimiser.
+        model: whose gradient is clipped.
+        optimiser: of its parameters.
+        state: remembers the mean norm.
+        train: `clip`, the longest gradient in units of it.
+
+    Returns:
+        The norm before.
+    """
+    times = train.clip
+    limit = times * state.norm if times is not None and state.norm else math.inf
+    norm = float(fabric.clip_gradients(model, optimiser, max_norm=limit, error_if_nonfinite=False))
+    if math.isfinite(norm):
+        state.norm += (min(norm, limit) - state.norm) * (MEMORY if state.norm else 1.0)
+    return norm

@@ -7,12 +7,13 @@ emulates it and is slower than in float32, hence the probe.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from typing import Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from challenge.configs.errors import UserError
 
@@ -25,6 +26,64 @@ Named = Literal["bf16-mixed", "16-mixed", "32-true"]
 
 BF16_COST = FLOAT16_COST = 0.01
 """What fewer bits may cost, in dB on the tune part."""
+UNKNOWN = -1.0
+"""`bf16_cost` before it was measured."""
+
+
+class InferencePrecision(nn.Module):
+    """The precision in which a method's networks compute at inference; a method holds one.
+
+    `auto` is float32 until bfloat16 was seen to cost next to nothing, which travels with the
+    weights as `bf16_cost`, in dB. While a method trains, Lightning Fabric's precision rules.
+    """
+
+    bf16_cost: Tensor
+
+    def __init__(self, wanted: Precision = "auto") -> None:
+        super().__init__()
+        self.wanted = wanted
+        self.register_buffer("bf16_cost", torch.tensor(UNKNOWN))
+
+    def forward(self, net: nn.Module, x: Tensor) -> Tensor:
+        """net(x) in this precision, handed back in that of x."""
+        with self.context(x.device):
+            found: Tensor = net(x)
+        return found.to(x.dtype)
+
+    def context(self, device: torch.device) -> AbstractContextManager[object]:
+        """This precision as a context; what comes out may be bfloat16: convert it."""
+        if self.training:
+            return nullcontext()
+        wanted: Precision = self.wanted
+        if wanted == "auto" and not UNKNOWN < float(self.bf16_cost) <= BF16_COST:
+            wanted = "float32"
+        return autocast(wanted, device)
+
+    def forget(self) -> None:
+        """What bfloat16 costs is unknown again, as for new weights."""
+        self.bf16_cost.fill_(UNKNOWN)
+
+    @contextmanager
+    def fixed(self, precision: Precision) -> Iterator[None]:
+        """Another precision for the length of a `with` block."""
+        before, self.wanted = self.wanted, precision
+        try:
+            yield
+        finally:
+            self.wanted = before
+
+    def measure(self, psnr: Callable[[], float]) -> float:
+        """Store what bfloat16 costs; returned in dB, below 0 where it gains.
+
+        Args:
+            psnr: evaluates the method as it is, in dB.
+        """
+        with self.fixed("float32"):
+            exact = psnr()
+        with self.fixed("bf16"):
+            cost = exact - psnr()
+        self.bf16_cost.fill_(max(cost, 0.0))
+        return cost
 
 
 @cache

@@ -12,12 +12,24 @@ if TYPE_CHECKING:
     from deepinv.physics import LinearPhysics
 
 
+def is_blur(physics: LinearPhysics) -> bool:
+    """Whether the operator is a convolution, at any boundary, so that it has a kernel."""
+    return isinstance(physics, Blur | BlurFFT)
+
+
+def is_circular(physics: LinearPhysics) -> bool:
+    """Whether the operator is a circular convolution, which the Fourier transform diagonalises."""
+    return isinstance(physics, BlurFFT) or (
+        isinstance(physics, Blur) and physics.padding == "circular"
+    )
+
+
 def transfer_function(physics: LinearPhysics, height: int, width: int) -> Tensor | None:
     """Transfer function of a blur, were it circular: complex, (1 | B, 1 | C, H, W // 2 + 1).
 
     None for an operator that is no blur.
     """
-    if not isinstance(physics, Blur | BlurFFT):
+    if not is_blur(physics):
         return None
     kernel = physics.filter
     if kernel.shape[1] > 1 and bool((kernel == kernel[:, :1]).all()):

@@ -30,16 +30,16 @@ import torch
 from annotated_types import Ge, Gt, Le
 from torch import Tensor, nn
 
-from challenge.configs.errors import UserError
 from challenge.configs.schema.entry import TrainConfig
 from challenge.methods.contract import Method, Session
-from challenge.methods.solvers.implicit import Adjoint, Report, error_bound
+from challenge.methods.solvers.implicit import Adjoint, Report
 from challenge.methods.solvers.solution import Minimum
-from challenge.methods.training.fit import known_spectrum
+from challenge.methods.training.fit import check_measurement, check_problem
 from challenge.methods.training.loop import READS, supervised
-from challenge.methods.transforms import spectrum
 from challenge.methods.variational import fields_of_experts, huber
+from challenge.methods.variational.accuracy import accuracy
 from challenge.methods.variational.energy import (
+    START_ITERATIONS,
     Energy,
     Hypergradient,
     first_estimate,
@@ -48,6 +48,7 @@ from challenge.methods.variational.energy import (
 )
 from challenge.methods.variational.fields_of_experts import Bank, Potential
 from challenge.methods.variational.weight_search import search
+from challenge.methods.variational.wiener import WienerFilter
 
 if TYPE_CHECKING:
     from deepinv.physics import LinearPhysics
@@ -151,10 +152,8 @@ class Bilevel(Method):
             weight, eps = torch.tensor(HUBER_START).log()
             self.log_weight = nn.Parameter(weight)
             self.log_eps = nn.Parameter(eps, requires_grad=theta == "weight_eps")
-        self.log_spectrum: Tensor
-        self.register_buffer("log_spectrum", spectrum.typical())
-        self.steps: Tensor
-        self.register_buffer("steps", torch.zeros(()))
+        self.wiener = WienerFilter(iterations=START_ITERATIONS)
+        self.step = 0
         self.report = Report()
         self.lower: Minimum | None = None
 
@@ -169,8 +168,7 @@ class Bilevel(Method):
         """
         tolerance = self.tolerance
         if self.training and torch.is_grad_enabled():
-            tolerance *= _looser(float(self.steps))
-            self.steps += 1
+            tolerance *= _looser(self.step)
         # The iterations add up small differences: they are in float32 whatever surrounds them.
         with torch.autocast(y.device.type, enabled=False):
             found = self.solve(y.float(), physics, tolerance)
@@ -196,7 +194,7 @@ class Bilevel(Method):
         """
         self.lower = minimise(
             self.energy(y, physics),
-            first_estimate(y, physics, self.log_spectrum.to(y)) if start is None else start,
+            first_estimate(y, physics, self.wiener) if start is None else start,
             tolerance=tolerance,
             iterations=self.iterations,
             hypergradient=self.hypergradient,
@@ -211,12 +209,7 @@ class Bilevel(Method):
         if self.theta != "filters":
             weight = strength * self.log_weight.to(y).exp()
             return huber.energy(y, physics, weight, self.log_eps.to(y).exp())
-        if y.shape[1] != self.channels:
-            raise UserError.of(
-                "`method.channels`",
-                f"the filters are made for `{self.channels}`, the measurement has `{y.shape[1]}`",
-                f"train with `method.channels={y.shape[1]}`",
-            )
+        check_measurement(self.channels, y)
         learned = self.bank()
         bank = Bank(
             learned.filters.to(y), learned.weights.to(y), learned.scales.to(y), self.potential
@@ -241,54 +234,27 @@ class Bilevel(Method):
         Raises:
             UserError: images with another number of colours than the filters.
         """
-        self.log_spectrum.copy_(known_spectrum(images))
+        if self.theta == "filters":
+            check_problem(self.channels, problem)
+        self.wiener.learn(images)
         # At one noise level the power of sigma is not seen: a second weight for the first.
         self.power.requires_grad_(problem.sigma[0] < problem.sigma[1])
         if self.theta != "filters":
             search(self, problem, images, train, session)
             return
-        if problem.channels != self.channels:
-            raise UserError.of(
-                "`method.channels`",
-                f"is `{self.channels}`, the images of `{problem.name}` have `{problem.channels}`",
-                f"give `method.channels={problem.channels}`",
-            )
-        self.steps.zero_()
         supervised(self, problem, images, train, session, observe=self.observe)
+
+    def advance(self, step: int, total: int | None) -> None:
+        """Let the lower level be solved as exactly as is due at `step` of a training."""
+        self.step = step
 
     def effort(self, step: int, total: int | None) -> float:
         """Of a step whose lower level is solved as exactly as it is at `step`."""
         return (1 - LOWER) + LOWER / math.sqrt(_looser(step))
 
     def observe(self) -> dict[str, float]:
-        """What the last hypergradient was worth, for the log; see `solvers.implicit`.
-
-        `lower` and `adjoint` are residuals, the largest of the batch; `bound` estimates the
-        relative error of the hypergradient from them and the curvature that the adjoint solve met.
-        """
-        found, report = self.lower, self.report
-        values: dict[str, float] = {}
-        if found is not None:
-            values = {"lower": float(found.residual.max()), "lower_steps": found.iterations}
-        if report.residual is None or report.curvature is None or found is None:
-            return values
-        assert report.adjoint is not None and report.right is not None
-        pixels = found.x[0].numel()
-        curvature = report.curvature.clamp_min(1e-12)
-        bound = error_bound(
-            lower=found.residual * math.sqrt(pixels),
-            adjoint=report.residual * report.right,
-            convexity=curvature,
-            sensitivity=1 / report.adjoint.clamp_min(1e-30),
-            smoothness=1 / (pixels * len(curvature)),
-            adjoint_norm=report.adjoint,
-        )
-        return values | {
-            "adjoint": float(report.residual.max()),
-            "adjoint_steps": report.iterations,
-            "curvature": float(report.curvature.min()),
-            "bound": float(bound.max()),
-        }
+        """What the last hypergradient was worth, for the log."""
+        return accuracy(self.lower, self.report)
 
 
 def _looser(step: float) -> float:

@@ -18,15 +18,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import torch
-from deepinv.physics import Blur, BlurFFT
 from torch import Tensor
 
+from challenge.methods.solvers.data_term import DataTerm
 from challenge.methods.solvers.descent import descend
 from challenge.methods.solvers.implicit import Adjoint, Mode, Report, stationary
 from challenge.methods.solvers.solution import Minimum, NotConverged
-from challenge.methods.transforms import spectrum
-from challenge.methods.transforms.blur import transfer_function
-from challenge.methods.variational.wiener import wiener
+from challenge.methods.transforms.blur import is_blur, transfer_function
+from challenge.methods.variational.wiener import WienerFilter
 
 if TYPE_CHECKING:
     from deepinv.physics import LinearPhysics
@@ -85,13 +84,20 @@ class Energy:
 
 
 @torch.no_grad()
-def first_estimate(y: Tensor, physics: LinearPhysics, log_spectrum: Tensor | None = None) -> Tensor:
-    """Where to start: the Wiener estimate of a blur, else A^T y; shape (B, C, H, W)."""
-    if not isinstance(physics, (Blur, BlurFFT)):
+def first_estimate(y: Tensor, physics: LinearPhysics, wiener: WienerFilter | None = None) -> Tensor:
+    """Where to start: the Wiener estimate of a blur, else A^T y; shape (B, C, H, W).
+
+    Args:
+        y: measurements, shape (B, C, H', W').
+        physics: the operator.
+        wiener: the filter; that of a typical power spectrum by default.
+    """
+    if not is_blur(physics):
         found: Tensor = physics.A_adjoint(y)
         return found
-    known = spectrum.typical().to(y) if log_spectrum is None else log_spectrum
-    return wiener(y, physics, known, [1.0], START_ITERATIONS)[0]
+    start = wiener or WienerFilter(iterations=START_ITERATIONS).to(y)
+    estimate: Tensor = start(DataTerm(y, physics))[0]
+    return estimate
 
 
 def minimise(

@@ -7,23 +7,21 @@ Rudin, Osher, Fatemi 1992; over colours Blomgren, Chan 1998.
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
 from annotated_types import Ge, Gt
-from deepinv.physics import Blur, BlurFFT
 from torch import Tensor
 
 from challenge.configs.errors import UserError
 from challenge.configs.schema.entry import TrainConfig
-from challenge.data.images.dataset import Images, split_tune
+from challenge.data.images.dataset import Images
 from challenge.data.physics.problem import Problem
 from challenge.methods.contract import Method, Session
-from challenge.methods.training.patches import scored
-from challenge.methods.transforms.blur import transfer_function
+from challenge.methods.training.tuning import between, tune
+from challenge.methods.transforms.blur import is_circular, transfer_function
 from challenge.methods.variational.tv_admm import admm
 from challenge.methods.variational.tv_gap import gap
 from challenge.methods.variational.tv_pdhg import pdhg
@@ -33,14 +31,6 @@ if TYPE_CHECKING:
 
 CHECK = 10
 """Iterations between two looks at the gap: one look costs about two iterations."""
-CROP = 256
-"""Largest side of the crops that the weight is tuned on."""
-EVALUATIONS = 12
-"""Weights tried for each noise level."""
-
-
-class _Stopped(Exception):
-    """The user asked to stop."""
 
 
 class TV(Method):
@@ -71,6 +61,15 @@ class TV(Method):
         tolerance: Annotated[float, Gt(0)] | None = None,
         coupled: bool = True,
     ) -> None:
+        """Take the knobs.
+
+        Args:
+            weight: of the regulariser, more is smoother; null: tuned on held-out images.
+            iterations: at most.
+            tolerance: share of the objective that the primal-dual gap may be at the end; null:
+                all iterations.
+            coupled: one norm over all colours, so that they have their edges in one place.
+        """
         super().__init__()
         self.weight = weight
         self.iterations = iterations
@@ -104,60 +103,20 @@ class TV(Method):
         """
         if self.weight is not None:
             return
-        held = split_tune(images, train.tune, session.seed)[1]
-        crops = [_crop(x) for x in (held if len(held) else images)]
-        levels = sorted(set(problem.sigma))
-        found = []
-        for part, level in enumerate(levels):
-            at_level = dataclasses.replace(problem, sigma=(level, level))
-            try:
-                found.append(self._tune(at_level, crops, session, part, len(levels)))
-            except _Stopped:  # asked to stop: the run begins anew when it is resumed
-                return
-        self.tuned_levels.copy_(torch.tensor([levels[0], levels[-1]]))
-        self.tuned_log_weights.copy_(torch.tensor([found[0], found[-1]]))
-
-    def _tune(
-        self, problem: Problem, crops: list[Tensor], session: Session, part: int, parts: int
-    ) -> float:
-        """Logarithm of the best weight at the one noise level of `problem`."""
-        from scipy.optimize import minimize_scalar
-
-        level = problem.sigma[0]
-        device = session.fabric.device
-        scenes = []
-        for sample, crop in enumerate(crops):
-            x = crop[None].to(device)
-            scenes.append((x, *problem.measure(x, [sample])))
-        steps = itertools.count(part * EVALUATIONS + 1)
-
-        @torch.no_grad()
-        def loss(log_weight: float) -> float:
-            if session.should_stop():
-                raise _Stopped
-            weight = torch.full((1, 1, 1, 1), log_weight, device=device).exp()
-            quality = sum(
-                _psnr(
-                    solve(y, physics, weight, iterations=self.iterations, coupled=self.coupled),
-                    x,
-                    problem,
-                )
-                for x, y, physics in scenes
-            ) / len(scenes)
-            session.log(
-                next(steps), parts * EVALUATIONS, weight=float(weight), sigma=level, psnr=quality
-            )
-            return -quality
-
-        # The best weight is about a fifth of the noise level; a factor of 30 to both sides.
-        centre = torch.tensor(0.2 * level).log().item()
-        best = minimize_scalar(
-            loss,
-            bounds=(centre - 3.4, centre + 3.4),
-            method="bounded",
-            options={"maxiter": EVALUATIONS, "xatol": 0.03},
+        found = tune(
+            lambda y, physics, weight: solve(
+                y, physics, weight, iterations=self.iterations, coupled=self.coupled
+            ),
+            problem,
+            images,
+            train,
+            session,
+            name="weight",
+            start=lambda sigma: 0.2 * sigma,  # about the best for photographs
         )
-        return float(best.x)
+        if found is not None:
+            self.tuned_levels.copy_(found[0])
+            self.tuned_log_weights.copy_(found[1])
 
     def _weight(self, y: Tensor, physics: LinearPhysics) -> Tensor:
         """The weight of every image, shape (1 | B, 1, 1, 1); log-linear between tuned levels."""
@@ -169,11 +128,8 @@ class TV(Method):
                 "is `null` and was not tuned yet",
                 "train first (`challenge train`), or give a weight such as `0.007`",
             )
-        low, high = self.tuned_levels.to(y).log()
-        first, last = self.tuned_log_weights.to(y)
         sigma = physics.noise_model.sigma.to(y).reshape(-1, 1, 1, 1)
-        span = (high - low).clamp_min(1e-6)
-        return torch.exp(first + ((sigma.log() - low) / span).clamp(0, 1) * (last - first))
+        return between(self.tuned_levels, self.tuned_log_weights, sigma)
 
 
 def solve(
@@ -198,10 +154,11 @@ def solve(
     Returns:
         Estimates of shape (B, C, H, W).
     """
+    transfer = transfer_function(physics, *y.shape[-2:]) if is_circular(physics) else None
     steps: Iterator[tuple[Tensor, Callable[[], tuple[Tensor | None, Tensor]]]] = (
-        admm(y, transfer, weight, coupled=coupled)
-        if (transfer := _circular(y, physics)) is not None
-        else pdhg(y, physics, weight, coupled=coupled)
+        pdhg(y, physics, weight, coupled=coupled)
+        if transfer is None
+        else admm(y, transfer, weight, coupled=coupled)
     )
     x_hat: Tensor | None = None
     finished = torch.zeros(len(y), dtype=torch.bool, device=y.device)
@@ -216,25 +173,3 @@ def solve(
         if bool(finished.all()):
             return x_hat
     return x if x_hat is None else torch.where(finished[:, None, None, None], x_hat, x)
-
-
-def _circular(y: Tensor, physics: LinearPhysics) -> Tensor | None:
-    """The transfer function where the operator is a circular blur, else None."""
-    if isinstance(physics, BlurFFT) or (
-        isinstance(physics, Blur) and physics.padding == "circular"
-    ):
-        return transfer_function(physics, *y.shape[-2:])
-    return None
-
-
-def _crop(x: Tensor) -> Tensor:
-    """The centre of an image of shape (C, H, W), at most CROP pixels a side."""
-    height, width = (min(CROP, side) for side in x.shape[-2:])
-    top, left = (x.shape[-2] - height) // 2, (x.shape[-1] - width) // 2
-    return x[:, top : top + height, left : left + width]
-
-
-def _psnr(x_hat: Tensor, x: Tensor, problem: Problem) -> float:
-    """PSNR in dB, over what the metric counts."""
-    error = scored(x_hat.clamp(0, 1) - x, problem).square().mean().clamp_min(1e-10)
-    return float(-10 * error.log10())

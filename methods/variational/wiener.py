@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import torch
 from annotated_types import Gt
-from torch import Tensor
+from torch import Tensor, nn
 
 from challenge.configs.schema.entry import TrainConfig
 from challenge.methods.contract import Method, Session
@@ -30,13 +30,40 @@ ITERATIONS = 40
 """Conjugate gradient steps where the boundary is not circular; the circular solution is the
 preconditioner, and they bring the residual to 1e-3 in the worst case (white images), far less
 for photographs."""
+SPECTRUM_IMAGES = 64
+"""The power spectrum, 48 numbers, is known from this many images."""
+
+
+class WienerFilter(nn.Module):
+    """Wiener estimates for images of a power spectrum, from which other methods start.
+
+    A method holds one, so that the spectrum travels with its weights. Before it is learned, it
+    is a typical one of photographs.
+    """
+
+    log_spectrum: Tensor
+
+    def __init__(self, strengths: Sequence[float] = (1.0,), iterations: int = ITERATIONS) -> None:
+        """Take the strengths; arguments as for `wiener`."""
+        super().__init__()
+        self.strengths, self.iterations = tuple(strengths), iterations
+        self.register_buffer("log_spectrum", spectrum.typical())
+
+    def forward(self, data: DataTerm) -> Tensor:
+        """Estimates at every strength, shape (n, B, C, H, W)."""
+        return _estimates(data, self.log_spectrum, self.strengths, self.iterations)
+
+    def learn(self, images: Images) -> None:
+        """Learn the power spectrum from some of the training images."""
+        few = images.subset(range(0, len(images), -(-len(images) // SPECTRUM_IMAGES)))
+        self.log_spectrum.copy_(spectrum.estimate(few))
 
 
 class Wiener(Method):
     """Wiener deconvolution: the best linear estimate for images of a known power spectrum.
 
-        x_hat = F^-1 [ conj(h) F y / (|h|^2 + strength sigma^2 / S) ]          (circular)
-        (A^T A + strength sigma^2 S^-1) x_hat = A^T y                          (else, by CG)
+        x_hat = F^-1 [ conj(h) F y / (|h|^2 + strength sigma^2 / S) ]  (circular)
+        (A^T A + strength sigma^2 S^-1) x_hat = A^T y                  (else, by CG)
 
     S is the radial power spectrum, learned from the training images; a constant in its place
     hardly beats the blurred image. Wiener, Extrapolation, Interpolation, and Smoothing of
@@ -44,14 +71,18 @@ class Wiener(Method):
     """
 
     def __init__(self, *, strength: Annotated[float, Gt(0)] = 1.0) -> None:
+        """Take the strength.
+
+        Args:
+            strength: factor of sigma^2 / S; 1 is the best linear estimate, more is smoother.
+        """
         super().__init__()
-        self.strength = strength
-        self.log_spectrum: Tensor
-        self.register_buffer("log_spectrum", spectrum.typical())
+        self.wiener = WienerFilter([strength])
 
     def forward(self, y: Tensor, physics: LinearPhysics) -> Tensor:
         """Reconstruct: `y` of shape (B, C, H', W') gives `x_hat` of shape (B, C, H, W)."""
-        return wiener(y, physics, self.log_spectrum, [self.strength])[0]
+        estimate: Tensor = self.wiener(DataTerm(y, physics))[0]
+        return estimate
 
     def fit(self, problem: Problem, images: Images, train: TrainConfig, session: Session) -> None:
         """Learn the power spectrum of the training images."""
@@ -64,7 +95,7 @@ class Wiener(Method):
                 yield images[index]
                 session.log(index + 1, total)
 
-        self.log_spectrum.copy_(spectrum.estimate(watched()))  # type: ignore[arg-type]
+        self.wiener.log_spectrum.copy_(spectrum.estimate(watched()))  # type: ignore[arg-type]
 
 
 def wiener(
@@ -86,14 +117,11 @@ def wiener(
     Returns:
         Estimates of shape (n, B, C, H, W).
     """
-    return estimates(DataTerm(y, physics), log_spectrum, strengths, iterations)
+    return _estimates(DataTerm(y, physics), log_spectrum, strengths, iterations)
 
 
-def estimates(
-    data: DataTerm,
-    log_spectrum: Tensor,
-    strengths: Sequence[float],
-    iterations: int = ITERATIONS,
+def _estimates(
+    data: DataTerm, log_spectrum: Tensor, strengths: Sequence[float], iterations: int
 ) -> Tensor:
     """`wiener` of measurements whose data term is at hand."""
     noise = data.sigma.square() * spectrum.penalty(log_spectrum.to(data.y.dtype), *data.size)

@@ -131,7 +131,7 @@ def _keep_or_remove(
     run: Run, method: Method, seconds: float, error: UserError, resume: bool
 ) -> None:
     """Finish a run that diverged with its best weights; remove one that has none to keep."""
-    from challenge.methods.training.loop import Diverged
+    from challenge.methods.training.guards import Diverged
 
     if isinstance(error, Diverged) and run.checkpoint.exists():
         storage.finish(run, method, seconds, fault=str(error))

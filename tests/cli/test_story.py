@@ -82,15 +82,24 @@ def test_the_seal_holds_until_something_is_changed(challenge, story):
 
 
 def test_methods_are_listed_and_explained(challenge):
-    assert lines(challenge("methods").out)[0].split()[0] == "method"
-    names = [each["name"] for each in json.loads(challenge("methods", "--json").out)]
-    assert names == sorted(names)
-    assert {"network", "tv", "wiener"} <= set(names)
+    listed = challenge("methods").out
+    assert [each for each in lines(listed) if not each.startswith(" ")][:2] == [
+        "Variational",
+        "End to end",
+    ]
+    assert all(len(each) <= 80 for each in lines(listed))
+    chapters = {
+        each["name"]: each["chapter"] for each in json.loads(challenge("methods", "--json").out)
+    }
+    assert chapters["tv"] == chapters["wiener"] == "Variational"
+    assert chapters["network"] == "End to end"
     page = challenge("methods", "tv").out
     assert "Rudin" in page
     assert "weight" in page
     knobs = json.loads(challenge("methods", "tv", "--json").out)["knobs"]
     assert {"weight", "iterations", "coupled", "tolerance"} <= {each["name"] for each in knobs}
+    for knob in knobs:
+        assert knob["meaning"] in " ".join(page.split())
 
 
 def test_the_kit_has_no_truth_of_the_test_set(challenge, story):
@@ -192,7 +201,13 @@ def test_ctrl_c_leaves_a_run_that_resumes_exactly(challenge, story, monkeypatch)
 
     from challenge.submissions.runs.session import RunSession
 
-    small = ["method.width=4", "method.depth=0", "train.steps=6", "train.patch=32", "train.batch=1"]
+    small = [
+        "method.net.width=4",
+        "method.net.depth=0",
+        "train.steps=6",
+        "train.patch=32",
+        "train.batch=1",
+    ]
     assert challenge("train", "network", "name=whole", *small).code == 0
     log, calls = RunSession.log, []
 

@@ -10,7 +10,7 @@ from safetensors import safe_open
 from challenge.submissions.entries.load import load
 
 RUNS = "workspace/runs/deblur"
-SMALL = ["method.width=4", "method.depth=1", "method.blocks=1", "train.steps=20",
+SMALL = ["method.net.width=4", "method.net.depth=1", "method.net.blocks=1", "train.steps=20",
          "train.evaluate=10", "train.patch=32", "train.batch=2"]  # fmt: skip
 
 
@@ -79,7 +79,7 @@ def test_weights_are_stored_in_half_the_bytes_and_are_the_same(trained):
     with safe_open(run / "weights.safetensors", "pt") as file:
         kinds = {name: str(file.get_tensor(name).dtype) for name in file.keys()}  # noqa: SIM118
     assert {kinds[name] for name in kinds if name.startswith("net.")} == {"torch.float16"}
-    assert kinds["log_spectrum"] == "torch.float32"
+    assert kinds["wiener.log_spectrum"] == "torch.float32"
     method = load(run)
     assert all(str(p.dtype) == "torch.float32" for p in method.parameters())
 
@@ -89,11 +89,11 @@ def test_methods_shows_what_every_architecture_costs(challenge):
     for word in ("unet", "mlp", "parameters", "macs per pixel", "receptive field", "1,056,972"):
         assert word in page
     variants = json.loads(challenge("methods", "network", "--json").out)["variants"]
-    rows = {row["architecture"]: row for row in variants["architecture"]}
+    rows = {row["net.architecture"]: row for row in variants["net.architecture"]}
     assert rows["unet"]["receptive_field"] == 180
 
 
-SWEEP = ["--sweep", "train.lr=1e-4,1e-3", "--sweep", "method.width=4,6"]
+SWEEP = ["--sweep", "train.lr=1e-4,1e-3", "--sweep", "method.net.width=4,6"]
 
 
 def test_a_sweep_is_a_grid_with_one_table_and_resumes(challenge, story, monkeypatch):
@@ -108,7 +108,7 @@ def test_a_sweep_is_a_grid_with_one_table_and_resumes(challenge, story, monkeypa
         if calls.count(0) == 2:
             self.request_stop()
 
-    small = [each for each in SMALL if not each.startswith("method.width")]
+    small = [each for each in SMALL if not each.startswith("method.net.width")]
     command = ["train", "network", "name=grid", *small, *SWEEP]
     monkeypatch.setattr(RunSession, "log", interrupting)
     stopped = challenge(*command)
@@ -176,13 +176,19 @@ def test_a_key_that_is_not_read_with_these_knobs_is_refused(challenge, knobs, ke
         (["--sweep", "train.lr=1,,2"], "is not of the form `key=a,b`"),
         (["--sweep", "train.shedule=step,cosine"], "did you mean `schedule`"),
         (["--sweep", "train.lr=1e-3,1e-3"], "twice"),
-        (["--sweep", "method.pooling=max,best"], "method.pooling"),
+        (["--sweep", "method.net.pooling=max,best"], "method.net.pooling"),
         (["--sweep", "train.lr=1e-3,1e-4", "--processes", "2"], "trains with one process"),
         (["train.schedule=cosine", "train.drop=0.5"], "is not read by `train.schedule: cosine`"),
         (["train.nesterov=true"], "is not read by `train.optimiser: adam`"),
         (["train.loss=cross_entropy"], "give `method.bins=64`"),
         (["train.loss=huberr"], "did you mean `huber`"),
-        (["method.architecture=cnn", "method.blocks=2"], "is not a knob of `architecture: cnn`"),
+        (
+            ["method.net.architecture=cnn"],
+            "`method.net.blocks` is not a knob of `architecture: cnn` (got 1)",
+        ),
+        (["method.net.wdth=4"], "did you mean `width`"),
+        (["method.width=4"], "elsewhere: `net.width`"),
+        (["method.net=3"], "`method.net` must be a section"),
         (["train.precision=fp16"], "`fp16` is for GPUs"),
         (["train.augment.scale=2"], "train.augment.scale"),
     ],

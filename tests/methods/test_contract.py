@@ -15,10 +15,10 @@ SMALL = {
     "bilevel": {"filters": 4, "size": 3, "iterations": 40},
     "huber": {"iterations": 40},
     "lista": {"filters": 12, "layers": 2},
-    "lpd": {"steps": 2, "width": 4, "depth": 1, "dual_width": 4},
-    "network": {"width": 8, "depth": 1},
+    "lpd": {"steps": 2, "net": {"width": 4, "depth": 1}, "dual_width": 4},
+    "network": {"net": {"width": 8, "depth": 1}},
     "tv": {"iterations": 20},
-    "unrolled": {"steps": 2, "width": 4, "depth": 1},
+    "unrolled": {"steps": 2, "net": {"width": 4, "depth": 1}},
 }
 """Knobs that make a method quick to test; the rules do not depend on size."""
 

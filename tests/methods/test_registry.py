@@ -9,10 +9,12 @@ from annotated_types import Ge, Gt
 from pydantic import ValidationError
 
 from challenge.configs.errors import UserError
+from challenge.configs.loader import load_entry
 from challenge.configs.schema.entry import TrainConfig
 from challenge.methods import plugin, registry
 from challenge.methods.contract import Method
-from challenge.methods.knobs import knobs, model
+from challenge.methods.knobs import knobs, model, nested
+from challenge.methods.networks.architectures import Net
 
 
 class Fake(Method):
@@ -72,6 +74,70 @@ def test_every_name_resolves_to_a_documented_method():
         assert registry.summary(name) == (cls.__doc__ or "").strip().partition("\n")[0] != ""
         assert knobs(cls)
         assert set(cls.reads) <= set(TrainConfig.model_fields)
+
+
+@pytest.mark.parametrize("name", sorted(registry.METHODS))
+def test_every_knob_of_every_method_has_a_sentence(name):
+    found = knobs(registry.resolve(name, Path()))
+    assert found
+    for knob in found:
+        assert knob.meaning[:1].isupper() or knob.meaning[:1].isdigit() or "_" in knob.meaning, knob
+        assert knob.meaning.endswith("."), knob
+
+
+class Sections(Fake):
+    def __init__(self, *, net: Net = Net(depth=5), gain: float = 1.0) -> None:
+        """Build it.
+
+        Args:
+            net: the network.
+            gain: what everything
+                is multiplied by.
+
+        Raises:
+            UserError: never.
+        """
+        super().__init__(weight=gain)
+        self.net = net
+
+
+def test_a_section_of_knobs_is_listed_and_checked_key_by_key():
+    found = {knob.name: knob for knob in knobs(Sections)}
+    assert found["net.depth"].kind == "int >= 0 and <= 64 or null"
+    assert found["net.depth"].default == 5
+    assert found["net.blocks"].meaning.startswith("Residual blocks per scale")
+    assert found["gain"].meaning == "What everything is multiplied by."
+    assert model(Sections).model_validate(nested("net.depth", 3)).net == Net(depth=3)
+    with pytest.raises(ValidationError):
+        model(Sections).model_validate(nested("net.depth", True))
+
+
+def test_mistakes_in_a_section_of_knobs_are_told_with_their_lines(tmp_path):
+    path = tmp_path / "wrong.yaml"
+    path.write_text(
+        "challenge: deblur\n"
+        "method:\n"
+        "  name: network\n"
+        "  net:\n"
+        "    architecture: cnn\n"
+        "    wdth: 4\n"
+        "    blocks: 2\n"
+        "    depth: 65\n"
+        "train: {steps: 2}\n"
+    )
+    with pytest.raises(UserError) as error:
+        load_entry(str(path), [], registry.mistakes)
+    told = [str(each) for each in error.value.mistakes]
+    assert len(told) == 3
+    assert "wrong.yaml:6: `method.net.wdth` is not a known key; did you mean `width`?" in told[0]
+    assert "wrong.yaml:7: `method.net.blocks` is not a knob of `architecture: cnn`" in told[1]
+    assert "wrong.yaml:8: `method.net.depth` must be at most 64 (got 65)" in told[2]
+
+
+def test_every_method_of_the_table_stands_in_a_chapter_of_the_course():
+    found = registry.chapters()
+    assert sorted(name for names in found.values() for name in names) == registry.names()
+    assert list(found)[:2] == ["Variational", "End to end"]
 
 
 def test_unknown_name_answers_with_the_nearest_and_the_list():

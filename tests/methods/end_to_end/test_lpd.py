@@ -7,6 +7,7 @@ from challenge.configs.errors import UserError
 from challenge.configs.schema.entry import TrainConfig
 from challenge.methods.contract_test import ToySession, toy_images, toy_problem
 from challenge.methods.end_to_end.lpd import LPD
+from challenge.methods.networks.architectures import Net
 from challenge.methods.variational.wiener import wiener
 
 BOUNDARIES = ["circular", "valid", "reflect"]
@@ -14,7 +15,8 @@ BOUNDARIES = ["circular", "valid", "reflect"]
 
 def make(**knobs):
     torch.manual_seed(0)
-    return LPD(**{"steps": 3, "width": 4, "depth": 1, "dual_width": 4, **knobs})
+    net = Net(width=knobs.pop("width", 4), depth=1)
+    return LPD(net=net, **{"steps": 3, "dual_width": 4, **knobs})
 
 
 def measured(boundary="circular", batch=2, side=20):
@@ -53,7 +55,7 @@ def test_with_exact_proximal_maps_it_is_pdhg(boundary):
     method.dual, method.primal = dual, primal
     with torch.no_grad():
         found = method(y, physics)
-        x = wiener(y, physics, method.log_spectrum, [1.0])[0]
+        x = wiener(y, physics, method.wiener.log_spectrum, [1.0])[0]
         w, q = x, physics.A(x) - y
         for _ in range(6):
             q = (q + s * (physics.A(w) - y)) / (1 + s)
@@ -68,7 +70,7 @@ def test_before_training_it_is_the_wiener_estimate(boundary):
     method = make().eval()
     with torch.no_grad():
         found = method(y, physics)
-    assert torch.equal(found, wiener(y, physics, method.log_spectrum, [1.0])[0])
+    assert torch.equal(found, wiener(y, physics, method.wiener.log_spectrum, [1.0])[0])
 
 
 def test_the_preconditioner_is_a_regularised_inverse():
@@ -81,7 +83,7 @@ def test_the_preconditioner_is_a_regularised_inverse():
     x = method(y, physics)
     assert (physics.A(x) - y).abs().max() < 1e-3
     method.log_weight.data.fill_(20)  # R -> inf: it stays
-    start = wiener(y, physics, method.log_spectrum, [1.0])[0]
+    start = wiener(y, physics, method.wiener.log_spectrum, [1.0])[0]
     assert (method(y, physics) - start).abs().max() < 1e-3
 
 
@@ -95,7 +97,7 @@ def test_the_preconditioner_follows_the_noise_of_each_image():
     method.dual = lambda k, h, ahead, y: h
     method.primal = lambda k, f, back, sigma: seen.append(back) or f
     method(y, physics)
-    start = wiener(y, physics, method.log_spectrum, [1.0])[0]
+    start = wiener(y, physics, method.wiener.log_spectrum, [1.0])[0]
     weight = y.new_tensor([0.02, 0.2]).square().reshape(2, 1, 1, 1) * y.new_tensor(1.0).exp()
     left = physics.A_adjoint(physics.A(seen[0])) + weight * seen[0]
     right = physics.A_adjoint(physics.A(start) - y)

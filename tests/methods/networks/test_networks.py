@@ -1,16 +1,19 @@
 """Every architecture and every part of one: sizes, gradients, laws, and what is switched off."""
 
 import itertools
+from inspect import signature
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from torch import nn
 
-from challenge.configs.errors import UserError
-from challenge.methods.end_to_end.network import ARCHITECTURES, Network
+from challenge.configs.reader.messages import complaints
+from challenge.methods.end_to_end.network import Network
 from challenge.methods.networks import layers
+from challenge.methods.networks.architectures import ARCHITECTURES, Net
 from challenge.methods.networks.costs import describe, macs, receptive_field
 
 SMALL = {
@@ -294,19 +297,31 @@ def test_multiplications_are_counted_without_computing():
     ],
 )
 def test_a_knob_of_another_architecture_is_refused(architecture, knob):
-    with pytest.raises(UserError, match=f"`method.{next(iter(knob))}`: is not a knob of"):
-        Network(architecture=architecture, **knob)
+    name = next(iter(knob))
+    with pytest.raises(ValidationError) as error:
+        Net(architecture=architecture, **knob)
+    found = complaints(error.value, Net)
+    assert [each.key for each in found] == [(name,)]
+    assert found[0].words == f"is not a knob of `architecture: {architecture}`"
+    assert "it has `width`, `depth`" in found[0].remedy
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_every_knob_reaches_the_network(architecture):
-    plain = Network(architecture=architecture)
-    wide = Network(architecture=architecture, width=12, depth=1)
+    plain = Network(net=Net(architecture=architecture))
+    wide = Network(net=Net(architecture=architecture, width=12, depth=1))
     assert sum(p.numel() for p in wide.parameters()) != sum(p.numel() for p in plain.parameters())
-    free = Network(architecture=architecture, bias_free=True)
+    free = Network(net=Net(architecture=architecture, bias_free=True))
     assert free.facts()["parameters"] < plain.facts()["parameters"]
 
 
+def test_every_knob_of_an_architecture_is_one_of_the_section():
+    known = set(Net.model_fields) - {"architecture"}
+    for architecture in ARCHITECTURES.values():
+        assert {*signature(architecture).parameters} - {"in_channels", "out_channels"} <= known
+
+
 def test_a_window_that_does_not_fit_is_refused():
-    with pytest.raises(UserError, match="does not lie around a patch"):
-        Network(architecture="mlp", window=7, patch=4)
+    with pytest.raises(ValidationError, match="does not lie around a patch"):
+        Net(architecture="mlp", window=7)
+    assert Net(architecture="mlp", window=8).window == 8

@@ -22,8 +22,10 @@ from challenge.methods.contract import Method
 from challenge.methods.contract_test import ToySession, toy_images, toy_problem
 from challenge.methods.training import loop, patches
 from challenge.methods.training.evaluation import quality
-from challenge.methods.training.loop import Diverged, Objective, supervised
+from challenge.methods.training.guards import Diverged
+from challenge.methods.training.loop import supervised
 from challenge.methods.training.losses import mse
+from challenge.methods.training.objective import Objective
 from challenge.methods.training.schedules import factor
 from challenge.submissions.layout import Run
 from challenge.submissions.runs.session import RunSession

@@ -11,6 +11,7 @@ from skimage.metrics import structural_similarity
 from challenge.configs.schema.entry import TrainConfig
 from challenge.methods.contract_test import ToySession, toy_images, toy_problem
 from challenge.methods.end_to_end.network import Network
+from challenge.methods.networks.architectures import Net
 from challenge.methods.training import losses
 from challenge.methods.training.losses import (
     DELTA,
@@ -164,7 +165,7 @@ class Keeping(ToySession):
 
 def trained(name, **knobs):
     torch.manual_seed(0)
-    method = Network(width=8, depth=1, blocks=1, precision="float32", **knobs)
+    method = Network(net=Net(width=8, depth=1, blocks=1), precision="float32", **knobs)
     train = TrainConfig(steps=100, batch=4, patch=24, tune=2, evaluate=25, loss=name, lr=1e-3)
     session = Keeping()
     method.fit(toy_problem(), toy_images(5), train, session)

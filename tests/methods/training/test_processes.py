@@ -13,6 +13,7 @@ from challenge.cli.main import app
 from challenge.configs.schema.entry import TrainConfig
 from challenge.methods.contract_test import ToySession, toy_images, toy_problem
 from challenge.methods.end_to_end.network import Network
+from challenge.methods.networks.architectures import Net
 from challenge.methods.training.loop import supervised
 
 SCRIPT = """
@@ -28,7 +29,7 @@ from challenge.configs.errors import UserError
 from challenge.configs.schema.entry import TrainConfig
 from challenge.methods.contract_test import ToySession, toy_images, toy_problem
 from challenge.methods.training import patches
-from challenge.methods.end_to_end.network import Network
+from challenge.methods import registry
 from challenge.methods.training.loop import supervised
 from challenge.submissions.layout import Run
 from challenge.submissions.runs.session import RunSession
@@ -49,7 +50,8 @@ def train(folder, processes, jobs):
         session = ToySession(3)
         session.fabric = fabric
         torch.manual_seed(0)
-        method = Network(**{"width": 8, "depth": 1, "blocks": 1, "precision": "float32", **knobs})
+        net = {"width": 8, "depth": 1, "blocks": 1, **knobs.pop("net", {})}
+        method = registry.build({"name": "network", "precision": "float32", "net": net, **knobs})
         usual = {"steps": 30, "batch": 4, "patch": 24, "tune": 3, "evaluate": 10, "lr": 1e-3}
         settings, saved = TrainConfig(**{**usual, **settings}), {}
         session.save = lambda tensors, state: saved.update(tensors)
@@ -118,14 +120,20 @@ def fork(processes, work):
     assert [os.waitpid(child, 0)[1] for child in children] == [0] * processes
 
 folder, jobs = Path(sys.argv[1]), json.loads(sys.argv[2])
-fork(1, lambda: train(folder, 1, jobs[:1]))
+fork(1, lambda: train(folder, 1, jobs[:2]))
 fork(2, lambda: train(folder, 2, jobs))
 fork(2, lambda: stop(folder))
 fork(2, lambda: refuse(folder))
 """
 
-JOBS = [({}, {"ema": 0.9}), ({"normalisation": "batch"}, {}), ({}, {"batch": 3})]
-"""What is trained: one thing that must agree, two that cannot be shared."""
+GROWING = {"name": "unrolled", "steps": 2}
+JOBS = [
+    ({}, {"ema": 0.9}),
+    (GROWING, {"steps": 12}),
+    ({"net": {"normalisation": "batch"}}, {}),
+    ({}, {"batch": 3}),
+]
+"""What is trained: a network, one that takes part from the middle on, two that cannot be shared."""
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +152,7 @@ def test_two_processes_are_one_with_the_whole_batch(folder):
     alone, first, second = (
         load_file(folder / f"{name}.safetensors") for name in ("0-1-0", "0-2-0", "0-2-1")
     )
-    start = Network(width=8, depth=1, blocks=1).state_dict()
+    start = Network(net=Net(width=8, depth=1, blocks=1)).state_dict()
     for name, value in alone.items():
         assert value.dtype == torch.float64
         torch.testing.assert_close(first[name], value, atol=1e-6, rtol=0)
@@ -162,8 +170,18 @@ def test_losses_and_quality_are_those_of_the_whole_batch_and_of_all_images(folde
             assert other.get(key, 0) == pytest.approx(line.get(key, 0), rel=1e-6)
 
 
+def test_a_network_that_takes_part_later_is_shared_as_well(folder):
+    alone, first, second = (
+        load_file(folder / f"{name}.safetensors") for name in ("1-1-0", "1-2-0", "1-2-1")
+    )
+    assert alone["last.nets.1.tail.weight"].abs().max() > 1e-5
+    for name, value in alone.items():
+        torch.testing.assert_close(first[name], value, atol=1e-6, rtol=0)
+        assert torch.equal(first[name], second[name])
+
+
 @pytest.mark.parametrize(
-    ("job", "text"), [(1, "give `method.normalisation=group`"), (2, "give a multiple of 2")]
+    ("job", "text"), [(2, "give `method.net.normalisation=group`"), (3, "give a multiple of 2")]
 )
 def test_what_two_processes_cannot_share_is_refused_by_both(folder, job, text):
     for rank in (0, 1):
@@ -171,7 +189,7 @@ def test_what_two_processes_cannot_share_is_refused_by_both(folder, job, text):
 
 
 def test_one_process_may_use_batch_norm():
-    method = Network(width=8, depth=1, blocks=1, normalisation="batch")
+    method = Network(net=Net(width=8, depth=1, blocks=1, normalisation="batch"))
     train = TrainConfig(steps=2, batch=2, patch=24, tune=1, evaluate=2)
     supervised(method, toy_problem(), toy_images(), train, ToySession())
 
@@ -186,7 +204,7 @@ def prepared(tmp_path, monkeypatch):
 
 
 TRAIN = ["train", "network", "train.steps=6", "train.evaluate=3", "train.batch=4", "train.patch=32",
-         "method.width=8", "method.depth=1"]  # fmt: skip
+         "method.net.width=8", "method.net.depth=1"]  # fmt: skip
 
 
 def by_two(folder):

@@ -257,11 +257,23 @@ def test_the_lower_level_is_solved_better_as_training_goes_on():
     _, y, physics = scene(channels=3, dtype=torch.float32)
     found = []
     for step in (0, 1000, 100000):
-        method.steps.fill_(step)
+        method.advance(step, None)
         method.train()(y, physics)
         found.append(float(method.lower.residual.max()))
     assert found[0] > 5 * found[1]
     assert found[2] <= 1.001e-4
+
+
+def test_the_training_says_which_step_it_is_and_a_look_counts_none():
+    method = Bilevel(**SMALL)
+    train = TrainConfig(steps=3, batch=1, patch=24, tune=1, evaluate=3)
+    method.fit(toy_problem(), toy_images(3), train, ToySession())
+    assert method.step == 2
+    _, y, physics = scene(channels=3, dtype=torch.float32)
+    before = {name: value.clone() for name, value in method.state_dict().items()}
+    method.train()(y, physics)
+    assert method.step == 2
+    assert all(torch.equal(value, before[name]) for name, value in method.state_dict().items())
 
 
 @pytest.mark.parametrize("theta", ["weight", "weight_eps"])

@@ -40,7 +40,7 @@ def test_general_solver_equals_the_closed_form(monkeypatch):
     physics = blur(k, 0.03, "circular", (3, 32, 40))
     y = physics.A(x)
     closed = wiener(y, physics, spectrum.typical().double(), [1.0, 3.0])
-    monkeypatch.setattr("challenge.methods.solvers.data_term.BlurFFT", ())
+    monkeypatch.setattr("challenge.methods.solvers.data_term.is_circular", lambda physics: False)
     general = wiener(y, physics, spectrum.typical().double(), [1.0, 3.0])
     torch.testing.assert_close(general, closed, rtol=0, atol=1e-8)
 
@@ -83,10 +83,10 @@ def test_penalty_is_the_spectrums_inverse_at_any_size(size):
 def test_fit_learns_the_spectrum_and_the_learned_one_is_better():
     problem, images = toy_problem(), toy_images(12, side=64)
     method = Wiener()
-    before = method.log_spectrum.clone()
+    before = method.wiener.log_spectrum.clone()
     session = ToySession()
     method.fit(problem, images, None, session)
-    assert not torch.equal(method.log_spectrum, before)
+    assert not torch.equal(method.wiener.log_spectrum, before)
     assert session.lines[-1]["step"] == 12
 
     def error(model: Wiener) -> float:

@@ -1,0 +1,148 @@
+"""The best value of one positive number of a method, such as the weight of a regulariser.
+
+    max_t  mean_i PSNR(x_hat_i(e^t), x_i),   i over the tune images,   |t - t_0| <= REACH
+
+by a bounded search (Brent), at one noise level or at both ends of the range. In between, the
+logarithm of the number follows that of the noise level.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from challenge.configs.schema.entry import TrainConfig
+from challenge.data.images.dataset import Images, split_tune
+from challenge.data.physics.problem import Problem
+from challenge.methods.contract import Session
+from challenge.methods.training.patches import scored
+
+if TYPE_CHECKING:
+    from deepinv.physics import LinearPhysics
+
+CROP = 256
+"""Largest side of the crops that the number is tuned on."""
+EVALUATIONS = 12
+"""Values tried for each noise level."""
+REACH = 3.4
+"""Values are searched within a factor e^REACH, about 30, of where the search begins."""
+EXACT = 0.03
+"""To how small a difference of logarithms."""
+
+Reconstruct = Callable[[Tensor, "LinearPhysics", Tensor], Tensor]
+"""(y, physics, the number, of shape (1, 1, 1, 1)) -> x_hat."""
+
+
+class _StopAsked(Exception):
+    """The user asked to stop."""
+
+
+def tune(
+    reconstruct: Reconstruct,
+    problem: Problem,
+    images: Images,
+    train: TrainConfig,
+    session: Session,
+    *,
+    name: str,
+    start: Callable[[float], float],
+) -> tuple[Tensor, Tensor] | None:
+    """Search the best number by the mean PSNR on the tune images, or on all where none is held out.
+
+    Args:
+        reconstruct: x_hat of measurements (B, C, H', W') with one value of the number.
+        problem: the forward problem.
+        images: training images.
+        train: how many of them are held out.
+        session: device, log of every value tried, and whether to stop.
+        name: of the number, in the log.
+        start: where the search begins, of the noise level.
+
+    Returns:
+        The lowest and the highest noise level, and the logarithms of the best numbers there, each
+        of shape (2,). None if the user asked to stop: a run that is resumed begins anew.
+    """
+    held = split_tune(images, train.tune, session.seed)[1]
+    crops = [_centre(x) for x in (held if len(held) else images)]
+    levels = sorted(set(problem.sigma))
+    total = len(levels) * EVALUATIONS
+    found = []
+    for part, level in enumerate(levels):
+        at_level = dataclasses.replace(problem, sigma=(level, level))
+        steps = itertools.count(part * EVALUATIONS + 1)
+
+        def report(
+            value: float, psnr: float, level: float = level, steps: Iterator[int] = steps
+        ) -> None:
+            session.log(next(steps), total, **{name: value}, sigma=level, psnr=psnr)
+
+        try:
+            found.append(_best(reconstruct, at_level, crops, session, start(level), report))
+        except _StopAsked:
+            return None
+    return torch.tensor([levels[0], levels[-1]]), torch.tensor([found[0], found[-1]])
+
+
+def between(levels: Tensor, logarithms: Tensor, sigma: Tensor) -> Tensor:
+    """The number at noise levels `sigma`, from what `tune` found, log-linear; as `sigma` is shaped.
+
+    Beyond the tuned levels it is that of the nearest one.
+    """
+    low, high = levels.to(sigma).log()
+    first, last = logarithms.to(sigma)
+    share = ((sigma.log() - low) / (high - low).clamp_min(1e-6)).clamp(0, 1)
+    return torch.exp(first + share * (last - first))
+
+
+def _best(
+    reconstruct: Reconstruct,
+    problem: Problem,
+    crops: list[Tensor],
+    session: Session,
+    start: float,
+    report: Callable[[float, float], None],
+) -> float:
+    """Logarithm of the best number at the one noise level of `problem`."""
+    from scipy.optimize import minimize_scalar
+
+    device = session.fabric.device
+    scenes = []
+    for sample, crop in enumerate(crops):
+        x = crop[None].to(device)
+        scenes.append((x, *problem.measure(x, [sample])))
+
+    @torch.no_grad()
+    def loss(logarithm: float) -> float:
+        if session.should_stop():
+            raise _StopAsked
+        value = torch.full((1, 1, 1, 1), logarithm, device=device).exp()
+        psnr = sum(_psnr(reconstruct(y, physics, value), x, problem) for x, y, physics in scenes)
+        report(float(value), psnr / len(scenes))
+        return -psnr / len(scenes)
+
+    centre = torch.tensor(start).log().item()
+    best = minimize_scalar(
+        loss,
+        bounds=(centre - REACH, centre + REACH),
+        method="bounded",
+        options={"maxiter": EVALUATIONS, "xatol": EXACT},
+    )
+    return float(best.x)
+
+
+def _centre(x: Tensor) -> Tensor:
+    """The centre of an image of shape (C, H, W), at most CROP pixels a side."""
+    height, width = (min(CROP, side) for side in x.shape[-2:])
+    top, left = (x.shape[-2] - height) // 2, (x.shape[-1] - width) // 2
+    return x[:, top : top + height, left : left + width]
+
+
+def _psnr(x_hat: Tensor, x: Tensor, problem: Problem) -> float:
+    """PSNR in dB, over what the metric counts."""
+    error = scored(x_hat.clamp(0, 1) - x, problem).square().mean().clamp_min(1e-10)
+    return float(-10 * error.log10())

@@ -1,0 +1,76 @@
+"""The search for one number: finds the best one, says what it tries, stops when asked."""
+
+import math
+
+import pytest
+import torch
+
+from challenge.configs.schema.entry import TrainConfig
+from challenge.data.images.dataset import Images
+from challenge.methods.contract_test import ToySession, toy_problem
+from challenge.methods.training import tuning
+from challenge.methods.training.tuning import between, tune
+from challenge.methods.variational.tv import TV
+
+GREY = Images.of({f"{n}": torch.full((3, 24, 24), 0.5) for n in range(4)})
+
+
+def best(sigma):
+    """The number that `reconstruct` needs."""
+    return 0.3 * sigma**2
+
+
+def reconstruct(y, physics, value):
+    """The grey image, but for the distance of the number from the best one."""
+    wrong = (value / best(physics.noise_model.sigma)).log().abs().reshape(-1, 1, 1, 1)
+    return 0.5 + 0.05 * wrong.expand_as(physics.A_adjoint(y))
+
+
+class Stopping(ToySession):
+    def __init__(self, after):
+        super().__init__()
+        self.after = after
+
+    def should_stop(self):
+        return len(self.lines) >= self.after
+
+
+def run(sigma, session):
+    problem = toy_problem()
+    problem = type(problem)(
+        "toy", 3, problem.boundary, problem.kernels, sigma, problem.key, problem.crop
+    )
+    return tune(
+        reconstruct,
+        problem,
+        GREY,
+        TrainConfig(tune=2),
+        session,
+        name="strength",
+        start=lambda level: 0.02 * level,
+    )
+
+
+@pytest.mark.parametrize("sigma", [(0.03, 0.03), (0.02, 0.1)])
+def test_the_number_is_the_best_at_both_ends_of_the_noise_levels(sigma):
+    session = ToySession()
+    levels, logarithms = run(sigma, session)
+    assert levels.tolist() == pytest.approx(sigma)
+    assert logarithms.tolist() == pytest.approx([math.log(best(s)) for s in sigma], abs=0.05)
+    assert len(session.lines) <= tuning.EVALUATIONS * len(set(sigma))
+    assert {"step", "strength", "sigma", "psnr"} == session.lines[0].keys()
+    found = between(levels, logarithms, torch.tensor([*sigma, 1.0]))
+    torch.testing.assert_close(found[:2], logarithms.exp())
+    assert found[2] == found[1]
+
+
+def test_asked_to_stop_it_finds_nothing():
+    session = Stopping(3)
+    assert run((0.02, 0.1), session) is None
+    assert len(session.lines) == 3
+
+
+def test_total_variation_that_is_stopped_is_not_tuned():
+    method = TV(weight=None, iterations=2)
+    method.fit(toy_problem(), GREY, TrainConfig(tune=2), Stopping(1))
+    assert not method.tuned_levels.any()
