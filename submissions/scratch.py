@@ -38,7 +38,7 @@ def remove_leftovers() -> None:
     """Remove folders of processes that are gone."""
     for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}[0-9]*-*-*"):
         owner = path.name.removeprefix(_PREFIX).partition("-")[0]
-        if owner.isdigit() and not psutil.pid_exists(int(owner)) and _ours(path):
+        if owner.isdigit() and not _runs(int(owner)) and _ours(path):
             remove(path)
 
 
@@ -51,6 +51,14 @@ def remove(path: Path) -> None:
         for command in (["chmod", "-R", "u+rwX"], ["rm", "-rf"]):
             with contextlib.suppress(OSError):
                 subprocess.run([*command, "--", str(path)], check=False, capture_output=True)
+
+
+def _runs(pid: int) -> bool:
+    """Whether a process is there and not only waits for its parent to hear of its end."""
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _ours(path: Path) -> bool:

@@ -243,6 +243,7 @@ def grown(folder, after=None, resume=False, **knobs):
     method = make(grow=0.8, **knobs)
     train = TrainConfig(steps=10, batch=2, patch=24, tune=1, evaluate=3, ema=0.9, lr=1e-3)
     session = Stopping(Run(folder), after, resume=resume)
+    session.launch()
     method.fit(toy_problem(), toy_images(4), train, session)
     session.close()
     return method

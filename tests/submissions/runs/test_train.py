@@ -18,7 +18,11 @@ from challenge.submissions.runs.train import train
 CONFIG = {
     "challenge": "tiny",
     "name": "small",
-    "method": {"name": "network", "width": 4, "depth": 1, "blocks": 1, "precision": "float32"},
+    "method": {
+        "name": "network",
+        "net": {"width": 4, "depth": 1, "blocks": 1},
+        "precision": "float32",
+    },
     "train": {"steps": 20, "evaluate": 10, "patch": 32, "batch": 2, "precision": "float32"},
 }
 
@@ -117,7 +121,7 @@ def test_a_wrong_key_is_a_mistake_and_leaves_nothing(place, keys, overrides, tex
 
 
 def test_a_sweep_is_checked_before_it_begins(place):
-    sweep = ["train.lr=1e-4,1e-3", "method.width=4,6"]
+    sweep = ["train.lr=1e-4,1e-3", "method.net.width=4,6"]
     planned = plan(CONFIG, [], sweep, place, fresh=True)
     assert [each.run.path.name for each in planned] == [
         f"small-lr-{lr}-width-{width}" for lr in ("1e-4", "1e-3") for width in (4, 6)
