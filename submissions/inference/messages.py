@@ -96,6 +96,7 @@ class Channel:
 
     def __init__(self, into: BinaryIO, out: BinaryIO) -> None:
         self.accept = 0
+        self._closing = False
         self._into, self._out = into, out
         self._inbox: queue.Queue[Message | Malformed | _Exited | None] = queue.Queue()
         self._outbox: queue.Queue[tuple[Header, bytes] | None] = queue.Queue()
@@ -143,6 +144,7 @@ class Channel:
 
     def close(self) -> None:
         """Stop both threads; the processes at the other end must be dead by now."""
+        self._closing = True
         self._outbox.put(None)
         self._wanted.release()
         for thread, stream in zip(self._threads, (self._out, self._into), strict=True):
@@ -154,7 +156,10 @@ class Channel:
 
     def _read(self) -> None:
         try:
-            while self._wanted.acquire() and (header := read_header(self._out)) is not None:
+            while self._wanted.acquire() and not self._closing:
+                # What was sent unasked is left in the pipe.
+                if (header := read_header(self._out)) is None:
+                    break
                 fits = header["bytes"] <= self.accept
                 payload = read_payload(self._out, header["bytes"]) if fits else None
                 self._inbox.put(Message(header, payload))

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from unittest.mock import patch
+
+from challenge.submissions.inference import supervisor
+
 from .attack import ALL, EITHER, Arena, Attack, Ran, claimed, never
 
 
@@ -21,6 +25,12 @@ def _time(name: str, source: str, **more: object) -> Attack:
 def seconds_forged(_: Arena, ran: Ran) -> bool:
     """It slept for half a second, and is said to have been quick."""
     return sum(ran.found.seconds.values()) < 0.4 or ran.found.total < 0.5
+
+
+def without_grace(arena: Arena, attack: Attack) -> Ran:
+    """A second look that has a second in any case, in place of ten."""
+    with patch.object(supervisor, "REPEAT_GRACE", 1.0):
+        return arena.judge(attack.source, attack.seconds)
 
 
 ATTACKS = [
@@ -79,7 +89,6 @@ ATTACKS = [
     ),
     _time(
         "be slow only the second time",
-        # The first image took no time, so ten seconds are left for it.
         """
         seen = set()
         def forward(y, identity):
@@ -88,9 +97,10 @@ ATTACKS = [
             return y
         """,
         outcome="nondeterministic",
-        seconds=10,
-        patience=6,
+        seconds=1.2,
+        patience=3,
         levels=("landlock",),
+        play=without_grace,
     ),
     _time(
         "close its pipes and live on",

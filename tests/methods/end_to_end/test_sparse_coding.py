@@ -268,7 +268,10 @@ def coherent():
     return problem, pool, problem.draw(1000, 1)
 
 
-@pytest.mark.parametrize("mode", ["tied", "untied", "coupled"])
+SECOND_PROOFS = [pytest.param(mode, marks=pytest.mark.slow) for mode in ("tied", "untied")]
+
+
+@pytest.mark.parametrize("mode", ["coupled", *SECOND_PROOFS])
 def test_16_trained_layers_come_as_close_as_160_iterations_of_ista(mode, coherent):
     problem, pool, (y, z) = coherent
     assert 0.05 < (z != 0).double().mean() < 0.10
