@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 from deepinv.models import Reconstructor
 from torch import Tensor
 
-from challenge.configs.schema.entry import TrainConfig
+from challenge.configs.schema.training import TrainConfig
 
 if TYPE_CHECKING:
     from deepinv.physics import LinearPhysics

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from challenge.configs import spelling
 from challenge.configs.errors import Mistake, UserError
-from challenge.configs.schema.entry import TrainConfig
+from challenge.configs.schema.training import TrainConfig
 from challenge.methods import plugin
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from benchmarks.speed.timing import Result, seconds
 from challenge.configs.loader import load_challenge
-from challenge.configs.schema.entry import TrainConfig
+from challenge.configs.schema.training import TrainConfig
 from challenge.data.images.dataset import Images, split_tune
 from challenge.data.physics.kernels import build
 from challenge.data.physics.problem import Problem

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from benchmarks.speed.timing import Result, paired
-from challenge.configs.schema.entry import TrainConfig
+from challenge.configs.schema.training import TrainConfig
 from challenge.data.images.dataset import Images
 from challenge.data.physics.problem import Problem
 from challenge.methods.contract_test import ToySession, toy_images, toy_problem

@@ -24,7 +24,7 @@ import torch
 from annotated_types import Ge, Le
 from torch import Tensor, nn
 
-from challenge.configs.schema.entry import TrainConfig
+from challenge.configs.schema.training import TrainConfig
 from challenge.methods.contract import Method, Session
 from challenge.methods.networks.architectures import Net
 from challenge.methods.networks.layers import recompute

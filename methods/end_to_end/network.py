@@ -22,7 +22,7 @@ from annotated_types import Ge, Le
 from torch import Tensor, nn
 
 from challenge.configs.errors import UserError
-from challenge.configs.schema.entry import TrainConfig
+from challenge.configs.schema.training import TrainConfig
 from challenge.data.physics.blur import blur
 from challenge.methods.contract import Method, Session
 from challenge.methods.networks.architectures import ARCHITECTURES, Net

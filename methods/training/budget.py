@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from challenge.configs.schema.entry import TrainConfig
+from challenge.configs.schema.training import TrainConfig
 from challenge.methods.training import schedules
 from challenge.methods.training.state import State
 

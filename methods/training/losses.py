@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from challenge.configs.schema.entry import Loss
+from challenge.configs.schema.training import Loss
 
 EPSILON = 1e-3
 """Of Charbonnier's loss: below a quarter of a grey level it is quadratic."""

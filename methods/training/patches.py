@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from deepinv.physics import LinearPhysics
 from torch import Tensor
 
-from challenge.configs.schema.entry import Augment, TrainConfig
+from challenge.configs.schema.training import Augment, TrainConfig
 from challenge.data import noise
 from challenge.data.images.dataset import Images
 from challenge.data.physics.problem import Problem

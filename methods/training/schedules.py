@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 
-from challenge.configs.schema.entry import TrainConfig
+from challenge.configs.schema.training import TrainConfig
 
 WARM_UP = 50
 """Steps of rising learning rate, at most a tenth of all. `minutes` become steps at their end."""

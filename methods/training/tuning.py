@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from challenge.configs.schema.entry import TrainConfig
+from challenge.configs.schema.training import TrainConfig
 from challenge.data.images.dataset import Images, split_tune
 from challenge.data.physics.problem import Problem
 from challenge.methods.contract import Session

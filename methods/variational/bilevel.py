@@ -30,7 +30,7 @@ import torch
 from annotated_types import Ge, Gt, Le
 from torch import Tensor, nn
 
-from challenge.configs.schema.entry import TrainConfig
+from challenge.configs.schema.training import TrainConfig
 from challenge.methods.contract import Method, Session
 from challenge.methods.solvers.implicit import Adjoint, Report
 from challenge.methods.solvers.solution import Minimum

@@ -16,7 +16,7 @@ from annotated_types import Ge, Gt
 from torch import Tensor
 
 from challenge.configs.errors import UserError
-from challenge.configs.schema.entry import TrainConfig
+from challenge.configs.schema.training import TrainConfig
 from challenge.data.images.dataset import Images
 from challenge.data.physics.problem import Problem
 from challenge.methods.contract import Method, Session

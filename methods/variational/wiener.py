@@ -15,7 +15,7 @@ import torch
 from annotated_types import Gt
 from torch import Tensor, nn
 
-from challenge.configs.schema.entry import TrainConfig
+from challenge.configs.schema.training import TrainConfig
 from challenge.methods.contract import Method, Session
 from challenge.methods.solvers.data_term import DataTerm
 from challenge.methods.transforms import spectrum

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from challenge.configs.loader import dump, load_challenge, load_entry
 from challenge.configs.reader.parser import unprintable
 from challenge.configs.schema.challenge import ChallengeConfig, Metric, Rules
-from challenge.configs.schema.entry import EntryConfig, TrainConfig
+from challenge.configs.schema.entry import EntryConfig
 from challenge.configs.schema.images import BuiltinImages, FolderImages, FolderPaths
 from challenge.configs.schema.physics import (
     Blur,
@@ -19,6 +19,7 @@ from challenge.configs.schema.physics import (
     MotionKernel,
     UniformKernel,
 )
+from challenge.configs.schema.training import TrainConfig
 
 TV = """\
 challenge: deblur

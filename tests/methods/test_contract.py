@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from challenge.configs.schema.entry import TrainConfig
+from challenge.configs.schema.training import TrainConfig
 from challenge.methods import registry
 from challenge.methods.contract import Method
 from challenge.methods.contract_test import ToySession, check, toy_images, toy_problem

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from challenge.configs.errors import UserError
 from challenge.configs.loader import load_entry
-from challenge.configs.schema.entry import TrainConfig
+from challenge.configs.schema.training import TrainConfig
 from challenge.methods import plugin, registry
 from challenge.methods.contract import Method
 from challenge.methods.knobs import knobs, model, nested

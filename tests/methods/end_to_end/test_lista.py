@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from challenge.configs.errors import UserError
-from challenge.configs.schema.entry import TrainConfig
+from challenge.configs.schema.training import TrainConfig
 from challenge.data.physics.blur import blur
 from challenge.methods.contract_test import ToySession, check, toy_images, toy_problem
 from challenge.methods.end_to_end import lista

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load, save
 
 from challenge.configs.errors import UserError
-from challenge.configs.schema.entry import TrainConfig
+from challenge.configs.schema.training import TrainConfig
 from challenge.methods.contract_test import ToySession, toy_images, toy_problem
 from challenge.methods.end_to_end.network import BASE, STRENGTHS, Network
 from challenge.methods.networks.architectures import ARCHITECTURES, Net

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from challenge.configs.errors import UserError
-from challenge.configs.schema.entry import TrainConfig
+from challenge.configs.schema.training import TrainConfig
 from challenge.methods.contract_test import ToySession, toy_images, toy_problem
 from challenge.methods.end_to_end.unrolled import Unrolled
 from challenge.methods.networks.architectures import Net

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from challenge.configs.errors import UserError
-from challenge.configs.schema.entry import TrainConfig
+from challenge.configs.schema.training import TrainConfig
 from challenge.data.images.dataset import split_tune
 from challenge.methods.contract import Method
 from challenge.methods.contract_test import ToySession, toy_images, toy_problem

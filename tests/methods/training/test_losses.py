@@ -8,7 +8,7 @@ import torch
 from scipy.special import huber as scipy_huber
 from skimage.metrics import structural_similarity
 
-from challenge.configs.schema.entry import TrainConfig
+from challenge.configs.schema.training import TrainConfig
 from challenge.methods.contract_test import ToySession, toy_images, toy_problem
 from challenge.methods.end_to_end.network import Network
 from challenge.methods.networks.architectures import Net

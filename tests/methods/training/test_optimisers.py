@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from challenge.configs.schema.entry import TrainConfig
+from challenge.configs.schema.training import TrainConfig
 from challenge.methods.training.optimisers import BETA_2, build, running_mean
 
 LR, DECAY, MU = 0.1, 0.05, 0.9

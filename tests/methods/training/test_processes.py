@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from challenge.cli.main import app
-from challenge.configs.schema.entry import TrainConfig
+from challenge.configs.schema.training import TrainConfig
 from challenge.methods.contract_test import ToySession, toy_images, toy_problem
 from challenge.methods.end_to_end.network import Network
 from challenge.methods.networks.architectures import Net
@@ -26,7 +26,7 @@ torch.use_deterministic_algorithms(True)
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments import LightningEnvironment
 from challenge.configs.errors import UserError
-from challenge.configs.schema.entry import TrainConfig
+from challenge.configs.schema.training import TrainConfig
 from challenge.methods.contract_test import ToySession, toy_images, toy_problem
 from challenge.methods.training import patches
 from challenge.methods import registry

@@ -7,7 +7,7 @@ import torch
 from pydantic import ValidationError
 from torch.optim import lr_scheduler
 
-from challenge.configs.schema.entry import TrainConfig
+from challenge.configs.schema.training import TrainConfig
 from challenge.methods.training.schedules import factor
 
 TOTAL = 200

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from challenge.configs.schema.entry import TrainConfig
+from challenge.configs.schema.training import TrainConfig
 from challenge.data.images.dataset import Images
 from challenge.methods.contract_test import ToySession, toy_problem
 from challenge.methods.training import tuning

@@ -7,7 +7,7 @@ import torch
 from deepinv.physics import GaussianNoise, Inpainting
 
 from challenge.configs.errors import UserError
-from challenge.configs.schema.entry import TrainConfig
+from challenge.configs.schema.training import TrainConfig
 from challenge.data.images.dataset import split_tune
 from challenge.data.physics.blur import blur
 from challenge.methods.contract_test import ToySession, check, toy_images, toy_problem

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from challenge.configs.errors import UserError
-from challenge.configs.schema.entry import TrainConfig
+from challenge.configs.schema.training import TrainConfig
 from challenge.data.physics.blur import blur
 from challenge.data.physics.problem import Problem
 from challenge.methods.contract_test import ToySession, toy_images, toy_problem
