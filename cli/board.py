@@ -30,11 +30,11 @@ def board(
     from challenge.data.challenges.challenge import open_challenge
     from challenge.data.layout import Workspace
     from challenge.submissions.entries import teams
-    from challenge.submissions.judging import results
+    from challenge.submissions.judging import result_files
     from challenge.submissions.judging.board import remarks, rows
 
     place = Workspace(workspace)
-    found = results.read_all(place, challenge)
+    found = result_files.read_all(place, challenge)
     names = sorted({each.challenge.name for each in found})
     if not names:
         remedy = "judge entries with `challenge score ENTRY.zip --hidden HIDDEN`"

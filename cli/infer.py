@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from challenge.cli.shared.dry_run import Ahead, timing, watch, went_well
 from challenge.cli.shared.options import WORKSPACE, JsonOption, WorkspaceOption
 from challenge.cli.shared.workspace import find_workspace
-
-if TYPE_CHECKING:
-    pass
 
 
 def infer(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -57,7 +58,7 @@ def methods(
                     }
                     for knob in found
                 ],
-                "train": list(cls.reads),
+                "train": list(_reads(cls)),
                 "variants": _variants(cls),
             }
         )
@@ -70,8 +71,24 @@ def methods(
         columns = [varied, *(name.replace("_", " ") for name in names)]
         cells = [(str(each[varied]), *(_number(each[name]) for name in names)) for each in choices]
         table(columns, cells, left=columns[:1])
-    reads = ", ".join(f"train.{key}" for key in cls.reads)
+    usual = _reads(cls)
+    reads = ", ".join(f"train.{key}" for key in usual)
     show(_wrapped(f"Reads: {reads}" if reads else "Learns without settings, or not at all."))
+    others = ", ".join(f"train.{key}" for key in cls.reads if key not in usual)
+    if others:
+        show(_wrapped(f"With other knobs it also reads: {others}"))
+
+
+def _reads(cls: type[Method]) -> Sequence[str]:
+    """The keys of `train:` that the method reads with its default knobs."""
+    from pydantic import ValidationError
+
+    from challenge.methods.knobs import model
+
+    try:
+        return cls.reads_with(dict(model(cls)()))
+    except ValidationError:  # a knob that must be given
+        return cls.reads
 
 
 def _list(as_json: bool) -> None:

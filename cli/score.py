@@ -116,7 +116,7 @@ def _judge(
     from challenge.submissions.jail import levels
     from challenge.submissions.jail.probe import choose
     from challenge.submissions.judging.judge import open_judge
-    from challenge.submissions.judging.workers import judge_all, shares
+    from challenge.submissions.judging.pool import judge_all, shares
 
     if not (hidden / "key").is_file():
         remedy = "give the one `challenge prepare` made, as in workspace/hidden/deblur"

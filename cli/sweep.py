@@ -76,7 +76,7 @@ def _show(planned: Sequence[Planned], failures: dict[str, str]) -> None:
                 *values,
                 "" if psnr is None else f"{psnr:.2f}",
                 "" if ssim is None else f"{ssim:.4f}",
-                f"{found.get('step', 0):.0f}",
+                f"{found['step']:.0f}" if found else "",
                 f"{made.seconds:.0f}",
                 f"{made.parameters:,}",
             )
@@ -88,5 +88,5 @@ def _show(planned: Sequence[Planned], failures: dict[str, str]) -> None:
     if reached:
         show(f"best: {max(reached, key=lambda each: each[0])[1].path}")
     elif len(planned) > len(failures):
-        paths = " ".join(str(each.run.path) for each in planned)
+        paths = " ".join(str(each.run.path) for each in planned if each.point.name not in failures)
         show(f"no PSNR on the tune part to choose by; on val: challenge compare {paths}")

@@ -47,14 +47,14 @@ def train(
     from challenge.cli.shared.console import show
     from challenge.cli.shared.training import Where, train_and_show
     from challenge.configs.errors import UserError
+    from challenge.submissions.layout import Run
 
     if resume and force:
         raise UserError.of("--resume and --force", "contradict each other", "give one of them")
     given = Path(config)
     if given.is_dir():
-        # A run names its own config; only its workspace has to be found.
         workspace = find_workspace(workspace, given)
-        config = str(given / "config.yaml")
+        config = str(Run(given).config)
     where = Where(workspace, _device(device), processes, resume, force)
     if sweep:
         from challenge.cli.sweep import run_all

@@ -94,9 +94,23 @@ def open_run(run: Run | Path | str) -> Run:
     return run if isinstance(run, Run) else Run(Path(run))
 
 
-def home_of(run: Run) -> Workspace:
-    """The workspace that a run lies in, as `WORKSPACE/runs/CHALLENGE/NAME`."""
-    return Workspace(run.path.resolve().parents[2])
+DEPTHS = {"runs": 2, "entries": 1, "hidden": 1, "public": 1}
+"""Folders of a workspace, and how deep in each its things lie: `runs/CHALLENGE/NAME`."""
+
+
+def workspace_of(path: Path) -> Workspace | None:
+    """The workspace in which a run, an entry, a public or a hidden folder lies, if it lies in one.
+
+    As the path names it; else by its absolute path.
+    """
+    parents = path.resolve().parents
+    for name, depth in DEPTHS.items():
+        if len(parents) > depth and parents[depth - 1].name == name:
+            home = parents[depth]
+            # Any folder of zips may be called so.
+            if name != "entries" or (home / "public").is_dir():
+                return Workspace(path.parents[depth] if len(path.parts) > depth + 1 else home)
+    return None
 
 
 def entry(workspace: Workspace, team: str, name: str) -> Path:

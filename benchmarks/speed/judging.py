@@ -37,7 +37,7 @@ from challenge.submissions.jail import levels, spawn
 from challenge.submissions.jail.levels import Level
 from challenge.submissions.jail.probe import probe
 from challenge.submissions.jail.spawn import Jail
-from challenge.submissions.judging import board, result, results
+from challenge.submissions.judging import board, result, result_files
 from challenge.submissions.machine import keep_memory
 from challenge.submissions.runs import storage
 
@@ -185,7 +185,7 @@ def board_of_many(quick: bool) -> Result:
         for number in range(many):
             hashes = [hashlib.sha256(b"%d" % number).hexdigest(), "c" * 64, "d" * 64]
             value = {"mean": 20 + number / 100, "low": 19.0, "high": 40.0}
-            results.save(
+            result_files.save(
                 place,
                 result.Result.model_validate(
                     {
@@ -208,10 +208,10 @@ def board_of_many(quick: bool) -> Result:
                 ),
             )
         rules = Rules(entries_per_day=1000)
-        found = board.rows(results.read_all(place), rules)
+        found = board.rows(result_files.read_all(place), rules)
         assert sum(row.entries for row in found) == many
         taken = [
-            seconds(lambda: board.rows(results.read_all(place), rules))
+            seconds(lambda: board.rows(result_files.read_all(place), rules))
             for _ in range(2 if quick else 7)
         ]
     return {

@@ -6,9 +6,6 @@ from pathlib import Path
 
 from challenge.cli.shared.options import WORKSPACE
 
-DEPTHS = {"runs": 2, "entries": 1, "hidden": 1, "public": 1}
-"""Folders of a workspace, and how deep in each its things lie: `runs/CHALLENGE/NAME`."""
-
 
 def find_workspace(given: Path, *paths: Path) -> Path:
     """As given; else the workspace that the first of the paths lies in; else the default.
@@ -17,15 +14,9 @@ def find_workspace(given: Path, *paths: Path) -> Path:
         given: the option's value; its default, `workspace`, counts as not given.
         paths: runs, entries, hidden or public folders.
     """
+    from challenge.submissions.layout import workspace_of
+
     if given != WORKSPACE:
         return given
-    for path in paths:
-        parents = path.resolve().parents
-        for name, depth in DEPTHS.items():
-            if len(parents) > depth and parents[depth - 1].name == name:
-                home = parents[depth]
-                if name == "entries" and not (home / "public").is_dir():
-                    continue  # any folder of zips may be called so
-                # As the user wrote it, where that names the workspace.
-                return path.parents[depth] if len(path.parts) > depth + 1 else home
-    return WORKSPACE
+    places = (workspace_of(path) for path in paths)
+    return next((place.path for place in places if place is not None), WORKSPACE)

@@ -16,7 +16,7 @@ from challenge.configs.schema.challenge import ChallengeConfig
 from challenge.data import layout
 from challenge.data.hashing import digest
 from challenge.data.images import codec
-from challenge.data.layout import FRESH, Public, Split
+from challenge.data.layout import FRESH, Public, Split, Workspace
 from challenge.data.physics import measurements
 from challenge.data.physics.measurements import Measurement
 
@@ -50,6 +50,11 @@ class Challenge:
     def channels(self) -> int:
         """3 in a colour challenge, 1 in a grey one."""
         return 3 if self.config.images.mode == "colour" else 1
+
+    @property
+    def workspace(self) -> Workspace:
+        """The workspace that the public folder lies in, as `WORKSPACE/public/<challenge>`."""
+        return Workspace(self.path.resolve().parents[1])
 
     @property
     def crop(self) -> int:

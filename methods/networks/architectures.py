@@ -27,6 +27,12 @@ ARCHITECTURES: dict[str, type[nn.Module]] = {
 }
 
 
+def knobs_of(architecture: str) -> list[str]:
+    """The knobs that an architecture has: the arguments of its class but for the channels."""
+    arguments = inspect.signature(ARCHITECTURES[architecture]).parameters
+    return [name for name in arguments if name not in ("in_channels", "out_channels")]
+
+
 class Net(Section):
     """A network: its architecture, and knobs of which null is the architecture's own default.
 
@@ -65,10 +71,14 @@ class Net(Section):
     @classmethod
     def _known(cls, value: Any, info: ValidationInfo) -> Any:
         """Refuse a knob that the architecture, validated first, does not have."""
-        name, architecture = info.field_name, info.data.get("architecture")
-        if value is None or name == "architecture" or architecture is None:
+        name, architecture = str(info.field_name), info.data.get("architecture")
+        if (
+            architecture is None
+            or name == "architecture"
+            or value == cls.model_fields[name].default
+        ):
             return value
-        known = list(inspect.signature(ARCHITECTURES[architecture]).parameters)[2:]
+        known = knobs_of(architecture)
         if name not in known:
             listed = ", ".join(f"`{each}`" for each in known)
             raise refusal(f"is not a knob of `architecture: {architecture}`", f"it has {listed}")
@@ -87,8 +97,10 @@ class Net(Section):
 
     def build(self, in_channels: int, out_channels: int) -> nn.Module:
         """A network (B, in_channels, H, W) -> (B, out_channels, H, W), newly drawn."""
-        knobs = self.model_dump(exclude={"architecture"}, exclude_none=True)
-        return ARCHITECTURES[self.architecture](in_channels, out_channels, **knobs)
+        knobs = self.model_dump(include={*knobs_of(self.architecture)}, exclude_none=True)
+        return ARCHITECTURES[self.architecture](
+            in_channels=in_channels, out_channels=out_channels, **knobs
+        )
 
     def narrow(self) -> Net:
         """The same with few features: it sees as far, and is measured faster."""

@@ -20,13 +20,11 @@ from challenge.configs.schema.training import TrainConfig
 from challenge.data.images.dataset import Images, split_tune
 from challenge.data.physics.problem import Problem
 from challenge.methods.contract import Session
-from challenge.methods.training.patches import scored
+from challenge.methods.training.patches import TUNE_SIDE, margin, scored
 
 if TYPE_CHECKING:
     from deepinv.physics import LinearPhysics
 
-CROP = 256
-"""Largest side of the crops that the number is tuned on."""
 EVALUATIONS = 12
 """Values tried for each noise level."""
 REACH = 3.4
@@ -68,7 +66,8 @@ def tune(
         of shape (2,). None if the user asked to stop: a run that is resumed begins anew.
     """
     held = split_tune(images, train.tune, session.seed)[1]
-    crops = [_centre(x) for x in (held if len(held) else images)]
+    side = TUNE_SIDE + 2 * margin(problem)
+    crops = [_centre(x, side) for x in (held if len(held) else images)]
     levels = sorted(set(problem.sigma))
     total = len(levels) * EVALUATIONS
     found = []
@@ -135,9 +134,9 @@ def _best(
     return float(best.x)
 
 
-def _centre(x: Tensor) -> Tensor:
-    """The centre of an image of shape (C, H, W), at most CROP pixels a side."""
-    height, width = (min(CROP, side) for side in x.shape[-2:])
+def _centre(x: Tensor, side: int) -> Tensor:
+    """The centre of an image of shape (C, H, W), at most `side` pixels a side."""
+    height, width = (min(side, each) for each in x.shape[-2:])
     top, left = (x.shape[-2] - height) // 2, (x.shape[-1] - width) // 2
     return x[:, top : top + height, left : left + width]
 

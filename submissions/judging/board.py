@@ -15,7 +15,7 @@ from typing import Any
 from challenge.configs.schema.challenge import Rules
 from challenge.submissions.entries.teams import Teams
 from challenge.submissions.judging.result import Result
-from challenge.submissions.judging.results import SHORT
+from challenge.submissions.judging.result_files import SHORT
 
 PSNR_DIGITS, SSIM_DIGITS = 4, 6
 """Scores that agree to so many decimals are equal: they share a rank."""

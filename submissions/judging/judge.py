@@ -30,7 +30,7 @@ from challenge.submissions.jail import levels, stage
 from challenge.submissions.jail.levels import Level
 from challenge.submissions.jail.probe import choose
 from challenge.submissions.jail.spawn import Jail
-from challenge.submissions.judging import results, verdict
+from challenge.submissions.judging import result_files, verdict
 from challenge.submissions.judging.result import (
     JudgedBy,
     JudgedChallenge,
@@ -93,7 +93,7 @@ def open_judge(
     seal.verify(Public(challenge.path), hidden)
     crop = challenge.crop
     jail = choose.jail(level, runner, workspace.path, hidden.path)
-    parts = results.judge_parts(
+    parts = result_files.judge_parts(
         {**metrics.DEFINITION, "crop": crop},
         {**machine.versions(), **machine.metric_versions(), "sources": stage.digest()},
         levels.promises(level, sys.platform),
@@ -145,15 +145,20 @@ def _verdict(
 ) -> tuple[Result, bool]:
     """The verdict on a copy of an entry, which is told of by its own name."""
     entry_hash = digest(copy)
-    with results.locked(judge.workspace, entry_hash):
+    with result_files.locked(judge.workspace, entry_hash):
         # The check is made anew: what it depends on, the list of teams, may have changed.
         name = harmless(os.fsencode(entry.name))
         problems = check(copy, judge.challenge, judge.teams, shown=name)
-        known = results.find(judge.workspace, entry_hash, judge.challenge.hash, judge.judge_hash)
+        known = result_files.find(
+            judge.workspace, entry_hash, judge.challenge.hash, judge.judge_hash
+        )
         if known is not None and not rejudge and known.problems == verdict.listed(problems):
             return known, False
-        received = results.submission_time(judge.workspace, entry, entry_hash)
-        about, begun = verdict.entry_facts(copy, name, entry_hash), results.timestamp(time.time())
+        received = result_files.submission_time(judge.workspace, entry, entry_hash)
+        about, begun = (
+            verdict.entry_facts(copy, name, entry_hash),
+            result_files.timestamp(time.time()),
+        )
         found = (
             verdict.refused(problems) if problems else _judged(judge, copy, about, progress, scored)
         )
@@ -172,7 +177,7 @@ def _verdict(
             judged_at=begun,
             **found,
         )
-        results.save(judge.workspace, result)
+        result_files.save(judge.workspace, result)
     return result, True
 
 

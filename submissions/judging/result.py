@@ -59,7 +59,7 @@ class JudgedBy(Section):
         return self.isolation.get("level", "process")
 
 
-class Problem(Section):
+class Refusal(Section):
     """What the check found in the entry: an outcome with place, cause and remedy."""
 
     outcome: Outcome
@@ -106,7 +106,7 @@ class Result(Section):
     judged_at: str
     outcome: Outcome
     cause: str = ""
-    problems: tuple[Problem, ...] = ()
+    problems: tuple[Refusal, ...] = ()
     psnr: Interval | None = None
     ssim: Interval | None = None
     seconds: Seconds | None = None

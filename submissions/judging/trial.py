@@ -103,8 +103,12 @@ def _opened(run: Run | Path | str, challenge: Challenge | None) -> tuple[Run, Ch
     """A finished run and its challenge."""
     run = layout.open_run(run)
     if challenge is None:
-        public = layout.home_of(run).public(read_facts(run).challenge.name)
-        challenge = open_challenge(public.path)
+        name = read_facts(run).challenge.name
+        place = layout.workspace_of(run.path)
+        if place is None:
+            remedy = "keep it in `WORKSPACE/runs/CHALLENGE/NAME`, or hand its challenge over"
+            raise UserError.of(run.path, "lies in no workspace", remedy)
+        challenge = open_challenge(place.public(name).path)
     storage.finished(run, challenge)
     return run, challenge
 
@@ -153,7 +157,7 @@ def jail_of(challenge: Challenge, level: Level | None = None) -> Jail:
         level: of isolation; the strongest that holds here by default.
     """
     chosen = choose.choose() if level is None else level
-    return choose.jail(chosen, supervisor.RUNNER, challenge.path.resolve().parents[1])
+    return choose.jail(chosen, supervisor.RUNNER, challenge.workspace.path)
 
 
 def infer_folder(

@@ -10,7 +10,7 @@ from challenge.configs.schema.entry import Uses
 from challenge.submissions.entries.check import read_manifest
 from challenge.submissions.entries.violations import Violation, outcome_of
 from challenge.submissions.inference.supervisor import Inference
-from challenge.submissions.judging.result import JudgedEntry, JudgedImage, Problem, Seconds
+from challenge.submissions.judging.result import JudgedEntry, JudgedImage, Refusal, Seconds
 from challenge.submissions.scoring.scores import Scores
 
 
@@ -43,8 +43,8 @@ def refused(problems: list[Violation]) -> dict[str, Any]:
     }
 
 
-def listed(problems: list[Violation]) -> tuple[Problem, ...]:
-    return tuple(Problem(outcome=each.outcome, **asdict(each.mistake)) for each in problems)
+def listed(problems: list[Violation]) -> tuple[Refusal, ...]:
+    return tuple(Refusal(outcome=each.outcome, **asdict(each.mistake)) for each in problems)
 
 
 def judged(inference: Inference, scores: Scores | None) -> dict[str, Any]:

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from challenge.configs.errors import Mistake, UserError
 from challenge.data.challenges.challenge import Challenge
-from challenge.data.layout import Workspace
 from challenge.submissions.entries import archive
 from challenge.submissions.entries import weights as weight_files
 from challenge.submissions.entries.check import check, read_manifest
@@ -129,7 +128,7 @@ def check_candidates(found: Sequence[Candidate], challenge: Challenge) -> list[C
         UserError: with every problem of the entries; or a run is not finished or of another
             preparation of the challenge.
     """
-    place = Workspace(challenge.path.resolve().parents[1])
+    place = challenge.workspace
     checked, problems = list[Candidate](), list[Violation]()
     for each in found:
         if each.path.is_dir():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import os
@@ -54,16 +55,25 @@ class RunSession:
         self.seed = seed
         self._run, self._resume, self._progress = run, resume, progress
         self._device, self._processes, self._precision = device, processes, precision
-        self._fabric: Fabric | None = None
         self._log_begun = resume
         self._stop = False
         self._began, self._before = time.monotonic(), 0.0
 
     def launch(self) -> None:
-        """Set up Lightning Fabric, silent, whatever cluster it finds itself on; call it once.
+        """Start the other processes, where there are several; call it once, before any writes.
 
-        With several processes the command is started once more for each of the others, which
-        come to this line as well; they find each other here.
+        The command is started once more for each of them. They come to this line as well, and
+        all find each other here.
+        """
+        if self._processes > 1:
+            self.fabric.launch()
+
+    @functools.cached_property
+    def fabric(self) -> Fabric:
+        """Lightning Fabric, silent, whatever cluster it finds itself on.
+
+        Set up when it is asked for, since a method that learns nothing needs none and Lightning
+        takes long to import. It starts no process.
         """
         import logging
 
@@ -81,22 +91,13 @@ class RunSession:
             # The same numbers again when a run is resumed.
             torch.backends.cudnn.deterministic = True
             torch.backends.cudnn.benchmark = False
-        self._fabric = Fabric(
+        return Fabric(
             accelerator=device.type,
             devices=self._processes if device.type == "cpu" or several else [device.index or 0],
             strategy="ddp" if several else "auto",
             precision=for_fabric(self._precision, device),
             plugins=[LightningEnvironment()],
         )
-        if several:
-            self._fabric.launch()
-
-    @property
-    def fabric(self) -> Fabric:
-        """Lightning Fabric, as `launch` set it up."""
-        if self._fabric is None:
-            raise RuntimeError("the session is not launched")
-        return self._fabric
 
     def log(self, step: int, total: int | None, **values: float) -> None:
         """Append a line to `log.jsonl`, unless there is no value, and report progress."""

@@ -42,7 +42,7 @@ def train(
     config: str | Path | Mapping[str, Any],
     overrides: Sequence[str] = (),
     *,
-    workspace: str | Path = "workspace",
+    workspace: str | Path | None = None,
     device: str = "cpu",
     processes: int = 1,
     resume: bool = False,
@@ -59,7 +59,8 @@ def train(
         config: a YAML file, the name of one such as `tv`, the folder of a run, or the keys of
             such a file: `{"challenge": "deblur", "method": "tv"}`.
         overrides: `key=value`, on top of it.
-        workspace: where the challenge lives and the run goes.
+        workspace: where the challenge lives and the run goes; by default that of the run whose
+            folder is given, else `workspace`.
         device: torch's name of a device: `cpu`, `cuda`, `cuda:1`.
         processes: so many share every batch. The others are started as this process was, with
             the same command, and leave this function by `SystemExit(0)` only.
@@ -75,10 +76,13 @@ def train(
         UserError: config, workspace or images do not allow the training, or it diverged. A run
             that has nothing to keep is removed.
     """
+    found = None
     if isinstance(config, str | Path):
-        config = str(Run(Path(config)).config if Path(config).is_dir() else config)
+        if Path(config).is_dir():
+            found, config = layout.workspace_of(Path(config)), Run(Path(config)).config
+        config = str(config)
     entry, source = load_entry(config, overrides, registry.mistakes)
-    place = Workspace(Path(workspace))
+    place = Workspace(Path(workspace)) if workspace else found or Workspace(Path("workspace"))
     challenge = open_challenge(place.public(entry.challenge).path)
 
     import torch

@@ -41,7 +41,7 @@ def test_help_imports_nothing_heavy():
         "challenge.submissions.judging.board",
         "challenge.submissions.entries.check",
         "challenge.submissions.inference.supervisor",
-        "challenge.submissions.judging.results",
+        "challenge.submissions.judging.result_files",
         "challenge.configs.loader",
     ],
 )

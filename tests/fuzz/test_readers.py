@@ -46,7 +46,7 @@ def fed(name: str, seed: int, count: int, folder: Path, limit: float) -> dict[st
 
 @pytest.mark.parametrize("count", COUNTS)
 @pytest.mark.parametrize("name", READERS)
-def test_5_000_inputs(name: str, count: int, tmp_path: Path) -> None:
+def test_mutated_inputs(name: str, count: int, tmp_path: Path) -> None:
     report = fed(name, 0, count, tmp_path, 120)
     assert READERS[name] < report["accepted"] * 1_250 / count < 1_000
 

@@ -325,3 +325,19 @@ def test_a_window_that_does_not_fit_is_refused():
     with pytest.raises(ValidationError, match="does not lie around a patch"):
         Net(architecture="mlp", window=7)
     assert Net(architecture="mlp", window=8).window == 8
+
+
+def test_an_architecture_need_not_have_every_knob(monkeypatch):
+    """One without dropout or normalisation is built with the other defaults, and refuses these."""
+
+    class Plain(nn.Module):
+        def __init__(self, out_channels, in_channels, width=3):
+            super().__init__()
+            self.conv = nn.Conv2d(in_channels, out_channels, width, padding=width // 2)
+
+    monkeypatch.setitem(ARCHITECTURES, "cnn", Plain)
+    built = Net(architecture="cnn", width=5).build(2, 1)
+    assert built.conv.weight.shape == (1, 2, 5, 5)
+    assert Net(architecture="cnn").build(2, 1).conv.weight.shape == (1, 2, 3, 3)
+    with pytest.raises(ValidationError, match="dropout"):
+        Net(architecture="cnn", dropout=0.1)

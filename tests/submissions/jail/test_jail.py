@@ -105,7 +105,7 @@ def test_without_its_control_the_attempt_succeeds(name: str) -> None:
 
 def test_every_control_is_attempted() -> None:
     proved = set(expected.STOPPED_BY.values())
-    # These have no attempt in `doctor`; `tests/attacks` has, and `test_workers` for the end of the
+    # These have no attempt in `doctor`; `tests/attacks` has, and `test_pool` for the end of the
     # supervisor.
     assert set(levels.controls("bubblewrap")) - proved == {
         "kernel",

@@ -9,7 +9,7 @@ from pathlib import Path
 from challenge.data.challenges.challenge import open_challenge
 from challenge.data.layout import Workspace
 from challenge.submissions.judging.judge import open_judge
-from challenge.submissions.judging.workers import judge_all
+from challenge.submissions.judging.pool import judge_all
 
 if __name__ == "__main__":
     place = Workspace(Path(sys.argv[1]))

@@ -27,7 +27,7 @@ from challenge.submissions.inference.supervisor import Inference
 from challenge.submissions.jail import levels, stage
 from challenge.submissions.jail.probe import probe
 from challenge.submissions.jail.spawn import Jail
-from challenge.submissions.judging import board, results, trial
+from challenge.submissions.judging import board, result_files, trial
 from challenge.submissions.judging.judge import Judge, judge_entry, open_judge
 from challenge.submissions.judging.result import Result
 from challenge.submissions.layout import Run
@@ -89,10 +89,12 @@ def test_the_whole_way(
     assert stood == result
     # Another judge is another verdict; the entry was received when it was.
     limits = challenge.config.limits.model_copy(update={"threads": 2})
-    parts = results.judge_parts({}, {}, {}, limits)
-    assert results.find(place, result.entry.hash, challenge.hash, digest_json(parts)) is None
-    assert results.submission_time(place, copy, result.entry.hash) == "2023-11-14T22:13:20+00:00"
-    (row,) = board.rows(results.read_all(place), challenge.config.rules, None, challenge.hash)
+    parts = result_files.judge_parts({}, {}, {}, limits)
+    assert result_files.find(place, result.entry.hash, challenge.hash, digest_json(parts)) is None
+    assert (
+        result_files.submission_time(place, copy, result.entry.hash) == "2023-11-14T22:13:20+00:00"
+    )
+    (row,) = board.rows(result_files.read_all(place), challenge.config.rules, None, challenge.hash)
     assert (row.rank, row.team, row.name, row.practice) == (1, "alpha", "mine", True)
     assert row.psnr == result.psnr.mean
 
@@ -133,7 +135,7 @@ def test_a_fault_of_ours_is_no_verdict(
     monkeypatch.setattr(supervisor, "infer", fail)
     with pytest.raises(supervisor.JudgeFault):
         judge_entry(judge(place, challenge), make_entry())
-    assert results.read_all(place) == []
+    assert result_files.read_all(place) == []
 
 
 def test_a_refusal_is_looked_at_again(
@@ -152,7 +154,7 @@ def test_a_refusal_is_looked_at_again(
     monkeypatch.setattr(supervisor, "infer", lambda *_, **__: FAILED)
     result, fresh = judge_entry(judge(place, challenge), entry)
     assert (result.outcome, fresh) == ("crash", True)
-    assert len(results.read_all(place)) == 1
+    assert len(result_files.read_all(place)) == 1
 
 
 def test_what_is_no_zip_has_a_result(place: Workspace, challenge: Challenge) -> None:
@@ -191,7 +193,7 @@ def test_a_damaged_result_is_named(place: Workspace) -> None:
     path.parent.mkdir()
     stored = GOOD.to_json()
     path.write_text(json.dumps(stored))
-    assert results.read_all(place) == [GOOD]
+    assert result_files.read_all(place) == [GOOD]
     changes: list[dict[str, Any]] = [
         {"format": 2},
         {"foreign": 1},
@@ -204,7 +206,7 @@ def test_a_damaged_result_is_named(place: Workspace) -> None:
     for content in ("{", "[]", "\xff", json.dumps({"format": 1}), *damaged):
         path.write_bytes(content.encode("latin-1"))
         with pytest.raises(UserError, match="is no result of this toolkit, or damaged"):
-            results.read_all(place)
+            result_files.read_all(place)
 
 
 def test_infer_and_score_a_run(make_run: Callable[..., Run], challenge: Challenge) -> None:
@@ -312,13 +314,13 @@ def test_judged_anew_the_history_is_kept(
     second, fresh = judge_entry(judge, entry, rejudge=True)
     assert fresh
     (path,) = layout.results(place).glob("*.json")
-    assert results.read(path) == second
+    assert result_files.read(path) == second
     (kept,) = layout.history(place).iterdir()
-    assert results.read(kept) == first
-    assert results.read_all(place) == [second]
+    assert result_files.read(kept) == first
+    assert result_files.read_all(place) == [second]
     # Whoever was killed between the two writes leaves the history as it is.
-    results.save(place, second)
-    results.save(place, second)
+    result_files.save(place, second)
+    result_files.save(place, second)
     assert len(list(layout.history(place).iterdir())) in (1, 2)
 
 
@@ -401,7 +403,7 @@ def test_one_at_a_time_judges_an_entry(
     assert (name, fault) == (entry.name, "")
     found.append(fresh == "True")
     assert sorted(found) == [False, True]
-    assert len(results.read_all(place)) == 1
+    assert len(result_files.read_all(place)) == 1
     assert not layout.history(place).exists()
 
 

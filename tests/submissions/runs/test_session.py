@@ -11,6 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lightning_fabric import Fabric
 
 from challenge.configs.errors import UserError
 from challenge.data import atomic
@@ -226,13 +227,34 @@ def test_a_request_to_stop_is_passed_on(session):
     assert session.should_stop()
 
 
+@pytest.mark.parametrize("processes", [1, 2])
+def test_reading_a_property_starts_no_process(run, monkeypatch, processes):
+    started = []
+    monkeypatch.setattr(Fabric, "launch", lambda self: started.append(self))
+    session = RunSession(run, device="cpu", processes=processes)
+    assert session.fabric.device == torch.device("cpu")
+    assert started == []
+    session.launch()
+    assert started == ([session.fabric] if processes > 1 else [])
+
+
+def test_a_session_that_needs_no_fabric_imports_no_lightning():
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from challenge.submissions.layout import Run\n"
+        "from challenge.submissions.runs.session import RunSession\n"
+        "RunSession(Run(Path('x'))).launch()\n"
+        "print('lightning_fabric' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
 def test_fabric_is_on_the_device_and_silent(run, capfd, monkeypatch):
     # Inside a job of a cluster it is still one process of its own.
     monkeypatch.setenv("SLURM_JOB_ID", "1")
     monkeypatch.setenv("SLURM_NTASKS", "4")
     session = RunSession(run, device="cpu", precision="bf16")
-    with pytest.raises(RuntimeError, match="not launched"):
-        session.fabric  # noqa: B018
     session.launch()
     assert session.fabric.device == torch.device("cpu")
     assert session.fabric.world_size == 1

@@ -22,7 +22,7 @@ from challenge.data.challenges.challenge import Challenge
 from challenge.data.layout import Workspace
 from challenge.submissions import layout, machine
 from challenge.submissions.jail.probe import probe
-from challenge.submissions.judging import board, results, workers
+from challenge.submissions.judging import board, pool, result_files
 from challenge.submissions.judging.judge import Judge, open_judge
 
 HERE = Path(__file__).parent
@@ -61,7 +61,7 @@ def test_two_workers_judge_what_one_judges(
     entries = [entry_of(make_entry, name) for name in ("a", "b", "c")]
     steps: list[tuple[str, str]] = []
     found = list(
-        workers.judge_all(
+        pool.judge_all(
             judge,
             entries,
             workers=2,
@@ -73,8 +73,8 @@ def test_two_workers_judge_what_one_judges(
     assert sorted(steps) == [
         (f"alpha-{name}", identity) for name in "abc" for identity in judge.challenge.ids("test")
     ]
-    assert len(results.read_all(place)) == 3
-    again = list(workers.judge_all(judge, entries))
+    assert len(result_files.read_all(place)) == 3
+    again = list(pool.judge_all(judge, entries))
     assert [each.fresh for each in again] == [False] * 3
     by_hash = {each.result.entry.hash: each.result for each in found if each.result}
     for each in again:
@@ -88,20 +88,20 @@ def test_a_worker_that_dies_loses_nothing(
 ) -> None:
     names = ("a", "assassin", "c")
     entries = [entry_of(make_entry, name) for name in names]
-    found = {each.entry.stem: each for each in workers.judge_all(judge, entries, workers=2)}
+    found = {each.entry.stem: each for each in pool.judge_all(judge, entries, workers=2)}
     assert found["alpha-a"].result and found["alpha-c"].result
     assert found["alpha-assassin"].result is None
     assert "ended 2 times" in found["alpha-assassin"].fault
-    assert len(results.read_all(place)) == 2
+    assert len(result_files.read_all(place)) == 2
     assert psutil.Process().children(recursive=True) == []
 
 
 def test_there_must_be_cores_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "core_numbers", lambda: [2, 3, 5, 7, 11])
-    assert workers.shares(2, 2) == [{2, 3}, {5, 7}]
-    assert workers.shares(5, 1) == [{2}, {3}, {5}, {7}, {11}]
+    assert pool.shares(2, 2) == [{2, 3}, {5, 7}]
+    assert pool.shares(5, 1) == [{2}, {3}, {5}, {7}, {11}]
     with pytest.raises(UserError, match="needs 6 cores, 2 for each entry; there are 5; at most 2"):
-        workers.shares(3, 2)
+        pool.shares(3, 2)
 
 
 @TWO_CORES
@@ -119,7 +119,7 @@ def test_workers_are_pinned_to_cores_of_their_own(
             if "challenge.submissions.judging.worker" in child.cmdline()
         )
 
-    list(workers.judge_all(judge, entries, workers=2, progress=look))
+    list(pool.judge_all(judge, entries, workers=2, progress=look))
     first, second = sorted(set(pinned), key=min)
     assert len(first) == len(second) == 1 and not first & second
 
@@ -128,7 +128,7 @@ def _board(place: Workspace, challenge: Challenge) -> list[dict[str, Any]]:
     from dataclasses import asdict
 
     rows = board.rows(
-        results.read_all(place),
+        result_files.read_all(place),
         challenge.config.rules.model_copy(update={"entries_per_day": 100}),
         None,
         challenge.hash,
@@ -195,8 +195,8 @@ def test_killed_at_any_moment_it_goes_on(
         goal = 0 if kill and chance.random() < 0.3 else chance.choice((1, 2))
         if not goal:
             time.sleep(chance.uniform(0.2, whole / 2))
-        goal += len(results.read_all(place))
-        while process.poll() is None and len(results.read_all(place)) < min(goal, count - 1):
+        goal += len(result_files.read_all(place))
+        while process.poll() is None and len(result_files.read_all(place)) < min(goal, count - 1):
             time.sleep(0.01)
         time.sleep(chance.uniform(0, 0.2))
         family = psutil.Process(process.pid)
@@ -215,7 +215,7 @@ def test_killed_at_any_moment_it_goes_on(
             time.sleep(chance.uniform(0, 0.5))
             process.kill()
         process.communicate()
-        done.append(len(results.read_all(place)))
+        done.append(len(result_files.read_all(place)))
         if done[-1] == count and kill < kills - 1:
             # All was judged between the kills: begin anew, so that the others strike too.
             assert _board(place, challenge) == expected
