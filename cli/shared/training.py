@@ -29,11 +29,9 @@ def train_and_show(config: str, overrides: Sequence[str], where: Where) -> Train
         UserError: what `runs.train` refuses.
     """
     from challenge.cli.shared.console import progress, say, show
-    from challenge.configs.loader import load_entry
-    from challenge.methods import registry
     from challenge.submissions.runs.train import train
 
-    name = load_entry(config, overrides, registry.mistakes)[0].name
+    label = ["train"]
     with progress() as report:
         done = train(
             config,
@@ -44,15 +42,16 @@ def train_and_show(config: str, overrides: Sequence[str], where: Where) -> Train
             resume=where.resume,
             force=where.force,
             progress=lambda step, total, values: report(
-                f"train {name}", step, total, _values(values)
+                " ".join(label), step, total, _values(values)
             ),
+            on_start=lambda run: label.append(run.path.name),
             catch_interrupts=True,
             on_stop=lambda: say("stopping after this step; press Ctrl-C again to stop at once"),
         )
     if not done.finished:
         say(f"stopped; continue exactly with: challenge train {done.run.path} --resume")
         return done
-    show(f"trained {name} in {done.seconds:.0f} s -> {done.run.path}")
+    show(f"trained {done.run.path.name} in {done.seconds:.0f} s -> {done.run.path}")
 
     from challenge.submissions.reports import training_pictures
 

@@ -49,6 +49,7 @@ def train(
     force: bool = False,
     progress: Progress | None = None,
     catch_interrupts: bool = False,
+    on_start: Callable[[Run], None] | None = None,
     on_stop: Callable[[], None] | None = None,
 ) -> TrainedRun:
     """Train or tune one entry's config on the train split of its challenge.
@@ -70,6 +71,7 @@ def train(
         catch_interrupts: the first Ctrl-C finishes the step and saves, the second one interrupts.
             Python allows that in the main thread only. Without it Ctrl-C interrupts at once, and
             a run continues from its last checkpoint.
+        on_start: called with the run when its folder is there.
         on_stop: called at the first Ctrl-C, in the process that writes.
 
     Raises:
@@ -107,6 +109,8 @@ def train(
     session.first_alone(
         lambda: storage.create(place, challenge, entry, base, force=force, resume=resume)
     )
+    if on_start is not None:
+        on_start(run)
     try:
         with _interrupts(session, on_stop) if catch_interrupts else nullcontext():
             method.fit(challenge.problem, challenge.train, entry.train, session)

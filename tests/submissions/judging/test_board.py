@@ -187,7 +187,7 @@ def test_order_does_not_matter_and_ranks_are_competition_ranks(scores: Any, data
 
 def test_the_board_is_free_of_torch_and_numpy() -> None:
     code = (
-        "import sys; from challenge.submissions.judging import board, results;"
+        "import sys; from challenge.submissions.judging import board, result_files;"
         "from challenge.submissions.entries import teams;"
         "found = {'torch', 'numpy', 'deepinv', 'skimage'} & set(sys.modules);"
         "assert not found, found"

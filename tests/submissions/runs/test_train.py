@@ -36,10 +36,14 @@ def place(workspace, tmp_path):
 
 @pytest.fixture
 def handler():
-    """Ctrl-C's handler, which a test must leave as it was."""
-    before = signal.getsignal(signal.SIGINT)
-    yield before
-    assert signal.getsignal(signal.SIGINT) is before
+    """Ctrl-C's handler, which a test must leave as it was.
+
+    Python's own: where the tests are started in the background, Ctrl-C is ignored.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield signal.default_int_handler
+    after = signal.signal(signal.SIGINT, before)
+    assert after is signal.default_int_handler
 
 
 def weights(done):
