@@ -373,7 +373,7 @@ def test_the_supervisor_is_free_of_torch() -> None:
         import sys
         from challenge.submissions.entries import check, kit, pack, teams
         from challenge.submissions.inference import supervisor
-        from challenge.submissions.judging import board, judge, results
+        from challenge.submissions.judging import board, judge, result_files
         from challenge.submissions.runs import storage
         heavy = {"torch", "deepinv", "skimage", "matplotlib", "scipy"} & set(sys.modules)
         assert not heavy, heavy
