@@ -26,10 +26,12 @@ def prepare(
     """
     from challenge.cli.shared.console import progress, say, show
     from challenge.configs.loader import load_challenge
-    from challenge.data.challenges.prepare import prepare as prepare_challenge
     from challenge.data.layout import Workspace
 
     config, source = load_challenge(challenge, overrides or [])
+    # After it, for it takes seconds: a mistake of the file is told at once.
+    from challenge.data.challenges.prepare import prepare as prepare_challenge
+
     with progress() as report:
         done = prepare_challenge(
             config, source, Workspace(workspace), force=force, progress=report, notice=say

@@ -59,7 +59,7 @@ def load_challenge(name: str, overrides: Sequence[str] = ()) -> tuple[ChallengeC
     Raises:
         UserError: with every mistake of the file and the overrides, in the order of its lines.
     """
-    source, mistakes = _read(name, overrides)
+    source, mistakes = _read(name, overrides, "challenges")
     if source.tree.keys() & {"method", "train"} and not source.tree.keys() & {"operator", "noise"}:
         named = printable(str(source.tree.get("challenge", "deblur")))
         raise UserError.of(
@@ -87,7 +87,7 @@ def load_entry(
     Raises:
         UserError: with every mistake of the file and the overrides, in the order of its lines.
     """
-    source, mistakes = _read(name, overrides)
+    source, mistakes = _read(name, overrides, "methods")
     if source.tree.keys() & {"operator", "noise"} and "method" not in source.tree:
         raise UserError.of(
             shown(source.path),
@@ -119,10 +119,12 @@ def _checked(config: S | None, mistakes: list[Mistake]) -> S:
     return config
 
 
-def _read(name: str | Mapping[str, Any], overrides: Sequence[str]) -> tuple[Source, list[Mistake]]:
+def _read(
+    name: str | Mapping[str, Any], overrides: Sequence[str], kind: str | None = None
+) -> tuple[Source, list[Mistake]]:
     """The source, and the mistakes that leave something to validate; others are raised."""
     if isinstance(name, str):
-        path = find(name)
+        path = find(name, kind)
         tree = parse(_text(path))
     else:
         path = Path("config")

@@ -27,11 +27,15 @@ def names(kind: str | None = None) -> dict[str, Path]:
     return {path.stem: path for folder in folders for path in sorted(folder.glob("*.yaml"))}
 
 
-def find(name: str) -> Path:
+def find(name: str, kind: str | None = None) -> Path:
     """The YAML file of a name: the path as given, one of `./configs`, or the packaged one.
 
     `configs/tv.yaml`, `configs/methods/tv.yaml` and `tv.yaml` also find the packaged file where
     the folder has none.
+
+    Args:
+        name: a path or a word.
+        kind: `challenges` or `methods`: whose names are told where there is no such file.
 
     Raises:
         UserError: there is none; says which names exist.
@@ -54,7 +58,8 @@ def find(name: str) -> Path:
             f"give a file of it, `{shown(given / inside[0])}`" if inside else "give a YAML file"
         )
         raise UserError.of(shown(given), "is a folder", remedy)
-    known = sorted({*names(), *(path.stem for place in own for path in place.glob("*.yaml"))})
+    # Of what was asked for; files of the user's own folder may be either.
+    known = sorted({*names(kind), *(path.stem for place in own for path in place.glob("*.yaml"))})
     listed = f"known: {', '.join(known)}, or a path to a YAML file"
     raise UserError.of(
         printable(name, 80), "no such config", spelling.did_you_mean(short, known, listed)

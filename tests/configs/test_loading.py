@@ -180,3 +180,15 @@ def test_a_file_that_is_nowhere(tmp_path):
         "/nowhere/k.mat: no such file, tried `/nowhere/k.mat`; put it at one of these places "
         "or give its path, `operator.kernel.file=PATH` for a kernel"
     )
+
+
+@pytest.mark.parametrize(
+    ("load", "kind", "other"),
+    [(load_challenge, "challenges", "methods"), (load_entry, "methods", "challenges")],
+)
+def test_the_names_that_are_told_are_those_that_may_stand_there(load, kind, other):
+    with pytest.raises(UserError) as caught:
+        load("nothing_like_it")
+    told = str(caught.value)
+    assert all(f" {name}," in told for name in names(kind))
+    assert not any(f" {name}," in told for name in names(other))
