@@ -7,7 +7,7 @@ on chance beyond the seeded generators cannot be reproduced, so its score means 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import numpy as np
 from challenge.configs.schema.challenge import Limits
 from challenge.submissions import scratch
 from challenge.submissions.inference import supervisor
-from challenge.submissions.inference.supervisor import Step
+from challenge.submissions.inference.supervisor import Inference, Step
 from challenge.submissions.jail.spawn import Jail
 
 SHARE, FEWEST = 4, 2
@@ -48,6 +48,12 @@ class Repeat:
             return ""
         listed = ", ".join(f"`{each}` by {size:.2g}" for each, size in worst.items())
         return f"run again in another order, x_hat differs: {listed}; {TOLERANCE:g} are allowed"
+
+    def applied_to(self, first: Inference) -> Inference:
+        """The first run with the second one's verdict: `nondeterministic` where they differ."""
+        if not self.cause:
+            return first
+        return replace(first, outcome="nondeterministic", cause=self.cause, log=self.log)
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -10,7 +10,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -155,10 +155,8 @@ def _verdict(
         if known is not None and not rejudge and known.problems == verdict.listed(problems):
             return known, False
         received = result_files.submission_time(judge.workspace, entry, entry_hash)
-        about, begun = (
-            verdict.entry_facts(copy, name, entry_hash),
-            result_files.timestamp(time.time()),
-        )
+        begun = result_files.timestamp(time.time())
+        about = verdict.entry_facts(copy, name, entry_hash)
         found = (
             verdict.refused(problems) if problems else _judged(judge, copy, about, progress, scored)
         )
@@ -202,10 +200,7 @@ def _judged(
         inference = supervisor.infer(folder, sources, made, limits, judge.jail, progress=progress)
         if inference.outcome == "ok" and judge.repeats:
             second = repeat.repeat_images(folder, sources, made, limits, judge.jail)
-            if second.cause:
-                inference = replace(
-                    inference, outcome="nondeterministic", cause=second.cause, log=second.log
-                )
+            inference = second.applied_to(inference)
         if inference.outcome == "ok":
             pairs = [
                 Pair(each, str(judge.hidden.image(each)), str(made / f"{each}.npy")) for each in ids

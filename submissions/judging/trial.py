@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -141,10 +141,7 @@ def try_entry(
         if inference.outcome == "ok":
             sources = _sources(challenge, "val")
             second = repeat.repeat_images(folder, sources, output, challenge.config.limits, jail)
-            if second.cause:
-                inference = replace(
-                    inference, outcome="nondeterministic", cause=second.cause, log=second.log
-                )
+            inference = second.applied_to(inference)
         if inference.outcome != "ok":
             return Trial(inference, None, jail.level)
         return Trial(inference, score_val(output, challenge), jail.level)

@@ -31,9 +31,7 @@ def repeated(arena: Arena, attack: Attack) -> Ran:
         arena.limits(attack.seconds),
         arena.jail(),
     )
-    if again.cause:
-        return replace(ran, found=replace(ran.found, outcome="nondeterministic", cause=again.cause))
-    return ran
+    return replace(ran, found=again.applied_to(ran.found))
 
 
 def twice(arena: Arena, attack: Attack) -> Ran:
