@@ -7,8 +7,8 @@ import torch
 
 from challenge.configs.schema.training import TrainConfig
 from challenge.data.images.dataset import Images
-from challenge.methods.contract_test import ToySession, toy_problem
-from challenge.methods.training import tuning
+from challenge.methods.contract_test import ToySession, toy_images, toy_problem
+from challenge.methods.training import patches, tuning
 from challenge.methods.training.tuning import between, tune
 from challenge.methods.variational.tv import TV
 
@@ -74,3 +74,20 @@ def test_total_variation_that_is_stopped_is_not_tuned():
     method = TV(weight=None, iterations=2)
     method.fit(toy_problem(), GREY, TrainConfig(tune=2), Stopping(1))
     assert not method.tuned_levels.any()
+
+
+@pytest.mark.parametrize("boundary", ["circular", "valid"])
+def test_a_number_is_tuned_on_the_pixels_that_an_evaluation_counts(boundary, monkeypatch):
+    """The same side of a large image, whatever a valid blur takes from its border."""
+    monkeypatch.setattr(tuning, "TUNE_SIDE", 20)
+    monkeypatch.setattr(patches, "TUNE_SIDE", 20)
+    problem, images, sides = toy_problem(boundary=boundary), toy_images(4, side=48), set()
+
+    def reconstruct(y, physics, value):
+        x_hat = physics.A_adjoint(y)
+        sides.add(tuple(patches.scored(x_hat, problem).shape[-2:]))
+        return x_hat
+
+    tune(reconstruct, problem, images, TrainConfig(tune=2), ToySession(), name="t", start=float)
+    x, *_ = patches.tune_batch(images, problem, 0, torch.device("cpu"))
+    assert sides == {(20, 20)} == {tuple(patches.scored(x, problem).shape[-2:])}
