@@ -209,6 +209,7 @@ class _Loop:
         self.must_be_finite("loss", value)
         state.losses.append(value)
         self.fabric.backward(error)
+        optimisers.fill_gradients(self.method)
         norm = optimisers.clip(self.fabric, self.model, self.stepper, state, settings)
         if settings.precision != "fp16":  # whose scaler leaves this step out and lowers its scale
             self.must_be_finite("gradient", norm)

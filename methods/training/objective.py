@@ -27,10 +27,4 @@ class Objective(nn.Module):
     def forward(self, x: Tensor, y: Tensor, physics: LinearPhysics) -> Tensor:
         """The loss, a scalar, of images (B, C, H, W) and their measurements."""
         found = (self.output or self.method)(y, physics)
-        loss = self.loss(scored(found, self.problem), scored(x, self.problem))
-        # A method may leave out some parameters for now. Processes that share a batch wait for a
-        # gradient of each, and the optimiser counts the same steps for all: theirs is zero.
-        for each in self.method.parameters():
-            if each.requires_grad:
-                loss = loss + 0 * each.sum()
-        return loss
+        return self.loss(scored(found, self.problem), scored(x, self.problem))

@@ -63,6 +63,17 @@ def build(module: nn.Module, train: TrainConfig) -> torch.optim.Optimizer:
     )
 
 
+def fill_gradients(module: nn.Module) -> None:
+    """Give a gradient of zero to every parameter that has none after the way back.
+
+    A method may leave out some parameters for a while. The optimiser counts the same steps for
+    all of them, and no process of several has a gradient that another has not.
+    """
+    for each in module.parameters():
+        if each.requires_grad and each.grad is None:
+            each.grad = torch.zeros_like(each)
+
+
 def running_mean(method: Method, decay: float) -> AveragedModel:
     """A copy of `method` whose `update_parameters(method)` takes the running mean one step on.
 

@@ -94,7 +94,8 @@ class RunSession:
         return Fabric(
             accelerator=device.type,
             devices=self._processes if device.type == "cpu" or several else [device.index or 0],
-            strategy="ddp" if several else "auto",
+            # A method may leave out some parameters for a while: no process waits for these.
+            strategy="ddp_find_unused_parameters_true" if several else "auto",
             precision=for_fabric(self._precision, device),
             plugins=[LightningEnvironment()],
         )

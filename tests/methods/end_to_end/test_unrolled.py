@@ -12,6 +12,7 @@ from challenge.methods.solvers import proximal
 from challenge.methods.solvers.data_term import DataTerm
 from challenge.methods.training.losses import mse
 from challenge.methods.training.objective import Objective
+from challenge.methods.training.optimisers import fill_gradients
 from challenge.methods.transforms import spectrum
 from challenge.methods.transforms.cosine import from_opponent, to_opponent
 from challenge.methods.variational.wiener import wiener
@@ -297,6 +298,8 @@ def test_steps_that_have_not_begun_get_gradients_of_zero():
     method = wake(make(), 0.02).train()
     method.active.fill_(1)
     Objective(method, mse, None, toy_problem())(x, y, physics).backward()
+    assert all(each.grad is None for each in method.nets[2].parameters())
+    fill_gradients(method)
     assert all((each.grad == 0).all() for each in method.nets[2].parameters())
     assert any((each.grad != 0).any() for each in method.nets[0].parameters())
 

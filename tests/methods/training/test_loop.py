@@ -601,3 +601,20 @@ def test_shares_of_a_batch_are_the_batch():
     ]
     assert torch.equal(torch.cat([part.x for part in parts]), whole.x)
     torch.testing.assert_close(torch.cat([part.y for part in parts]), whole.y)
+
+
+def test_a_parameter_that_is_left_out_takes_part_in_every_step(tmp_path):
+    """It has a gradient of zero, so that the optimiser counts its steps: weight decay shows it."""
+
+    class Idle(Denoiser):
+        def __init__(self):
+            super().__init__()
+            self.idle = nn.Parameter(torch.ones(2, 2))
+
+    method = Idle()
+    given = {"optimiser": "adamw", "weight_decay": 0.5, "lr": 1e-2, "schedule": "constant"}
+    session = RunSession(Run(tmp_path), precision="float32")
+    session.launch()
+    supervised(method, toy_problem(), toy_images(), config(steps=4, evaluate=4, **given), session)
+    kept = load_file(next((tmp_path / "checkpoint").glob("tensors-*")))
+    torch.testing.assert_close(kept["last.idle"], torch.full((2, 2), (1 - 0.5e-2) ** 4))

@@ -41,7 +41,8 @@ patches.tune_batch = lambda *each: patches.Batch(
 
 def train(folder, processes, jobs):
     fabric = Fabric(
-        accelerator="cpu", devices=processes, strategy="ddp" if processes > 1 else "auto",
+        accelerator="cpu", devices=processes,
+        strategy="ddp_find_unused_parameters_true" if processes > 1 else "auto",
         precision="64-true", plugins=[LightningEnvironment()],
     )
     fabric.launch()
