@@ -25,8 +25,16 @@ def one_line(value: object, longest: int = LONGEST) -> str:
 
     What is not printable, line ends of every kind too, is escaped.
     """
+    return escape(_text(value)[:longest])[:longest]
+
+
+def one_sentence(value: object, longest: int = LONGEST) -> str:
+    """As `one_line`, for words of several lines: each run of white space is one space."""
+    return one_line(" ".join(_text(value).split()), longest)
+
+
+def _text(value: object) -> str:
     try:
-        text = str(value)[:longest]
+        return str(value)
     except RecursionError:
         return "something too deep to be shown"
-    return escape(text)[:longest]

@@ -22,7 +22,7 @@ from challenge.submissions.jail import processes
 from challenge.submissions.jail.levels import Level
 from challenge.submissions.jail.watch import THREADS, Watch
 from challenge.submissions.outcomes import Outcome
-from challenge.submissions.text import one_line
+from challenge.submissions.text import one_line, one_sentence
 
 BEFORE = "before the team's code was reached"
 _REPORTED: tuple[Outcome, ...] = ("import_error", "crash", "out_of_memory")
@@ -87,7 +87,7 @@ class Dialogue:
             found = None
         if not isinstance(found, list):
             raise self._failed("crash", "it answered out of turn")
-        return tuple(one_line(each, 600) for each in found)
+        return tuple(one_sentence(each, 600) for each in found)
 
     def check_memory(self) -> None:
         """Look at the memory now, so that a peak of the last moment counts."""
@@ -115,7 +115,7 @@ class Dialogue:
 
     def _reported(self, header: Header) -> Failed:
         """What the runner says of an exception."""
-        text = one_line(header.get("error", ""), 600)
+        text = one_sentence(header.get("error", ""), 600)
         if self.level != "process" and text.startswith("PermissionError"):
             text += "; an entry gets no other files, no network and no new processes"
         reported = header.get("outcome")

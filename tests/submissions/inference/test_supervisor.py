@@ -147,6 +147,11 @@ def test_the_traceback_is_in_the_log(bench: Bench) -> None:
     assert "\\x1b[31m" in found.log
 
 
+def test_an_error_of_several_lines_reads_as_one_sentence(bench: Bench) -> None:
+    found = bench("def forward(y, identity):\n    raise ValueError('sizes differ:\\n\\t3 and 4')\n")
+    assert "ValueError: sizes differ: 3 and 4" in found.cause
+
+
 def test_input_is_empty_and_output_goes_to_the_log(bench: Bench) -> None:
     found = bench(
         """
