@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,22 +73,28 @@ def draw_all(
 
 
 def row(panels: Sequence[Panel], title: str = "") -> Image:
-    """Panels side by side on white paper, each with its caption below."""
+    """Panels side by side on white paper, each with its caption below, as wide as either needs."""
     from PIL import Image, ImageDraw, ImageFont
 
     height = max(panel.picture.shape[1] for panel in panels)
-    width = sum(panel.picture.shape[2] for panel in panels) + MARGIN * (len(panels) + 1)
-    paper = Image.new("RGB", (width, height + MARGIN + CAPTION), PAPER)
-    pen, font = ImageDraw.Draw(paper), ImageFont.load_default(12)
-    left = MARGIN
-    for number, panel in enumerate(panels):
+    captions = [panel.caption for panel in panels]
+    if title:
+        captions[0] = f"{title}  {captions[0]}"
+    font = ImageFont.load_default(12)
+    widths = [
+        max(panel.picture.shape[2], math.ceil(font.getlength(caption)))
+        for panel, caption in zip(panels, captions, strict=True)
+    ]
+    size = (sum(widths) + MARGIN * (len(panels) + 1), height + MARGIN + CAPTION)
+    paper = Image.new("RGB", size, PAPER)
+    pen, left = ImageDraw.Draw(paper), MARGIN
+    for panel, caption, width in zip(panels, captions, widths, strict=True):
         pixels = panel.picture.transpose(1, 2, 0)
         colour = np.broadcast_to(pixels, (*pixels.shape[:2], 3))
         picture = Image.fromarray(np.ascontiguousarray(colour))
         paper.paste(picture, (left, MARGIN + (height - picture.height) // 2))
-        caption = f"{title}  {panel.caption}" if title and number == 0 else panel.caption
         pen.text((left, height + MARGIN + 3), caption, fill=INK, font=font)
-        left += picture.width + MARGIN
+        left += width + MARGIN
     return paper
 
 

@@ -21,33 +21,48 @@ def opened(path: Path) -> np.ndarray:
 
 @pytest.mark.parametrize(("channels", "lost"), [(3, 0), (1, 0), (3, 4)])
 def test_three_panels(tmp_path: Path, channels: int, lost: int) -> None:
-    shape = (channels, 30, 40)
+    shape = (channels, 30, 200)
     flat = {"y": 0.2, "x_hat": 2.0, "truth": 0.6}
-    y = np.full((channels, 30 - lost, 40 - lost), flat["y"], np.float32)
+    y = np.full((channels, 30 - lost, 200 - lost), flat["y"], np.float32)
     kernel = np.full((lost + 1, lost + 1), 1 / (lost + 1) ** 2, np.float32)
     boundary = "valid" if lost else "circular"
     source, truth = tmp_path / "0001.npz", tmp_path / "true.png"
     source.write_bytes(measurements.to_bytes(Measurement("0001", y, kernel, 0.1, boundary, shape)))
     np.save(tmp_path / "0001.npy", np.full(shape, flat["x_hat"], np.float32))
-    pixels = np.full((30, 40, 3), 153, np.uint8)
+    pixels = np.full((30, 200, 3), 153, np.uint8)
     Image.fromarray(pixels if channels == 3 else pixels[..., 0]).save(truth)
     scores = Scores((Score("0001", 21.5, 0.7),), Interval(21.5, None, None), None)
     overview = pictures.draw_all(tmp_path, [("0001", source, truth)], scores, crop=0)
     drawn = opened(tmp_path / "0001.png")
-    assert drawn.shape == (30 + 28, 3 * 40 - lost + 4 * 8, 3)
+    assert drawn.shape == (30 + 28, 3 * 200 - lost + 4 * 8, 3)
     row = drawn[8 + 15]
-    middle = (8 + (40 - lost) // 2, 16 + 40 - lost + 20, 24 + 80 - lost + 20)
+    middle = (8 + (200 - lost) // 2, 16 + 200 - lost + 100, 24 + 400 - lost + 100)
     assert [tuple(row[column]) for column in middle] == [(51,) * 3, (255,) * 3, (153,) * 3]
     assert opened(overview).shape[1] > 100
 
 
 def test_without_truth(tmp_path: Path) -> None:
-    y = np.zeros((3, 20, 20), np.float32)
+    y = np.zeros((3, 20, 120), np.float32)
     source = tmp_path / "0001.npz"
     kernel = np.ones((1, 1), np.float32)
     source.write_bytes(
-        measurements.to_bytes(Measurement("0001", y, kernel, 0.1, "circular", (3, 20, 20)))
+        measurements.to_bytes(Measurement("0001", y, kernel, 0.1, "circular", (3, 20, 120)))
     )
     np.save(tmp_path / "0001.npy", y)
     pictures.draw_all(tmp_path, [("0001", source, None)], crop=0)
-    assert opened(tmp_path / "0001.png").shape == (48, 2 * 20 + 3 * 8, 3)
+    assert opened(tmp_path / "0001.png").shape == (48, 2 * 120 + 3 * 8, 3)
+
+
+def test_captions_of_small_pictures_do_not_run_into_each_other() -> None:
+    picture = np.zeros((3, 40, 40), np.uint8)
+    words = ("measured 19.32 dB", "estimate 27.09 dB, SSIM 0.809", "truth")
+    drawn = np.asarray(pictures.row([pictures.Panel(picture, word) for word in words], "0001"))
+    below = (drawn[8 + 40 :] != 255).any((0, 2))
+    # Each caption begins where its picture does, to a pixel; between two is the margin, empty.
+    starts = [column for column in range(drawn.shape[1]) if drawn[8 + 20, column].sum() == 0]
+    lefts = [column for column in starts if column - 1 not in starts]
+    assert len(lefts) == 3
+    for left in lefts[1:]:
+        assert not below[left - pictures.MARGIN : left - 1].any()
+        assert below[left - 1 : left + 6].any()
+    assert not below[-pictures.MARGIN :].any()
