@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from challenge.cli.shared.options import WORKSPACE, JsonOption, WorkspaceOption
+from challenge.cli.shared.workspace import open_prepared
 
 if TYPE_CHECKING:
     from challenge.submissions.judging.board import Row
@@ -27,7 +28,6 @@ def board(
     """
     from challenge.cli.shared.console import say, show_json
     from challenge.configs.errors import UserError
-    from challenge.data.challenges.challenge import open_challenge
     from challenge.data.layout import Workspace
     from challenge.submissions.entries import teams
     from challenge.submissions.judging import result_files
@@ -41,7 +41,7 @@ def board(
         raise UserError.of(workspace, "has no judged entries", remedy)
     if len(names) > 1:
         raise UserError.of(workspace, f"has results of {', '.join(names)}", "name one of them")
-    opened = open_challenge(place.public(names[0]).path)
+    opened = open_prepared(place.public(names[0]))
     made = rows(found, opened.config.rules, teams.load(place), opened.hash)
     if as_json:
         listed = teams.load(place)

@@ -9,11 +9,13 @@ import typer
 
 from challenge.cli.shared.dry_run import Ahead, timing, watch, went_well
 from challenge.cli.shared.options import WORKSPACE, IsolationOption, WorkspaceOption
-from challenge.cli.shared.workspace import find_workspace
+from challenge.cli.shared.workspace import find_workspace, open_prepared
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from challenge.data.challenges.challenge import Challenge
-    from challenge.data.layout import Workspace
+    from challenge.data.layout import Public, Workspace
     from challenge.submissions.jail.levels import Level
 
 
@@ -35,6 +37,8 @@ def check(
 
     Example: challenge check workspace/entries/alpha-tv.zip --run
     """
+    from functools import cache
+
     from challenge.cli.shared.console import fail, show
     from challenge.configs.errors import Mistake, UserError
     from challenge.data.layout import Workspace
@@ -49,10 +53,11 @@ def check(
         causes = {each: "is a folder" if each.is_dir() else "does not exist" for each in missing}
         raise UserError(*(Mistake(str(each), causes[each], remedy) for each in missing))
     chosen = choose.choose(level) if run else None
+    open_once = cache(open_prepared)  # which speaks of an older one
     bad = failed = 0
     for entry in entries:
         place = Workspace(find_workspace(workspace, entry))
-        challenge = _challenge(entry, place)
+        challenge = _challenge(entry, place, open_once)
         problems = checking.check(entry, challenge, teams.load(place))
         if problems:
             bad += 1
@@ -67,15 +72,16 @@ def check(
         raise typer.Exit(2 if bad else 1)
 
 
-def _challenge(entry: Path, place: Workspace) -> Challenge | None:
+def _challenge(
+    entry: Path, place: Workspace, open_public: Callable[[Public], Challenge]
+) -> Challenge | None:
     """The prepared challenge that an entry names; None where it is not at hand."""
-    from challenge.data.challenges.challenge import open_challenge
     from challenge.submissions.entries.check import read_manifest
 
     facts = read_manifest(entry)
     if facts is None or not place.public(facts.challenge.name).manifest.is_file():
         return None
-    return open_challenge(place.public(facts.challenge.name).path)
+    return open_public(place.public(facts.challenge.name))
 
 
 def _dry_run(entry: Path, challenge: Challenge | None, place: Workspace, level: Level) -> bool:
@@ -99,7 +105,7 @@ def _dry_run(entry: Path, challenge: Challenge | None, place: Workspace, level: 
     if not went_well(found.inference):
         return False
     assert found.scores and found.scores.psnr and found.scores.ssim
-    show(timing(found.inference, len(challenge.ids("test")), minutes))
+    show(timing(found.inference, challenge.test.count, minutes))
     forecast = ahead.forecast_of(found.inference)
     ahead.show(forecast)
     ahead.warn(forecast)

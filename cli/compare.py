@@ -10,7 +10,7 @@ import typer
 from challenge.cli.shared.dry_run import watch
 from challenge.cli.shared.format import count, signed, tail
 from challenge.cli.shared.options import WORKSPACE, IsolationOption, JsonOption, WorkspaceOption
-from challenge.cli.shared.workspace import find_workspace
+from challenge.cli.shared.workspace import find_workspace, open_prepared
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -63,7 +63,6 @@ def compare(
     """
     from challenge.cli.shared.console import progress, say, show, show_json
     from challenge.configs.errors import UserError
-    from challenge.data.challenges.challenge import open_challenge
     from challenge.data.layout import Workspace
     from challenge.submissions import scratch
     from challenge.submissions.jail.probe import choose
@@ -74,7 +73,7 @@ def compare(
         raise UserError.of(f"--out {out}", cause, "give a file such as `comparison.png`")
     found = comparison.candidates(paths, challenge)
     place = Workspace(find_workspace(workspace, *(each.path for each in found)))
-    opened = open_challenge(place.public(found[0].challenge).path)
+    opened = open_prepared(place.public(found[0].challenge))
     found = comparison.check_candidates(found, opened)
     asked = [each.strip() for each in (images or "").split(",") if each.strip()]
     shown = images_to_show.requested_images(asked, opened)

@@ -9,7 +9,7 @@ import typer
 
 from challenge.cli.shared.dry_run import Ahead, timing, watch, went_well
 from challenge.cli.shared.options import WORKSPACE, JsonOption, WorkspaceOption
-from challenge.cli.shared.workspace import find_workspace
+from challenge.cli.shared.workspace import find_workspace, open_prepared
 
 
 def infer(
@@ -28,7 +28,6 @@ def infer(
     from dataclasses import asdict
 
     from challenge.cli.shared.console import progress, show, show_json
-    from challenge.data.challenges.challenge import open_challenge
     from challenge.data.layout import Workspace
     from challenge.submissions import layout
     from challenge.submissions.judging.trial import infer as infer_run
@@ -36,7 +35,7 @@ def infer(
 
     made = layout.Run(run)
     place = Workspace(find_workspace(workspace, run))
-    challenge = open_challenge(place.public(read_facts(made).challenge.name).path)
+    challenge = open_prepared(place.public(read_facts(made).challenge.name))
     ahead = Ahead(place, challenge)
     with progress() as report:
         step = watch(report, "infer", challenge.config.limits.minutes)
@@ -45,7 +44,7 @@ def infer(
     if as_json:
         show_json(asdict(found) | {"forecast": asdict(forecast) if forecast else None})
     else:
-        show(timing(found, len(challenge.ids("test")), challenge.config.limits.minutes))
+        show(timing(found, challenge.test.count, challenge.config.limits.minutes))
         ahead.show(forecast)
         show(f"pictures  {made.reconstructions('val')}")
     ahead.warn(forecast)

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from challenge.cli.shared.options import WORKSPACE, WorkspaceOption
+from challenge.cli.shared.workspace import open_prepared
 
 
 def kit(
@@ -21,13 +22,12 @@ def kit(
     Example: challenge kit deblur
     """
     from challenge.cli.shared.console import say, show
-    from challenge.data.challenges.challenge import open_challenge
     from challenge.data.layout import Workspace
     from challenge.submissions.entries.kit import judge_speed, make_kit
     from challenge.submissions.inference import speed
 
     place = Workspace(workspace)
-    opened = open_challenge(place.public(challenge).path)
+    opened = open_prepared(place.public(challenge))
     target = make_kit(opened, place)
     show(f"made {target}: {target.stat().st_size / 1e6:.1f} MB; give it to the teams")
     if speed.find(judge_speed(place), opened.config.limits.threads) is None:

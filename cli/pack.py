@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from challenge.cli.shared.options import WORKSPACE, WorkspaceOption
-from challenge.cli.shared.workspace import find_workspace
+from challenge.cli.shared.workspace import find_workspace, open_prepared
 
 if TYPE_CHECKING:
     from challenge.data.challenges.challenge import Challenge
@@ -34,7 +34,6 @@ def pack(
     """
     from challenge.cli.shared.console import show
     from challenge.configs.errors import UserError
-    from challenge.data.challenges.challenge import open_challenge
     from challenge.data.layout import Workspace
     from challenge.submissions import layout
     from challenge.submissions.entries import teams
@@ -58,7 +57,7 @@ def pack(
         if manifest is None:
             raise UserError.of(run, "is not an entry", "give a zip made by `challenge pack`")
         place = Workspace(workspace)
-        opened = open_challenge(place.public(challenge or manifest.challenge.name).path)
+        opened = open_prepared(place.public(challenge or manifest.challenge.name))
         target = layout.entry(place, team, manifest.name)
         repack(run, team, target, opened, teams.load(place))
     else:
@@ -68,7 +67,7 @@ def pack(
         if challenge not in (None, trained_for.name):
             remedy = "pack the run first, then the entry for the other challenge"
             raise UserError.of("--challenge", "is for entries", remedy)
-        opened = open_challenge(place.public(trained_for.name).path)
+        opened = open_prepared(place.public(trained_for.name))
         target = layout.entry(place, team, config.name)
         pack_run(made, team, target, opened, teams.load(place))
     size, limit = target.stat().st_size, opened.config.limits.weights_mb

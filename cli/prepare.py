@@ -20,11 +20,15 @@ def prepare(
     ] = False,
     workspace: WorkspaceOption = WORKSPACE,
 ) -> None:
-    """Prepare a challenge: measurements, hidden truth, seal.
+    """Prepare a challenge: train and val for the teams, the hidden test set, its seal.
 
     Example: challenge prepare deblur images.test=20
     """
+    from contextlib import suppress
+
     from challenge.cli.shared.console import progress, say, show
+    from challenge.cli.shared.workspace import tell_format
+    from challenge.configs.errors import UserError
     from challenge.configs.loader import load_challenge
     from challenge.data.layout import Workspace
 
@@ -32,13 +36,16 @@ def prepare(
     # After it, for it takes seconds: a mistake of the file is told at once.
     from challenge.data.challenges.prepare import prepare as prepare_challenge
 
+    place = Workspace(workspace)
+    if not force:
+        with suppress(UserError):  # there is none, or it is damaged
+            tell_format(place.public(config.name))
     with progress() as report:
-        done = prepare_challenge(
-            config, source, Workspace(workspace), force=force, progress=report, notice=say
-        )
+        done = prepare_challenge(config, source, place, force=force, progress=report, notice=say)
     counts = ", ".join(f"{count} {split}" for split, count in done.counts.items())
     show(f"prepared {config.name}: {counts}")
-    show(f"public   {done.public.path}   for the teams")
-    show(f"hidden   {done.hidden.path}   for the organiser only")
+    also = ", measurements of test" if config.rules.test_measurements == "published" else ""
+    show(f"public   {done.public.path}   for the teams: train, val{also}")
+    show(f"hidden   {done.hidden.path}   for you alone: test")
     show(f"seal     {done.seal}")
     show(f"look at  {done.public.sheet('val')}")

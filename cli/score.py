@@ -10,7 +10,7 @@ import typer
 from challenge.cli.shared.dry_run import watch
 from challenge.cli.shared.format import clock, mean, tail
 from challenge.cli.shared.options import WORKSPACE, IsolationOption, JsonOption, WorkspaceOption
-from challenge.cli.shared.workspace import find_workspace
+from challenge.cli.shared.workspace import find_workspace, open_prepared
 
 if TYPE_CHECKING:
     from challenge.configs.schema.challenge import Limits
@@ -76,7 +76,6 @@ def score(
 
 def _score_run(run: Path, workspace: Path, as_json: bool) -> None:
     from challenge.cli.shared.console import progress, show_json, table
-    from challenge.data.challenges.challenge import open_challenge
     from challenge.data.layout import Workspace
     from challenge.submissions import layout
     from challenge.submissions.judging.trial import score as score_run
@@ -84,7 +83,7 @@ def _score_run(run: Path, workspace: Path, as_json: bool) -> None:
 
     made = layout.Run(run)
     name = read_facts(made).challenge.name
-    challenge = open_challenge(Workspace(find_workspace(workspace, run)).public(name).path)
+    challenge = open_prepared(Workspace(find_workspace(workspace, run)).public(name))
     with progress() as report:
         scores = score_run(made, challenge, progress=report)
     if as_json:
@@ -109,7 +108,6 @@ def _judge(
     """Judge entries and show the verdicts; 1 where the judge or the machine failed, else 0."""
     from challenge.cli.shared.console import progress, say, show_json, warn
     from challenge.configs.errors import UserError
-    from challenge.data.challenges.challenge import open_challenge
     from challenge.data.layout import Hidden, Workspace
     from challenge.submissions.entries import teams
     from challenge.submissions.entries.pack import repack_baseline
@@ -122,7 +120,7 @@ def _judge(
         remedy = "give the one `challenge prepare` made, as in workspace/hidden/deblur"
         raise UserError.of(hidden, "is not the hidden folder of a challenge", remedy)
     place = Workspace(find_workspace(workspace, hidden))
-    challenge = open_challenge(place.public(hidden.resolve().name).path, verify=True)
+    challenge = open_prepared(place.public(hidden.resolve().name), verify=True)
     limits = challenge.config.limits
     if workers > 1:
         shares(min(workers, len(entries)), limits.threads)

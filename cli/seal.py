@@ -25,10 +25,12 @@ def seal(
     Example: challenge seal deblur
     """
     from challenge.cli.shared.console import show
-    from challenge.data.challenges.seal import verify
+    from challenge.data.challenges.seal import read, verify
     from challenge.data.layout import Hidden, Workspace
 
     place = Workspace(workspace)
-    found = verify(place.public(challenge), Hidden(hidden) if hidden else place.hidden(challenge))
+    folder = Hidden(hidden) if hidden else place.hidden(challenge)
+    found = verify(place.public(challenge), folder)
     show(f"the seal holds: {found}")
-    show("truth, noise key and metric are those the challenge was published with")
+    covered = "truth, measurements," if "measurements" in read(folder) else "truth,"
+    show(f"{covered} noise key and metric are those the challenge was published with")

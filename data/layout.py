@@ -1,9 +1,11 @@
 """The names of the files of a prepared challenge; no other module in `data` knows them.
 
 public/<challenge>/   challenge.yaml  manifest.json  kernels.npy  contact-<split>.png
-                      train/<id>.png  val/<id>.png + <id>.npz  test/<id>.npz
-hidden/<challenge>/   test/<id>.png  key  seal.json  sources.json  contact-test.png
+                      train/<id>.png  val/<id>.png + <id>.npz
+hidden/<challenge>/   test/<id>.png + <id>.npz  key  seal.json  sources.json  contact-test.png
 cache/<challenge>-<hash>/   <id>.npy, decoded training images that memory has no room for
+
+Where test measurements are published, public/ has test/<id>.npz and contact-test.png as well.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ class Public:
 
     @property
     def manifest(self) -> Path:
-        """Seal, and SHA-256 of every other file of the folder."""
+        """Seal, shapes of the test set, and SHA-256 of every other file of the folder."""
         return self.path / "manifest.json"
 
     @property
@@ -47,11 +49,6 @@ class Public:
 
     def measurement(self, split: Split, identity: str) -> Path:
         return self.path / split / f"{identity}.npz"
-
-    def ids(self, split: Split) -> list[str]:
-        """Sorted ids of a split; empty when the challenge is not prepared."""
-        suffix = ".png" if split == "train" else ".npz"
-        return sorted(file.stem for file in (self.path / split).glob(f"[!.]*{suffix}"))
 
 
 @dataclass(frozen=True)
@@ -81,9 +78,16 @@ class Hidden:
     def image(self, identity: str) -> Path:
         return self.path / "test" / f"{identity}.png"
 
+    def measurement(self, identity: str) -> Path:
+        return self.path / "test" / f"{identity}.npz"
+
     def ids(self) -> list[str]:
         """Sorted ids of the true images."""
         return sorted(file.stem for file in (self.path / "test").glob("[!.]*.png"))
+
+    def measured(self) -> list[str]:
+        """Sorted ids of the stored measurements; none where format 1 has them in public."""
+        return sorted(file.stem for file in (self.path / "test").glob("[!.]*.npz"))
 
     def judged(self, entry: str) -> Path:
         """Reconstructions and pictures of one judged entry."""

@@ -4,6 +4,7 @@ Their tensors are tiny, and two threads would wait for each other. What a test l
 among temporary files is not mixed with that of another process.
 """
 
+import json
 import os
 import tempfile
 
@@ -26,3 +27,33 @@ def own_temporary_files(tmp_path_factory):
         patch.setenv("TMPDIR", folder)
         patch.setattr(tempfile, "tempdir", folder)
         yield
+
+
+@pytest.fixture(scope="session")
+def to_format_1():
+    """Turn a prepared challenge into one of an older toolkit, which published the measurements."""
+    from challenge.data.hashing import digest, digest_json
+
+    def convert(public, hidden):
+        for identity in hidden.measured():
+            path = public.measurement("test", identity)
+            path.parent.mkdir(exist_ok=True)
+            hidden.measurement(identity).replace(path)
+        public.sheet("test").write_bytes(hidden.sheet.read_bytes())  # any picture
+        lines = public.config.read_text().splitlines(keepends=True)
+        public.config.write_text("".join(each for each in lines if "test_measurements" not in each))
+        parts = json.loads(hidden.seal.read_text()) | {"format": 1}
+        del parts["measurements"], parts["seal"]
+        record = {**parts, "seal": digest_json(parts)}
+        hidden.seal.write_text(json.dumps(record, indent=2) + "\n")
+        manifest = json.loads(public.manifest.read_text()) | {"format": 1, "seal": record["seal"]}
+        del manifest["test"]
+        files = sorted(path for path in public.path.rglob("*") if path.is_file())
+        manifest["files"] = {
+            path.relative_to(public.path).as_posix(): digest(path)
+            for path in files
+            if path != public.manifest
+        }
+        public.manifest.write_text(json.dumps(manifest, indent=2) + "\n")
+
+    return convert

@@ -62,24 +62,21 @@ def main() -> None:
     verdicts = json.loads(challenge("score", *zips, "--hidden", str(hidden.path), "--json"))
     judged = [Result.model_validate(each) for each in verdicts]
     rows = {each.entry.name: each for each in judged}
-    _write(_table(workspace, public, hidden, rows))
-    _picture(public, hidden, [rows[name] for name in SHOWN if name in rows])
+    _write(_table(workspace, hidden, rows))
+    _picture(hidden, [rows[name] for name in SHOWN if name in rows])
 
 
-def _blurred(public: Any, hidden: Any) -> tuple[float, float, int]:
+def _blurred(hidden: Any) -> tuple[float, float, int]:
     scores = []
-    for identity in public.ids("test"):
-        y, truth = (
-            read(public.measurement("test", identity)).y,
-            to_unit(stored(hidden.image(identity))),
-        )
+    for identity in hidden.ids():
+        y, truth = read(hidden.measurement(identity)).y, to_unit(stored(hidden.image(identity)))
         scores.append((psnr(estimate=y, truth=truth), ssim(estimate=y, truth=truth)))
     means = np.mean(scores, axis=0)
     return float(means[0]), float(means[1]), len(scores)
 
 
-def _table(workspace: Workspace, public: Any, hidden: Any, rows: dict[str, Result]) -> str:
-    level, similarity, count = _blurred(public, hidden)
+def _table(workspace: Workspace, hidden: Any, rows: dict[str, Result]) -> str:
+    level, similarity, count = _blurred(hidden)
     base = _mean(rows["tv"].psnr)
     lines = [
         "| method | PSNR (dB) | over TV | SSIM | seconds an image | MB | parameters | trained |",
@@ -131,12 +128,12 @@ def _write(table: str) -> None:
     page.write_text(f"{head}{BEGIN}\n\n{table}\n\n{END}{tail}")
 
 
-def _picture(public: Any, hidden: Any, rows: list[Result]) -> None:
+def _picture(hidden: Any, rows: list[Result]) -> None:
     """Blurred, TV, network and truth side by side, of the image where TV is at its median."""
     ranked = sorted(rows[0].images, key=lambda each: each.psnr or 0)
     shown = ranked[len(ranked) // 2].id
     truth = to_unit(stored(hidden.image(shown)))
-    panels = [("blurred", read(public.measurement("test", shown)).y)]
+    panels = [("blurred", read(hidden.measurement(shown)).y)]
     for row in rows:
         panels.append(
             (

@@ -25,7 +25,7 @@ from challenge.configs.schema.challenge import Limits, Rules
 from challenge.configs.schema.entry import EntryConfig
 from challenge.data.challenges.challenge import open_challenge
 from challenge.data.challenges.prepare import prepare
-from challenge.data.layout import Public, Workspace
+from challenge.data.layout import Workspace
 from challenge.data.physics import blur, measurements
 from challenge.methods import registry
 from challenge.submissions import scratch
@@ -66,8 +66,8 @@ def inference(quick: bool, here: list[Level]) -> list[Result]:
         folder = place.path / "entry"
         folder.mkdir()
         pack.copy_entry_files(made, folder)
-        public = Public(challenge.path)
-        sources = [public.measurement("test", each) for each in challenge.ids("test")]
+        hidden = place.hidden(config.name)
+        sources = [hidden.measurement(each) for each in hidden.ids()]
         command = [sys.executable, "-m", "benchmarks.speed.judging", str(folder)]
         command += [str(config.limits.threads), *map(str, sources)]
         ratios: dict[str, list[float]] = {level: [] for level in here}

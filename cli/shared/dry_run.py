@@ -44,7 +44,7 @@ class Ahead:
         from challenge.submissions.inference.forecast import find_machines
 
         limits = challenge.config.limits
-        self._planned, self._limit = len(challenge.ids("test")), limits.minutes * 60
+        self._planned, self._limit = challenge.test.count, limits.minutes * 60
         self._machines = find_machines(place, limits.threads, say)
 
     def forecast(self, start_up: float, seconds: Collection[float]) -> Forecast | None:

@@ -1,10 +1,15 @@
-"""The workspace that a command works in."""
+"""The workspace that a command works in, and the prepared challenges in it."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from challenge.cli.shared.options import WORKSPACE
+
+if TYPE_CHECKING:
+    from challenge.data.challenges.challenge import Challenge
+    from challenge.data.layout import Public
 
 
 def find_workspace(given: Path, *paths: Path) -> Path:
@@ -20,3 +25,25 @@ def find_workspace(given: Path, *paths: Path) -> Path:
         return given
     places = (workspace_of(path) for path in paths)
     return next((place.path for place in places if place is not None), WORKSPACE)
+
+
+def open_prepared(public: Public, *, verify: bool = False) -> Challenge:
+    """Open a prepared challenge; says so where an older toolkit published its test measurements."""
+    from challenge.data.challenges.challenge import open_challenge
+
+    opened = open_challenge(public.path, verify=verify)
+    tell_format(public)
+    return opened
+
+
+def tell_format(public: Public) -> None:
+    """Say what it means that a challenge has an older format."""
+    from challenge.cli.shared.console import warn
+    from challenge.data.challenges.challenge import PUBLISHING, read_manifest
+
+    if (found := read_manifest(public)["format"]) == PUBLISHING:
+        warn(
+            f"{public.path} has format {found}: its test measurements are published; "
+            f"`challenge prepare {public.path.name} --force` hides them, and makes its entries "
+            "invalid"
+        )

@@ -29,6 +29,8 @@ class Rules(Section):
     entries_per_day: Annotated[Whole, Field(ge=1)] = 5
     deadline: Moment | None = None
     counts: Literal["latest", "best"] = "latest"
+    test_measurements: Literal["hidden", "published"] = "hidden"
+    """Published ones let teams look at what is judged, and carry what they computed for it."""
     packages: tuple[str, ...] = ()
     """Installed packages that entries may use beside the toolkit's own dependencies; names as
     `pip list` shows them."""

@@ -14,6 +14,7 @@ from challenge.configs import loader
 from challenge.configs.errors import Mistake, UserError
 from challenge.configs.schema.challenge import ChallengeConfig
 from challenge.data import layout
+from challenge.data.challenges.test_set import TestSet, summarise
 from challenge.data.hashing import digest
 from challenge.data.images import codec
 from challenge.data.layout import FRESH, Public, Split, Workspace
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
     from challenge.data.images.dataset import Images
     from challenge.data.physics.problem import Problem
 
-FORMAT = 1
+FORMAT = 2
+PUBLISHING = 1
+"""The format of older toolkits, which published the test measurements."""
 _SHOWN = 8
 
 
@@ -34,11 +37,14 @@ class Challenge:
     def __init__(self, path: Path, config: ChallengeConfig, manifest: dict[str, Any]) -> None:
         self.path = path
         self.config = config
+        self.format: int = manifest["format"]
+        """`FORMAT`, or `PUBLISHING` where an older toolkit prepared it."""
         self.seal: str = manifest["seal"]
-        """The published digest of the hidden truth, key and metric: 64 hex digits."""
+        """The published digest of the hidden test set, key and metric: 64 hex digits."""
         self.practice: bool = manifest["practice"]
         """True where the images are built in, so that everybody has the truth."""
         self._public = Public(path)
+        self._manifest = manifest
         self._files: dict[str, str] = manifest["files"]
 
     @cached_property
@@ -82,8 +88,17 @@ class Challenge:
         paths = [self._public.image("train", identity) for identity in self.ids("train")]
         return Images(paths, cache=layout.cache(self.path, self.hash))
 
+    @cached_property
+    def test(self) -> TestSet:
+        """The number and the shapes of the test images, which may be hidden themselves."""
+        if self.format == PUBLISHING:
+            measured = (self.measurement("test", identity) for identity in self.ids("test"))
+            return summarise(self.config.operator.kind, measured)
+        return TestSet.model_validate(self._manifest["test"])
+
     def ids(self, split: Split) -> list[str]:
-        """The sorted ids of a split."""
+        """The sorted ids of a split; raises `UserError` for a hidden one."""
+        self._refuse_hidden(split)
         suffix = ".png" if split == "train" else ".npz"
         prefix = f"{split}/"
         return sorted(
@@ -93,8 +108,18 @@ class Challenge:
         )
 
     def measurement(self, split: Split, identity: str) -> Measurement:
-        """The stored measurement of a val or test image."""
+        """The stored measurement of a val image, or of a test image where they are published.
+
+        Raises:
+            UserError: it is hidden, missing or damaged.
+        """
+        self._refuse_hidden(split)
         return measurements.read(self._public.measurement(split, identity))
+
+    def _refuse_hidden(self, split: Split) -> None:
+        if split == "test" and self.config.rules.test_measurements == "hidden":
+            remedy = "use val: the judge hands those of test to an entry"
+            raise UserError.of(self.path, "its test measurements are hidden", remedy)
 
     def truth(self, identity: str) -> NDArray[np.float32]:
         """The true image of a val measurement, float32 in [0, 1], shape (C, H, W)."""
@@ -115,6 +140,9 @@ def open_challenge(path: Path | str, *, verify: bool = False) -> Challenge:
     manifest = read_manifest(public)
     _compare(public, manifest["files"], verify)
     config, _ = loader.load_challenge(str(public.config))
+    if manifest["format"] == PUBLISHING:
+        rules = config.rules.model_copy(update={"test_measurements": "published"})
+        config = config.model_copy(update={"rules": rules})
     return Challenge(public.path, config, manifest)
 
 
@@ -128,12 +156,14 @@ def read_manifest(public: Public) -> dict[str, Any]:
         kinds = {"format": int, "challenge": str, "seal": str, "practice": bool, "files": dict}
         if not all(isinstance(manifest[key], kind) for key, kind in kinds.items()):
             raise TypeError
+        if manifest["format"] == FORMAT:
+            TestSet.model_validate(manifest["test"])
     except (OSError, ValueError, KeyError, TypeError):
         raise UserError.of(public.manifest, "is damaged", FRESH) from None
-    if manifest["format"] != FORMAT:
+    if manifest["format"] not in (PUBLISHING, FORMAT):
         raise UserError.of(
             public.manifest,
-            f"has format `{manifest['format']}`, this toolkit reads format `{FORMAT}`",
+            f"has format `{manifest['format']}`, this toolkit reads `{PUBLISHING}` and `{FORMAT}`",
             "install the toolkit's version that prepared it",
         )
     checked: dict[str, Any] = manifest

@@ -1,4 +1,4 @@
-"""Prepare a challenge: images and measurements for the teams, the truth of test for the organiser.
+"""Prepare a challenge: train and val for the teams, test for the organiser.
 
     truth: 8-bit PNG;  y = A truth + sigma n, from the truth as stored, so with its 8-bit steps
 
@@ -25,7 +25,7 @@ from challenge.configs.loader import Source
 from challenge.configs.schema.challenge import ChallengeConfig
 from challenge.configs.schema.images import BuiltinImages, FolderPaths
 from challenge.data import atomic, layout, noise
-from challenge.data.challenges import seal, staging
+from challenge.data.challenges import seal, staging, test_set
 from challenge.data.challenges.challenge import FORMAT
 from challenge.data.hashing import digest
 from challenge.data.images import codec, contact_sheet, splits
@@ -138,6 +138,7 @@ class _Writer:
         name, total = self.config.name, len(items)
         shown = "measurement" if split == "test" else "truth | measurement"
         sheet = contact_sheet.Sheet(f"{name}: {split}, {shown}", total)
+        published = split != "test" or self.config.rules.test_measurements == "published"
         secret = contact_sheet.Sheet(f"{name}: test, truth | measurement", total)
         for index, item in enumerate(items):
             self.progress(split, index, total)
@@ -150,7 +151,11 @@ class _Writer:
                     sheet.add(identity, truth, contact_sheet.to_picture(y))
                 continue
             measurement = self._measure(split, identity, 0, truth)
-            _put(self.public.measurement(split, identity), measurements.to_bytes(measurement))
+            content = measurements.to_bytes(measurement)
+            if published:
+                _put(self.public.measurement(split, identity), content)
+            if split == "test":
+                _put(self.hidden.measurement(identity), content)
             folder = self.public.image(split, identity) if split == "val" else None
             _put(folder or self.hidden.image(identity), codec.encode(truth))
             if sheet.shows(index):
@@ -158,7 +163,8 @@ class _Writer:
                 secret.add(identity, truth, y_picture)
                 sheet.add(identity, *([y_picture] if split == "test" else [truth, y_picture]))
         self.progress(split, total, total)
-        _put(self.public.sheet(split), sheet.png())
+        if published:
+            _put(self.public.sheet(split), sheet.png())
         if split == "test":
             _put(self.hidden.sheet, secret.png())
 
@@ -176,12 +182,15 @@ class _Writer:
 
     def _manifest(self, published: str) -> dict[str, Any]:
         files = sorted(path for path in self.public.path.rglob("*") if path.is_file())
+        hidden = map(self.hidden.measurement, self.hidden.measured())
+        test = test_set.summarise(self.config.operator.kind, map(measurements.read, hidden))
         return {
             "format": FORMAT,
             "challenge": self.config.name,
             "toolkit": version("challenge"),
             "practice": isinstance(self.config.images, BuiltinImages),
             "seal": published,
+            "test": test.model_dump(mode="json"),
             "files": {
                 path.relative_to(self.public.path).as_posix(): digest(path) for path in files
             },

@@ -1,6 +1,9 @@
 """The seal: a published digest of what stays hidden, so that nobody can change it unseen.
 
-    seal = SHA-256(canonical JSON of {salt, SHA-256 of each true image and of the key, metric})
+    seal = SHA-256(canonical JSON of {salt, metric,
+                   SHA-256 of each true image, of each measurement and of the key})
+
+Format 1, of older toolkits, leaves the measurements out, which the public manifest covers there.
 
 The salt, 32 random bytes, keeps a team from testing guesses of the truth against the seal. On the
 last day the organiser publishes the hidden folder and everybody recomputes the seal. Free of
@@ -11,6 +14,7 @@ from __future__ import annotations
 
 import json
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +24,7 @@ from challenge.data.challenges.challenge import read_manifest
 from challenge.data.hashing import canonical_json, digest, digest_json
 from challenge.data.layout import Hidden, Public
 
-FORMAT = 1
+FORMAT = 2
 
 METRIC: dict[str, Any] = {"name": "psnr-ssim", "version": 1}
 """What `submissions.scoring.metrics` computes; a new version breaks old seals."""
@@ -38,6 +42,7 @@ def make(hidden: Hidden, crop: int) -> dict[str, Any]:
         "format": FORMAT,
         "salt": secrets.token_hex(32),
         "images": _images(hidden),
+        "measurements": _measurements(hidden),
         "key": digest(hidden.key),
         "metric": {**METRIC, "crop": crop},
     }
@@ -56,7 +61,8 @@ def verify(public: Public, hidden: Hidden) -> str:
     record = read(hidden)
     config, _ = loader.load_challenge(str(public.config))
     mistakes = [
-        *_compare_images(hidden, record["images"]),
+        *_compare(_images(hidden), record["images"], hidden.image),
+        *_compare(_measurements(hidden), record.get("measurements", {}), hidden.measurement),
         *_compare_key(hidden, record["key"]),
         *_compare_metric(public, {**METRIC, "crop": config.metric.crop}, record["metric"]),
     ]
@@ -81,6 +87,8 @@ def read(hidden: Hidden) -> dict[str, Any]:
     try:
         record = json.loads(hidden.seal.read_text(encoding="utf-8"))
         kinds = {"format": int, "salt": str, "images": dict, "key": str, "metric": dict}
+        if record["format"] != 1:
+            kinds["measurements"] = dict
         if not all(isinstance(record[name], kind) for name, kind in {**kinds, "seal": str}.items()):
             raise TypeError
     except (OSError, ValueError, KeyError, TypeError):
@@ -93,8 +101,13 @@ def _images(hidden: Hidden) -> dict[str, str]:
     return {identity: digest(hidden.image(identity)) for identity in hidden.ids()}
 
 
-def _compare_images(hidden: Hidden, sealed: dict[str, str]) -> list[Mistake]:
-    found = _images(hidden)
+def _measurements(hidden: Hidden) -> dict[str, str]:
+    return {identity: digest(hidden.measurement(identity)) for identity in hidden.measured()}
+
+
+def _compare(
+    found: dict[str, str], sealed: dict[str, str], place: Callable[[str], Path]
+) -> list[Mistake]:
     causes = {
         **{name: "is missing" for name in sealed.keys() - found.keys()},
         **{name: "was not sealed" for name in found.keys() - sealed.keys()},
@@ -104,7 +117,7 @@ def _compare_images(hidden: Hidden, sealed: dict[str, str]) -> list[Mistake]:
             if found[name] != sealed[name]
         },
     }
-    return [Mistake(str(hidden.image(name)), causes[name], _REMEDY) for name in sorted(causes)]
+    return [Mistake(str(place(name)), causes[name], _REMEDY) for name in sorted(causes)]
 
 
 def _compare_key(hidden: Hidden, sealed: str) -> list[Mistake]:

@@ -28,6 +28,10 @@ TEMPLATES = {
     "test_method.py": "tests/test_method.py",
 }
 """Template files of this package and their places in the kit."""
+MEASUREMENTS = {
+    "hidden": "hidden: the judge hands them to your entry one by one",
+    "published": "published: `{}`",
+}
 
 
 def make_kit(
@@ -109,7 +113,10 @@ def _words(challenge: Challenge) -> dict[str, str]:
         "entries_per_day": f"{rules.entries_per_day}",
         "deadline": deadline,
         "metric": metrics.DESCRIPTION,
-        "test": f"{len(challenge.ids('test'))}",
+        "test": f"{challenge.test.count}",
+        "test_measurements": MEASUREMENTS[rules.test_measurements].format(
+            f"workspace/public/{challenge.config.name}/test"
+        ),
         "toolkit": machine.versions()["toolkit"],
         "seal": challenge.seal,
     }

@@ -17,7 +17,7 @@ from typing import Any
 from challenge.configs.errors import UserError
 from challenge.data import atomic
 from challenge.data.challenges import seal
-from challenge.data.challenges.challenge import Challenge
+from challenge.data.challenges.challenge import PUBLISHING, Challenge
 from challenge.data.hashing import digest, digest_json
 from challenge.data.layout import Hidden, Public, Workspace
 from challenge.submissions import machine, scratch
@@ -53,6 +53,7 @@ class Judge:
     workspace: Workspace
     challenge: Challenge
     hidden: Hidden
+    """The truth of test, and its measurements."""
     teams: Teams | None
     crop: int
     jail: Jail
@@ -81,7 +82,7 @@ def open_judge(
     Args:
         workspace: where results go.
         challenge: whose limits and rules hold.
-        hidden: the truth.
+        hidden: the truth of test, and its measurements.
         teams: the organiser's list, None where there is none.
         level: of isolation.
         repeats: whether some images are reconstructed again, in another order.
@@ -187,15 +188,14 @@ def _judged(
     scored: OnScore | None,
 ) -> dict[str, Any]:
     """What a result says of an entry that was run on the hidden test set."""
-    challenge, public = judge.challenge, Public(judge.challenge.path)
-    ids = challenge.ids("test")
+    challenge, ids = judge.challenge, judge.hidden.ids()
     output = judge.hidden.judged(about.label)
     scores = second = None
     # Whoever was killed while it judged this entry, which is locked, left these.
     atomic.remove_leftovers(output)
     with atomic.new_tree(output) as made, scratch.folder("entry") as folder:
         archive.extract(entry, folder)
-        sources = [public.measurement("test", identity) for identity in ids]
+        sources = [_measurement(judge, identity) for identity in ids]
         limits = challenge.config.limits
         inference = supervisor.infer(folder, sources, made, limits, judge.jail, progress=progress)
         if inference.outcome == "ok" and judge.repeats:
@@ -209,12 +209,14 @@ def _judged(
             if scores.failure:
                 # Every answer was checked when it came in: what fails now is not the team's.
                 raise supervisor.JudgeFault(f"image {scores.failure.id}: {scores.failure.cause}")
-            shown = [(each, *_paths(judge, each)) for each in ids]
+            shown = [(each, _measurement(judge, each), judge.hidden.image(each)) for each in ids]
             pictures.draw_all(made, shown, scores, crop=judge.crop, title=output.name)
     repeated = Repeated(**second.to_json()) if second else None
     return {**verdict.judged(inference, scores), "repeat": repeated}
 
 
-def _paths(judge: Judge, identity: str) -> tuple[Path, Path]:
-    public = Public(judge.challenge.path)
-    return public.measurement("test", identity), judge.hidden.image(identity)
+def _measurement(judge: Judge, identity: str) -> Path:
+    """Where it is stored: in the hidden folder, but for what an older toolkit prepared."""
+    if judge.challenge.format == PUBLISHING:
+        return Public(judge.challenge.path).measurement("test", identity)
+    return judge.hidden.measurement(identity)

@@ -55,14 +55,15 @@ def infer(
     Args:
         run: or its folder.
         challenge: that it was trained for; by default looked up in the run's workspace.
-        split: `val`, whose truth is known, or `test`.
+        split: `val`, whose truth is known, or `test` where its measurements are published.
         level: of isolation; the strongest that holds here by default.
         progress: called after each reconstruction.
 
     Raises:
-        UserError: the run is not finished, or of another challenge.
+        UserError: the run is not finished, or of another challenge; the split is hidden.
     """
     run, challenge = _opened(run, challenge)
+    challenge.ids(split)  # refuses a hidden one, before older reconstructions go away
     jail = jail_of(challenge, level)
     with atomic.new_tree(run.reconstructions(split)) as output, scratch.folder("entry") as folder:
         pack.copy_entry_files(run, folder)
@@ -179,7 +180,7 @@ def infer_folder(
         output,
         challenge.config.limits,
         jail,
-        planned=len(challenge.ids("test")),
+        planned=challenge.test.count,
         progress=progress,
         contract=contract,
     )

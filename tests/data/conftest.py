@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from challenge.configs.loader import load_challenge
+from challenge.data import noise
 from challenge.data.challenges.prepare import Prepared
 from challenge.data.challenges.prepare import prepare as prepare_challenge
 from challenge.data.layout import Workspace
@@ -66,6 +67,21 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
     return prepare_challenge(
         config, source, Workspace(folder), progress=lambda *_: None, notice=lambda _: None
     )
+
+
+@pytest.fixture(scope="session")
+def published(small: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+    """The same challenge, of the same key, with its test measurements published."""
+    folder = tmp_path_factory.mktemp("published")
+    (folder / "small.yaml").write_text(SMALL, encoding="utf-8")
+    config, source = load_challenge(
+        str(folder / "small.yaml"), ["rules.test_measurements=published"]
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(noise, "secret_key", small.hidden.key.read_bytes)
+        return prepare_challenge(
+            config, source, Workspace(folder), progress=lambda *_: None, notice=lambda _: None
+        )
 
 
 def _noise_picture(seed: int, height: int = 48, width: int = 56, channels: int = 3) -> Image.Image:

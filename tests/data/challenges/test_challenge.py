@@ -53,26 +53,30 @@ def test_a_folder_that_is_no_challenge(tmp_path):
 
 
 def test_a_missing_file_is_named(public):
-    public.measurement("test", "0002").unlink()
-    assert refusal(public) == ["test/0002.npz: is missing; get a fresh copy of the challenge"]
+    name = open_challenge(public.path).ids("val")[1]
+    public.measurement("val", name).unlink()
+    assert refusal(public) == [f"val/{name}.npz: is missing; get a fresh copy of the challenge"]
 
 
 def test_many_missing_files_are_counted(public):
-    for split in ("train", "val", "test"):
+    for split in ("train", "val"):
         shutil.rmtree(public.path / split)
+    for split in ("train", "val"):
+        public.sheet(split).unlink()
     lines = refusal(public)
     assert len(lines) == 9
-    assert "and 3 more files are wrong" in lines[-1]
+    assert "and 2 more files are wrong" in lines[-1]
 
 
 def test_a_changed_file_is_named_when_hashes_are_checked(public):
-    path = public.measurement("test", "0002")
+    name = open_challenge(public.path).ids("val")[1]
+    path = public.measurement("val", name)
     content = bytearray(path.read_bytes())
     content[1000] ^= 1
     path.write_bytes(bytes(content))
     open_challenge(public.path)
     assert refusal(public, verify=True) == [
-        "test/0002.npz: was changed since `prepare`; get a fresh copy of the challenge"
+        f"val/{name}.npz: was changed since `prepare`; get a fresh copy of the challenge"
     ]
 
 
@@ -80,8 +84,12 @@ def test_a_foreign_file_in_a_split_is_named_but_not_elsewhere(public):
     (public.path / "notes.txt").touch()
     (public.path / "train" / ".DS_Store").touch()
     open_challenge(public.path)
-    shutil.copy(public.measurement("test", "0001"), public.measurement("test", "0009"))
-    assert refusal(public) == ["test/0009.npz: does not belong to the challenge; remove it"]
+    public.measurement("val", "0009").touch()
+    assert refusal(public) == ["val/0009.npz: does not belong to the challenge; remove it"]
+    public.measurement("val", "0009").unlink()
+    public.measurement("test", "0001").parent.mkdir()
+    public.measurement("test", "0001").touch()
+    assert refusal(public) == ["test/0001.npz: does not belong to the challenge; remove it"]
 
 
 @pytest.mark.parametrize("text", ["", "{", "{}", "[]", '{"format": 1, "files": 3}'])
@@ -90,11 +98,18 @@ def test_a_damaged_manifest_is_told(public, text):
     assert refusal(public) == ["manifest.json: is damaged; get a fresh copy of the challenge"]
 
 
+@pytest.mark.parametrize("test", [None, {}, {"operator": "blur", "shapes": [{"count": 3}]}])
+def test_a_damaged_summary_of_the_test_set_is_told(public, test):
+    manifest = json.loads(public.manifest.read_text())
+    public.manifest.write_text(json.dumps({**manifest, "test": test}))
+    assert refusal(public) == ["manifest.json: is damaged; get a fresh copy of the challenge"]
+
+
 def test_another_format_is_told(public):
     manifest = json.loads(public.manifest.read_text())
-    public.manifest.write_text(json.dumps({**manifest, "format": 2}))
+    public.manifest.write_text(json.dumps({**manifest, "format": 3}))
     assert refusal(public) == [
-        "manifest.json: has format `2`, this toolkit reads format `1`; "
+        "manifest.json: has format `3`, this toolkit reads `1` and `2`; "
         "install the toolkit's version that prepared it"
     ]
 

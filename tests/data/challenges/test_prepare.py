@@ -17,6 +17,7 @@ from challenge.data import noise
 from challenge.data.challenges import seal
 from challenge.data.challenges.challenge import open_challenge
 from challenge.data.images import codec
+from challenge.data.physics.measurements import read
 
 VALID = """
 name: small
@@ -39,17 +40,13 @@ def test_the_files_are_those_of_the_layout(small):
     public = {name.split("/")[0] for name in tree(small.public.path)}
     assert public == {
         "challenge.yaml", "manifest.json", "kernels.npy",
-        "contact-train.png", "contact-val.png", "contact-test.png",
-        "train", "val", "test",
+        "contact-train.png", "contact-val.png",
+        "train", "val",
     }  # fmt: skip
-    assert sorted(name for name in tree(small.public.path) if name.startswith("test/")) == [
-        "test/0001.npz",
-        "test/0002.npz",
-        "test/0003.npz",
-    ]
     assert set(tree(small.hidden.path)) == {
         "key", "seal.json", "sources.json", "contact-test.png",
         "test/0001.png", "test/0002.png", "test/0003.png",
+        "test/0001.npz", "test/0002.npz", "test/0003.npz",
     }  # fmt: skip
     assert small.counts == {"train": 4, "val": 2, "test": 3}
     assert not small.duplicates
@@ -81,7 +78,7 @@ def test_y_comes_from_the_truth_as_stored(small):
     from challenge.data.physics.problem import measure_stored
 
     opened = open_challenge(small.public.path)
-    for identity in opened.ids("test"):
+    for identity in small.hidden.ids():
         truth = codec.to_unit(codec.stored(small.hidden.image(identity)))
         problem = opened.problem
         expected = measure_stored(
@@ -93,7 +90,7 @@ def test_y_comes_from_the_truth_as_stored(small):
             identity,
         )
         np.testing.assert_allclose(
-            opened.measurement("test", identity).y, expected.y, atol=1e-6, rtol=0
+            read(small.hidden.measurement(identity)).y, expected.y, atol=1e-6, rtol=0
         )
 
 
@@ -104,7 +101,7 @@ def test_the_manifest_covers_every_other_file(small):
     assert manifest["files"] == files
     assert manifest["challenge"] == "small"
     assert manifest["practice"] is True
-    assert manifest["format"] == 1
+    assert manifest["format"] == 2
     assert manifest["seal"] == small.seal == seal.verify(small.public, small.hidden)
 
 
@@ -113,7 +110,7 @@ def test_the_config_is_resolved_and_stays_readable(prepare):
     config, _ = load_challenge(str(prepared.public.config))
     assert config.metric.crop == 4
     assert config.images.size == 64
-    assert open_challenge(prepared.public.path).measurement("test", "0001").y.shape == (3, 56, 56)
+    assert read(prepared.hidden.measurement("0001")).y.shape == (3, 56, 56)
 
 
 def test_a_circular_boundary_crops_nothing_and_a_given_crop_stays(small, prepare):
@@ -133,13 +130,16 @@ def test_one_config_and_one_key_give_one_challenge(prepare, monkeypatch):
 
 
 def test_without_the_key_only_test_differs(prepare):
-    first = tree(prepare(VALID).public.path)
+    """The public manifest too differs by the seal only."""
+    prepared = prepare(VALID)
+    first, manifest = tree(prepared.public.path), json.loads(prepared.public.manifest.read_text())
     prepared = prepare(VALID, force=True)
     second = tree(prepared.public.path)
-    changed = {name for name in first if first[name] != second[name]}
-    assert changed == {
-        "manifest.json", "contact-test.png", "test/0001.npz", "test/0002.npz", "test/0003.npz"
-    }  # fmt: skip
+    assert first.keys() == second.keys()
+    assert {name for name in first if first[name] != second[name]} == {"manifest.json"}
+    again = json.loads(prepared.public.manifest.read_text())
+    assert manifest.pop("seal") != again.pop("seal")
+    assert manifest == again
 
 
 def test_preparing_twice_is_refused_without_force(prepare):

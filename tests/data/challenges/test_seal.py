@@ -1,4 +1,4 @@
-"""The seal notices every change of truth, key or metric, and gives nothing away."""
+"""The seal notices every change of truth, measurements, key or metric, and gives nothing away."""
 
 from __future__ import annotations
 
@@ -37,25 +37,53 @@ def flip(path) -> None:
     path.write_bytes(bytes(content))
 
 
-def test_a_changed_image_is_named(copy):
-    flip(copy[1].image("0002"))
-    assert mistakes(*copy) == [(str(copy[1].image("0002")), "was changed")]
+KINDS = pytest.mark.parametrize("place", [Hidden.image, Hidden.measurement])
 
 
-def test_exchanged_images_are_named(copy):
-    one, other = copy[1].image("0001"), copy[1].image("0003")
+@KINDS
+def test_a_changed_file_is_named(copy, place):
+    flip(place(copy[1], "0002"))
+    assert mistakes(*copy) == [(str(place(copy[1], "0002")), "was changed")]
+
+
+@KINDS
+def test_exchanged_files_are_named(copy, place):
+    one, other = place(copy[1], "0001"), place(copy[1], "0003")
     content = one.read_bytes()
     one.write_bytes(other.read_bytes())
     other.write_bytes(content)
     assert mistakes(*copy) == [(str(one), "was changed"), (str(other), "was changed")]
 
 
-def test_missing_and_added_images_are_named(copy):
-    copy[1].image("0002").rename(copy[1].image("0004"))
+@KINDS
+def test_missing_and_added_files_are_named(copy, place):
+    place(copy[1], "0002").rename(place(copy[1], "0004"))
     assert mistakes(*copy) == [
-        (str(copy[1].image("0002")), "is missing"),
-        (str(copy[1].image("0004")), "was not sealed"),
+        (str(place(copy[1], "0002")), "is missing"),
+        (str(place(copy[1], "0004")), "was not sealed"),
     ]
+
+
+def test_an_older_seal_covers_the_truth_alone(copy, to_format_1):
+    """And a measurement that is put beside it was not sealed."""
+    to_format_1(*copy)
+    record = seal.read(copy[1])
+    assert "measurements" not in record
+    assert seal.verify(*copy) == record["seal"]
+    shutil.copy(copy[0].measurement("test", "0001"), copy[1].measurement("0001"))
+    assert mistakes(*copy) == [(str(copy[1].measurement("0001")), "was not sealed")]
+    copy[1].measurement("0001").unlink()
+    flip(copy[1].image("0002"))
+    assert mistakes(*copy) == [(str(copy[1].image("0002")), "was changed")]
+
+
+def test_a_seal_cannot_be_made_older(copy):
+    """Who leaves the measurements out, so as to change one, has another seal."""
+    flip(copy[1].measurement("0002"))
+    record = {**json.loads(copy[1].seal.read_text()), "format": 1}
+    del record["measurements"]
+    copy[1].seal.write_text(json.dumps(record))
+    assert (str(copy[1].seal), "does not hash to its own seal") in mistakes(*copy)
 
 
 def test_a_changed_or_missing_key_is_named(copy):
@@ -109,5 +137,6 @@ def test_the_salt_keeps_guesses_from_being_tested(small):
         if path.is_file():
             content = path.read_bytes()
             assert record["salt"].encode() not in content
-            for digest in [*record["images"].values(), record["key"]]:
+            secret = [*record["images"].values(), *record["measurements"].values()]
+            for digest in [*secret, record["key"]]:
                 assert digest.encode() not in content

@@ -61,10 +61,11 @@ def test_measurements_are_clipped():
     assert to_picture(y).tolist() == [[[0, 0, 128, 255, 255]]]
 
 
-def test_the_public_sheet_of_test_shows_measurements_only(small):
-    """Three images are three thumbnails wide in public, six in hidden."""
+def test_the_public_sheet_of_test_shows_measurements_only(small, published):
+    """Three images are three thumbnails wide where they are published, six in hidden."""
+    assert not small.public.sheet("test").exists()
     widths = []
-    for path in (small.public.sheet("test"), small.hidden.sheet):
+    for path in (published.public.sheet("test"), published.hidden.sheet):
         with Image.open(path) as page:
             widths.append(page.width)
     assert widths[0] < 0.6 * widths[1]

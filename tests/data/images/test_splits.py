@@ -60,7 +60,7 @@ def test_every_photograph_is_in_one_split(prepare, photographs):
     )
     opened = open_challenge(prepared.public.path)
     assert opened.ids("train") == sorted(names["train"])
-    assert opened.ids("test") == ["0001", "0002", "0003"]
+    assert prepared.hidden.ids() == prepared.hidden.measured() == ["0001", "0002", "0003"]
     assert not opened.practice
 
 
@@ -76,8 +76,8 @@ def test_val_and_test_are_cropped_about_the_centre_and_train_is_whole(prepare, p
 
 def test_images_smaller_than_the_crop_keep_their_size(prepare, photographs):
     prepared = prepare(text(photographs, size=52))
-    opened = open_challenge(prepared.public.path)
-    assert {opened.measurement("test", one).shape for one in opened.ids("test")} == {(3, 48, 52)}
+    (shapes,) = open_challenge(prepared.public.path).test.shapes
+    assert (shapes.image, shapes.count) == ((3, 48, 52), 3)
 
 
 def test_large_training_images_are_cut_to_1024(prepare, photographs, noise_picture):
@@ -273,7 +273,7 @@ def test_formats_and_modes_may_be_mixed(prepare, photographs, noise_picture):
     )
     assert not notices
     opened = open_challenge(prepared.public.path)
-    assert {opened.measurement("test", one).shape[0] for one in opened.ids("test")} == {1}
+    assert {each.image[0] for each in opened.test.shapes} == {1}
     assert opened.truth(opened.ids("val")[0]).shape[0] == 1
     assert opened.problem.channels == 1
     assert opened.train[0].shape[0] == 1

@@ -33,6 +33,7 @@ name: many
 images: {{source: folder, path: {path}, size: 40, val: 5, test: 3}}
 operator: {{kernel: {{file: {file}}}, boundary: {boundary}}}
 noise: {{sigma: {sigma}}}
+rules: {{test_measurements: published}}
 """
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from challenge.data.challenges.challenge import Challenge
-from challenge.data.layout import Public
+from challenge.data.layout import Hidden
 from challenge.data.physics import measurements
 from challenge.data.physics.measurements import Measurement
 from challenge.methods.contract import Method
@@ -126,13 +126,16 @@ class Mine(Method):
     ],
 )
 def test_a_real_entry_in_its_own_process(
-    make_entry: Callable[..., Path], challenge: Challenge, tmp_path: Path, level: Level
+    make_entry: Callable[..., Path],
+    challenge: Challenge,
+    hidden: Hidden,
+    tmp_path: Path,
+    level: Level,
 ) -> None:
     """A second time and in the other order, the same reconstruction bit for bit."""
     if reason := probe.works(level):
         pytest.skip(reason)
-    public = Public(challenge.path)
-    sources = [public.measurement("test", each) for each in challenge.ids("test")]
+    sources = [hidden.measurement(each) for each in hidden.ids()]
     archive.extract(make_entry(NOISY), tmp_path / "entry")
     made: list[tuple[str, bytes]] = []
     found = supervisor.infer(
@@ -151,19 +154,19 @@ def test_a_real_entry_in_its_own_process(
     assert found.log.count("garbage on fd 1\n") >= 6
     assert 0.5 < found.cpu < 60
     assert 100e6 < found.memory < 2e9
-    assert [identity for identity, _ in made[:3]] == challenge.ids("test")
+    assert [identity for identity, _ in made[:3]] == hidden.ids()
     assert made == made[::-1]
     # Noise makes batch 1 differ from batch n: the contract test says so.
     assert any("batch" in rule for rule in found.broken), found.broken
 
 
 def test_an_entry_that_cannot_be_built(
-    make_entry: Callable[..., Path], mine: str, challenge: Challenge, tmp_path: Path
+    make_entry: Callable[..., Path], mine: str, challenge: Challenge, hidden: Hidden, tmp_path: Path
 ) -> None:
     archive.extract(make_entry(), tmp_path / "entry")
     method = tmp_path / "entry" / "plugin" / "method.py"
     method.write_text(mine.replace("gain: float = 1.0", "gain: float"))
-    sources = [Public(challenge.path).measurement("test", challenge.ids("test")[0])]
+    sources = [hidden.measurement("0001")]
     limits = challenge.config.limits
     found = supervisor.infer(
         tmp_path / "entry", sources, tmp_path / "output", limits, Jail("process", supervisor.RUNNER)

@@ -72,7 +72,7 @@ def test_two_workers_judge_what_one_judges(
     assert sorted(each.entry for each in found) == entries
     assert all(each.fresh and not each.fault for each in found)
     assert sorted(steps) == [
-        (f"alpha-{name}", identity) for name in "abc" for identity in judge.challenge.ids("test")
+        (f"alpha-{name}", identity) for name in "abc" for identity in judge.hidden.ids()
     ]
     assert len(result_files.read_all(place)) == 3
     again = list(pool.judge_all(judge, entries))
