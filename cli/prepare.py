@@ -45,7 +45,7 @@ def prepare(
     counts = ", ".join(f"{count} {split}" for split, count in done.counts.items())
     show(f"prepared {config.name}: {counts}")
     also = ", measurements of test" if config.rules.test_measurements == "published" else ""
-    show(f"public   {done.public.path}   for the teams: train, val{also}")
+    show(f"public   {done.public.path}   for teams: train, val{also}")
     show(f"hidden   {done.hidden.path}   for you alone: test")
     show(f"seal     {done.seal}")
     show(f"look at  {done.public.sheet('val')}")

@@ -1,6 +1,7 @@
 """The whole way of a small competition, by the commands; and what the clumsy user is told."""
 
 import json
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from PIL import Image
 TV = "workspace/runs/deblur/tv"
 ENTRY = "workspace/entries/alpha-tv.zip"
 HIDDEN = ["--hidden", "workspace/hidden/deblur"]
+SMALL = ["images.train=8", "images.val=2", "images.test=3", "images.size=64"]
 
 
 def lines(text: str) -> list[str]:
@@ -81,6 +83,67 @@ def test_the_seal_holds_until_something_is_changed(challenge, story):
         path.write_bytes(before)
 
 
+def test_a_changed_measurement_breaks_the_seal(challenge, story):
+    path = story / "workspace/hidden/deblur/test/0002.npz"
+    before = path.read_bytes()
+    for damage in (lambda: path.write_bytes(before + b"x"), path.unlink):
+        damage()
+        try:
+            for command in (["seal", "deblur"], ["score", ENTRY, *HIDDEN]):
+                done = challenge(*command)
+                assert done.code == 2
+                (line,) = [each for each in lines(done.err) if each.startswith("error:")]
+                assert "0002.npz: " in line
+        finally:
+            path.write_bytes(before)
+    assert "truth, measurements, noise key and metric" in challenge("seal", "deblur").out
+
+
+def test_an_older_challenge_is_told_of_in_one_line(story, call, tmp_path, to_format_1):
+    """With the remedy, by every command that opens it, and on stderr; nothing else changes."""
+    from challenge.data.layout import Workspace
+
+    shutil.copytree(story / "workspace", tmp_path / "workspace")
+    place = Workspace(tmp_path / "workspace")
+    to_format_1(place.public("deblur"), place.hidden("deblur"))
+    warning = (
+        "warning: workspace/public/deblur has format 1: its test measurements are published; "
+        "`challenge prepare deblur --force` hides them, and makes its entries invalid"
+    )
+    for command, code in (
+        (["train", "tv", "name=old", "method.iterations=20"], 0),
+        (["infer", "workspace/runs/deblur/old"], 0),
+        (["score", "workspace/runs/deblur/old"], 0),
+        (["pack", "workspace/runs/deblur/old", "--team", "beta"], 0),
+        (["check", "workspace/entries/beta-old.zip", "workspace/entries/beta-old.zip"], 0),
+        (["compare", "workspace/runs/deblur/old"], 0),
+        (["score", "workspace/entries/beta-old.zip", *HIDDEN], 0),
+        (["kit", "deblur"], 0),
+        (["seal", "deblur"], 0),
+        (["prepare", "deblur"], 2),
+        (["prepare", "deblur", "--force", *SMALL], 0),
+        (["kit", "deblur"], 0),
+    ):
+        done = call(tmp_path, *command)
+        assert done.code == code, f"{command}: {done.err}{done.out}"
+        silent = command[0] in ("train", "seal") or "--force" in command
+        silent = silent or not (place.public("deblur").path / "test").exists()
+        assert lines(done.err).count(warning) == (not silent), f"{command}: {done.err}"
+        assert "format 1" not in done.out
+    assert not (place.public("deblur").path / "test").exists()
+
+
+def test_prepare_says_what_teams_get(call, tmp_path):
+    for rule, also in (("hidden", ""), ("published", ", measurements of test")):
+        options = [*SMALL, f"rules.test_measurements={rule}", "--force"]
+        done = call(tmp_path, "prepare", "deblur", *options)
+        assert done.code == 0, done.err
+        shown = done.out.splitlines()
+        assert shown[1] == f"public   workspace/public/deblur   for teams: train, val{also}"
+        assert shown[2] == "hidden   workspace/hidden/deblur   for you alone: test"
+        assert max(map(len, shown)) <= 80
+
+
 def test_methods_are_listed_and_explained(challenge):
     listed = challenge("methods").out
     assert [each for each in lines(listed) if not each.startswith(" ")][:2] == [
@@ -102,16 +165,15 @@ def test_methods_are_listed_and_explained(challenge):
         assert knob["meaning"] in " ".join(page.split())
 
 
-def test_the_kit_has_no_truth_of_the_test_set(challenge, story):
+def test_the_kit_has_nothing_of_the_test_set(challenge, story):
     done = challenge("kit", "deblur")
     assert done.code == 0, done.err
     (path,) = story.glob("workspace/*-kit.zip")
     with zipfile.ZipFile(path) as kit:
         names = kit.namelist()
-        truth = {
-            file.read_bytes() for file in (story / "workspace/hidden/deblur/test").glob("*.png")
-        }
-        assert not any(kit.read(name) in truth for name in names)
+        secret = {file.read_bytes() for file in (story / "workspace/hidden/deblur/test").iterdir()}
+        assert len(secret) == 6
+        assert not any(kit.read(name) in secret for name in names)
     assert not any("hidden" in name or name.endswith("key") for name in names)
     assert any(name.endswith("challenge.yaml") for name in names)
     assert any(name.endswith(".ipynb") for name in names)

@@ -73,6 +73,22 @@ def test_texts_are_filled_in(kit: Path) -> None:
     assert not (kit / "configs" / "deblur.yaml").exists()
 
 
+def test_it_says_whether_test_measurements_are_published(
+    kit: Path, challenge: Challenge, tmp_path: Path
+) -> None:
+    assert not (kit / "workspace" / "public" / "tiny" / "test").exists()
+    line = "| measurements of the test set | {} |"
+    readme = (kit / "README.md").read_text()
+    assert line.format("hidden: the judge hands them to your entry one by one") in readme
+    rules = challenge.config.rules.model_copy(update={"test_measurements": "published"})
+    config = challenge.config.model_copy(update={"rules": rules})
+    manifest = json.loads((challenge.path / "manifest.json").read_text())
+    made = make_kit(Challenge(challenge.path, config, manifest), Workspace(tmp_path))
+    with zipfile.ZipFile(made) as file:
+        readme = file.read("tiny-kit/README.md").decode()
+    assert line.format("published: `workspace/public/tiny/test`") in readme
+
+
 def test_the_template_and_its_config(kit: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from challenge.configs.loader import load_entry
     from challenge.methods import registry

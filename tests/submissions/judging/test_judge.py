@@ -17,10 +17,15 @@ import numpy as np
 import pytest
 
 from challenge.configs.errors import UserError
-from challenge.data.challenges.challenge import Challenge
+from challenge.configs.loader import load_challenge
+from challenge.configs.schema.entry import EntryConfig
+from challenge.data import noise
+from challenge.data.challenges.challenge import Challenge, open_challenge
+from challenge.data.challenges.prepare import prepare
 from challenge.data.hashing import digest, digest_json
-from challenge.data.layout import Hidden, Workspace
+from challenge.data.layout import Hidden, Public, Workspace
 from challenge.submissions import layout, machine
+from challenge.submissions.entries.pack import repack
 from challenge.submissions.entries.teams import Teams
 from challenge.submissions.inference import supervisor
 from challenge.submissions.inference.supervisor import Inference
@@ -31,6 +36,7 @@ from challenge.submissions.judging import board, result_files, trial
 from challenge.submissions.judging.judge import Judge, judge_entry, open_judge
 from challenge.submissions.judging.result import Result
 from challenge.submissions.layout import Run
+from challenge.submissions.runs.train import train
 from challenge.submissions.scoring import metrics
 from challenge.submissions.scoring.metrics import psnr
 
@@ -171,6 +177,82 @@ def test_a_changed_truth_is_not_judged_against(place: Workspace, challenge: Chal
     shutil.copy(place.hidden("tiny").image("0001"), image)
     with pytest.raises(UserError, match=r"0002\.png: was changed"):
         judge(place, challenge)
+
+
+def test_a_changed_measurement_is_not_judged_with(place: Workspace, challenge: Challenge) -> None:
+    hidden = place.hidden("tiny")
+    shutil.copy(hidden.measurement("0001"), hidden.measurement("0002"))
+    with pytest.raises(UserError, match=r"0002\.npz: was changed"):
+        judge(place, challenge)
+
+
+def test_where_measurements_lie_does_not_matter(
+    make_entry: Callable[..., Path],
+    place: Workspace,
+    tmp_path: Path,
+    to_format_1: Callable[[Public, Hidden], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Hidden, published or of an older toolkit: the same reconstructions, scores and rank."""
+    published, older = Workspace(tmp_path / "published"), Workspace(tmp_path / "older")
+    shutil.copytree(place.path, older.path)
+    to_format_1(older.public("tiny"), older.hidden("tiny"))
+    rule = ["rules.test_measurements=published"]
+    config, source = load_challenge(str(place.path / "tiny.yaml"), rule)
+    monkeypatch.setattr(noise, "secret_key", place.hidden("tiny").key.read_bytes)
+    prepare(config, source, published, progress=lambda *_: None, notice=lambda _: None)
+    entry, found = of_mode(make_entry, "plain"), []
+    for where in (place, published, older):
+        opened = open_challenge(where.public("tiny").path, verify=True)
+        packed = layout.entry(where, "alpha", "mine")
+        repack(entry, "alpha", packed, opened, None)
+        result, _ = judge_entry(quick(where, opened, repeats=True), packed)
+        assert result.outcome == "ok", result
+        made = where.hidden("tiny").judged(result.entry.label)
+        pixels = {path.name: path.read_bytes() for path in made.iterdir() if path.suffix == ".npy"}
+        assert list(pixels) and len(list(made.glob("*.png"))) == 4
+        scores = [(each.id, each.psnr, each.ssim) for each in result.images]
+        (row,) = board.rows([result], opened.config.rules, None, opened.hash)
+        found.append((pixels, scores, result.psnr, result.ssim, row.rank, row.psnr, row.ssim))
+    assert found[0] == found[1] == found[2]
+
+
+def test_an_older_challenge_is_trained_on_and_tried(
+    place: Workspace,
+    to_format_1: Callable[[Public, Hidden], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What a team does before it hands in; the planned number of images is there, too."""
+    to_format_1(place.public("tiny"), place.hidden("tiny"))
+    told: list[int] = []
+
+    def infer(*_: object, planned: int, **__: object) -> Inference:
+        told.append(planned)
+        return FAILED
+
+    monkeypatch.setattr(supervisor, "infer", infer)
+    opened = open_challenge(place.public("tiny").path)
+    config = EntryConfig(challenge="tiny", name="wiener", method={"name": "wiener"})
+    run = train(config.model_dump(mode="json"), workspace=place.path).run
+    for split in ("val", "test"):
+        assert trial.infer(run, opened, split=split).outcome == "crash"
+    assert told == [3, 3]
+
+
+def test_infer_refuses_hidden_measurements(
+    make_run: Callable[..., Run], challenge: Challenge
+) -> None:
+    run = make_run()
+    kept = run.reconstructions("test") / "kept.npy"
+    kept.parent.mkdir(parents=True)
+    kept.touch()
+    with pytest.raises(UserError) as caught:
+        trial.infer(run, challenge, split="test")
+    assert str(caught.value) == (
+        f"{challenge.path}: its test measurements are hidden; "
+        "use val: the judge hands those of test to an entry"
+    )
+    assert kept.exists()
 
 
 GOOD = Result.model_validate(
