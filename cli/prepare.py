@@ -20,7 +20,7 @@ def prepare(
     ] = False,
     workspace: WorkspaceOption = WORKSPACE,
 ) -> None:
-    """Prepare a challenge: train and val for the teams, the hidden test set, its seal.
+    """Prepare a challenge: public images, hidden test set, seal.
 
     Example: challenge prepare deblur images.test=20
     """

@@ -84,6 +84,7 @@ rules:
   entries_per_day: 5
   deadline: 2026-12-04T17:00:00Z
   counts: latest
+  test_measurements: hidden
   packages: []
 metric:
   crop: null
