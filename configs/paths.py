@@ -87,5 +87,6 @@ def find_file(name: str, source_path: Path | None) -> Path:
     raise UserError.of(
         printable(name, 80),
         f"no such file, tried {', '.join(f'`{each}`' for each in tried)}",
-        "put it at one of these places or give its path, `operator.kernel.file=PATH` for a kernel",
+        "put it at one of these places or give its path, `operator.kernel.file=PATH` for a kernel, "
+        "`operator.mask={file: PATH}` for masks",
     )

@@ -1,4 +1,4 @@
 from .challenges.challenge import open_challenge as open_challenge
-from .physics.blur import tensors as tensors
+from .physics.problem import tensors as tensors
 
 __all__ = ["open_challenge", "tensors"]

@@ -1,6 +1,6 @@
 """The names of the files of a prepared challenge; no other module in `data` knows them.
 
-public/<challenge>/   challenge.yaml  manifest.json  kernels.npy  contact-<split>.png
+public/<challenge>/   challenge.yaml  manifest.json  operator.npz  contact-<split>.png
                       train/<id>.png  val/<id>.png + <id>.npz
 hidden/<challenge>/   test/<id>.png + <id>.npz  key  seal.json  sources.json  contact-test.png
 cache/<challenge>-<hash>/   <id>.npy, decoded training images that memory has no room for
@@ -37,8 +37,13 @@ class Public:
         return self.path / "manifest.json"
 
     @property
+    def operator(self) -> Path:
+        """What the operator has in common for all images: named arrays."""
+        return self.path / "operator.npz"
+
+    @property
     def kernels(self) -> Path:
-        """All kernels of the challenge, float32, shape (N, k, k)."""
+        """In format 1, in its place: all kernels of the challenge, float32, shape (N, k, k)."""
         return self.path / "kernels.npy"
 
     def sheet(self, split: Split) -> Path:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,14 +34,21 @@ def normal(key: bytes, identity: str, draw: int, shape: Sequence[int]) -> NDArra
     return _generator("normal", key, identity, draw).standard_normal(tuple(shape), dtype=np.float32)
 
 
-def settings(
-    key: bytes, identity: str, draw: int, kernels: int, levels: tuple[float, float]
-) -> tuple[int, float]:
-    """Draw the kernel's index, uniform over `kernels`, and sigma, uniform over [low, high]."""
-    generator = _generator("settings", key, identity, draw)
-    index = int(generator.integers(kernels))
-    low, high = levels
-    return index, low + (high - low) * float(generator.random())
+def choices(key: bytes, identity: str, draw: int) -> np.random.Generator:
+    """The generator by which an image draws its operator, and then its noise level."""
+    return _generator("settings", key, identity, draw)
+
+
+def poisson(
+    key: bytes, identity: str, draw: int, rate: NDArray[np.floating[Any]]
+) -> NDArray[np.float32]:
+    """Counts of photons, float32, where `rate` >= 0 is their expected number.
+
+    How far the generator has gone for one pixel depends on the rates of those before: rates
+    that differ in their last digit, as on another device, may draw other counts.
+    """
+    counts = _generator("poisson", key, identity, draw).poisson(rate)
+    return counts.astype(np.float32)
 
 
 def secret_order(key: bytes, count: int) -> list[int]:

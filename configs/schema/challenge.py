@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from challenge.configs.schema.images import Images
-from challenge.configs.schema.physics import Blur, GaussianNoise
+from challenge.configs.schema.physics import Noise, Operator
 from challenge.configs.schema.section import Section
 from challenge.configs.schema.values import Moment, Name, Number, Seed, Whole, refusal
 
@@ -50,7 +50,7 @@ class Metric(Section):
     """PSNR and SSIM as `challenge.submissions.scoring.metrics` defines them."""
 
     crop: Annotated[Whole, Field(ge=0)] | None = None
-    """Pixels left out at every side; null: half the kernel for a valid boundary, else 0."""
+    """Pixels left out at every side; null: what the operator sees in part."""
 
 
 class ChallengeConfig(Section):
@@ -58,8 +58,8 @@ class ChallengeConfig(Section):
 
     name: Annotated[Name, Field(examples=["deblur"])]
     images: Annotated[Images, Field(examples=[{"source": "builtin"}])]
-    operator: Annotated[Blur, Field(examples=[{"kernel": {"kind": "gaussian", "std": 1.6}}])]
-    noise: Annotated[GaussianNoise, Field(examples=[{"sigma": 0.03}])]
+    operator: Annotated[Operator, Field(examples=[{"kernel": {"kind": "gaussian", "std": 1.6}}])]
+    noise: Annotated[Noise, Field(examples=[{"sigma": 0.03}])]
     limits: Limits = Limits()
     rules: Rules = Rules()
     metric: Metric = Metric()

@@ -4,10 +4,21 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import AfterValidator, Discriminator, Field, Tag
 
 from challenge.configs.schema.section import Section
-from challenge.configs.schema.values import Level, Levels, Number, Seed, Whole
+from challenge.configs.schema.values import (
+    Gain,
+    Gains,
+    Level,
+    Levels,
+    Number,
+    Seed,
+    Share,
+    Shares,
+    Whole,
+    refusal,
+)
 
 
 class FileKernel(Section):
@@ -65,24 +76,173 @@ Boundary = Literal["circular", "valid", "reflect"]
 
 
 class Blur(Section):
-    """`y = k * x + n`, a true convolution with the given rule at the image's boundary."""
+    """`A x = k * x`, a true convolution with the given rule at the image's boundary."""
 
     kind: Literal["blur"] = "blur"
     kernel: Annotated[Kernel, Field(examples=[{"file": "kernels/motion.npy"}])]
     boundary: Boundary = "circular"
 
 
-class GaussianNoise(Section):
-    """White Gaussian noise; `sigma` in units of the image range [0, 1], one level or a range."""
+class Identity(Section):
+    """`A x = x`: denoising."""
 
-    kind: Literal["gaussian"] = "gaussian"
-    sigma: Annotated[
-        Annotated[Level, Tag("level")] | Annotated[Levels, Tag("range")],
-        Discriminator(lambda value: "range" if isinstance(value, list | tuple) else "level"),
-        Field(examples=[0.03, [0.01, 0.05]]),
+    kind: Literal["identity"]
+
+
+class RandomMask(Section):
+    """Pixels are seen with probability `keep`, each by itself, with all of its colours."""
+
+    kind: Literal["random"] = "random"
+    keep: Annotated[
+        Annotated[Share, Tag("share")] | Annotated[Shares, Tag("range")],
+        Discriminator(lambda value: "range" if isinstance(value, list | tuple) else "share"),
+        Field(examples=[0.5, [0.3, 0.7]]),
     ]
 
-    @property
-    def levels(self) -> tuple[float, float]:
-        """The lowest and the highest noise level."""
-        return self.sigma if isinstance(self.sigma, tuple) else (self.sigma, self.sigma)
+
+class FileMask(Section):
+    """Given masks: a picture, or `.npy` of shape (H, W), (N, H, W) or (N, C, H, W); 0 is unseen.
+
+    Several: one per image.
+    """
+
+    kind: Literal["file"] = "file"
+    file: Annotated[str, Field(examples=["masks/scratches.png"])]
+
+
+def _mask_kind(value: Any) -> Any:
+    if isinstance(value, dict):
+        return value.get("kind", "file" if "file" in value else "random")
+    return getattr(value, "kind", None)
+
+
+Mask = Annotated[
+    Annotated[RandomMask, Tag("random")] | Annotated[FileMask, Tag("file")],
+    Discriminator(_mask_kind),
+]
+
+
+class Inpainting(Section):
+    """`A x = m x`: only some pixels are seen, the others are 0 in the measurement."""
+
+    kind: Literal["inpainting"]
+    mask: Annotated[Mask, Field(examples=[{"keep": 0.5}])]
+
+
+class BicubicKernel(Section):
+    """Keys' cubic, stretched by the factor: what is meant by bicubic downsampling."""
+
+    kind: Literal["bicubic"] = "bicubic"
+
+
+class BoxKernel(Section):
+    """The mean of factor x factor pixels: what a coarser detector sees."""
+
+    kind: Literal["box"]
+
+
+DownsamplingKernel = Annotated[
+    Annotated[BicubicKernel, Tag("bicubic")]
+    | Annotated[BoxKernel, Tag("box")]
+    | Annotated[GaussianKernel, Tag("gaussian")]
+    | Annotated[FileKernel, Tag("file")],
+    Discriminator(_kernel_kind),
+]
+
+
+class Downsampling(Section):
+    """`A x = (k * x)` at every `factor`-th pixel: super-resolution."""
+
+    kind: Literal["downsampling"]
+    factor: Annotated[Whole, Field(ge=2, le=4)] = 2
+    kernel: DownsamplingKernel = BicubicKernel()
+    boundary: Literal["circular", "reflect"] = "circular"
+
+
+def _operator_kind(value: Any) -> Any:
+    return value.get("kind", "blur") if isinstance(value, dict) else getattr(value, "kind", None)
+
+
+SimpleOperator = Annotated[
+    Annotated[Blur, Tag("blur")]
+    | Annotated[Identity, Tag("identity")]
+    | Annotated[Inpainting, Tag("inpainting")]
+    | Annotated[Downsampling, Tag("downsampling")],
+    Discriminator(_operator_kind),
+]
+
+
+def _several(operators: tuple[Any, ...]) -> tuple[Any, ...]:
+    if not 2 <= len(operators) <= 4:
+        raise refusal("must be two to four operators", "the first one is applied first")
+    return operators
+
+
+class Compose(Section):
+    """`A x = A_n ... A_1 x`: several operators, the first one of the list applied first."""
+
+    kind: Literal["compose"]
+    operators: Annotated[tuple[SimpleOperator, ...], AfterValidator(_several)]
+
+
+Operator = Annotated[
+    Annotated[Blur, Tag("blur")]
+    | Annotated[Identity, Tag("identity")]
+    | Annotated[Inpainting, Tag("inpainting")]
+    | Annotated[Downsampling, Tag("downsampling")]
+    | Annotated[Compose, Tag("compose")],
+    Discriminator(_operator_kind),
+]
+"""Of each kind there is a file in `data/physics/`, which says what the operator does."""
+
+
+def _level_kind(value: Any) -> str:
+    return "range" if isinstance(value, list | tuple) else "level"
+
+
+Sigma = Annotated[
+    Annotated[Level, Tag("level")] | Annotated[Levels, Tag("range")],
+    Discriminator(_level_kind),
+    Field(examples=[0.03, [0.01, 0.05]]),
+]
+PhotonGain = Annotated[
+    Annotated[Gain, Tag("level")] | Annotated[Gains, Tag("range")],
+    Discriminator(_level_kind),
+    Field(examples=[0.01, [0.005, 0.02]]),
+]
+
+
+class GaussianNoise(Section):
+    """`y = A x + sigma n`; `sigma` in units of the image range [0, 1], one level or a range."""
+
+    kind: Literal["gaussian"] = "gaussian"
+    sigma: Sigma
+
+
+class PoissonNoise(Section):
+    """`y = gain Poisson(A x / gain)`: 1 / gain photons make a white pixel."""
+
+    kind: Literal["poisson"]
+    gain: PhotonGain
+
+
+class PoissonGaussianNoise(Section):
+    """`y = gain Poisson(A x / gain) + sigma n`: photons, and the noise of the electronics."""
+
+    kind: Literal["poisson_gaussian"]
+    gain: PhotonGain
+    sigma: Sigma
+
+
+def _noise_kind(value: Any) -> Any:
+    if isinstance(value, dict):
+        return value.get("kind", "gaussian")
+    return getattr(value, "kind", None)
+
+
+Noise = Annotated[
+    Annotated[GaussianNoise, Tag("gaussian")]
+    | Annotated[PoissonNoise, Tag("poisson")]
+    | Annotated[PoissonGaussianNoise, Tag("poisson_gaussian")],
+    Discriminator(_noise_kind),
+]

@@ -51,6 +51,27 @@ def _level(sigma: float) -> float:
     return sigma
 
 
+def _lowest(sigma: float) -> float:
+    return sigma if sigma == 0 else _level(sigma)
+
+
+def _gain(gain: float) -> float:
+    if gain <= 0:
+        raise refusal("must be greater than 0", "1 / gain photons make a white pixel")
+    if gain < 1e-9:
+        raise refusal("must be at least 1e-9", "so many photons are noise-free data")
+    if gain > 1:
+        raise refusal("must be at most 1", "1 / gain photons make a white pixel")
+    return gain
+
+
+def _share(keep: float) -> float:
+    if not 0 < keep <= 1:
+        per_cent = f", {keep:g} % is {keep / 100:g}" if 1 < keep <= 100 else ""
+        raise refusal("must be above 0 and at most 1", f"a share{per_cent}")
+    return keep
+
+
 def _ordered(levels: tuple[float, float]) -> tuple[float, float]:
     if levels[0] > levels[1]:
         raise refusal("must be written [low, high]")
@@ -60,8 +81,22 @@ def _ordered(levels: tuple[float, float]) -> tuple[float, float]:
 Level = Annotated[Number, AfterValidator(_level)]
 """A standard deviation of noise, in units of the image range [0, 1]."""
 
-Levels = Annotated[tuple[Level, Level], AfterValidator(_ordered)]
-"""A range [low, high] of noise levels."""
+Levels = Annotated[
+    tuple[Annotated[Number, AfterValidator(_lowest)], Level], AfterValidator(_ordered)
+]
+"""A range [low, high] of noise levels; it may begin at 0."""
+
+Gain = Annotated[Number, AfterValidator(_gain)]
+"""Of Poisson noise, in units of the image range [0, 1]: what one photon adds."""
+
+Gains = Annotated[tuple[Gain, Gain], AfterValidator(_ordered)]
+"""A range [low, high] of gains."""
+
+Share = Annotated[Number, AfterValidator(_share)]
+"""A share of the pixels, in (0, 1]."""
+
+Shares = Annotated[tuple[Share, Share], AfterValidator(_ordered)]
+"""A range [low, high] of shares."""
 
 
 def _no_seconds(value: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from challenge.data.hashing import digest
 from challenge.data.images import codec
 from challenge.data.layout import FRESH, Public, Split, Workspace
 from challenge.data.physics import measurements
+from challenge.data.physics.family import Arrays
 from challenge.data.physics.measurements import Measurement
 
 if TYPE_CHECKING:
@@ -78,7 +80,7 @@ class Challenge:
         """The forward problem, which also simulates measurements for training."""
         from challenge.data.physics.problem import open_problem
 
-        return open_problem(self.config, self._public.kernels, self.crop)
+        return open_problem(self.config, self._arrays(), self.crop)
 
     @cached_property
     def train(self) -> Images:
@@ -106,6 +108,21 @@ class Challenge:
             for name in self._files
             if name.startswith(prefix) and name.endswith(suffix)
         )
+
+    def _arrays(self) -> Arrays:
+        """What `prepare` published of the operator."""
+        first = self._public.kernels  # of format 1, which knew blurs only
+        path = first if first.is_file() else self._public.operator
+        try:
+            with path.open("rb") as file:
+                stored = np.load(file, allow_pickle=False)
+                arrays = {"kernels": stored} if path is first else dict(stored)
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+            raise UserError.of(path, "is damaged", FRESH) from None
+        for name, array in arrays.items():
+            if array.dtype not in (np.float32, np.bool_) or not np.isfinite(array).all():
+                raise UserError.of(path, f"holds `{name}`, {array.dtype}, not as made", FRESH)
+        return arrays
 
     def measurement(self, split: Split, identity: str) -> Measurement:
         """The stored measurement of a val image, or of a test image where they are published.

@@ -1,6 +1,6 @@
 """Prepare a challenge: train and val for the teams, test for the organiser.
 
-    truth: 8-bit PNG;  y = A truth + sigma n, from the truth as stored, so with its 8-bit steps
+    truth: 8-bit PNG;  y = A truth + noise, from the truth as stored, so with its 8-bit steps
 
 One image is in memory at a time; the folders appear complete or not at all (`staging`).
 """
@@ -11,13 +11,12 @@ import io
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 
 from challenge.configs import loader
 from challenge.configs.errors import UserError
@@ -30,8 +29,10 @@ from challenge.data.challenges.challenge import FORMAT
 from challenge.data.hashing import digest
 from challenge.data.images import codec, contact_sheet, splits
 from challenge.data.layout import Hidden, Public, Split, Workspace
-from challenge.data.physics import kernels, measurements, problem
+from challenge.data.physics import families, measurements, noise_models
+from challenge.data.physics.family import Arrays
 from challenge.data.physics.measurements import Measurement
+from challenge.data.physics.problem import Problem, open_problem
 
 Progress = Callable[[str, int, int], None]
 Notice = Callable[[str], None]
@@ -39,6 +40,8 @@ Notice = Callable[[str], None]
 SMALLEST = 32
 """Pixels that the shorter side of every image needs."""
 _WINDOW = 11  # of the metric's SSIM
+_ROUNDING = 1e-6
+"""A kernel in float32 may sum to a little less than 0."""
 
 
 @dataclass(frozen=True)
@@ -83,9 +86,11 @@ def prepare(
             notice(f"{public.path}: {recovered}")
         if not force:
             _refuse_existing(public.path, hidden.path)
-        stack = kernels.build(config.operator.kernel, source.path, notice)
-        config = _resolve(config, stack.shape[-1])
-        smallest = _smallest(config, stack.shape[-1], source)
+        arrays = _arrays(config, source, notice)
+        config = _resolve(config, arrays)
+        smallest = _smallest(config, arrays, source)
+        _check_size(config, arrays, source)
+        _check_range(config, arrays, source)
         key = noise.secret_key()
         duplicates: list[tuple[str, str]] = []
         if isinstance(config.images, BuiltinImages):
@@ -95,7 +100,7 @@ def prepare(
                 config.images, source, config.seed, key, smallest, progress, notice
             )
         with staging.replacing(public, hidden) as (new_public, new_hidden):
-            published = _Writer(config, stack, key, new_public, new_hidden, progress).write(plan)
+            published = _Writer(config, arrays, key, new_public, new_hidden, progress).write(plan)
     counts = {split: len(plan[split]) for split in layout.SPLITS}
     return Prepared(public, hidden, counts, published, duplicates)
 
@@ -103,20 +108,24 @@ def prepare(
 @dataclass(frozen=True)
 class _Writer:
     config: ChallengeConfig
-    kernels: NDArray[np.float32]
+    arrays: Arrays
     key: bytes
     """Of the test split; secret."""
     public: Public
     hidden: Hidden
     progress: Progress
 
+    @cached_property
+    def problem(self) -> Problem:
+        return open_problem(self.config, self.arrays, self.config.metric.crop or 0)
+
     def write(self, plan: splits.Plan) -> str:
         """Write everything, the manifest last; returns the seal."""
         _put(self.hidden.key, self.key)
         _put(self.public.config, loader.dump(_published(self.config)).encode())
         buffer = io.BytesIO()
-        np.save(buffer, self.kernels)
-        _put(self.public.kernels, buffer.getvalue())
+        np.savez(buffer, **dict(self.arrays))  # type: ignore[arg-type]
+        _put(self.public.operator, buffer.getvalue())
         for split in layout.SPLITS:
             self._split(split, plan[split])
         _put_json(
@@ -142,13 +151,14 @@ class _Writer:
         secret = contact_sheet.Sheet(f"{name}: test, truth | measurement", total)
         for index, item in enumerate(items):
             self.progress(split, index, total)
-            truth = item.read()
+            truth = item.read() if split == "train" else self._divisible(item.read())
             identity = item.identity
             if split == "train":
                 _put(self.public.image(split, identity), codec.encode(truth))
                 if sheet.shows(index):
-                    y = self._measure(split, "train", index, truth).y
-                    sheet.add(identity, truth, contact_sheet.to_picture(y))
+                    part = self._divisible(truth)
+                    seen = self._measure(split, "train", index, part).picture
+                    sheet.add(identity, part, contact_sheet.to_picture(seen))
                 continue
             measurement = self._measure(split, identity, 0, truth)
             content = measurements.to_bytes(measurement)
@@ -159,7 +169,7 @@ class _Writer:
             folder = self.public.image(split, identity) if split == "val" else None
             _put(folder or self.hidden.image(identity), codec.encode(truth))
             if sheet.shows(index):
-                y_picture = contact_sheet.to_picture(measurement.y)
+                y_picture = contact_sheet.to_picture(measurement.picture)
                 secret.add(identity, truth, y_picture)
                 sheet.add(identity, *([y_picture] if split == "test" else [truth, y_picture]))
         self.progress(split, total, total)
@@ -168,17 +178,15 @@ class _Writer:
         if split == "test":
             _put(self.hidden.sheet, secret.png())
 
+    def _divisible(self, picture: codec.Picture) -> codec.Picture:
+        """The picture without the last rows and columns that the operator cannot take."""
+        height, width = map(self.problem.fitting, picture.shape[1:])
+        return picture[:, :height, :width]
+
     def _measure(self, split: Split, identity: str, draw: int, truth: codec.Picture) -> Measurement:
-        key = noise.public_key(self.config.seed, self.config.name, split)
-        return problem.measure_stored(
-            codec.to_unit(truth),
-            torch.from_numpy(self.kernels)[:, None],
-            self.config.noise.levels,
-            self.config.operator.boundary,
-            self.key if split == "test" else key,
-            identity,
-            draw,
-        )
+        public = noise.public_key(self.config.seed, self.config.name, split)
+        key = self.key if split == "test" else public
+        return self.problem.measure_stored(codec.to_unit(truth), identity, key, draw)
 
     def _manifest(self, published: str) -> dict[str, Any]:
         files = sorted(path for path in self.public.path.rglob("*") if path.is_file())
@@ -207,26 +215,56 @@ def _refuse_existing(*folders: Path) -> None:
             )
 
 
-def _resolve(config: ChallengeConfig, side: int) -> ChallengeConfig:
-    """Write out what null stood for: half the kernel is not fully seen by a valid blur."""
+def _arrays(config: ChallengeConfig, source: Source, notice: Notice) -> Arrays:
+    family = families.of(config.operator)
+    channels, size = 3 if config.images.mode == "colour" else 1, config.images.size
+    return family.load(config.operator, (channels, size, size), source.path, notice)
+
+
+def _resolve(config: ChallengeConfig, arrays: Arrays) -> ChallengeConfig:
+    """Write out what null stood for: what the operator sees in part does not count."""
     if config.metric.crop is not None:
         return config
-    crop = measurements.border(config.operator.boundary, side)
+    crop = families.of(config.operator).border(config.operator, arrays)
     metric = config.metric.model_copy(update={"crop": crop})
     return config.model_copy(update={"metric": metric})
 
 
-def _smallest(config: ChallengeConfig, side: int, source: Source) -> int:
-    """The shortest side that kernel and metric can do with; `images.size` must reach it."""
-    crop = config.metric.crop or 0
-    smallest = max(SMALLEST, side, 2 * crop + _WINDOW)
+def _smallest(config: ChallengeConfig, arrays: Arrays, source: Source) -> int:
+    """The shortest side that operator and metric can do with; `images.size` must reach it."""
+    crop, side = config.metric.crop or 0, families.of(config.operator).smallest
+    needed = side(config.operator, arrays)
+    smallest = max(SMALLEST, needed, 2 * crop + _WINDOW)
     if config.images.size < smallest:
-        cause = f"images of {config.images.size} pixels are too small for a {side}x{side} kernel"
-        if smallest > side:
-            cause += f" and a metric that crops {crop}"
+        what = "kernel" if hasattr(config.operator, "kernel") else "operator"
+        reasons = [f"a {needed}x{needed} {what}"] if needed > 1 else []
+        reasons += [f"a metric that crops {crop}"] if smallest > needed and crop else []
+        cause = f"images of {config.images.size} pixels are too small for {' and '.join(reasons)}"
         place = ("images", "size")
         raise UserError(source.mistake(place, cause, f"at least {smallest} are needed"))
-    return smallest
+    # A photograph may lose as much before the operator can take it.
+    return smallest + families.of(config.operator).scale(config.operator) - 1
+
+
+def _check_size(config: ChallengeConfig, arrays: Arrays, source: Source) -> None:
+    """Refuse a factor of downsampling that does not divide the images."""
+    family, size = families.of(config.operator), config.images.size
+    fitting = family.fitting(config.operator, arrays, size)
+    if fitting != size:
+        factor = family.scale(config.operator)
+        cause = f"the operator's factor {factor} does not divide images of {size} pixels"
+        if family.border(config.operator, arrays):
+            cause += " without their border"
+        raise UserError(source.mistake(("images", "size"), cause, f"give `images.size={fitting}`"))
+
+
+def _check_range(config: ChallengeConfig, arrays: Arrays, source: Source) -> None:
+    """Refuse Poisson noise where the operator makes negative values."""
+    low, _ = families.of(config.operator).range(config.operator, arrays)
+    if "gain" in noise_models.NAMES[config.noise.kind] and low < -_ROUNDING:
+        cause = f"A x reaches {low:.3g}, and Poisson noise is for values that are not negative"
+        remedy = "give a kernel without negative values, such as `box`, or gaussian noise"
+        raise UserError(source.mistake(("noise", "kind"), cause, remedy))
 
 
 def _put(path: Path, content: bytes) -> None:
@@ -240,7 +278,7 @@ def _put_json(path: Path, value: Any) -> None:
 
 def _published(config: ChallengeConfig) -> ChallengeConfig:
     """The config without the organiser's folders: the last part of every path."""
-    images, kernel = config.images, config.operator.kernel
+    images = config.images
     if images.source == "folder":
         path: str | FolderPaths
         if isinstance(images.path, str):
@@ -249,7 +287,5 @@ def _published(config: ChallengeConfig) -> ChallengeConfig:
             parts = images.path.model_dump().items()
             path = FolderPaths(**{split: each and Path(each).name for split, each in parts})
         images = images.model_copy(update={"path": path})
-    if kernel.kind == "file":
-        kernel = kernel.model_copy(update={"file": Path(kernel.file).name})
-    operator = config.operator.model_copy(update={"kernel": kernel})
+    operator = families.of(config.operator).published(config.operator)
     return config.model_copy(update={"images": images, "operator": operator})

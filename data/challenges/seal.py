@@ -87,7 +87,13 @@ def read(hidden: Hidden) -> dict[str, Any]:
     try:
         record = json.loads(hidden.seal.read_text(encoding="utf-8"))
         kinds = {"format": int, "salt": str, "images": dict, "key": str, "metric": dict}
-        if record["format"] != 1:
+        if record["format"] not in (1, FORMAT):
+            raise UserError.of(
+                hidden.seal,
+                f"has format `{record['format']}`, this toolkit reads format `{FORMAT}`",
+                "install the toolkit's version that prepared it",
+            )
+        if record["format"] == FORMAT:
             kinds["measurements"] = dict
         if not all(isinstance(record[name], kind) for name, kind in {**kinds, "seal": str}.items()):
             raise TypeError

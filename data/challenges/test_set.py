@@ -41,6 +41,12 @@ class TestSet(Section):
         """Images of the test set."""
         return sum(each.count for each in self.shapes)
 
+    @property
+    def pixels(self) -> float:
+        """Of an image, in the mean."""
+        total = sum(each.count * each.image[1] * each.image[2] for each in self.shapes)
+        return total / self.count
+
 
 def summarise(operator: str, measured: Iterable[Measurement]) -> TestSet:
     """Count measurements by their shapes, one of them in memory at a time."""

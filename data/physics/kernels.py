@@ -7,13 +7,18 @@ motion      random camera shake, see `motion`
 file        as stored (see `kernel_files`)
 
 The form: non-negative, sums to 1, odd square, all of a challenge padded to one size. Free of
-torch.
+torch. Those of downsampling by a factor f, which may be negative, are centred on f x f pixels:
+
+bicubic     k(r) ~ w(r_1 / f) w(r_2 / f),   w Keys' cubic with a = -1/2 (Keys 1981)
+box         k = 1 / f^2 on these pixels
+gaussian    k(r) ~ exp(-|r|^2 / (2 std^2)), cut at 4 std
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +26,10 @@ from numpy.typing import NDArray
 from challenge.configs import loader
 from challenge.configs.errors import Mistake, UserError
 from challenge.configs.schema.physics import (
+    BicubicKernel,
+    BoxKernel,
     DiskKernel,
+    Downsampling,
     FileKernel,
     GaussianKernel,
     Kernel,
@@ -74,6 +82,43 @@ def build(config: Kernel, source_path: Path | None, notice: Notice) -> NDArray[n
             if size != config.size:
                 notice(f"kernel: size `{config.size}` is even, made {size}")
             return normalised_stack(list(camera_shake(size, config.count, config.seed)), "", notice)
+
+
+def build_downsampling(
+    config: Downsampling, source_path: Path | None, notice: Notice
+) -> NDArray[np.float32]:
+    """Build the kernels of a section `operator:` that downsamples; see `build`."""
+    factor = config.factor
+    match config.kernel:
+        case FileKernel():
+            return build(config.kernel, source_path, notice)
+        case GaussianKernel(std=std):
+            return _stretched(lambda r: np.exp(-0.5 * (r / std) ** 2), _MARGIN * std, factor)
+        case BoxKernel():
+            return _stretched(lambda r: 1.0 * (np.abs(r) < factor / 2), factor / 2, factor)
+        case BicubicKernel():
+            return _stretched(lambda r: _cubic(np.abs(r) / factor), 2 * factor, factor)
+
+
+def _stretched(
+    profile: Callable[[NDArray[Any]], NDArray[Any]], reach: float, factor: int
+) -> NDArray[np.float32]:
+    """profile(r_1) profile(r_2), |r_i| <= reach, about the centre of factor x factor pixels."""
+    middle = (factor - 1) / 2
+    half = int(np.ceil(reach + middle))
+    # The pixel at distance d of the kept one lies at d - middle; a convolution runs backwards.
+    r = -np.arange(-half, half + 1) - middle
+    values = np.where(np.abs(r) <= reach, profile(r), 0.0)
+    kernel = np.outer(values, values)
+    normalised: NDArray[np.float32] = (kernel / kernel.sum()).astype(np.float32)[None]
+    return normalised
+
+
+def _cubic(r: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Keys' cubic convolution with a = -1/2, of r >= 0."""
+    inner = (1.5 * r - 2.5) * r**2 + 1
+    outer = ((-0.5 * r + 2.5) * r - 4) * r + 2
+    return np.where(r <= 1, inner, np.where(r < 2, outer, 0.0))
 
 
 def normalised_stack(

@@ -1,23 +1,29 @@
-"""The forward problem as a simulator: y = A x + sigma n, where a number decides A, sigma and n."""
+"""The forward problem as a simulator: a number decides the operator and the noise.
+
+y = A x + noise
+"""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
-from deepinv.physics import LinearPhysics
 from numpy.typing import NDArray
 from torch import Tensor
 
-from challenge.configs.errors import UserError
+from challenge.configs.schema import physics as schema
 from challenge.configs.schema.challenge import ChallengeConfig
 from challenge.data import noise
-from challenge.data.layout import FRESH
-from challenge.data.physics import blur, measurements
+from challenge.data.physics import families, noise_models
+from challenge.data.physics.family import Arrays, Parameters, Shape
 from challenge.data.physics.measurements import Measurement
+
+if TYPE_CHECKING:
+    from deepinv.physics import LinearPhysics
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,26 +32,64 @@ class Problem:
 
     name: str
     channels: int
-    boundary: str
-    kernels: Tensor
-    """(N, 1, k, k), float32, each sums to 1, padded to one odd size."""
-    sigma: tuple[float, float]
-    """The lowest and the highest noise level."""
+    operator: schema.Operator
+    """The section `operator:`; its family draws and builds."""
+    arrays: Arrays
+    """What the operator has in common for all images, such as `kernels`, float32 (N, k, k)."""
+    noise: schema.Noise
     key: bytes
     """The train key; public."""
     crop: int
     """Pixels at every side of an image that the metric leaves out, and training with it."""
 
+    @classmethod
+    def of_kernels(
+        cls,
+        kernels: NDArray[np.float32],
+        sigma: float | tuple[float, float],
+        *,
+        boundary: Literal["circular", "valid", "reflect"] = "circular",
+        channels: int = 3,
+        key: bytes = b"kernels",
+        crop: int = 0,
+    ) -> Problem:
+        """The problem of blurs with Gaussian noise, without a challenge around it.
+
+        Args:
+            kernels: shape (N, k, k), k odd; every image draws one.
+            sigma: noise level, or its range.
+            boundary: rule at the image's boundary.
+            channels: 3 for colour, 1 for grey images.
+            key: by which kernels and noise are drawn.
+            crop: pixels at every side that do not count.
+        """
+        operator = schema.Blur(kernel=schema.FileKernel(file="given"), boundary=boundary)
+        level = schema.GaussianNoise(sigma=sigma)
+        return cls("kernels", channels, operator, {"kernels": kernels}, level, key, crop)
+
     @property
     def border(self) -> int:
         """Pixels at every side of an image that the operator sees in part."""
-        return measurements.border(self.boundary, self.kernels.shape[-1])
+        return families.of(self.operator).border(self.operator, self.arrays)
+
+    @property
+    def smallest(self) -> int:
+        """The shortest side of an image that the operator takes."""
+        return families.of(self.operator).smallest(self.operator, self.arrays)
+
+    def fitting(self, side: int) -> int:
+        """The longest side, of at most `side` pixels, that the operator takes."""
+        return families.of(self.operator).fitting(self.operator, self.arrays, side)
+
+    def at(self, level: schema.Noise) -> Problem:
+        """The same problem with other noise."""
+        return dataclasses.replace(self, noise=level)
 
     def measure(self, x: Tensor, samples: Sequence[int]) -> tuple[Tensor, LinearPhysics]:
         """Simulate measurements of training images.
 
-        The sample number alone decides kernel, noise level and noise of its image, whatever
-        else is in the batch.
+        The sample number alone decides operator and noise of its image, whatever else is in the
+        batch.
 
         Args:
             x: images, float32 in [0, 1], shape (B, C, H, W).
@@ -62,80 +106,73 @@ class Problem:
                 f"{len(samples)} samples and images of shape {tuple(x.shape)} do not fit a "
                 f"problem with {self.channels} channels"
             )
-        return simulate(
-            x, self.kernels, self.sigma, self.boundary, self.key, [("train", n) for n in samples]
+        y, physics, _ = self._simulate(x, self.key, [("train", n) for n in samples])
+        return y, physics
+
+    def measure_stored(
+        self, truth: NDArray[np.float32], identity: str, key: bytes, draw: int = 0
+    ) -> Measurement:
+        """The measurement of one image of shape (C, H, W); those of val and test are draw 0."""
+        x = torch.from_numpy(truth)[None]
+        y, _, drawn = self._simulate(x, key, [(identity, draw)])
+        channels, height, width = truth.shape
+        parameters, levels = drawn[0]
+        return Measurement(
+            identity=identity,
+            y=y[0].numpy(),
+            shape=(channels, height, width),
+            operator={"kind": self.operator.kind, **parameters},
+            noise={"kind": self.noise.kind, **levels},
         )
 
+    def _simulate(
+        self, x: Tensor, key: bytes, draws: Sequence[tuple[str, int]]
+    ) -> tuple[Tensor, LinearPhysics, list[tuple[Parameters, noise_models.Levels]]]:
+        """Measure each image with its own operator and noise; also what was drawn.
 
-def simulate(
-    x: Tensor,
-    kernels: Tensor,
-    levels: tuple[float, float],
-    boundary: str,
-    key: bytes,
-    draws: Sequence[tuple[str, int]],
-) -> tuple[Tensor, LinearPhysics]:
-    """Blur each image with its own kernel and add its own noise.
+        Args:
+            x: images in [0, 1], shape (B, C, H, W).
+            key: the key of the split.
+            draws: (identity, draw) of each image; with the key they decide everything.
+        """
+        channels, height, width = x.shape[1:]
+        shape = (channels, height, width)
+        drawn = [self._draw(shape, key, *each) for each in draws]
+        physics = families.build(
+            self.operator.kind, [parameters for parameters, _ in drawn], shape, x.device
+        )
+        levels = [each for _, each in drawn]
+        noise_models.attach(physics, self.noise.kind, levels, x)
+        return noise_models.add(physics, x, self.noise.kind, key, draws), physics, drawn
 
-    Args:
-        x: images in [0, 1], shape (B, C, H, W).
-        kernels: the challenge's kernels, shape (N, 1, k, k); each image draws one.
-        levels: lowest and highest sigma; each image draws one.
-        boundary: see `blur.blur`.
-        key: the key of the split.
-        draws: (identity, draw) of each image; with the key they decide everything.
-    """
-    chosen = [noise.settings(key, *draw, len(kernels), levels) for draw in draws]
-    kernels = kernels.to(x.device)
-    if len(kernels) > 1:
-        kernels = kernels[[index for index, _ in chosen]]
-    fixed = levels[0] == levels[1]
-    sigma = torch.tensor([level for _, level in chosen[: 1 if fixed else None]], device=x.device)
-    channels, height, width = x.shape[1:]
-    physics = blur.blur(kernels, sigma, boundary, (channels, height, width))
-    y: Tensor = physics.A(x)
-    n = torch.from_numpy(np.stack([noise.normal(key, *draw, y.shape[1:]) for draw in draws]))
-    return y + sigma.reshape(-1, 1, 1, 1) * n.to(x.device), physics
+    def _draw(
+        self, shape: Shape, key: bytes, identity: str, draw: int
+    ) -> tuple[Parameters, noise_models.Levels]:
+        generator = noise.choices(key, identity, draw)
+        family = families.of(self.operator)
+        parameters = family.draw(self.operator, self.arrays, shape, generator)
+        return parameters, noise_models.draw(self.noise, generator)
 
 
-def measure_stored(
-    truth: NDArray[np.float32],
-    kernels: Tensor,
-    levels: tuple[float, float],
-    boundary: str,
-    key: bytes,
-    identity: str,
-    draw: int = 0,
-) -> Measurement:
-    """The measurement of one image of shape (C, H, W); those of val and test are draw 0."""
-    x = torch.from_numpy(truth)[None]
-    y, physics = simulate(x, kernels, levels, boundary, key, [(identity, draw)])
-    index, level = noise.settings(key, identity, draw, len(kernels), levels)
-    channels, height, width = truth.shape
-    return Measurement(
-        identity=identity,
-        y=y[0].numpy(),
-        kernel=kernels[index, 0].numpy(),
-        sigma=level,
-        boundary=boundary,
-        shape=(channels, height, width),
-    )
-
-
-def open_problem(config: ChallengeConfig, kernels: Path, crop: int) -> Problem:
-    """The problem of a resolved challenge, with the kernels stored by `prepare`, and its crop."""
-    try:
-        array = np.load(kernels, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
-        raise UserError.of(kernels, "is damaged", FRESH) from None
-    if array.dtype != np.float32 or array.ndim != 3 or not np.isfinite(array).all():
-        raise UserError.of(kernels, f"holds {array.dtype} of shape {array.shape}", FRESH)
+def open_problem(config: ChallengeConfig, arrays: Arrays, crop: int) -> Problem:
+    """The problem of a resolved challenge, with what `prepare` published of its operator."""
     return Problem(
         name=config.name,
         channels=3 if config.images.mode == "colour" else 1,
-        boundary=config.operator.boundary,
-        kernels=torch.from_numpy(array)[:, None],
-        sigma=config.noise.levels,
+        operator=config.operator,
+        arrays=arrays,
+        noise=config.noise,
         key=noise.public_key(config.seed, config.name, "train"),
         crop=crop,
     )
+
+
+def tensors(
+    measurement: Measurement, device: torch.device | str = "cpu"
+) -> tuple[Tensor, LinearPhysics]:
+    """The measurement as a batch of one, shape (1, C, H', W'), with its operator."""
+    y = torch.from_numpy(measurement.y.copy())[None].to(device)
+    parameters = {name: value for name, value in measurement.operator.items() if name != "kind"}
+    physics = families.build(measurement.operator["kind"], [parameters], measurement.shape, device)
+    levels = {name: value for name, value in measurement.noise.items() if name != "kind"}
+    return y, noise_models.attach(physics, measurement.noise["kind"], [levels], y)

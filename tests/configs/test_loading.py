@@ -172,13 +172,15 @@ def test_a_file_that_is_nowhere(tmp_path):
         find_file("kernels/Levin09.mat", Path("there/levin.yaml"))
     assert str(caught.value) == (
         f"kernels/Levin09.mat: no such file, tried {tried}; put it at one of these places "
-        "or give its path, `operator.kernel.file=PATH` for a kernel"
+        "or give its path, `operator.kernel.file=PATH` for a kernel, "
+        "`operator.mask={file: PATH}` for masks"
     )
     with pytest.raises(UserError) as caught:
         find_file("/nowhere/k.mat", None)
     assert str(caught.value) == (
         "/nowhere/k.mat: no such file, tried `/nowhere/k.mat`; put it at one of these places "
-        "or give its path, `operator.kernel.file=PATH` for a kernel"
+        "or give its path, `operator.kernel.file=PATH` for a kernel, "
+        "`operator.mask={file: PATH}` for masks"
     )
 
 

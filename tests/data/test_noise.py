@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from challenge.configs.schema.physics import Blur, FileKernel, GaussianNoise
 from challenge.data import noise
+from challenge.data.physics import noise_models
+from challenge.data.physics.families import FAMILIES
 
 KEY = bytes(range(32))
-LAW = settings(max_examples=25, deadline=None)
+LAW = hypothesis_settings(max_examples=25, deadline=None)
 
 
 @LAW
@@ -79,8 +83,18 @@ def test_the_values_stay_what_they_are():
     np.testing.assert_allclose(noise.normal(KEY, "0001", 3, (4,)), expected, rtol=1e-6)
 
 
+def settings(draw, count, sigma):
+    """Which of so many kernels a training image has, and its noise level."""
+    generator = noise.choices(KEY, "train", draw)
+    kernels = np.arange(count, dtype=np.float32).reshape(count, 1, 1)
+    config = Blur(kernel=FileKernel(file="given"))
+    found = FAMILIES["blur"].draw(config, {"kernels": kernels}, (3, 8, 8), generator)
+    level = noise_models.draw(GaussianNoise(sigma=sigma), generator)
+    return int(found["kernel"][0, 0]), level["sigma"]
+
+
 def test_settings_are_uniform_over_kernels_and_levels():
-    drawn = [noise.settings(KEY, "train", draw, 4, (0.01, 0.05)) for draw in range(4000)]
+    drawn = [settings(draw, 4, (0.01, 0.05)) for draw in range(4000)]
     indices, levels = np.array(drawn).T
     counts = np.bincount(indices.astype(int), minlength=4)
     assert (abs(counts - 1000) < 5 * np.sqrt(750)).all()
@@ -91,7 +105,7 @@ def test_settings_are_uniform_over_kernels_and_levels():
 
 
 def test_one_level_is_exact():
-    assert noise.settings(KEY, "a", 0, 1, (0.03, 0.03)) == (0, 0.03)
+    assert settings(0, 1, (0.03, 0.03)) == (0, 0.03)
 
 
 def test_public_keys_differ_and_secret_ones_never_repeat():

@@ -114,9 +114,9 @@ def test_another_format_is_told(public):
     ]
 
 
-def test_damaged_kernels_are_told(public):
-    public.kernels.write_bytes(public.kernels.read_bytes()[:100])
-    with pytest.raises(UserError, match=r"kernels\.npy: is damaged"):
+def test_a_damaged_operator_is_told(public):
+    public.operator.write_bytes(public.operator.read_bytes()[:100])
+    with pytest.raises(UserError, match=r"operator\.npz: is damaged"):
         _ = open_challenge(public.path).problem
 
 

@@ -104,7 +104,7 @@ def pictures(prepared: Prepared) -> Iterator[bytes]:
         if path.suffix == ".png":
             with Image.open(path) as picture:
                 yield np.asarray(picture.convert("RGB")).transpose(0, 2, 1).tobytes()
-        elif path.suffix == ".npz":
+        elif path.suffix == ".npz" and path != prepared.public.operator:
             yield to_picture(read(path).y).tobytes()
         if path.is_file():
             yield path.read_bytes()

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from challenge.configs.errors import UserError
 from challenge.data.physics import blur
-from challenge.data.physics.measurements import Measurement
+from challenge.data.physics.measurements import of_blur
+from challenge.data.physics.problem import tensors
 
 BOUNDARIES = ("circular", "valid", "reflect")
 LAW = settings(max_examples=30, deadline=None)
@@ -144,8 +145,8 @@ def test_an_unknown_boundary_is_a_bug():
 def test_tensors_of_a_measurement():
     y = np.random.default_rng(0).random((3, 10, 12), dtype=np.float32)
     kernel = np.full((3, 3), 1 / 9, dtype=np.float32)
-    measurement = Measurement("a", y, kernel, 0.02, "valid", (3, 12, 14))
-    batch, physics = blur.tensors(measurement)
+    measurement = of_blur("a", y, kernel, 0.02, "valid", (3, 12, 14))
+    batch, physics = tensors(measurement)
     assert batch.shape == (1, 3, 10, 12)
     assert physics.A_adjoint(batch).shape == (1, 3, 12, 14)
     assert physics.noise_model.sigma.tolist() == pytest.approx([0.02])

@@ -19,7 +19,7 @@ from challenge.data import noise
 from challenge.data.challenges.challenge import open_challenge
 from challenge.data.images import codec, contact_sheet
 from challenge.data.physics import blur, kernel_files, kernels, measurements
-from challenge.data.physics.problem import Problem, simulate
+from challenge.data.physics.problem import Problem, tensors
 
 RNG = np.random.default_rng(0)
 SIZES = ((3, 3), (5, 7), (6, 4), (9, 9), (8, 8), (2, 3))
@@ -70,9 +70,9 @@ def mat_v73(path):
 WRITERS = {"k.npy": npy, "k.npz": npz, "v5.mat": mat_v5, "v73.mat": mat_v73}
 
 
-def stack() -> torch.Tensor:
-    """All kernels in the form of a challenge, shape (N, 1, k, k)."""
-    return torch.from_numpy(kernels.normalised_stack(KERNELS, "test", lambda _: None))[:, None]
+def stack():
+    """All kernels in the form of a challenge, shape (N, k, k)."""
+    return kernels.normalised_stack(KERNELS, "test", lambda _: None)
 
 
 def blurred(x, kernel, boundary):
@@ -85,7 +85,9 @@ def blurred(x, kernel, boundary):
 
 def drawn(key, identity, draw, count, levels):
     """Which kernel and which noise level an image has."""
-    return noise.settings(key, identity, draw, count, levels)
+    generator = noise.choices(key, identity, draw)
+    index = int(generator.integers(count))
+    return index, levels[0] + (levels[1] - levels[0]) * generator.random()
 
 
 @pytest.mark.parametrize("boundary", BOUNDARIES)
@@ -111,8 +113,8 @@ def test_every_stored_image_has_its_own_kernel_and_noise(
             n = noise.normal(key, identity, 0, m.y.shape)
             np.testing.assert_allclose(rest, sigma * n, atol=2e-6)
             assert rest.std() == pytest.approx(sigma, rel=0.06)
-            assert m.sigma == sigma
-            _, physics = blur.tensors(m)
+            assert m.noise["sigma"] == sigma
+            _, physics = tensors(m)
             again = physics.A(torch.from_numpy(x)[None])[0].numpy()
             np.testing.assert_allclose(m.y - again, sigma * n, atol=2e-6)
             used.add(index)
@@ -121,7 +123,7 @@ def test_every_stored_image_has_its_own_kernel_and_noise(
 
 @pytest.mark.parametrize("boundary", BOUNDARIES)
 def test_a_padded_kernel_blurs_as_the_unpadded_one(boundary):
-    padded = stack().double()
+    padded = torch.from_numpy(stack()).double()[:, None]
     assert padded.shape == (len(KERNELS), 1, SIDE, SIDE)
     for height, width in ((32, 48), (45, 37)):
         x = RNG.random((3, height, width))
@@ -157,7 +159,7 @@ def write_v73(path, kernel):
 
 def problem(boundary="circular", sigma=(0.01, 0.1)):
     key = noise.public_key(0, "many", "train")
-    return Problem("many", 3, boundary, stack(), sigma, key, 0)
+    return Problem.of_kernels(stack(), sigma, boundary=boundary, key=key)
 
 
 def test_the_kernels_are_drawn_alike_and_the_levels_uniformly():
@@ -205,8 +207,8 @@ def test_a_fixed_level_is_the_same_everywhere(tmp_path, prepare, photographs):
     challenge = open_challenge(made.public.path)
     found = [challenge.measurement(split, each)
              for split in ("val", "test") for each in challenge.ids(split)]  # fmt: skip
-    assert {each.sigma for each in found} == {12.75 / 255}
-    assert len({each.kernel.tobytes() for each in found}) > 1
+    assert {each.noise["sigma"] for each in found} == {12.75 / 255}
+    assert len({each.operator["kernel"].tobytes() for each in found}) > 1
     x = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     _, physics = challenge.problem.measure(x, [0, 1, 2])
     assert physics.noise_model.sigma.tolist() == [pytest.approx(0.05)]
@@ -231,13 +233,11 @@ def test_one_kernel_for_all_is_the_published_way_one_at_a_time(tmp_path, prepare
     mat_v73(tmp_path / "k.mat")
     text = TEXT.format(path=photographs, file=tmp_path / "k.mat", boundary="circular", sigma=0.05)
     made = prepare(text, "operator.kernel.pick=2")
-    found = open_challenge(made.public.path).problem.kernels
+    found = open_challenge(made.public.path).problem.arrays["kernels"]
     expected = kernels.normalised_stack([KERNELS[2]], "test", lambda _: None)
-    assert np.array_equal(found[:, 0].numpy(), expected)
+    assert np.array_equal(found, expected)
     x = RNG.random((3, 40, 40))
-    y, _ = simulate(
-        torch.from_numpy(x).float()[None], found, (1e-9, 1e-9), "circular", b"k", [("a", 0)]
-    )
+    y, _ = Problem.of_kernels(found, 1e-9).measure(torch.from_numpy(x).float()[None], [0])
     np.testing.assert_allclose(y[0], blurred(x, KERNELS[2], "circular"), atol=1e-6)
 
 

@@ -113,7 +113,7 @@ noise: {sigma: [0.01, 0.05]}
 
     def facts(split):
         opened = open_challenge(prepared.public.path)
-        return [(m.sigma, m.kernel.tobytes()) for m in measured(opened, split)]
+        return [(m.noise["sigma"], m.operator["kernel"].tobytes()) for m in measured(opened, split)]
 
     def measured(opened, split):
         if split == "test":
