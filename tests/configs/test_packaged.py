@@ -56,14 +56,25 @@ def test_the_forward_problems():
     deblur, gaussian, uniform, levin = (
         load_challenge(name)[0] for name in ("deblur", "gaussian_deblur", "uniform_deblur", "levin")
     )
-    assert deblur.noise.levels == (0.03, 0.03)
+    assert deblur.noise.sigma == 0.03
     assert deblur.operator.boundary == "circular"
     assert deblur.operator.kernel.file == "kernels/motion.npy"
     assert (gaussian.operator.kernel.std, gaussian.noise.sigma) == (1.6, 0.01)
     assert uniform.operator.kernel.size == 9
     assert uniform.noise.sigma == pytest.approx(math.sqrt(2) / 255, rel=1e-4)
-    low, high = levin.noise.levels
+    low, high = levin.noise.sigma
     assert low < high
+
+
+def test_the_other_operators():
+    names = ("denoising", "inpainting", "superresolution")
+    denoising, inpainting, superresolution = (load_challenge(name)[0] for name in names)
+    assert denoising.operator.kind == "identity"
+    assert denoising.noise.sigma == (0, pytest.approx(50 / 255, abs=1e-4))
+    assert (inpainting.operator.mask.keep, inpainting.noise.sigma) == (0.5, 0.03)
+    found = superresolution.operator
+    assert (found.kind, found.factor, found.kernel.kind) == ("downsampling", 2, "bicubic")
+    assert superresolution.noise.sigma == 0.01
 
 
 def test_the_loader_imports_nothing_heavy():
