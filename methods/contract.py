@@ -66,6 +66,9 @@ class Method(Reconstructor, ABC):  # type: ignore[misc]
         """
         return cls.reads
 
+    operators: ClassVar[Sequence[str] | None] = None
+    """The operator families that the method takes, such as `("blur",)`; None: all linear ones."""
+
     variants: ClassVar[Mapping[str, Sequence[str]]] = {}
     """One knob whose choices are compared by `facts` where methods are listed, such as
     `{"architecture": ("cnn", "unet")}`."""
@@ -77,7 +80,8 @@ class Method(Reconstructor, ABC):  # type: ignore[misc]
         Args:
             y: measurements, float32, shape `(B, C, H', W')`.
             physics: the forward operator of this batch, fresh at every call. Its parameters
-                have leading size 1 or B; `physics.noise_model.sigma` is the noise level.
+                have leading size 1 or B. `physics.noise_model.sigma` is the level of Gaussian
+                noise, `challenge.methods.noise_level(y, physics)` that of any.
 
         Returns:
             `x_hat` with the shape of `physics.A_adjoint(y)`, `(B, C, H, W)`; images live in

@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
+from pydantic import TypeAdapter
 from torch import Tensor
 
+from challenge.configs.schema import physics as schema
 from challenge.configs.schema.training import TrainConfig
 from challenge.data.images.dataset import Images
 from challenge.data.noise import normal
-from challenge.data.physics.measurements import border
+from challenge.data.physics import families
 from challenge.data.physics.problem import Problem
 from challenge.methods.contract import Method
 from challenge.methods.training.precision import InferencePrecision
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from deepinv.physics import LinearPhysics
     from lightning_fabric import Fabric
 
+SIDE = 48
+"""Pixels of a side of a toy image, at most."""
 TOLERANCE = {False: 1e-5, True: 1e-2}
 """Largest difference between batch 1 and batch n: float32, and a method that uses bfloat16."""
 
@@ -41,15 +45,33 @@ class Failure:
         return f"{self.rule}: {self.detail}"
 
 
-def toy_problem(channels: int = 3, boundary: str = "circular") -> Problem:
-    """A small blur with two kernels and a range of noise levels, for tests."""
-    kernels = torch.rand(2, 1, 5, 5, generator=torch.Generator().manual_seed(7)) + 0.1
-    kernels /= kernels.sum((-2, -1), keepdim=True)
-    crop = border(boundary, kernels.shape[-1])
-    return Problem("toy", channels, boundary, kernels, (0.02, 0.04), b"toy", crop)
+def toy_problem(
+    channels: int = 3,
+    boundary: str | None = None,
+    operator: str = "blur",
+    noise: Mapping[str, Any] | None = None,
+) -> Problem:
+    """A small forward problem, for tests.
+
+    Args:
+        channels: 3 for colour, 1 for grey images.
+        boundary: of the operator, where its family has several rules.
+        operator: name of the family; a blur has two kernels.
+        noise: the section `noise:`; Gaussian, with a range of levels, by default.
+    """
+    family = families.FAMILIES[operator]
+    section = {**family.example, **({"boundary": boundary} if boundary else {})}
+    config = TypeAdapter(schema.Operator).validate_python(section)
+    arrays = dict(family.load(config, (channels, SIDE, SIDE), None, lambda _: None))
+    if operator == "blur":
+        kernels = torch.rand(2, 5, 5, generator=torch.Generator().manual_seed(7)) + 0.1
+        arrays["kernels"] = (kernels / kernels.sum((-2, -1), keepdim=True)).numpy()
+    level = TypeAdapter(schema.Noise).validate_python(noise or {"sigma": (0.02, 0.04)})
+    crop = family.border(config, arrays)
+    return Problem("toy", channels, config, arrays, level, b"toy", crop)
 
 
-def toy_images(count: int = 4, channels: int = 3, side: int = 48) -> Images:
+def toy_images(count: int = 4, channels: int = 3, side: int = SIDE) -> Images:
     """Random smooth images with edges, for tests."""
     rows, columns = torch.meshgrid(
         torch.linspace(0, 3, side), torch.linspace(0, 3, side), indexing="ij"
@@ -103,6 +125,7 @@ def _guard(rule: str, details: Iterator[tuple[str, str]]) -> list[Failure]:
 
 
 def _measure(problem: Problem, samples: Sequence[int], height: int = 40, width: int = 40) -> Any:
+    height, width = map(problem.fitting, (height, width))
     side = max(height, width)
     images = toy_images(max(samples) + 1, problem.channels, side)
     x = torch.stack([images[n][:, :height, :width] for n in samples])
@@ -166,7 +189,8 @@ def _untouched(method: Method, make: Callable[[], Method], problem: Problem) -> 
 
 
 def _sizes(method: Method, make: Callable[[], Method], problem: Problem) -> Details:
-    for height, width in ((32, 48), (45, 37)):
+    for sides in ((32, 48), (45, 37)):
+        height, width = map(problem.fitting, sides)
         y, physics = _measure(problem, [0], height, width)
         got, expected = tuple(_run(method, y, physics).shape), (1, problem.channels, height, width)
         if got != expected:

@@ -146,14 +146,51 @@ def mistakes(source: Source, section: dict[str, Any]) -> list[Mistake]:
     return found
 
 
+def check_operator(method: Method, name: str, challenge: str, kind: str) -> None:
+    """Raise `UserError` where a method does not take the operators of a challenge.
+
+    Args:
+        method: built.
+        name: `method.name`.
+        challenge: its name.
+        kind: of its operator's family.
+    """
+    takes = method.operators
+    if takes is not None and kind not in takes:
+        raise UserError.of(
+            f"`{name}`",
+            f"is for the operators {', '.join(takes)}; that of `{challenge}` is {kind}",
+            "`challenge methods` lists what each method takes",
+        )
+
+
 def summary(name: str) -> str:
     """The first line of a method's docstring, read from its source without importing it."""
+    node = _class(name)
+    return (ast.get_docstring(node) or "").partition("\n")[0] if node else ""
+
+
+def operators(name: str) -> tuple[str, ...] | None:
+    """The operator families that a method takes, None for all; as `summary`, without an import."""
+    node = _class(name)
+    for each in node.body if node else ():
+        targets = each.targets if isinstance(each, ast.Assign) else [getattr(each, "target", None)]
+        if any(isinstance(target, ast.Name) and target.id == "operators" for target in targets):
+            try:
+                value = ast.literal_eval(each.value)  # type: ignore[attr-defined]
+            except ValueError:  # not written out: only an import would tell
+                return None
+            return None if value is None else tuple(value)
+    return None
+
+
+def _class(name: str) -> ast.ClassDef | None:
     target = METHODS.get(name) or installed()[name].value
     module, _, attribute = target.partition(":")
     spec = importlib.util.find_spec(module)
     if spec is None or spec.origin is None:
-        return ""
+        return None
     for node in ast.parse(Path(spec.origin).read_bytes()).body:
         if isinstance(node, ast.ClassDef) and node.name == attribute:
-            return (ast.get_docstring(node) or "").partition("\n")[0]
-    return ""
+            return node
+    return None

@@ -1,12 +1,20 @@
-"""Networks that improve Wiener estimates.
+"""Networks that improve a linear estimate.
 
     x_hat = w_1 + N([w_0.1, w_1, w_10, sigma]),   w_s = Wiener estimate at strength s
 
 w_s solves A^T A x + s sigma^2 S^-1 x = A^T y: small s is sharp and noisy, large s smooth. The
 network N chooses among them from pixel to pixel, which no linear estimate can, and removes what
 remains. It is zero before training, so that training starts from the Wiener estimate. Where the
-boundary is not circular, y is first continued to a periodic image: the exact estimate takes
-conjugate gradients, 40 times as long, and differs near the border only, where the network learns.
+boundary of a blur is not circular, y is first continued to a periodic image: the exact estimate
+takes conjugate gradients, 40 times as long, and differs near the border only, where the network
+learns.
+
+Operators whose Wiener estimate has no closed form, such as inpainting, begin at a pseudo-inverse,
+
+    x_hat = x_0 + N([A^T A 1, x_0, A^T y, sigma]),   x_0 = (A^T A + r)^-1 A^T y,   r = sigma^2 / V
+
+with the variance V of images about their mean, about 0.05: x_0 tends to A_dagger y as sigma tends
+to 0. A^T A 1, what each pixel weighs in the measurement, is the mask of inpainting.
 
 After Jin, McCann, Froustey, Unser 2017 (a U-Net on a direct inversion), and Dong, Roth, Schiele
 2020 (Wiener deconvolution inside a network).
@@ -23,7 +31,7 @@ from torch import Tensor, nn
 
 from challenge.configs.errors import UserError
 from challenge.configs.schema.training import TrainConfig
-from challenge.data.physics.blur import blur
+from challenge.data.physics.blur import convolution
 from challenge.methods.contract import Method, Session
 from challenge.methods.networks.architectures import ARCHITECTURES, Net
 from challenge.methods.networks.costs import describe
@@ -32,7 +40,8 @@ from challenge.methods.training.fit import check_measurement, check_problem, fit
 from challenge.methods.training.loop import READS
 from challenge.methods.training.losses import expectation
 from challenge.methods.training.precision import InferencePrecision, Precision
-from challenge.methods.transforms.blur import is_circular
+from challenge.methods.transforms.noise_level import noise_level
+from challenge.methods.transforms.structure import is_blur, is_circular
 from challenge.methods.variational.wiener import WienerFilter
 
 if TYPE_CHECKING:
@@ -44,6 +53,8 @@ if TYPE_CHECKING:
 STRENGTHS = (0.1, 1.0, 10.0)
 BASE = 1
 """Index of the estimate that the network corrects."""
+VARIANCE = 0.05
+"""About that of images in [0, 1]: what a pseudo-inverse is regularised by."""
 WIENER_ERROR = 0.05
 """About the root mean square error of that estimate, from which a categorical head starts."""
 
@@ -57,8 +68,9 @@ class Network(Method):
     connections (`resnet`) or an encoder and decoder (`unet`). With `bins`, N gives a
     distribution over so many intensities, and x_hat is its mean.
 
-    Jin, McCann, Froustey, Unser, Deep Convolutional Neural Network for Inverse Problems in
-    Imaging, 2017; Dong, Roth, Schiele, Deep Wiener Deconvolution, 2020.
+    Where w_s has no closed form, as for inpainting, N corrects a pseudo-inverse, A_dagger y. Jin,
+    McCann, Froustey, Unser, Deep Convolutional Neural Network for Inverse Problems in Imaging,
+    2017; Dong, Roth, Schiele, Deep Wiener Deconvolution, 2020.
     """
 
     reads = READS
@@ -142,8 +154,7 @@ class Network(Method):
         check_measurement(self.channels, y)
         estimates = _estimates(y, physics, self.wiener)
         _, count, _, height, width = estimates.shape
-        sigma = physics.noise_model.sigma.to(y.dtype).reshape(-1, 1, 1, 1)
-        level = sigma.expand(count, 1, height, width)
+        level = noise_level(y, physics).expand(count, 1, height, width)
         seen = torch.cat([*estimates, level], dim=1)
         return estimates, self.compute(self.net, seen)
 
@@ -152,10 +163,16 @@ class Network(Method):
 
 
 def _estimates(y: Tensor, physics: LinearPhysics, wiener: WienerFilter) -> Tensor:
-    """Wiener estimates at all strengths, shape (n, B, C, H, W), by two FFTs for any boundary."""
-    if is_circular(physics):
-        exact: Tensor = wiener(DataTerm(y, physics))
+    """What the network sees of y, shape (n, B, C, H, W): Wiener estimates at all strengths, by two
+    FFTs for any boundary, or what stands in their place."""
+    data = DataTerm(y, physics)
+    if is_circular(physics) or data.factor is not None:
+        exact: Tensor = wiener(data)
         return exact
+    if not is_blur(physics):
+        x_0 = data.regularised(data.sigma.square() / VARIANCE)
+        weight = physics.A_adjoint(physics.A(torch.ones_like(x_0)))
+        return torch.stack([weight.expand_as(x_0), x_0, data.back])
     height, width = physics.A_adjoint(y).shape[-2:]
     margin = physics.filter.shape[-1]
     top, left = (height - y.shape[-2]) // 2, (width - y.shape[-1]) // 2
@@ -163,8 +180,8 @@ def _estimates(y: Tensor, physics: LinearPhysics, wiener: WienerFilter) -> Tenso
     y = torch.roll(y, (top, left), (-2, -1))
     _, channels, rows, columns = y.shape
     shape = (channels, rows, columns)
-    periodic = blur(physics.filter, physics.noise_model.sigma, "circular", shape)
-    found: Tensor = wiener(DataTerm(y, periodic))
+    periodic = convolution(physics.filter, "circular", shape)
+    found: Tensor = wiener(DataTerm(y, periodic, data.sigma))
     return found[..., :height, :width]
 
 

@@ -44,6 +44,8 @@ from challenge.methods.training.loop import READS
 from challenge.methods.training.precision import InferencePrecision, Precision
 from challenge.methods.transforms import spectrum
 from challenge.methods.transforms.cosine import CHROMINANCE, from_opponent, to_opponent
+from challenge.methods.transforms.noise_level import noise_level
+from challenge.methods.transforms.structure import treats_colours_alike
 from challenge.methods.variational.wiener import WienerFilter
 
 if TYPE_CHECKING:
@@ -152,9 +154,14 @@ class Unrolled(Method):
             count: so many steps instead of all; beyond the last one, it is repeated.
         """
         check_measurement(self.channels, y)
-        # A blur treats all colours alike, so the data step may take them in another basis.
-        opponent = self.channels == 3 and self.algorithm not in STEPS and self.spectral
-        data = DataTerm(to_opponent(y) if opponent else y, physics)
+        # Most operators treat all colours alike: the data step may take them in another basis.
+        opponent = (
+            self.channels == 3
+            and self.algorithm not in STEPS
+            and self.spectral
+            and treats_colours_alike(physics)
+        )
+        data = DataTerm(to_opponent(y) if opponent else y, physics, noise_level(y, physics))
         x = self.wiener(data)[0]
         active = int(self.active)
         state = proximal.start(x, data, self.algorithm)

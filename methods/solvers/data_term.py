@@ -7,46 +7,77 @@
 R is diagonal in the Fourier domain: a constant, or a function of frequency. Where A is a circular
 blur with transfer function h, both are divisions,
 
-    prox(v) = F^-1 [ (conj(h) F y + R F v) / (|h|^2 + R) ],
+    prox(v) = F^-1 [ (conj(h) F y + R F v) / (|h|^2 + R) ].
 
-otherwise the system is solved by conjugate gradients, preconditioned by the circular solution, and
-differentiated by the implicit function theorem.
+Downsampled by s, A^T A couples the s^2 frequencies that alias to one, g ~ f, by a matrix of rank
+one; with b = F (A^T y + R v), by Sherman, Morrison 1950,
+
+    F prox(v)(f) = (b - conj(h) t)(f) / R(f),   t(f) = sum_g h b / R / (s^2 + sum_g |h|^2 / R)
+
+(a constant R: Zhao, Wei, Basarab, Dobigeon, Kouame, Tourneret 2016). Inpainting with a constant R
+is a division in every pixel. All else is solved by conjugate gradients, preconditioned by the mean
+of A^T A + R, and differentiated by the implicit function theorem.
 """
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
+from deepinv.physics import Inpainting
 from torch import Tensor
 
 from challenge.methods.solvers.conjugate_gradient import conjugate_gradient
 from challenge.methods.solvers.implicit import Adjoint, stationary
-from challenge.methods.transforms.blur import is_circular, transfer_function
+from challenge.methods.transforms.noise_level import noise_level
+from challenge.methods.transforms.structure import (
+    decimation,
+    is_circular,
+    mask_of,
+    share,
+    transfer_function,
+)
 
 if TYPE_CHECKING:
     from deepinv.physics import LinearPhysics
+
+SMALLEST = 1e-9
+"""Of R, where A alone does not decide: the mean of an image has R = 0 in some regularisers."""
 
 
 class DataTerm:
     """f(x) = 1/2 ||A x - y||^2 of a batch of measurements (B, C, H', W')."""
 
-    def __init__(self, y: Tensor, physics: LinearPhysics) -> None:
-        self.y, self.physics = y, physics
+    def __init__(self, y: Tensor, physics: LinearPhysics, level: Tensor | None = None) -> None:
+        """Take a batch.
+
+        Args:
+            y: measurements, shape (B, C, H', W').
+            physics: the operator.
+            level: the noise level, shape (1 | B, 1, 1, 1), where y is not what was measured, but
+                has its colours in another basis; by default that of `y`.
+        """
+        self.y, self.physics, self.level = y, physics, level
         self.back: Tensor = physics.A_adjoint(y)
         height, width = self.size = self.back.shape[-2:]
         transfer = transfer_function(physics, height, width)
         self.circular = is_circular(physics)
-        # An operator that is no blur has no transfer function: the identity preconditions.
+        self.factor = decimation(physics)
+        self.mask = mask_of(physics) if isinstance(physics, Inpainting) else None
+        # Without a blur, the transfer function is that of the identity.
         one = y.new_ones((1, 1, height, width // 2 + 1))
+        self.transfer = one if transfer is None else transfer
         self.gain = one if transfer is None else transfer.abs().square()
-        self.spectrum = torch.fft.rfft2(self.back)
+        # The mean of A^T A, and not |h|^2: what a border or a mask adds to a circulant is small
+        # beside 1, and large beside |h|^2 + R where both are small.
+        self.likeness = one * share(physics)
+        self.spectrum = self._spectrum(self.back)
 
-    @property
+    @cached_property
     def sigma(self) -> Tensor:
-        """The noise level, shape (1 | B, 1, 1, 1)."""
-        level: Tensor = self.physics.noise_model.sigma
-        return level.to(self.y.dtype).reshape(-1, 1, 1, 1)
+        """The noise level, shape (1 | B, 1, 1, 1); see `noise_level`."""
+        return noise_level(self.y, self.physics) if self.level is None else self.level
 
     def gradient(self, x: Tensor) -> Tensor:
         """A^T (A x - y), shape (B, C, H, W)."""
@@ -63,11 +94,11 @@ class DataTerm:
         Args:
             v: shape (B, C, H, W).
             weight: R > 0 on the grid of `rfft2`, broadcastable to (B, C, H, W // 2 + 1).
-            tolerance: relative residual of conjugate gradients, where the boundary is not circular.
+            tolerance: relative residual of conjugate gradients, where there is no closed form.
             iterations: at most so many of them.
         """
         return self._solve(
-            self.spectrum + weight * torch.fft.rfft2(v), weight, tolerance, iterations
+            self.spectrum + weight * self._spectrum(v), weight, tolerance, iterations
         )
 
     def regularised(
@@ -80,14 +111,18 @@ class DataTerm:
         self, right: Tensor, weight: Tensor, *, tolerance: float = 1e-6, iterations: int = 20
     ) -> Tensor:
         """(A^T A + R)^-1 right, shape (B, C, H, W); arguments as for `prox`."""
-        return self._solve(torch.fft.rfft2(right), weight, tolerance, iterations)
+        return self._solve(self._spectrum(right), weight, tolerance, iterations)
 
     def _solve(self, right: Tensor, weight: Tensor, tolerance: float, iterations: int) -> Tensor:
         """The solution for a right side given by its spectrum."""
-        inverse = 1 / (self.gain + weight)
+        if self.factor is not None:
+            return self._filtered(self._unaliased(right, weight, self.factor)).to(self.y.dtype)
         if self.circular:
-            return self._filtered(right * inverse)
+            return self._filtered(right * (1 / (self.gain + weight)))
+        inverse = 1 / (self.likeness + weight)
         target = self._filtered(right)
+        if self.mask is not None and weight.shape[-2:] == (1, 1):
+            return target / (self.mask + weight)
 
         def residual(x: Tensor) -> Tensor:
             back: Tensor = self.physics.A_adjoint(self.physics.A(x))
@@ -112,6 +147,39 @@ class DataTerm:
         adjoint = Adjoint(tolerance=tolerance, iterations=iterations, strict=False)
         return stationary(residual, x, adjoint, precondition=precondition)
 
+    def _unaliased(self, right: Tensor, weight: Tensor, factor: int) -> Tensor:
+        """The spectrum of the solution for a blur that is downsampled, on the grid of `rfft2`."""
+        height, width = self.size
+        h, b = _whole(self.transfer, width).to(torch.complex128), _whole(right, width)
+        r = _whole(weight.expand(*weight.shape[:-2], *right.shape[-2:]), width).double()
+        r = r.clamp_min(SMALLEST)
+
+        def over_aliases(values: Tensor) -> Tensor:
+            batch, channels = values.shape[:2]
+            blocks = values.reshape(
+                batch, channels, factor, height // factor, factor, width // factor
+            )
+            return blocks.sum((2, 4)).repeat(1, 1, factor, factor)
+
+        seen = over_aliases(h.abs().square() / r)
+        t = over_aliases(h * b / r) / (factor**2 + seen)
+        found = (b - h.conj() * t) / r
+        return found[..., : width // 2 + 1]
+
+    def _spectrum(self, x: Tensor) -> Tensor:
+        """F x. In double precision for `_unaliased`, whose b - conj(h) t is a difference of nearly
+        equals where R is small."""
+        found: Tensor = torch.fft.rfft2(x if self.factor is None else x.double())
+        return found
+
     def _filtered(self, spectrum: Tensor) -> Tensor:
         found: Tensor = torch.fft.irfft2(spectrum, s=self.size)
         return found
+
+
+def _whole(half: Tensor, width: int) -> Tensor:
+    """All frequencies of a real field's spectrum, (..., H, W), from those of `rfft2`."""
+    other = half[..., 1 : (width + 1) // 2]
+    # The frequency -f of row 0 is in row 0, that of row i in row H - i.
+    mirrored = torch.roll(other.flip(-2, -1), 1, -2)
+    return torch.cat([half, mirrored.conj() if half.is_complex() else mirrored], -1)

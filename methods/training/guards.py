@@ -13,6 +13,7 @@ from challenge.configs.schema.training import TrainConfig
 from challenge.data.images.dataset import Images
 from challenge.data.physics.problem import Problem
 from challenge.methods.contract import Method, Session
+from challenge.methods.training.patches import margin
 
 BIGGEST = 1e3
 """An estimate beyond this, in units of the image range, has left every image behind."""
@@ -94,12 +95,19 @@ def check(
             f"there is {len(images)}, and one is held out",
             "prepare the challenge with two or more",
         )
-    side = problem.kernels.shape[-1]
-    if problem.boundary != "valid" and train.patch < side:
+    side = train.patch + 2 * margin(problem)
+    if side < problem.smallest:
         raise UserError.of(
             "`train.patch`",
-            f"patches of `{train.patch}` pixels are smaller than the kernel of `{side}`",
-            f"give `train.patch={max(2 * side, 64)}` or more",
+            f"patches of `{train.patch}` pixels are smaller than the operator's reach, of "
+            f"`{problem.smallest}`",
+            f"give `train.patch={max(2 * problem.smallest, 64)}` or more",
+        )
+    if problem.fitting(side) != side:
+        raise UserError.of(
+            "`train.patch`",
+            f"patches of `{train.patch}` pixels cannot be downsampled by the operator",
+            f"give `train.patch={train.patch - (side - problem.fitting(side))}`",
         )
     _check_processes(method, train, session)
 

@@ -1,6 +1,6 @@
 """One training loop for every supervised method.
 
-    min_theta  E loss(x_hat_theta(y), x),   y = A x + sigma n,   x a random patch
+    min_theta  E loss(x_hat_theta(y), x),   y = A x + noise,   x a random patch
 
 Data, learning rate and random numbers are functions of the step alone: no loader, scheduler or
 generator has a state of its own, so that a resumed run is the uninterrupted one, bit for bit on

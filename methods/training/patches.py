@@ -1,6 +1,6 @@
 """Training data as a function of the step: random patches, and the held-out tune images.
 
-Sample n = step * batch + position decides image, place, turn, kernel, noise level and noise.
+Sample n = step * batch + position decides image, place, turn, operator and noise.
 Nothing else is remembered, so that training can stop and go on after any step.
 """
 
@@ -41,6 +41,11 @@ def margin(problem: Problem) -> int:
     return max(problem.border, problem.crop)
 
 
+def evaluated_side(problem: Problem, side: int) -> int:
+    """Pixels of a side of a tune image that an evaluation takes, of `side` that it has."""
+    return problem.fitting(min(side, TUNE_SIDE + 2 * margin(problem)))
+
+
 def scored(x: Tensor, problem: Problem) -> Tensor:
     """What the metric counts of images x, shape (B, C, H - 2 crop, W - 2 crop)."""
     crop = problem.crop
@@ -74,7 +79,7 @@ def batch(
 def tune_batch(images: Images, problem: Problem, index: int, device: torch.device) -> Batch:
     """Tune image `index`, a batch of one whose measurement is the same at every evaluation."""
     _, height, width = images.shape(index)
-    rows, columns = (min(side, TUNE_SIDE + 2 * margin(problem)) for side in (height, width))
+    rows, columns = (evaluated_side(problem, side) for side in (height, width))
     x = images.patch(index, (height - rows) // 2, (width - columns) // 2, rows, columns)
     x = x[None].to(device)
     return Batch(x, *problem.measure(x, [_TUNE_SAMPLES + index]))

@@ -2,13 +2,13 @@
 
     max_t  mean_i PSNR(x_hat_i(e^t), x_i),   i over the tune images,   |t - t_0| <= REACH
 
-by a bounded search (Brent), at one noise level or at both ends of the range. In between, the
-logarithm of the number follows that of the noise level.
+by a bounded search (Brent), at one noise level (`transforms.noise_level`) or at both ends of the
+range. In between, the logarithm of the number follows that of the noise level. Photons of one gain
+have a level that differs from image to image; one number then serves all.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
@@ -18,9 +18,11 @@ from torch import Tensor
 
 from challenge.configs.schema.training import TrainConfig
 from challenge.data.images.dataset import Images, split_tune
+from challenge.data.physics.noise_models import extremes
 from challenge.data.physics.problem import Problem
 from challenge.methods.contract import Session
-from challenge.methods.training.patches import TUNE_SIDE, margin, scored
+from challenge.methods.training.patches import evaluated_side, scored
+from challenge.methods.transforms.noise_level import noise_level
 
 if TYPE_CHECKING:
     from deepinv.physics import LinearPhysics
@@ -34,6 +36,8 @@ EXACT = 0.03
 
 Reconstruct = Callable[[Tensor, "LinearPhysics", Tensor], Tensor]
 """(y, physics, the number, of shape (1, 1, 1, 1)) -> x_hat."""
+Scene = tuple[Tensor, Tensor, "LinearPhysics"]
+"""x (1, C, H, W), y, and the operator."""
 
 
 class _StopAsked(Exception):
@@ -66,13 +70,19 @@ def tune(
         of shape (2,). None if the user asked to stop: a run that is resumed begins anew.
     """
     held = split_tune(images, train.tune, session.seed)[1]
-    side = TUNE_SIDE + 2 * margin(problem)
-    crops = [_centre(x, side) for x in (held if len(held) else images)]
-    levels = sorted(set(problem.sigma))
-    total = len(levels) * EVALUATIONS
-    found = []
-    for part, level in enumerate(levels):
-        at_level = dataclasses.replace(problem, sigma=(level, level))
+    crops = [_centre(x, problem) for x in (held if len(held) else images)]
+    ends = extremes(problem.noise)
+    total = len(ends) * EVALUATIONS
+    levels, found = [], []
+    for part, end in enumerate(ends):
+        at_end = problem.at(end)
+        scenes = []
+        for sample, crop in enumerate(crops):
+            x = crop[None].to(session.fabric.device)
+            scenes.append((x, *at_end.measure(x, [sample])))
+        noisy = [noise_level(y, physics).flatten() for _, y, physics in scenes]
+        level = float(torch.cat(noisy).median())
+        levels.append(level)
         steps = itertools.count(part * EVALUATIONS + 1)
 
         def report(
@@ -81,7 +91,7 @@ def tune(
             session.log(next(steps), total, **{name: value}, sigma=level, psnr=psnr)
 
         try:
-            found.append(_best(reconstruct, at_level, crops, session, start(level), report))
+            found.append(_best(reconstruct, at_end, scenes, session, start(level), report))
         except _StopAsked:
             return None
     return torch.tensor([levels[0], levels[-1]]), torch.tensor([found[0], found[-1]])
@@ -90,36 +100,31 @@ def tune(
 def between(levels: Tensor, logarithms: Tensor, sigma: Tensor) -> Tensor:
     """The number at noise levels `sigma`, from what `tune` found, log-linear; as `sigma` is shaped.
 
-    Beyond the tuned levels it is that of the nearest one.
+    Above the tuned levels it is that of the highest one; below, where it hardly matters, it goes
+    on to fall with the level.
     """
     low, high = levels.to(sigma).log()
     first, last = logarithms.to(sigma)
-    share = ((sigma.log() - low) / (high - low).clamp_min(1e-6)).clamp(0, 1)
+    share = ((sigma.log() - low) / (high - low).clamp_min(1e-6)).clamp_max(1)
     return torch.exp(first + share * (last - first))
 
 
 def _best(
     reconstruct: Reconstruct,
     problem: Problem,
-    crops: list[Tensor],
+    scenes: list[Scene],
     session: Session,
     start: float,
     report: Callable[[float, float], None],
 ) -> float:
-    """Logarithm of the best number at the one noise level of `problem`."""
+    """Logarithm of the number that is best for the scenes."""
     from scipy.optimize import minimize_scalar
-
-    device = session.fabric.device
-    scenes = []
-    for sample, crop in enumerate(crops):
-        x = crop[None].to(device)
-        scenes.append((x, *problem.measure(x, [sample])))
 
     @torch.no_grad()
     def loss(logarithm: float) -> float:
         if session.should_stop():
             raise _StopAsked
-        value = torch.full((1, 1, 1, 1), logarithm, device=device).exp()
+        value = torch.full((1, 1, 1, 1), logarithm, device=session.fabric.device).exp()
         psnr = sum(_psnr(reconstruct(y, physics, value), x, problem) for x, y, physics in scenes)
         report(float(value), psnr / len(scenes))
         return -psnr / len(scenes)
@@ -134,9 +139,9 @@ def _best(
     return float(best.x)
 
 
-def _centre(x: Tensor, side: int) -> Tensor:
-    """The centre of an image of shape (C, H, W), at most `side` pixels a side."""
-    height, width = (min(side, each) for each in x.shape[-2:])
+def _centre(x: Tensor, problem: Problem) -> Tensor:
+    """The centre of an image of shape (C, H, W), as large as an evaluation takes it."""
+    height, width = (evaluated_side(problem, each) for each in x.shape[-2:])
     top, left = (x.shape[-2] - height) // 2, (x.shape[-1] - width) // 2
     return x[:, top : top + height, left : left + width]
 

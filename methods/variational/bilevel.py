@@ -31,11 +31,13 @@ from annotated_types import Ge, Gt, Le
 from torch import Tensor, nn
 
 from challenge.configs.schema.training import TrainConfig
+from challenge.data.physics.noise_models import extremes
 from challenge.methods.contract import Method, Session
 from challenge.methods.solvers.implicit import Adjoint, Report
 from challenge.methods.solvers.solution import Minimum
 from challenge.methods.training.fit import check_measurement, check_problem
 from challenge.methods.training.loop import READS, supervised
+from challenge.methods.transforms.noise_level import noise_level
 from challenge.methods.variational import fields_of_experts, huber
 from challenge.methods.variational.accuracy import accuracy
 from challenge.methods.variational.energy import (
@@ -93,6 +95,8 @@ class Bilevel(Method):
     """
 
     reads = READS
+    # Where A sees nothing, the Hessian is the regulariser's alone, and its inverse is out of reach.
+    operators = ("blur", "identity")
 
     @classmethod
     def reads_with(cls, knobs: Mapping[str, Any]) -> Sequence[str]:
@@ -205,7 +209,7 @@ class Bilevel(Method):
 
     def energy(self, y: Tensor, physics: LinearPhysics) -> Energy:
         """The lower level's energy of a batch."""
-        strength = (physics.noise_model.sigma.to(y).reshape(-1) / SIGMA) ** self.power.to(y)
+        strength = (noise_level(y, physics).reshape(-1) / SIGMA) ** self.power.to(y)
         if self.theta != "filters":
             weight = strength * self.log_weight.to(y).exp()
             return huber.energy(y, physics, weight, self.log_eps.to(y).exp())
@@ -238,7 +242,7 @@ class Bilevel(Method):
             check_problem(self.channels, problem)
         self.wiener.learn(images)
         # At one noise level the power of sigma is not seen: a second weight for the first.
-        self.power.requires_grad_(problem.sigma[0] < problem.sigma[1])
+        self.power.requires_grad_(len(extremes(problem.noise)) > 1)
         if self.theta != "filters":
             search(self, problem, images, train, session)
             return

@@ -7,7 +7,8 @@ or a matrix over the colours). With the transfer function h of a blur,
 
     hess E <= F^-1 (|h|^2 + S + floor) F =: P^-1
 
-exactly for circular and valid blurs, nearly for reflected ones. P is the preconditioner of
+exactly for circular and valid blurs and what is left of them by downsampling, nearly for reflected
+ones; without a blur h = 1, which is right where A has no norm above 1. P is the preconditioner of
 accelerated gradient descent, whose Lipschitz constant is then 1, and of the adjoint system.
 """
 
@@ -24,7 +25,7 @@ from challenge.methods.solvers.data_term import DataTerm
 from challenge.methods.solvers.descent import descend
 from challenge.methods.solvers.implicit import Adjoint, Mode, Report, stationary
 from challenge.methods.solvers.solution import Minimum, NotConverged
-from challenge.methods.transforms.blur import is_blur, transfer_function
+from challenge.methods.transforms.structure import transfer_function
 from challenge.methods.variational.wiener import WienerFilter
 
 if TYPE_CHECKING:
@@ -85,16 +86,13 @@ class Energy:
 
 @torch.no_grad()
 def first_estimate(y: Tensor, physics: LinearPhysics, wiener: WienerFilter | None = None) -> Tensor:
-    """Where to start: the Wiener estimate of a blur, else A^T y; shape (B, C, H, W).
+    """Where to start: the Wiener estimate, shape (B, C, H, W).
 
     Args:
         y: measurements, shape (B, C, H', W').
         physics: the operator.
         wiener: the filter; that of a typical power spectrum by default.
     """
-    if not is_blur(physics):
-        found: Tensor = physics.A_adjoint(y)
-        return found
     start = wiener or WienerFilter(iterations=START_ITERATIONS).to(y)
     estimate: Tensor = start(DataTerm(y, physics))[0]
     return estimate

@@ -1,4 +1,4 @@
-"""Total-variation deblurring.
+"""Total variation.
 
     x_hat = argmin_x 1/2 ||A x - y||^2 + weight sum_ij |(grad x)_ij|
 
@@ -21,7 +21,8 @@ from challenge.data.images.dataset import Images
 from challenge.data.physics.problem import Problem
 from challenge.methods.contract import Method, Session
 from challenge.methods.training.tuning import between, tune
-from challenge.methods.transforms.blur import is_circular, transfer_function
+from challenge.methods.transforms.noise_level import noise_level
+from challenge.methods.transforms.structure import is_circular, transfer_function
 from challenge.methods.variational.tv_admm import admm
 from challenge.methods.variational.tv_gap import gap
 from challenge.methods.variational.tv_pdhg import pdhg
@@ -34,16 +35,16 @@ CHECK = 10
 
 
 class TV(Method):
-    """Total-variation deblurring: few, sharp edges.
+    """Total variation: few, sharp edges.
 
         min_x 1/2 ||A x - y||^2 + weight sum_ij |(grad x)_ij|
 
     Isotropic, forward differences, Neumann boundary; `coupled` takes one norm over all colours.
-    Circular blurs are solved by ADMM with one FFT step (`tv_admm`), all other operators by
-    preconditioned primal-dual iterations (`tv_pdhg`). With `weight: null`, `fit` tunes it on
-    held-out training images. Iterations stop early where `tolerance` is given and the relative
-    primal-dual gap (`tv_gap`) has fallen below it. Rudin, Osher, Fatemi, Nonlinear total
-    variation based noise removal algorithms, 1992; Blomgren, Chan, Color TV, 1998.
+    Circular blurs and the identity are solved by ADMM with one FFT step (`tv_admm`), all other
+    operators by preconditioned primal-dual iterations (`tv_pdhg`). With `weight: null`, `fit`
+    tunes it on held-out training images. Iterations stop early where `tolerance` is given and
+    the relative primal-dual gap (`tv_gap`) has fallen below it. Rudin, Osher, Fatemi, Nonlinear
+    total variation based noise removal algorithms, 1992; Blomgren, Chan, Color TV, 1998.
     """
 
     reads = ("tune",)
@@ -128,8 +129,8 @@ class TV(Method):
                 "is `null` and was not tuned yet",
                 "train first (`challenge train`), or give a weight such as `0.007`",
             )
-        sigma = physics.noise_model.sigma.to(y).reshape(-1, 1, 1, 1)
-        return between(self.tuned_levels, self.tuned_log_weights, sigma)
+        level = noise_level(y, physics)
+        return between(self.tuned_levels, self.tuned_log_weights, level)
 
 
 def solve(
@@ -154,7 +155,12 @@ def solve(
     Returns:
         Estimates of shape (B, C, H, W).
     """
-    transfer = transfer_function(physics, *y.shape[-2:]) if is_circular(physics) else None
+    transfer: Tensor | None = None
+    if is_circular(physics):
+        height, width = y.shape[-2:]
+        transfer = transfer_function(physics, height, width)
+        if transfer is None:  # the identity
+            transfer = y.new_ones((1, 1, height, width // 2 + 1))
     steps: Iterator[tuple[Tensor, Callable[[], tuple[Tensor | None, Tensor]]]] = (
         pdhg(y, physics, weight, coupled=coupled)
         if transfer is None

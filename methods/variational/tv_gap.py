@@ -1,4 +1,4 @@
-"""Primal-dual gap of total-variation deblurring over a box: how far from optimal, at most.
+"""Primal-dual gap of total variation over a box: how far from optimal, at most.
 
     P(x) = 1/2 ||A x - y||^2 + weight TV(x)
 

@@ -23,8 +23,8 @@ from deepinv.physics import Blur
 from torch import Tensor
 
 from challenge.methods.solvers.descent import power_method
-from challenge.methods.transforms.blur import transfer_function
 from challenge.methods.transforms.differences import adjoint, differences, laplacian, project
+from challenge.methods.transforms.structure import transfer_function
 
 if TYPE_CHECKING:
     from deepinv.physics import LinearPhysics

@@ -27,9 +27,8 @@ if TYPE_CHECKING:
     from challenge.data.physics.problem import Problem
 
 ITERATIONS = 40
-"""Conjugate gradient steps where the boundary is not circular; the circular solution is the
-preconditioner, and they bring the residual to 1e-3 in the worst case (white images), far less
-for photographs."""
+"""Conjugate gradient steps where there is no closed form. With little noise they stop before the
+end, which is a regularisation of its own."""
 SPECTRUM_IMAGES = 64
 """The power spectrum, 48 numbers, is known from this many images."""
 
@@ -109,10 +108,10 @@ def wiener(
 
     Args:
         y: measurements, shape (B, C, H', W').
-        physics: a linear operator of any boundary with Gaussian noise.
+        physics: a linear operator.
         log_spectrum: from `spectrum.estimate`, shape (spectrum.BINS,).
         strengths: n factors of sigma^2 / S, each > 0.
-        iterations: conjugate gradient steps where the boundary is not circular.
+        iterations: conjugate gradient steps where there is no closed form.
 
     Returns:
         Estimates of shape (n, B, C, H, W).

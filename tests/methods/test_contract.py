@@ -5,7 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from challenge.configs.errors import UserError
+from challenge.configs.schema import physics as schema
 from challenge.configs.schema.training import TrainConfig
+from challenge.data.physics.families import FAMILIES
 from challenge.methods import registry
 from challenge.methods.contract import Method
 from challenge.methods.contract_test import ToySession, check, toy_images, toy_problem
@@ -40,6 +43,52 @@ def test_every_method_holds_to_the_contract(name, boundary):
     problem = toy_problem(boundary=boundary)
     steps = 1 if boundary == "circular" else None
     assert check(lambda: make(name), problem=problem, steps=steps) == []
+
+
+OPERATORS = [(kind, None) for kind in FAMILIES if kind != "blur"] + [("downsampling", "reflect")]
+
+
+@pytest.mark.parametrize(("operator", "boundary"), OPERATORS)
+@pytest.mark.parametrize("name", sorted(registry.METHODS))
+def test_every_method_holds_to_the_contract_on_every_operator(name, operator, boundary):
+    takes = registry.operators(name)
+    if takes is not None and operator not in takes:
+        with pytest.raises(UserError, match=f"is for the operators .*is {operator}") as caught:
+            registry.check_operator(make(name), name, "mine", operator)
+        assert len(str(caught.value).splitlines()) == 1
+        return
+    registry.check_operator(make(name), name, "mine", operator)
+    problem = toy_problem(boundary=boundary, operator=operator)
+    assert check(lambda: make(name), problem=problem) == []
+
+
+@pytest.mark.parametrize(
+    ("operator", "boundary", "kind"),
+    [
+        ("blur", "valid", "poisson"), ("blur", "reflect", "poisson_gaussian"),
+        ("inpainting", None, "poisson"), ("compose", None, "poisson_gaussian"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("name", sorted(registry.METHODS))
+def test_every_method_takes_every_noise(name, operator, boundary, kind):
+    if operator not in (registry.operators(name) or FAMILIES):
+        return
+    level = {"kind": kind, "gain": (0.005, 0.02)}
+    level |= {"sigma": 0.02} if kind == "poisson_gaussian" else {}
+    problem = toy_problem(3, boundary, operator, level)
+    assert check(lambda: make(name), problem=problem, steps=None) == []
+
+
+@pytest.mark.parametrize("name", sorted(registry.METHODS))
+def test_nothing_breaks_without_noise(name):
+    """A range of levels may begin at 0."""
+    silent = toy_problem(operator="identity").at(schema.GaussianNoise(sigma=(0, 1e-12)))
+    assert check(lambda: make(name), problem=silent) == []
+
+
+@pytest.mark.parametrize("name", sorted(registry.METHODS))
+def test_the_operators_of_a_method_are_read_without_importing_it(name):
+    assert registry.operators(name) == registry.resolve(name, Path()).operators
 
 
 @pytest.mark.parametrize("name", sorted(registry.METHODS))

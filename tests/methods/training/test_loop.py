@@ -18,6 +18,7 @@ from torch import nn
 from challenge.configs.errors import UserError
 from challenge.configs.schema.training import TrainConfig
 from challenge.data.images.dataset import split_tune
+from challenge.data.physics.problem import Problem
 from challenge.methods.contract import Method
 from challenge.methods.contract_test import ToySession, toy_images, toy_problem
 from challenge.methods.training import loop, patches
@@ -438,9 +439,7 @@ def test_what_cannot_be_trained_is_said(values, images, text):
 
 
 def test_a_patch_below_the_kernel_is_refused():
-    problem = toy_problem()
-    kernels = torch.ones(1, 1, 31, 31) / 31**2
-    wide = type(problem)("wide", 3, "circular", kernels, (0.1, 0.1), b"", 0)
+    wide = Problem.of_kernels(np.ones((1, 31, 31), np.float32) / 31**2, 0.1)
     with pytest.raises(UserError, match=r"patches of `24` pixels are smaller .* `31`"):
         supervised(Denoiser(), wide, toy_images(), config(), ToySession())
 

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from challenge.configs.schema.physics import GaussianNoise
 from challenge.configs.schema.training import TrainConfig
 from challenge.data.images.dataset import Images
 from challenge.methods.contract_test import ToySession, toy_images, toy_problem
@@ -36,10 +37,7 @@ class Stopping(ToySession):
 
 
 def run(sigma, session):
-    problem = toy_problem()
-    problem = type(problem)(
-        "toy", 3, problem.boundary, problem.kernels, sigma, problem.key, problem.crop
-    )
+    problem = toy_problem().at(GaussianNoise(sigma=sigma))
     return tune(
         reconstruct,
         problem,
@@ -79,7 +77,6 @@ def test_total_variation_that_is_stopped_is_not_tuned():
 @pytest.mark.parametrize("boundary", ["circular", "valid"])
 def test_a_number_is_tuned_on_the_pixels_that_an_evaluation_counts(boundary, monkeypatch):
     """The same side of a large image, whatever a valid blur takes from its border."""
-    monkeypatch.setattr(tuning, "TUNE_SIDE", 20)
     monkeypatch.setattr(patches, "TUNE_SIDE", 20)
     problem, images, sides = toy_problem(boundary=boundary), toy_images(4, side=48), set()
 

@@ -1,12 +1,11 @@
 """Bilevel learning: hypergradients, their modes and memory; filters; search; bad lower levels."""
 
-import dataclasses
-
 import pytest
 import torch
 from deepinv.physics import GaussianNoise, Inpainting
 
 from challenge.configs.errors import UserError
+from challenge.configs.schema import physics as schema
 from challenge.configs.schema.training import TrainConfig
 from challenge.data.images.dataset import split_tune
 from challenge.data.physics.blur import blur
@@ -32,7 +31,7 @@ THETAS = [
 def scene(boundary="circular", side=12, count=2, channels=1, sigma=(0.03,), dtype=torch.float64):
     images = toy_images(count, channels, side)
     x = torch.stack([images[n] for n in range(count)]).to(dtype)
-    kernels = toy_problem().kernels.to(dtype)[:count]
+    kernels = torch.from_numpy(toy_problem().arrays["kernels"])[:, None].to(dtype)[:count]
     sigma = torch.tensor(sigma, dtype=dtype)
     physics = blur(kernels, sigma, boundary, x.shape[1:])
     y = physics.A(x)
@@ -278,7 +277,7 @@ def test_the_training_says_which_step_it_is_and_a_look_counts_none():
 
 @pytest.mark.parametrize("theta", ["weight", "weight_eps"])
 def test_the_search_finds_what_a_grid_finds(theta):
-    problem = dataclasses.replace(toy_problem(), sigma=(0.03, 0.03))
+    problem = toy_problem().at(schema.GaussianNoise(sigma=0.03))
     images, session = toy_images(5), ToySession()
     method = Bilevel(theta=theta, tolerance=1e-5)
     method.fit(problem, images, TrainConfig(tune=3), session)
@@ -299,7 +298,7 @@ def test_the_search_finds_what_a_grid_finds(theta):
 
 @pytest.mark.parametrize("shift", [-3.0, 2.0])
 def test_the_search_finds_its_way_from_afar(shift):
-    problem = dataclasses.replace(toy_problem(), sigma=(0.03, 0.03))
+    problem = toy_problem().at(schema.GaussianNoise(sigma=0.03))
     found = []
     for start in (0.0, shift):
         method = Bilevel(theta="weight", tolerance=1e-5)

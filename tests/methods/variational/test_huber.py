@@ -23,7 +23,7 @@ def scene(boundary="circular", side=16, count=2, channels=3, sigma=0.03):
     """Measurements in float64, one kernel per image, and the images."""
     images = toy_images(count, channels, side)
     x = torch.stack([images[n] for n in range(count)]).double()
-    kernels = toy_problem().kernels.double()[:count]
+    kernels = torch.from_numpy(toy_problem().arrays["kernels"])[:, None].double()[:count]
     physics = blur(kernels, torch.tensor([sigma], dtype=torch.float64), boundary, x.shape[1:])
     y = physics.A(x)
     noise = torch.randn(y.shape, generator=torch.Generator().manual_seed(3), dtype=y.dtype)

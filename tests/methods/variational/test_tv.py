@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from challenge.configs.errors import UserError
+from challenge.configs.schema.physics import GaussianNoise
 from challenge.configs.schema.training import TrainConfig
 from challenge.data.physics.blur import blur
 from challenge.data.physics.problem import Problem
@@ -260,8 +261,7 @@ class Recorded(ToySession):
 
 
 def tuned(sigma: tuple[float, float]) -> tuple[TV, Problem, Recorded]:
-    toy = toy_problem()
-    problem = Problem(toy.name, 3, toy.boundary, toy.kernels, sigma, toy.key, 0)
+    problem = toy_problem().at(GaussianNoise(sigma=sigma))
     method, session = TV(weight=None, iterations=30), Recorded()
     method.fit(problem, toy_images(4), TrainConfig(tune=2), session)
     return method, problem, session
@@ -286,7 +286,7 @@ def test_a_range_of_noise_levels_has_a_weight_at_each_end():
     low, high = method.tuned_log_weights.exp().tolist()
     assert high > 1.5 * low
     y, _ = problem.measure(toy_images(1)[0][None], [0])
-    kernel = problem.kernels[:1]
+    kernel = torch.from_numpy(problem.arrays["kernels"])[:1, None]
     for sigma, weight in ((0.02, low), (0.04, (low * high) ** 0.5), (0.08, high), (0.5, high)):
         physics = blur(kernel, sigma, "circular", (3, 48, 48))
         expected = TV(weight=weight, iterations=30)(y, physics)

@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from challenge.data.physics.blur import blur
-from challenge.methods.transforms.blur import transfer_function
 from challenge.methods.transforms.differences import (
     adjoint,
     differences,
@@ -19,6 +18,7 @@ from challenge.methods.transforms.differences import (
     project,
     total_variation,
 )
+from challenge.methods.transforms.structure import transfer_function
 from challenge.methods.variational import tv_gap as gaps
 from challenge.methods.variational.tv_admm import admm
 from challenge.methods.variational.tv_pdhg import metric, pdhg

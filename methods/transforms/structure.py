@@ -1,0 +1,101 @@
+"""The structure of an operator: what of it is a product, pixel by pixel or in the Fourier domain.
+
+    blur            A x = F^-1 h F x                    for a circular boundary
+    identity        A x = x, a blur with h = 1
+    downsampling    A x = S F^-1 h F x                  S keeps every s-th pixel of every s-th row
+    inpainting      A x = m x
+
+A composition of blurs is a blur, and one of blurs followed by S downsampling.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from deepinv.physics import Blur, BlurFFT, Denoising, Downsampling, Inpainting
+from deepinv.physics.forward import ComposedPhysics
+from deepinv.physics.functional import filter_fft
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from deepinv.physics import LinearPhysics
+
+
+def parts(physics: LinearPhysics) -> list[LinearPhysics]:
+    """The operators of a composition, the first one first; else the operator alone."""
+    return list(physics.physics_list) if isinstance(physics, ComposedPhysics) else [physics]
+
+
+def is_blur(physics: LinearPhysics) -> bool:
+    """Whether the operator is a convolution, at any boundary, so that it has a kernel."""
+    return isinstance(physics, Blur | BlurFFT)
+
+
+def is_circular(physics: LinearPhysics) -> bool:
+    """Whether the operator is a circular convolution, which the Fourier transform diagonalises."""
+    return all(
+        isinstance(each, BlurFFT | Denoising)
+        or (isinstance(each, Blur) and each.padding == "circular")
+        for each in parts(physics)
+    )
+
+
+def decimation(physics: LinearPhysics) -> int | None:
+    """The factor s of a circular blur that is downsampled; None where it is something else."""
+    *before, last = parts(physics)
+    bare = isinstance(last, Downsampling) and last.filter is None
+    return int(last.factor) if bare and all(map(is_circular, before)) else None
+
+
+def share(physics: LinearPhysics) -> Tensor | float:
+    """The mean of A^T A over the pixels beside that of its blurs: a number, or (1 | B, 1, 1, 1)."""
+    found: Tensor | float = 1.0
+    for each in parts(physics):
+        if isinstance(each, Inpainting):
+            found = found * mask_of(each).mean((1, 2, 3), keepdim=True)
+        elif isinstance(each, Downsampling):
+            found = found / each.factor**2
+    return found
+
+
+def mask_of(physics: Inpainting) -> Tensor:
+    """The mask, (1 | B, 1 | C, H, W); deepinv takes it with fewer dimensions too."""
+    mask: Tensor = physics.mask
+    return mask.reshape((1,) * (4 - mask.dim()) + mask.shape)
+
+
+def treats_colours_alike(physics: LinearPhysics) -> bool:
+    """Whether all channels go through one operator, so that they may be taken in another basis."""
+    return not any(
+        (isinstance(each, Inpainting) and mask_of(each).shape[1] > 1)
+        or (is_blur(each) and _kernel(each).shape[1] > 1)
+        for each in parts(physics)
+    )
+
+
+def transfer_function(physics: LinearPhysics, height: int, width: int) -> Tensor | None:
+    """Transfer function of all the operator's blurs, were they circular.
+
+    Complex, of shape (1 | B, 1 | C, H, W // 2 + 1). None where there is no blur, or one that sees
+    what an operator before it has masked or thinned out: |h|^2 is then no bound of A^T A.
+    """
+    found: Tensor | None = None
+    untouched = True
+    for each in parts(physics):
+        if is_blur(each):
+            if not untouched:
+                return None
+            size = (1, height, width)
+            h: Tensor = filter_fft(_kernel(each), size, dims=(-2, -1), real_fft=True)
+            found = h if found is None else found * h
+        elif not isinstance(each, Denoising):
+            untouched = False
+    return found
+
+
+def _kernel(physics: LinearPhysics) -> Tensor:
+    """A blur's kernel, (1 | B, 1 | C, k, k): one channel where all have the same."""
+    kernel: Tensor = physics.filter
+    if kernel.shape[1] > 1 and bool((kernel == kernel[:, :1]).all()):
+        kernel = kernel[:, :1]  # deepinv repeats one kernel for every colour
+    return kernel
