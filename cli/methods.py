@@ -58,6 +58,7 @@ def methods(
                     }
                     for knob in found
                 ],
+                "operators": cls.operators and list(cls.operators),
                 "train": list(_reads(cls)),
                 "variants": _variants(cls),
             }
@@ -71,6 +72,7 @@ def methods(
         columns = [varied, *(name.replace("_", " ") for name in names)]
         cells = [(str(each[varied]), *(_number(each[name]) for name in names)) for each in choices]
         table(columns, cells, left=columns[:1])
+    show(f"Operators: {', '.join(cls.operators) if cls.operators else 'all of ' + _families()}")
     usual = _reads(cls)
     reads = ", ".join(f"train.{key}" for key in usual)
     show(_wrapped(f"Reads: {reads}" if reads else "Learns without settings, or not at all."))
@@ -100,7 +102,12 @@ def _list(as_json: bool) -> None:
     if as_json:
         show_json(
             [
-                {"name": each, "chapter": chapter, "summary": registry.summary(each)}
+                {
+                    "name": each,
+                    "chapter": chapter,
+                    "summary": registry.summary(each),
+                    "operators": registry.operators(each),
+                }
                 for chapter, names in chapters.items()
                 for each in names
             ]
@@ -111,9 +118,18 @@ def _list(as_json: bool) -> None:
         show(f"{chapter}\n")
         for each in names:
             first = f"  {each.ljust(longest)}  "
-            show(_wrapped(registry.summary(each), first, " " * len(first)))
+            takes = registry.operators(each)
+            only = f" Takes {' and '.join(takes)} only." if takes else ""
+            show(_wrapped(registry.summary(each) + only, first, " " * len(first)))
         show("")
+    show(_wrapped(f"Where nothing else is said, a method takes every operator: {_families()}."))
     show("One method's knobs: challenge methods NAME")
+
+
+def _families() -> str:
+    from challenge.data.physics.families import FAMILIES
+
+    return ", ".join(FAMILIES)
 
 
 def _described(knob: Knob) -> str:

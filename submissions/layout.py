@@ -52,7 +52,7 @@ class Run:
 
     @property
     def samples(self) -> Path:
-        """Blurred, estimate, truth and error of some val images."""
+        """Measured, estimate, truth and error of some val images."""
         return self.path / "samples.png"
 
     @property

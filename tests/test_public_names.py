@@ -10,7 +10,7 @@ import pytest
 
 PACKAGES = {
     "challenge.data": {"open_challenge", "tensors"},
-    "challenge.methods": {"Method", "build", "check", "supervised", "toy_problem"},
+    "challenge.methods": {"Method", "build", "check", "noise_level", "supervised", "toy_problem"},
     "challenge.submissions": {"curve", "infer", "load", "psnr", "score", "ssim", "train"},
 }
 

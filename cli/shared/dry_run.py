@@ -45,6 +45,10 @@ class Ahead:
 
         limits = challenge.config.limits
         self._planned, self._limit = challenge.test.count, limits.minutes * 60
+        # Times are those of val, and go with the pixels.
+        shapes = [challenge.measurement("val", each).shape for each in challenge.ids("val")]
+        pixels = [height * width for _, height, width in shapes]
+        self._larger = challenge.test.pixels / (sum(pixels) / len(pixels))
         self._machines = find_machines(place, limits.threads, say)
 
     def forecast(self, start_up: float, seconds: Collection[float]) -> Forecast | None:
@@ -54,7 +58,8 @@ class Ahead:
         if self._machines is None or not seconds:
             return None
         here, judge = self._machines.local, self._machines.judge
-        return forecast(start_up, list(seconds), self._planned, here, judge)
+        scaled = [each * self._larger for each in seconds]
+        return forecast(start_up, scaled, self._planned, here, judge)
 
     def forecast_of(self, found: Inference) -> Forecast | None:
         """From a dry run that went well."""

@@ -14,6 +14,7 @@ from pathlib import Path
 from challenge.configs.schema.challenge import Limits, Rules
 from challenge.configs.schema.entry import EntryConfig
 from challenge.data.challenges.challenge import Challenge
+from challenge.methods import registry
 from challenge.submissions.entries import archive, contents, python_files
 from challenge.submissions.entries.archive import Members
 from challenge.submissions.entries.manifest import Manifest
@@ -121,7 +122,20 @@ def _identity(
         cause = f"is packed for another preparation of `{facts.challenge.name}`"
         remedy = "get the current public folder, then train and pack again"
         yield Violation("invalid_entry", place, cause, remedy)
+    if config:
+        yield from _operators(config, challenge, f"{shown}/{CONFIG}")
     yield from _rules(facts, challenge.config.rules, place)
+
+
+def _operators(config: EntryConfig, challenge: Challenge, place: str) -> Iterator[Violation]:
+    """A method of the table that does not take the challenge's operator; `--run` tries a team's."""
+    name, kind = str(config.method.get("name")), challenge.config.operator.kind
+    known = name in registry.METHODS or name in registry.installed()
+    takes = registry.operators(name) if known else None
+    if takes is not None and kind not in takes:
+        cause = f"`{name}` is for the operators {', '.join(takes)}; this one is {kind}"
+        remedy = "`challenge methods` lists what each method takes"
+        yield Violation("invalid_entry", place, cause, remedy)
 
 
 def _rules(facts: Manifest, rules: Rules, place: str) -> Iterator[Violation]:

@@ -47,7 +47,7 @@ def main() -> None:
 
     keep_memory()
     import_deepinv()
-    from challenge.data.physics import blur, measurements  # noqa: F401
+    from challenge.data.physics import measurements, problem  # noqa: F401
     from challenge.submissions.inference.loading import load_folder
 
     faulthandler.enable()
@@ -110,11 +110,12 @@ def estimate(method: Method, content: bytes) -> tuple[dict[str, Any], bytes]:
     """Reconstruct one measurement; what came out, in words, and its floats if it is a tensor."""
     import torch
 
-    from challenge.data.physics import blur, measurements
+    from challenge.data.physics import measurements
+    from challenge.data.physics.problem import tensors
 
     measurement = measurements.from_bytes(content)
     reseed(measurement.identity)
-    y, physics = blur.tensors(measurement)
+    y, physics = tensors(measurement)
     method.eval()
     with torch.no_grad():
         x_hat = method(y, physics)
@@ -149,7 +150,12 @@ def broken_rules(folder: Path, header: messages.Header) -> list[str]:
     from challenge.methods import contract_test
     from challenge.submissions.inference.loading import load_folder
 
-    problem = contract_test.toy_problem(header["channels"], header["boundary"])
+    problem = contract_test.toy_problem(
+        header["channels"], header["boundary"], header["operator"], header["noise"]
+    )
+    takes = load_folder(folder).operators
+    if takes is not None and header["operator"] not in takes:
+        return [f"operators: it is for {', '.join(takes)}, this one is {header['operator']}"]
     return [
         str(failure)
         for failure in contract_test.check(lambda: load_folder(folder), problem=problem)

@@ -114,7 +114,8 @@ def infer(
         jail: how far the process is shut in.
         planned: number of images that the limit is meant for; that of `sources` by default.
         progress: called after every image.
-        contract: `channels` and `boundary`, to test the method contract as well, afterwards.
+        contract: arguments of `contract_test.toy_problem`, on which the method contract is
+            tested as well, afterwards.
 
     Raises:
         JudgeFault: our own part failed, so nothing can be said about the entry.

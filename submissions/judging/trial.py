@@ -133,7 +133,9 @@ def try_entry(
         archive.extract(entry, folder)
         contract: dict[str, Any] = {
             "channels": challenge.channels,
-            "boundary": challenge.config.operator.boundary,
+            "boundary": getattr(challenge.config.operator, "boundary", None),
+            "operator": challenge.config.operator.kind,
+            "noise": challenge.config.noise.model_dump(),
         }
         inference = infer_folder(
             folder, output, challenge, jail, progress=progress, contract=contract

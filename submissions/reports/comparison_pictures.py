@@ -1,9 +1,9 @@
-"""Several methods on the same images in one picture: blurred, every method, truth.
+"""Several methods on the same images in one picture: measured, every method, truth.
 
 Each image has three lines: the whole pictures, one region of them four times as large, and the
 errors |x_hat - x|, the mean over the channels. The region is the one in which the methods differ
-most; the errors of an image share one scale, which is stated. Its kernel is in the place below
-the blurred picture, which has no error: a valid blur is smaller than the image.
+most; the errors of an image share one scale, which is stated. Its kernel or mask is in the place
+below the measurement, which has no error: it may be smaller than the image.
 """
 
 from __future__ import annotations
@@ -83,12 +83,16 @@ def _draw_row(row: Row) -> Image:
         page.paste(_resized(detail, broad * times, high * times, sharp=True), (left, top))
     _write(page, (MARGIN, top + tall), f"x{times}")
     top += tall + CAPTION
-    side = len(row.kernel)
-    kernel = _image(to_picture(row.kernel[None] / row.kernel.max()))
-    room = min(tall, wide)
-    shown = room // side * side or room
-    page.paste(_resized(kernel, shown, shown, sharp=shown >= side), (lefts[0], top))
-    _write(page, (lefts[0], top + tall), f"kernel {side}x{side}")
+    if row.portrait is not None:
+        picture, caption = row.portrait
+        longest, room = max(picture.shape), min(tall, wide)
+        times = max(1, room // longest)
+        high, broad = (round(side * min(times, room / longest)) for side in picture.shape)
+        page.paste(
+            _resized(_image(to_picture(picture[None])), broad, high, sharp=longest <= room),
+            (lefts[0], top),
+        )
+        _write(page, (lefts[0], top + tall), caption)
     for left, error, mean in zip(lefts[1:-1], row.errors, row.means, strict=True):
         page.paste(_error(error, row), (left, top))
         _write(page, (left, top + tall), f"mean error {mean:.4f}")

@@ -30,11 +30,12 @@ class Row:
     title: str
     y: Array
     """As large as the truth: what a valid blur does not see is white."""
-    kernel: Array
+    portrait: tuple[Array, str] | None
+    """What there is to see of the operator, (H, W), and its caption: a kernel, a mask."""
     truth: Array
     estimates: tuple[Array, ...]
     captions: tuple[str, ...]
-    """Of the blurred picture, the estimates and the truth."""
+    """Of the measurement, the estimates and the truth."""
     region: Region
     errors: tuple[Array, ...]
     """Of the estimates, shape (H, W)."""
@@ -55,9 +56,9 @@ def row_of(identity: str, reason: str, compared: Sequence[Compared], challenge: 
     errors = tuple(np.abs(each - truth).mean(axis=0) for each in estimates)
     inner = np.s_[crop : truth.shape[1] - crop, crop : truth.shape[2] - crop]
     scale = rounded_up(max(float(np.percentile(each[inner], SHARE)) for each in errors))
-    captions = [f"sigma {measurement.sigma:.3g}"]
-    if measurement.y.shape == truth.shape:
-        psnr = metrics.psnr(estimate=measurement.y, truth=truth, crop=crop)
+    captions, seen = [measurement.level], measurement.picture
+    if seen.shape == truth.shape:
+        psnr = metrics.psnr(estimate=seen, truth=truth, crop=crop)
         captions = [f"{psnr:.2f} dB, {captions[0]}"]
     levels = [
         next(image.psnr for image in each.scores.images if image.id == identity)
@@ -69,12 +70,12 @@ def row_of(identity: str, reason: str, compared: Sequence[Compared], challenge: 
         captions.append(f"{level:.2f} dB{over}")
     return Row(
         title=f"{identity}  {reason}",
-        y=_framed(measurement.y, truth.shape),
-        kernel=measurement.kernel,
+        y=_framed(seen, truth.shape),
+        portrait=measurement.portrait,
         truth=truth,
         estimates=estimates,
         captions=(
-            f"blurred {captions[0]}",
+            f"measured {captions[0]}",
             *(
                 f"{_short(each.candidate.name)} {caption}"
                 for each, caption in zip(compared, captions[1:], strict=True)

@@ -103,13 +103,13 @@ def _smooth(values: Sequence[float]) -> NDArray[np.float64]:
 
 
 def samples(method: Method, challenge: Challenge, path: Path) -> None:
-    """Blurred, estimate, truth and error of some val images, one row each.
+    """Measured, estimate, truth and error of some val images, one row each.
 
     The method runs in this process, on the device that its weights are on.
     """
     import torch
 
-    from challenge.data.physics.blur import tensors
+    from challenge.data.physics.problem import tensors
 
     weights = [*method.parameters(), *method.buffers()]
     device = weights[0].device if weights else torch.device("cpu")
@@ -120,7 +120,9 @@ def samples(method: Method, challenge: Challenge, path: Path) -> None:
         torch.manual_seed(0)
         with torch.no_grad():
             x_hat = method(*tensors(measurement, device))[0].cpu().numpy()
-        rows.append(pictures.row(_panels(measurement.y, x_hat, truth, challenge.crop), identity))
+        rows.append(
+            pictures.row(_panels(measurement.picture, x_hat, truth, challenge.crop), identity)
+        )
     pictures.write_page(rows, path)
 
 
@@ -128,6 +130,9 @@ def _panels(
     y: NDArray[np.float32], x_hat: NDArray[np.float32], truth: NDArray[np.float32], crop: int
 ) -> list[Panel]:
     error = GAIN * np.abs(x_hat.clip(0, 1) - truth).mean(0, keepdims=True)
+    # What does not count is black, as in `challenge compare`.
+    inner = np.pad(np.ones([side - 2 * crop for side in error.shape[1:]]), crop)
+    error = (error * inner).astype(np.float32)
     psnr = metrics.psnr(estimate=x_hat, truth=truth, crop=crop)
     return [
         Panel(to_picture(y), "measured"),

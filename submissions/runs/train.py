@@ -93,6 +93,8 @@ def train(
     # Built before the run is made: what the constructor refuses leaves nothing behind.
     base = source.path.parent
     method = registry.build(entry.method, base)
+    name, kind = str(entry.method["name"]), challenge.config.operator.kind
+    registry.check_operator(method, name, challenge.config.name, kind)
     run = layout.run(place, challenge.config.name, entry.name)
     machine.forget_peak_memory()
     session = RunSession(

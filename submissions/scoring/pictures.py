@@ -1,4 +1,4 @@
-"""Pictures of reconstructions: blurred, estimate and truth side by side, and an overview."""
+"""Pictures of reconstructions: measured, estimate and truth side by side, and an overview."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def _panels(
 ) -> list[Panel]:
     from challenge.submissions.scoring import metrics
 
-    y = measurements.read(measurement).y
+    y = measurements.read(measurement).picture
     x_hat = np.load(estimate, allow_pickle=False)
     panels = [
         Panel(to_picture(y), "measured"),

@@ -31,7 +31,7 @@ class Mine(Method):
 
     def forward(self, y: Tensor, physics: LinearPhysics) -> Tensor:
         """y: (B, C, H', W') -> x_hat: (B, C, H, W), float32; the noise level is
-        `physics.noise_model.sigma`."""
+        `challenge.methods.noise_level(y, physics)`."""
         x: Tensor = physics.A_adjoint(y)
         for _ in range(self.steps):
             x = x - self.step * physics.A_adjoint(physics.A(x) - y)

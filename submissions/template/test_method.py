@@ -11,7 +11,12 @@ CHALLENGE = HERE / "workspace" / "public" / "@challenge@"
 
 def test_method_holds_to_the_contract() -> None:
     challenge = open_challenge(CHALLENGE)
-    problem = toy_problem(challenge.channels, challenge.config.operator.boundary)
+    problem = toy_problem(
+        challenge.channels,
+        getattr(challenge.config.operator, "boundary", None),
+        challenge.config.operator.kind,
+        challenge.config.noise.model_dump(),
+    )
     section = {"name": "my_team/method.py:Mine"}
     failures = check(lambda: build(section, HERE), problem=problem)
     assert not failures, "\n".join(map(str, failures))

@@ -22,7 +22,7 @@ import psutil
 
 from challenge.configs.schema.challenge import Limits
 from challenge.data.physics import measurements
-from challenge.data.physics.measurements import Measurement
+from challenge.data.physics.measurements import of_blur
 from challenge.submissions.inference import supervisor
 from challenge.submissions.jail.levels import Level
 from challenge.submissions.jail.spawn import Jail
@@ -256,7 +256,7 @@ def write_measurements(folder: Path, count: int, shape: tuple[int, int, int] = S
         y = np.random.default_rng(number).random(shape, dtype=np.float32)
         paths.append(folder / f"{number:04}.npz")
         kernel = np.ones((1, 1), np.float32)
-        measurement = Measurement(f"{number:04}", y, kernel, 0.1, "circular", shape)
+        measurement = of_blur(f"{number:04}", y, kernel, 0.1, "circular", shape)
         paths[-1].parent.mkdir(exist_ok=True)
         paths[-1].write_bytes(measurements.to_bytes(measurement))
     return paths

@@ -25,7 +25,6 @@ from challenge.data.challenges.prepare import prepare
 from challenge.data.images import codec
 from challenge.data.layout import SPLITS, Hidden, Workspace
 from challenge.data.physics.measurements import Measurement, read
-from challenge.data.physics.problem import measure_stored
 from challenge.methods import build, registry
 from challenge.submissions import layout, psnr
 from challenge.submissions.entries.pack import pack
@@ -113,7 +112,7 @@ def grounds(tmp_path_factory) -> dict[str, Ground]:
 
 def published(challenge: Challenge) -> Iterator[Measurement]:
     """Every measurement that lies in the public folder, wherever it lies."""
-    for path in sorted(challenge.path.rglob("*.npz")):
+    for path in sorted(challenge.path.glob("*/*.npz")):
         yield read(path)
 
 
@@ -127,10 +126,7 @@ def simulated(challenge: Challenge) -> Iterator[tuple[Measurement, np.ndarray]]:
         for split in SPLITS:
             key = noise.public_key(config.seed, config.name, split)
             for name in sorted(names):
-                measurement = measure_stored(
-                    truth, problem.kernels, problem.sigma, problem.boundary, key, name
-                )
-                yield measurement, truth
+                yield problem.measure_stored(truth, name, key), truth
 
 
 def table(challenge: Challenge) -> Table:

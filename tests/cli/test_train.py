@@ -39,7 +39,7 @@ def test_a_training_leaves_curves_and_samples(trained):
 
 def test_the_samples_are_measured_estimate_truth_and_error(trained, story):
     from challenge.data.challenges.challenge import open_challenge
-    from challenge.data.physics.blur import tensors
+    from challenge.data.physics.problem import tensors
     from challenge.submissions.scoring import pictures
 
     run, _ = trained

@@ -175,7 +175,9 @@ class Zip(Reader):
         self.valid = entry()
         config, _ = loader.load_challenge("deblur")
         strict = config.model_copy(update={"rules": Rules(pretrained="forbidden")})
-        self.challenge = Challenge(folder, strict, {"seal": "", "practice": True, "files": {}})
+        self.challenge = Challenge(
+            folder, strict, {"format": 2, "seal": "", "practice": True, "files": {}}
+        )
         self.challenge.__dict__["hash"] = "0" * 64
         self.teams = Teams.model_validate({"teams": {"alpha": {}, "beta": {}}})
         hold(self.read(self.valid), "the valid entry is refused")

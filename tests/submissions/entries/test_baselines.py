@@ -14,8 +14,7 @@ import yaml
 
 from challenge.configs import loader
 from challenge.data.images import codec, sources
-from challenge.data.physics.blur import tensors
-from challenge.data.physics.problem import measure_stored
+from challenge.data.physics.problem import Problem, tensors
 from challenge.methods.registry import build
 from challenge.submissions import layout
 from challenge.submissions.entries import weights
@@ -62,11 +61,12 @@ def test_all_baselines_together_are_small():
 def test_a_baseline_is_better_than_wiener_and_total_variation(name):
     method = load(BASELINES[name])
     folder = Path(loader.__file__).parent
-    kernel = torch.from_numpy(np.load(folder / "kernels" / "motion.npy")).float()[None, None]
+    kernel = np.load(folder / "kernels" / "motion.npy").astype(np.float32)[None]
+    problem = Problem.of_kernels(kernel, 0.03)
     gains = {"wiener": [], "tv": []}
     for image in ("astronaut.png", "coffee.png", "chelsea.png"):
         truth = codec.to_unit(sources.builtin(image, 512)[:, 100:228, 100:228])
-        measurement = measure_stored(truth, kernel, (0.03, 0.03), "circular", b"baseline", image)
+        measurement = problem.measure_stored(truth, image, b"baseline")
 
         def quality(one, measurement=measurement, truth=truth):
             with torch.no_grad():

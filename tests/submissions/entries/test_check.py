@@ -210,7 +210,9 @@ def test_rules(make_entry: Callable[..., Path], challenge: Challenge) -> None:
     entry = make_entry(uses=Uses(pretrained=True))
     assert check(entry, challenge) == []
     strict = challenge.config.model_copy(update={"rules": Rules(pretrained="forbidden")})
-    forbidding = Challenge(challenge.path, strict, {"seal": "", "practice": True, "files": {}})
+    forbidding = Challenge(
+        challenge.path, strict, {"format": 2, "seal": "", "practice": True, "files": {}}
+    )
     assert "`uses.pretrained: true`, the challenge's rules forbid it" in told(
         check(entry, forbidding)
     )

@@ -176,7 +176,9 @@ def test_an_installed_package_needs_the_organisers_word() -> None:
 
 def allowing(challenge: Challenge, *packages: str) -> Challenge:
     config = challenge.config.model_copy(update={"rules": Rules(packages=packages)})
-    return Challenge(challenge.path, config, {"seal": "", "practice": True, "files": {}})
+    return Challenge(
+        challenge.path, config, {"format": 2, "seal": "", "practice": True, "files": {}}
+    )
 
 
 def changed(entry: Path, name: str, change: Callable[[bytes], bytes]) -> None:

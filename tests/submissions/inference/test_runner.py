@@ -13,7 +13,7 @@ import torch
 from challenge.data.challenges.challenge import Challenge
 from challenge.data.layout import Hidden
 from challenge.data.physics import measurements
-from challenge.data.physics.measurements import Measurement
+from challenge.data.physics.measurements import of_blur
 from challenge.methods.contract import Method
 from challenge.submissions.entries import archive
 from challenge.submissions.inference import runner, supervisor
@@ -24,7 +24,7 @@ from challenge.submissions.jail.spawn import Jail
 
 Y = np.random.default_rng(0).random((3, 16, 16), dtype=np.float32)
 MEASUREMENT = measurements.to_bytes(
-    Measurement("0001", Y, np.ones((1, 1), np.float32), 0.1, "circular", (3, 16, 16))
+    of_blur("0001", Y, np.ones((1, 1), np.float32), 0.1, "circular", (3, 16, 16))
 )
 
 
@@ -147,7 +147,7 @@ def test_a_real_entry_in_its_own_process(
         progress=lambda step: made.append(
             (step.id, (tmp_path / "output" / f"{step.id}.npy").read_bytes())
         ),
-        contract={"channels": 3, "boundary": "circular"},
+        contract={"channels": 3, "boundary": "circular", "operator": "blur", "noise": None},
     )
     assert found.outcome == "ok", found
     assert "threads 1 cuda False\ncompiler False\n" in found.log

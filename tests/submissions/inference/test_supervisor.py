@@ -15,7 +15,7 @@ import pytest
 
 from challenge.configs.schema.challenge import Limits
 from challenge.data.physics import measurements
-from challenge.data.physics.measurements import Measurement
+from challenge.data.physics.measurements import of_blur
 from challenge.submissions.inference import supervisor
 from challenge.submissions.inference.messages import Channel, Header
 from challenge.submissions.jail.levels import Level
@@ -33,7 +33,7 @@ def sources(tmp_path: Path) -> list[Path]:
         kernel = np.ones((1, 1), np.float32)
         paths.append(tmp_path / "val" / f"{number:04}.npz")
         paths[-1].parent.mkdir(exist_ok=True)
-        measurement = Measurement(f"{number:04}", y, kernel, 0.1, "circular", SHAPE)
+        measurement = of_blur(f"{number:04}", y, kernel, 0.1, "circular", SHAPE)
         paths[-1].write_bytes(measurements.to_bytes(measurement))
     return paths
 
@@ -210,7 +210,7 @@ def test_sleep_at_import_is_killed_on_time(bench: Bench) -> None:
 def test_a_process_that_does_not_read_blocks_nobody(bench: Bench) -> None:
     # The measurement is larger than a pipe holds, so that a blocking write would never return.
     large = np.zeros((3, 400, 400), np.float32)
-    m = Measurement("0000", large, np.ones((1, 1), np.float32), 0.1, "circular", large.shape)
+    m = of_blur("0000", large, np.ones((1, 1), np.float32), 0.1, "circular", large.shape)
     bench.sources[0].write_bytes(measurements.to_bytes(m))
     found = bench(
         "import os, signal\ndef stop(): os.kill(os.getpid(), signal.SIGSTOP)\n"
@@ -355,7 +355,9 @@ def test_a_forged_contract_report(bench: Bench, text: str) -> None:
         runner.json = types.SimpleNamespace(dumps=lambda _: {text})
         def forward(y, identity): return y
         """
-    found = bench(source, contract={"channels": 3, "boundary": "circular"})
+    found = bench(
+        source, contract={"channels": 3, "boundary": "circular", "operator": "blur", "noise": None}
+    )
     assert found.outcome == "ok", found
     assert found.broken[0].startswith("crash: it answered out of turn"), found
 
@@ -368,7 +370,7 @@ def test_our_own_fault_is_not_the_teams(bench: Bench, tmp_path: Path) -> None:
 
 
 def test_the_contract_is_tested_on_request(bench: Bench) -> None:
-    asked = {"channels": 3, "boundary": "circular"}
+    asked = {"channels": 3, "boundary": "circular", "operator": "blur", "noise": None}
     found = bench("def forward(y, identity): return y", contract=asked)
     assert (found.outcome, found.broken) == ("ok", ("shape: no",))
 

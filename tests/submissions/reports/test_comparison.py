@@ -421,8 +421,8 @@ def test_pictures_of_any_shape_have_a_region(height, width):
     assert 0 <= top < top + high <= height and 0 <= left < left + broad <= width
     kernel = np.full((151, 151), 1 / 151**2, np.float32)
     row = comparison_rows.Row(
-        "title", estimates[0], kernel, estimates[0], tuple(estimates), ("a", "b", "c", "d"),
-        (top, left, high, broad), tuple(errors), (0.5, 0.5), 4, 0.1,
+        "title", estimates[0], (kernel, "kernel"), estimates[0], tuple(estimates),
+        ("a", "b", "c", "d"), (top, left, high, broad), tuple(errors), (0.5, 0.5), 4, 0.1,
     )  # fmt: skip
     picture = comparison_pictures._draw_row(row)
     assert picture.width >= 4 * comparison_pictures.LEAST

@@ -7,7 +7,7 @@ from challenge.configs.loader import load_challenge
 from challenge.data.challenges.challenge import open_challenge
 from challenge.data.challenges.prepare import prepare
 from challenge.data.layout import Workspace
-from challenge.data.physics.blur import tensors
+from challenge.data.physics.problem import tensors
 from challenge.methods.variational.wiener import Wiener
 from challenge.submissions.reports import training_pictures
 from challenge.submissions.scoring import metrics, pictures

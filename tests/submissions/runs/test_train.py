@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from challenge.configs.errors import UserError
-from challenge.data.physics.blur import tensors
+from challenge.data.physics.problem import tensors
 from challenge.submissions.runs import storage
 from challenge.submissions.runs.sweep import plan
 from challenge.submissions.runs.train import train

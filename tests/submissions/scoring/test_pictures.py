@@ -9,7 +9,6 @@ import pytest
 from PIL import Image
 
 from challenge.data.physics import measurements
-from challenge.data.physics.measurements import Measurement
 from challenge.submissions.scoring import pictures
 from challenge.submissions.scoring.scores import Interval, Score, Scores
 
@@ -27,7 +26,9 @@ def test_three_panels(tmp_path: Path, channels: int, lost: int) -> None:
     kernel = np.full((lost + 1, lost + 1), 1 / (lost + 1) ** 2, np.float32)
     boundary = "valid" if lost else "circular"
     source, truth = tmp_path / "0001.npz", tmp_path / "true.png"
-    source.write_bytes(measurements.to_bytes(Measurement("0001", y, kernel, 0.1, boundary, shape)))
+    source.write_bytes(
+        measurements.to_bytes(measurements.of_blur("0001", y, kernel, 0.1, boundary, shape))
+    )
     np.save(tmp_path / "0001.npy", np.full(shape, flat["x_hat"], np.float32))
     pixels = np.full((30, 200, 3), 153, np.uint8)
     Image.fromarray(pixels if channels == 3 else pixels[..., 0]).save(truth)
@@ -46,7 +47,9 @@ def test_without_truth(tmp_path: Path) -> None:
     source = tmp_path / "0001.npz"
     kernel = np.ones((1, 1), np.float32)
     source.write_bytes(
-        measurements.to_bytes(Measurement("0001", y, kernel, 0.1, "circular", (3, 20, 120)))
+        measurements.to_bytes(
+            measurements.of_blur("0001", y, kernel, 0.1, "circular", (3, 20, 120))
+        )
     )
     np.save(tmp_path / "0001.npy", y)
     pictures.draw_all(tmp_path, [("0001", source, None)], crop=0)
