@@ -18,7 +18,7 @@ import numpy as np
 from benchmarks.course.readme import challenge
 from challenge.data.challenges.challenge import Challenge, open_challenge
 from challenge.data.layout import Workspace
-from challenge.data.physics.blur import tensors
+from challenge.data.physics.problem import tensors
 from challenge.submissions import layout
 from challenge.submissions.entries.load import load
 from challenge.submissions.reports.training_pictures import curves

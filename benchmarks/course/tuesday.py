@@ -32,8 +32,7 @@ from benchmarks.course.readme import challenge, training
 from challenge.data.challenges.challenge import Challenge, open_challenge
 from challenge.data.layout import Workspace
 from challenge.data.physics import camera_shake, kernel_files, kernels
-from challenge.data.physics.blur import tensors
-from challenge.data.physics.problem import simulate
+from challenge.data.physics.problem import Problem, tensors
 from challenge.methods.contract import Method
 from challenge.submissions import layout
 from challenge.submissions.entries.load import load
@@ -138,12 +137,11 @@ def first_kernel(opened: Challenge) -> Iterator[Case]:
 def kernels_in_turn(opened: Challenge, file: Path, sigma: float, last: int = 0) -> Iterator[Case]:
     """Image n of val with kernel n of a file (of its last ones), in turn; noise of its own."""
     stack = kernels.normalised_stack(kernel_files.read(file)[-last:], str(file), lambda words: None)
-    blurs = torch.from_numpy(stack)[:, None, None]
     for index, identity in enumerate(opened.ids("val")):
-        truth = opened.truth(identity)
-        x, kernel = torch.from_numpy(truth)[None], blurs[index % len(blurs)]
-        draw = [(identity, index % len(blurs))]
-        yield Case(*simulate(x, kernel, (sigma, sigma), "circular", b"tuesday", draw), truth)
+        truth, turn = opened.truth(identity), index % len(stack)
+        problem = Problem.of_kernels(stack[turn : turn + 1], sigma)
+        measured = problem.measure_stored(truth, identity, b"tuesday", turn)
+        yield Case(*tensors(measured), truth)
 
 
 @torch.no_grad()

@@ -18,10 +18,11 @@ from torch import Tensor
 from benchmarks.course.readme import challenge
 from challenge.data.challenges.challenge import Challenge, open_challenge
 from challenge.data.layout import Workspace
-from challenge.data.physics.blur import blur, tensors
+from challenge.data.physics.blur import blur
+from challenge.data.physics.problem import tensors
 from challenge.methods.end_to_end.unrolled import Unrolled
 from challenge.methods.solvers.implicit import Adjoint
-from challenge.methods.transforms.blur import transfer_function
+from challenge.methods.transforms.structure import transfer_function
 from challenge.methods.variational import huber
 from challenge.methods.variational.tv_admm import admm
 from challenge.submissions import layout

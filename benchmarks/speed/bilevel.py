@@ -70,8 +70,8 @@ def run(quick: bool) -> list[Result]:
 
 def _setting() -> tuple[Problem, Images]:
     config, source = load_challenge("deblur")
-    kernels = torch.from_numpy(build(config.operator.kernel, source.path, lambda _: None))
-    problem = Problem("deblur", 3, "circular", kernels[:, None], (0.03, 0.03), b"benchmark", 0)
+    kernels = build(config.operator.kernel, source.path, lambda _: None)
+    problem = Problem.of_kernels(kernels, 0.03, key=b"benchmark")
     pictures = {}
     for name in PHOTOGRAPHS:
         picture = getattr(skimage.data, name)()

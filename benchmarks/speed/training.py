@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 import math
 import statistics
 import time
@@ -78,7 +77,7 @@ class _Beside(ToySession):
 def _steps(count: int) -> list[Result]:
     # One kernel, as `deblur` has it.
     toy, images = toy_problem(), toy_images(side=160)
-    problem = dataclasses.replace(toy, kernels=toy.kernels[:1], sigma=(0.03, 0.03))
+    problem = Problem.of_kernels(toy.arrays["kernels"][:1], 0.03)
     train = TrainConfig(steps=count, tune=1, evaluate=10**6, lr=1e-4)
     session = _Beside(problem, images, train)
     supervised(Network(), problem, images, train, session)
@@ -112,7 +111,7 @@ def _precision(pairs: int) -> list[Result]:
     if not cpu_has_bf16():
         return []
     toy, images = toy_problem(), toy_images(side=160)
-    problem = dataclasses.replace(toy, kernels=toy.kernels[:1], sigma=(0.03, 0.03))
+    problem = Problem.of_kernels(toy.arrays["kernels"][:1], 0.03)
     train = TrainConfig(steps=1, lr=1e-4)
     results = []
     for width in FACTORS:

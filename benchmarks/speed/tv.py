@@ -34,7 +34,7 @@ from challenge.configs.loader import load_challenge
 from challenge.data.noise import normal
 from challenge.data.physics import kernels
 from challenge.data.physics.blur import blur
-from challenge.methods.transforms.blur import transfer_function
+from challenge.methods.transforms.structure import transfer_function
 from challenge.methods.variational.tv import solve
 from challenge.methods.variational.tv_admm import admm
 
