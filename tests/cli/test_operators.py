@@ -109,6 +109,10 @@ def test_a_method_that_needs_a_blur_says_so(tmp_path, call):
         "inpainting; `challenge methods` lists what each method takes"
     ]
     assert not (tmp_path / "workspace/runs").exists()
+    options = ["--team", "alpha", "--challenge", "inpainting"]
+    done = call(tmp_path, "pack", "bilevel-convex", *options)
+    assert done.code == 2
+    assert "`bilevel` is for the operators blur, identity; this one is inpainting" in done.err
     listed = json.loads(call(tmp_path, "methods", "--json").out)
     takes = {each["name"]: each["operators"] for each in listed}
     assert takes["bilevel"] == ["blur", "identity"]
@@ -123,3 +127,22 @@ def test_a_patch_that_the_factor_does_not_divide_is_told(tmp_path, call):
     assert done.code == 2
     assert "patches of `33` pixels cannot be downsampled" in done.err
     assert "give `train.patch=32`" in done.err
+
+
+def test_the_time_of_the_test_set_goes_with_its_pixels(story, monkeypatch):
+    from challenge.cli.shared.dry_run import Ahead
+    from challenge.data.challenges.challenge import open_challenge
+    from challenge.data.challenges.test_set import TestSet
+    from challenge.submissions.inference import forecast
+
+    asked = []
+    machines = type("Machines", (), {"local": None, "judge": None})
+    monkeypatch.setattr(forecast, "find_machines", lambda *_: machines)
+    monkeypatch.setattr(forecast, "forecast", lambda *arguments: asked.append(arguments))
+    place = Workspace(story / "workspace")
+    challenge = open_challenge(place.public("deblur").path)
+    assert challenge.test.pixels == 64 * 64
+    Ahead(place, challenge).forecast(1.0, [0.5, 0.7])
+    monkeypatch.setattr(TestSet, "pixels", 4 * 64 * 64)
+    Ahead(place, challenge).forecast(1.0, [0.5, 0.7])
+    assert [each[:3] for each in asked] == [(1.0, [0.5, 0.7], 3), (1.0, [2.0, 2.8], 3)]

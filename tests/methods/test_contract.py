@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from deepinv.physics import GaussianNoise
 
 from challenge.configs.errors import UserError
 from challenge.configs.schema import physics as schema
@@ -13,6 +14,7 @@ from challenge.methods import registry
 from challenge.methods.contract import Method
 from challenge.methods.contract_test import ToySession, check, toy_images, toy_problem
 from challenge.methods.knobs import model
+from challenge.methods.transforms.noise_level import noise_level
 
 SMALL = {
     "bilevel": {"filters": 4, "size": 3, "iterations": 40},
@@ -77,6 +79,26 @@ def test_every_method_takes_every_noise(name, operator, boundary, kind):
     level |= {"sigma": 0.02} if kind == "poisson_gaussian" else {}
     problem = toy_problem(3, boundary, operator, level)
     assert check(lambda: make(name), problem=problem, steps=None) == []
+
+
+@pytest.mark.parametrize(
+    ("operator", "boundary"), [("blur", "circular"), ("blur", "valid"), ("inpainting", None)]
+)
+@pytest.mark.parametrize("name", sorted(registry.METHODS))
+def test_photons_are_taken_for_gaussian_noise_of_their_level(name, operator, boundary):
+    """Whatever a method makes of the measurement's colours in between."""
+    if operator not in (registry.operators(name) or FAMILIES):
+        return
+    level = {"kind": "poisson", "gain": (0.005, 0.02)}
+    problem = toy_problem(3, boundary, operator, level)
+    x = torch.stack([toy_images(2)[index] for index in range(2)])
+    y, physics = problem.measure(x, [0, 1])
+    method = make(name).eval()
+    with torch.no_grad():
+        photons = method(y, physics)
+        _, physics = problem.measure(x, [0, 1])
+        physics.noise_model = GaussianNoise(sigma=noise_level(y, physics).flatten())
+        torch.testing.assert_close(method(y, physics), photons, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", sorted(registry.METHODS))

@@ -88,3 +88,15 @@ def test_a_number_is_tuned_on_the_pixels_that_an_evaluation_counts(boundary, mon
     tune(reconstruct, problem, images, TrainConfig(tune=2), ToySession(), name="t", start=float)
     x, *_ = patches.tune_batch(images, problem, 0, torch.device("cpu"))
     assert sides == {(20, 20)} == {tuple(patches.scored(x, problem).shape[-2:])}
+
+
+def test_an_evaluation_takes_what_the_operator_can_downsample():
+    """Tune images of any size: the last row and column are left out where a factor asks for it."""
+    problem, images = toy_problem(operator="downsampling"), toy_images(4, side=45)
+    x, y, _ = patches.tune_batch(images, problem, 0, torch.device("cpu"))
+    assert (x.shape[-2:], y.shape[-2:]) == ((44, 44), (22, 22))
+    tried = tune(
+        lambda y, physics, value: physics.A_adjoint(y) * value,
+        problem, images, TrainConfig(tune=2), ToySession(), name="t", start=lambda level: 1.0,
+    )  # fmt: skip
+    assert tried is not None
