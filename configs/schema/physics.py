@@ -57,10 +57,25 @@ class MotionKernel(Section):
     seed: Seed = 0
 
 
-def _kernel_kind(value: Any) -> str | None:
-    if isinstance(value, dict):
-        return value.get("kind", "file" if "file" in value else None)
-    return getattr(value, "kind", None)
+def _by_kind(default: str | None, **implied: str) -> Discriminator:
+    """Choose a member of a union by its `kind`.
+
+    Args:
+        default: the kind where none is given.
+        implied: the kind where none is given and this key is.
+    """
+
+    def kind(value: Any) -> Any:
+        if not isinstance(value, dict):
+            return getattr(value, "kind", None)
+        found = (each for key, each in implied.items() if key in value)
+        return value.get("kind", next(found, default))
+
+    return Discriminator(kind)
+
+
+def _level_or_range(value: Any) -> str:
+    return "range" if isinstance(value, list | tuple) else "level"
 
 
 Kernel = Annotated[
@@ -69,7 +84,7 @@ Kernel = Annotated[
     | Annotated[UniformKernel, Tag("uniform")]
     | Annotated[DiskKernel, Tag("disk")]
     | Annotated[MotionKernel, Tag("motion")],
-    Discriminator(_kernel_kind),
+    _by_kind(None, file="file"),
 ]
 
 Boundary = Literal["circular", "valid", "reflect"]
@@ -94,8 +109,8 @@ class RandomMask(Section):
 
     kind: Literal["random"] = "random"
     keep: Annotated[
-        Annotated[Share, Tag("share")] | Annotated[Shares, Tag("range")],
-        Discriminator(lambda value: "range" if isinstance(value, list | tuple) else "share"),
+        Annotated[Share, Tag("level")] | Annotated[Shares, Tag("range")],
+        Discriminator(_level_or_range),
         Field(examples=[0.5, [0.3, 0.7]]),
     ]
 
@@ -110,15 +125,9 @@ class FileMask(Section):
     file: Annotated[str, Field(examples=["masks/scratches.png"])]
 
 
-def _mask_kind(value: Any) -> Any:
-    if isinstance(value, dict):
-        return value.get("kind", "file" if "file" in value else "random")
-    return getattr(value, "kind", None)
-
-
 Mask = Annotated[
     Annotated[RandomMask, Tag("random")] | Annotated[FileMask, Tag("file")],
-    Discriminator(_mask_kind),
+    _by_kind("random", file="file"),
 ]
 
 
@@ -146,7 +155,7 @@ DownsamplingKernel = Annotated[
     | Annotated[BoxKernel, Tag("box")]
     | Annotated[GaussianKernel, Tag("gaussian")]
     | Annotated[FileKernel, Tag("file")],
-    Discriminator(_kernel_kind),
+    _by_kind(None, file="file"),
 ]
 
 
@@ -159,16 +168,12 @@ class Downsampling(Section):
     boundary: Literal["circular", "reflect"] = "circular"
 
 
-def _operator_kind(value: Any) -> Any:
-    return value.get("kind", "blur") if isinstance(value, dict) else getattr(value, "kind", None)
-
-
 SimpleOperator = Annotated[
     Annotated[Blur, Tag("blur")]
     | Annotated[Identity, Tag("identity")]
     | Annotated[Inpainting, Tag("inpainting")]
     | Annotated[Downsampling, Tag("downsampling")],
-    Discriminator(_operator_kind),
+    _by_kind("blur"),
 ]
 
 
@@ -191,23 +196,19 @@ Operator = Annotated[
     | Annotated[Inpainting, Tag("inpainting")]
     | Annotated[Downsampling, Tag("downsampling")]
     | Annotated[Compose, Tag("compose")],
-    Discriminator(_operator_kind),
+    _by_kind("blur"),
 ]
 """Of each kind there is a file in `data/physics/`, which says what the operator does."""
 
 
-def _level_kind(value: Any) -> str:
-    return "range" if isinstance(value, list | tuple) else "level"
-
-
 Sigma = Annotated[
     Annotated[Level, Tag("level")] | Annotated[Levels, Tag("range")],
-    Discriminator(_level_kind),
+    Discriminator(_level_or_range),
     Field(examples=[0.03, [0.01, 0.05]]),
 ]
 PhotonGain = Annotated[
     Annotated[Gain, Tag("level")] | Annotated[Gains, Tag("range")],
-    Discriminator(_level_kind),
+    Discriminator(_level_or_range),
     Field(examples=[0.01, [0.005, 0.02]]),
 ]
 
@@ -234,15 +235,9 @@ class PoissonGaussianNoise(Section):
     sigma: Sigma
 
 
-def _noise_kind(value: Any) -> Any:
-    if isinstance(value, dict):
-        return value.get("kind", "gaussian")
-    return getattr(value, "kind", None)
-
-
 Noise = Annotated[
     Annotated[GaussianNoise, Tag("gaussian")]
     | Annotated[PoissonNoise, Tag("poisson")]
     | Annotated[PoissonGaussianNoise, Tag("poisson_gaussian")],
-    Discriminator(_noise_kind),
+    _by_kind("gaussian"),
 ]
