@@ -173,7 +173,7 @@ def _estimates(y: Tensor, physics: LinearPhysics, wiener: WienerFilter) -> Tenso
         x_0 = data.regularised(data.sigma.square() / VARIANCE)
         weight = physics.A_adjoint(physics.A(torch.ones_like(x_0)))
         return torch.stack([weight.expand_as(x_0), x_0, data.back])
-    height, width = physics.A_adjoint(y).shape[-2:]
+    height, width = data.size
     margin = physics.filter.shape[-1]
     top, left = (height - y.shape[-2]) // 2, (width - y.shape[-1]) // 2
     y = _continue(_continue(y, height + margin).mT, width + margin).mT

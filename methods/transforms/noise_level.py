@@ -28,17 +28,14 @@ def noise_level(y: Tensor, physics: LinearPhysics) -> Tensor:
         y: measurements, shape (B, C, H', W').
         physics: the operator, with one of deepinv's noise models: Gaussian, Poisson, both.
     """
-    model = physics.noise_model
-    squared = y.new_zeros(1, 1, 1, 1)
-    if hasattr(model, "sigma"):
-        level = model.sigma.to(y.dtype).reshape(-1, 1, 1, 1)
-        if not hasattr(model, "gain"):
-            return level.clamp_min(LOWEST)  # type: ignore[no-any-return]
-        squared = level.square()
-    if hasattr(model, "gain"):
-        seen = physics.A(torch.ones_like(physics.A_adjoint(y))) > 0
-        mean = (y * seen).sum((1, 2, 3), keepdim=True) / seen.sum(
-            (1, 2, 3), keepdim=True
-        ).clamp_min(1)
-        squared = squared + model.gain.to(y.dtype).reshape(-1, 1, 1, 1) * mean.clamp_min(0)
-    return squared.sqrt().clamp_min(LOWEST)
+    sigma, gain = (
+        getattr(physics.noise_model, name, y.new_zeros(1)).to(y.dtype).reshape(-1, 1, 1, 1)
+        for name in ("sigma", "gain")
+    )
+    if not hasattr(physics.noise_model, "gain"):
+        return sigma.clamp_min(LOWEST)
+    seen = physics.A(torch.ones_like(physics.A_adjoint(y))) > 0
+    count = seen.sum((1, 2, 3), keepdim=True).clamp_min(1)
+    mean = (y * seen).sum((1, 2, 3), keepdim=True) / count
+    level: Tensor = (sigma.square() + gain * mean.clamp_min(0)).sqrt()
+    return level.clamp_min(LOWEST)
