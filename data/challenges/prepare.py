@@ -100,7 +100,9 @@ def prepare(
                 config.images, source, config.seed, key, smallest, progress, notice
             )
         with staging.replacing(public, hidden) as (new_public, new_hidden):
-            published = _Writer(config, arrays, key, new_public, new_hidden, progress).write(plan)
+            published = _Writer(
+                config, arrays, key, new_public, new_hidden, progress, notice
+            ).write(plan)
     counts = {split: len(plan[split]) for split in layout.SPLITS}
     return Prepared(public, hidden, counts, published, duplicates)
 
@@ -114,6 +116,7 @@ class _Writer:
     public: Public
     hidden: Hidden
     progress: Progress
+    notice: Notice
 
     @cached_property
     def problem(self) -> Problem:
@@ -149,9 +152,13 @@ class _Writer:
         sheet = contact_sheet.Sheet(f"{name}: {split}, {shown}", total)
         published = split != "test" or self.config.rules.test_measurements == "published"
         secret = contact_sheet.Sheet(f"{name}: test, truth | measurement", total)
+        cut = 0
         for index, item in enumerate(items):
             self.progress(split, index, total)
-            truth = item.read() if split == "train" else self._divisible(item.read())
+            truth = whole = item.read()
+            if split != "train":
+                truth = self._divisible(whole)
+                cut += truth.shape != whole.shape
             identity = item.identity
             if split == "train":
                 _put(self.public.image(split, identity), codec.encode(truth))
@@ -173,6 +180,9 @@ class _Writer:
                 secret.add(identity, truth, y_picture)
                 sheet.add(identity, *([y_picture] if split == "test" else [truth, y_picture]))
         self.progress(split, total, total)
+        if cut:
+            lose = "1 picture loses" if cut == 1 else f"{cut} pictures lose"
+            self.notice(f"{split}: {lose} rows or columns that the operator cannot downsample")
         if published:
             _put(self.public.sheet(split), sheet.png())
         if split == "test":

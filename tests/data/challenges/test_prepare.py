@@ -183,3 +183,31 @@ def test_a_kernel_or_crop_larger_than_the_image_is_refused(prepare, changes, cau
         prepare(VALID, *changes)
     assert cause in str(caught.value)
     assert "challenge.yaml:3: " in str(caught.value)
+
+
+def test_a_picture_that_loses_rows_to_the_factor_is_told_of(tmp_path, prepare):
+    from PIL import Image
+
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(8):
+        side = 64 if number % 2 else 61
+        pixels = rng.integers(0, 255, (side, 70, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+    text = """
+name: small
+images: {source: folder, path: PATH, size: 64, val: 3, test: 3}
+operator: {kind: downsampling, factor: 4, kernel: {kind: box}}
+noise: {sigma: 0.01}
+""".replace("PATH", str(folder))
+    notices = []
+    made = prepare(text, notices=notices)
+    opened = open_challenge(made.public.path)
+    sizes = [opened.truth(each).shape for each in opened.ids("val")]
+    assert all(height in (60, 64) and width == 64 for _, height, width in sizes)
+    lost = sum(height == 60 for _, height, _ in sizes)
+    said = [each for each in notices if each.startswith("val: ")]
+    lose = "1 picture loses" if lost == 1 else f"{lost} pictures lose"
+    assert said == [f"val: {lose} rows or columns that the operator cannot downsample"] * (lost > 0)
+    assert any("cannot downsample" in each for each in notices)
