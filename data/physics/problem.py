@@ -172,7 +172,7 @@ def tensors(
 ) -> tuple[Tensor, LinearPhysics]:
     """The measurement as a batch of one, shape (1, C, H', W'), with its operator."""
     y = torch.from_numpy(measurement.y.copy())[None].to(device)
-    parameters = {name: value for name, value in measurement.operator.items() if name != "kind"}
-    physics = families.build(measurement.operator["kind"], [parameters], measurement.shape, device)
+    kind, drawn = measurement.operator["kind"], [measurement.parameters]
+    physics = families.build(kind, drawn, measurement.shape, device)
     levels = {name: value for name, value in measurement.noise.items() if name != "kind"}
     return y, noise_models.attach(physics, measurement.noise["kind"], [levels], y)

@@ -119,10 +119,10 @@ class DataTerm:
             return self._filtered(self._unaliased(right, weight, self.factor)).to(self.y.dtype)
         if self.circular:
             return self._filtered(right * (1 / (self.gain + weight)))
-        inverse = 1 / (self.likeness + weight)
         target = self._filtered(right)
         if self.mask is not None and weight.shape[-2:] == (1, 1):
             return target / (self.mask + weight)
+        inverse = 1 / (self.likeness + weight)
 
         def residual(x: Tensor) -> Tensor:
             back: Tensor = self.physics.A_adjoint(self.physics.A(x))
