@@ -8,4 +8,8 @@ measurements without torch.
 
 import lazy_loader
 
+from challenge.data import quick_import
+
+quick_import.install()
+
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

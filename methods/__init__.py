@@ -8,4 +8,6 @@ list methods without waiting for torch.
 
 import lazy_loader
 
+import challenge.data  # noqa: F401 -- from then on deepinv is imported quickly
+
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

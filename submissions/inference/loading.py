@@ -60,8 +60,8 @@ def compile_packages() -> None:
         return
     if not os.path.exists(importlib.util.cache_from_source(spec.origin)):
         code = (
-            "from challenge.submissions.jail.startup import import_deepinv; import_deepinv()\n"
             "from challenge.data.physics import problem\n"
+            "import deepinv\n"
             "from challenge.submissions.inference import loading"
         )
         # Isolated: nothing of the folder in which somebody calls the judge is imported.

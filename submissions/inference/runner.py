@@ -25,6 +25,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
+import challenge.data  # noqa: F401 -- makes the import of deepinv quick
 from challenge.submissions.inference import messages
 
 if TYPE_CHECKING:
@@ -42,11 +43,11 @@ def main() -> None:
 
     import torch
 
-    from challenge.submissions.jail.startup import import_deepinv
     from challenge.submissions.machine import keep_memory
 
     keep_memory()
-    import_deepinv()
+    import deepinv  # noqa: F401
+
     from challenge.data.physics import measurements, problem  # noqa: F401
     from challenge.submissions.inference.loading import load_folder
 

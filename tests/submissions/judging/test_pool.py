@@ -138,8 +138,6 @@ def _board(place: Workspace, challenge: Challenge) -> list[dict[str, Any]]:
     return sorted(found, key=lambda row: row["name"])
 
 
-@TWO_CORES
-@pytest.mark.skipif(sys.platform != "linux", reason="processes end with their parent on Linux")
 def _family(process: subprocess.Popen[str]) -> list[psutil.Process]:
     """A process with its descendants; nobody where it has ended."""
     with contextlib.suppress(psutil.NoSuchProcess):
@@ -154,6 +152,8 @@ def _running(temporary: Path) -> list[psutil.Process]:
     return [each for each in psutil.process_iter(["environ"]) if str(temporary) in str(each.info)]
 
 
+@TWO_CORES
+@pytest.mark.skipif(sys.platform != "linux", reason="processes end with their parent on Linux")
 @pytest.mark.parametrize(
     ("kills", "count"),
     [
