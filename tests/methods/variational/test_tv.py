@@ -100,7 +100,7 @@ def measured(seed: int, boundary: str, side: int = 5, noise: float = 0.03):
     return y + noise * (draw(seed + 2, *y.shape) - 0.5) * 12**0.5, physics, kernel
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(
     st.sampled_from(BOUNDARIES),
     st.booleans(),
@@ -122,7 +122,7 @@ def test_the_objective_is_that_of_an_independent_solver(boundary, coupled, side,
 @pytest.mark.parametrize("boundary", BOUNDARIES)
 def test_the_default_iterations_are_nearly_enough(boundary):
     problem = toy_problem(boundary=boundary)
-    x = torch.stack(list(toy_images(2, side=96)))
+    x = torch.stack(list(toy_images(2, side=48)))
     y, physics = problem.measure(x, range(2))
     default, long = (TV(iterations=n)(y, physics) for n in (60, 1000))
     assert (default - long).square().mean().sqrt() < 2e-3
