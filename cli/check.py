@@ -9,7 +9,7 @@ import typer
 
 from challenge.cli.shared.dry_run import Ahead, timing, watch, went_well
 from challenge.cli.shared.options import WORKSPACE, IsolationOption, WorkspaceOption
-from challenge.cli.shared.workspace import find_workspace, open_prepared
+from challenge.cli.shared.workspace import find_workspace, open_prepared, tell_rules
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,11 +54,15 @@ def check(
         raise UserError(*(Mistake(str(each), causes[each], remedy) for each in missing))
     chosen = choose.choose(level) if run else None
     open_once = cache(open_prepared)  # which speaks of an older one
+    told: list[Challenge] = []
     bad = failed = 0
     for entry in entries:
         place = Workspace(find_workspace(workspace, entry))
         challenge = _challenge(entry, place, open_once)
         problems = checking.check(entry, challenge, teams.load(place))
+        if challenge is not None and challenge not in told:
+            told.append(challenge)
+            tell_rules(challenge)
         if problems:
             bad += 1
             fail(refusal(problems))

@@ -75,13 +75,13 @@ def doctor(
 
 def _wanted(place: Workspace) -> list[int]:
     """The numbers of threads that the prepared challenges are judged on."""
-    from challenge.configs.loader import load_challenge
     from challenge.configs.schema.challenge import Limits
+    from challenge.data.challenges.challenge import open_challenge
     from challenge.data.layout import Public
 
     folders = map(Public, sorted(place.public("any").path.parent.glob("[!.]*")))
     found = {
-        load_challenge(str(public.config))[0].limits.threads
+        open_challenge(public.path).config.limits.threads
         for public in folders
         if public.manifest.is_file()
     }

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from challenge.cli import (
+    amend,
     board,
     check,
     compare,
@@ -83,6 +84,7 @@ for _command in (
     board.board,
     methods.methods,
     kit.kit,
+    amend.amend,
     seal.seal,
     doctor.doctor,
 ):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from challenge.cli.shared.options import WORKSPACE, WorkspaceOption
-from challenge.cli.shared.workspace import find_workspace, open_prepared
+from challenge.cli.shared.workspace import find_workspace, open_prepared, tell_rules
 
 if TYPE_CHECKING:
     from challenge.data.challenges.challenge import Challenge
@@ -72,6 +72,7 @@ def pack(
         pack_run(made, team, target, opened, teams.load(place))
     size, limit = target.stat().st_size, opened.config.limits.weights_mb
     show(f"packed {target}: {size / 1e6:.2f} MB of {limit:g} MB")
+    tell_rules(opened)
     if made is not None:
         _foresee(made, place, opened)
     show(f"next: challenge check {target} --run")

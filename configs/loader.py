@@ -53,8 +53,13 @@ def read(name: str, overrides: Sequence[str] = ()) -> Source:
     return source
 
 
-def load_challenge(name: str, overrides: Sequence[str] = ()) -> tuple[ChallengeConfig, Source]:
+def load_challenge(
+    name: str | Mapping[str, Any], overrides: Sequence[str] = ()
+) -> tuple[ChallengeConfig, Source]:
     """Load a challenge.
+
+    Args:
+        name: the file's, or what a file would hold: its keys and values.
 
     Raises:
         UserError: with every mistake of the file and the overrides, in the order of its lines.

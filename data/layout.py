@@ -1,8 +1,9 @@
 """The names of the files of a prepared challenge; no other module in `data` knows them.
 
-public/<challenge>/   challenge.yaml  manifest.json  operator.npz  contact-<split>.png
-                      train/<id>.png  val/<id>.png + <id>.npz
+public/<challenge>/   challenge.yaml  rules.yaml  manifest.json  operator.npz
+                      contact-<split>.png  train/<id>.png  val/<id>.png + <id>.npz
 hidden/<challenge>/   test/<id>.png + <id>.npz  key  seal.json  sources.json  contact-test.png
+                      rules.yaml
 cache/<challenge>-<hash>/   <id>.npy, decoded training images that memory has no room for
 
 Where test measurements are published, public/ has test/<id>.npz and contact-test.png as well.
@@ -18,6 +19,7 @@ Split = Literal["train", "val", "test"]
 Role = Literal["partial", "old", "trash"]
 FRESH = "get a fresh copy of the challenge"
 """What helps where a file of a challenge is damaged."""
+RULES = "rules.yaml"
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 
@@ -29,11 +31,17 @@ class Public:
 
     @property
     def config(self) -> Path:
+        """What decides images, measurements and metric, and never changes."""
         return self.path / "challenge.yaml"
 
     @property
+    def rules(self) -> Path:
+        """Rules and limits, and every change of them; older toolkits have them in `config`."""
+        return self.path / RULES
+
+    @property
     def manifest(self) -> Path:
-        """Seal, shapes of the test set, and SHA-256 of every other file of the folder."""
+        """Seal, shapes of the test set, and SHA-256 of every file but itself and `rules`."""
         return self.path / "manifest.json"
 
     @property
@@ -70,6 +78,11 @@ class Hidden:
     @property
     def seal(self) -> Path:
         return self.path / "seal.json"
+
+    @property
+    def rules(self) -> Path:
+        """The organiser's own copy of the public `rules.yaml`, to hold that against."""
+        return self.path / RULES
 
     @property
     def sources(self) -> Path:

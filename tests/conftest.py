@@ -31,12 +31,40 @@ def own_temporary_files(tmp_path_factory):
         yield
 
 
+def with_rules_inside(public):
+    """The text of `challenge.yaml` as older toolkits wrote it; `rules.yaml` goes away."""
+    from challenge.configs import loader
+    from challenge.configs.schema.challenge import Terms
+
+    source = loader.read(str(public.rules))
+    terms = Terms(rules=source.tree["rules"], limits=source.tree["limits"])
+    public.rules.unlink()
+    return loader.dump(loader.load_challenge(str(public.config))[0].under(terms))
+
+
+@pytest.fixture(scope="session")
+def to_format_2():
+    """Turn a prepared challenge into one of an older toolkit, with rules in `challenge.yaml`."""
+    from challenge.data.hashing import digest
+
+    def convert(public, hidden):
+        public.config.write_text(with_rules_inside(public))
+        hidden.rules.unlink()
+        manifest = json.loads(public.manifest.read_text()) | {"format": 2}
+        del manifest["terms"]
+        manifest["files"]["challenge.yaml"] = digest(public.config)
+        public.manifest.write_text(json.dumps(manifest, indent=2) + "\n")
+
+    return convert
+
+
 @pytest.fixture(scope="session")
 def to_format_1():
     """Turn a prepared challenge into one of an older toolkit, which published the measurements."""
     from challenge.data.hashing import digest, digest_json
 
     def convert(public, hidden):
+        hidden.rules.unlink()
         for identity in hidden.measured():
             path = public.measurement("test", identity)
             path.parent.mkdir(exist_ok=True)
@@ -47,14 +75,14 @@ def to_format_1():
             np.save(public.kernels, stored["kernels"])
         public.operator.unlink()
         public.sheet("test").write_bytes(hidden.sheet.read_bytes())  # any picture
-        lines = public.config.read_text().splitlines(keepends=True)
+        lines = with_rules_inside(public).splitlines(keepends=True)
         public.config.write_text("".join(each for each in lines if "test_measurements" not in each))
         parts = json.loads(hidden.seal.read_text()) | {"format": 1}
         del parts["measurements"], parts["seal"]
         record = {**parts, "seal": digest_json(parts)}
         hidden.seal.write_text(json.dumps(record, indent=2) + "\n")
         manifest = json.loads(public.manifest.read_text()) | {"format": 1, "seal": record["seal"]}
-        del manifest["test"]
+        del manifest["test"], manifest["terms"]
         files = sorted(path for path in public.path.rglob("*") if path.is_file())
         manifest["files"] = {
             path.relative_to(public.path).as_posix(): digest(path)

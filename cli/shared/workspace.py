@@ -28,10 +28,18 @@ def find_workspace(given: Path, *paths: Path) -> Path:
 
 
 def open_prepared(public: Public, *, verify: bool = False) -> Challenge:
-    """Open a prepared challenge; says so where an older toolkit published its test measurements."""
+    """Open a prepared challenge; says so where an older toolkit published its test measurements.
+
+    Raises:
+        UserError: it is not complete, or its rules are not those that the organiser's copy, where
+            it lies in the same workspace, says.
+    """
+    from challenge.data.challenges import rules
     from challenge.data.challenges.challenge import open_challenge
 
     opened = open_challenge(public.path, verify=verify)
+    own = opened.workspace.hidden(public.path.resolve().name).rules
+    rules.compare(public, own, opened.standing)
     tell_format(public)
     return opened
 
@@ -47,3 +55,19 @@ def tell_format(public: Public) -> None:
             f"`challenge prepare {public.path.name} --force` hides them, and makes its entries "
             "invalid"
         )
+
+
+def tell_rules(challenge: Challenge) -> None:
+    """Which rules an entry was held against; a team's copy may be older than the organiser's."""
+    from datetime import UTC, datetime
+
+    from challenge.cli.shared.console import say, warn
+    from challenge.data.challenges.rules import shown
+
+    deadline = challenge.config.rules.deadline
+    newer = f"a newer `rules.yaml` of your organiser goes into {challenge.path}"
+    if deadline is not None and datetime.now(UTC) > deadline:
+        warn(f"the deadline was {shown(deadline)}, by rules {challenge.standing.version}; {newer}")
+    elif challenge.standing.changes or deadline is not None:
+        when = f", deadline {shown(deadline)}" if deadline else ""
+        say(f"rules     {challenge.standing.version}{when}; {newer}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -15,14 +16,17 @@ _AMBIGUOUS = re.compile(r"(?i)y|n|yes|no|on|off|\.+")
 """Words that other YAML readers take for something else."""
 
 
-def dump(config: Section) -> str:
+def dump(config: Section, without: Mapping[str, Any] | None = None) -> str:
     """The resolved YAML text of a config; the loader reads it back to an equal config.
 
     One line per key: top-level keys and their own keys in block style, what is deeper in flow
     style.
+
+    Args:
+        without: keys that are left out, as pydantic's `exclude`: `{"limits": True}`.
     """
     lines = []
-    for name, value in config.model_dump().items():
+    for name, value in config.model_dump(exclude=without and dict(without)).items():
         if isinstance(value, dict) and value:
             lines.append(f"{name}:")
             lines += [f"  {_text(key)}: {flow(inner)}" for key, inner in value.items()]

@@ -23,14 +23,16 @@ class Limits(Section):
     """Resident memory of the inference process with its children, in units of 1e9 bytes."""
 
 
-class Rules(Section):
+class AmendableRules(Section):
+    """What an organiser may change when the challenge is published, by `challenge amend`."""
+
     pretrained: Literal["allowed", "forbidden"] = "allowed"
     external_data: Literal["allowed", "forbidden"] = "allowed"
     entries_per_day: Annotated[Whole, Field(ge=1)] = 5
+    """Valid entries of a team that count; days turn at midnight UTC."""
     deadline: Moment | None = None
     counts: Literal["latest", "best"] = "latest"
-    test_measurements: Literal["hidden", "published"] = "hidden"
-    """Published ones let teams look at what is judged, and carry what they computed for it."""
+    """Which of a team's valid entries stands on the board."""
     packages: tuple[str, ...] = ()
     """Installed packages that entries may use beside the toolkit's own dependencies; names as
     `pip list` shows them."""
@@ -44,6 +46,21 @@ class Rules(Section):
                     "must be names of packages", "as `pip list` shows them, without versions"
                 )
         return names
+
+
+class Rules(AmendableRules):
+    test_measurements: Literal["hidden", "published"] = "hidden"
+    """Published ones let teams look at what is judged, and carry what they computed for it."""
+
+
+class Terms(Section):
+    """What `rules.yaml` of a published challenge says: rules and limits that may change.
+
+    Neither decides what was measured or how it is scored.
+    """
+
+    rules: AmendableRules = AmendableRules()
+    limits: Limits = Limits()
 
 
 class Metric(Section):
@@ -65,3 +82,17 @@ class ChallengeConfig(Section):
     metric: Metric = Metric()
     seed: Seed = 0
     """Public: the splits and the noise of train and val follow from it, that of test does not."""
+
+    @property
+    def terms(self) -> Terms:
+        """Rules and limits, as far as they may change."""
+        fixed = {"test_measurements"}
+        return Terms(
+            rules=AmendableRules(**self.rules.model_dump(exclude=fixed)), limits=self.limits
+        )
+
+    def under(self, terms: Terms) -> ChallengeConfig:
+        """The same challenge with other rules and limits."""
+        fixed = self.rules.test_measurements
+        rules = Rules(**terms.rules.model_dump(), test_measurements=fixed)
+        return self.model_copy(update={"rules": rules, "limits": terms.limits})

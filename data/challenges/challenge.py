@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 
 from challenge.configs import loader
 from challenge.configs.errors import Mistake, UserError
-from challenge.configs.schema.challenge import ChallengeConfig
+from challenge.configs.schema.challenge import ChallengeConfig, Terms
 from challenge.data import layout
+from challenge.data.challenges.rules import Standing
+from challenge.data.challenges.rules import read as read_rules
 from challenge.data.challenges.test_set import TestSet, summarise
 from challenge.data.hashing import digest
 from challenge.data.images import codec
@@ -27,20 +29,31 @@ if TYPE_CHECKING:
     from challenge.data.images.dataset import Images
     from challenge.data.physics.problem import Problem
 
-FORMAT = 2
+FORMAT = 3
+RULES_INSIDE = 2
+"""The format of older toolkits, which kept rules and limits in `challenge.yaml`."""
 PUBLISHING = 1
-"""The format of older toolkits, which published the test measurements."""
+"""The format of still older ones, which published the test measurements too."""
 _SHOWN = 8
+_UNDO = "undo it; rules and limits are changed by `challenge amend {} rules.deadline=...`"
 
 
 class Challenge:
     """What a team has: the public folder of a challenge."""
 
-    def __init__(self, path: Path, config: ChallengeConfig, manifest: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        config: ChallengeConfig,
+        manifest: dict[str, Any],
+        standing: Standing | None = None,
+    ) -> None:
         self.path = path
         self.config = config
+        """With the rules and limits that hold now."""
+        self._standing = standing
         self.format: int = manifest["format"]
-        """`FORMAT`, or `PUBLISHING` where an older toolkit prepared it."""
+        """`FORMAT`, or that of the older toolkit that prepared it."""
         self.seal: str = manifest["seal"]
         """The published digest of the hidden test set, key and metric: 64 hex digits."""
         self.practice: bool = manifest["practice"]
@@ -48,6 +61,11 @@ class Challenge:
         self._public = Public(path)
         self._manifest = manifest
         self._files: dict[str, str] = manifest["files"]
+
+    @cached_property
+    def standing(self) -> Standing:
+        """Rules and limits again, and every change of them."""
+        return self._standing or Standing(self.config.terms, (), self.hash)
 
     @cached_property
     def hash(self) -> str:
@@ -148,7 +166,8 @@ def open_challenge(path: Path | str, *, verify: bool = False) -> Challenge:
 
     Args:
         path: the folder.
-        verify: also compare the SHA-256 of every file with the manifest.
+        verify: also compare the SHA-256 of every file with the manifest; that of
+            `challenge.yaml` is compared in any case.
 
     Raises:
         UserError: if the folder is not a prepared challenge or not complete.
@@ -160,7 +179,10 @@ def open_challenge(path: Path | str, *, verify: bool = False) -> Challenge:
     if manifest["format"] == PUBLISHING:
         rules = config.rules.model_copy(update={"test_measurements": "published"})
         config = config.model_copy(update={"rules": rules})
-    return Challenge(public.path, config, manifest)
+    inside = manifest["format"] <= RULES_INSIDE
+    published = config.terms if inside else Terms.model_validate(manifest["terms"])
+    standing = read_rules(public, published, digest(public.manifest), expected=not inside)
+    return Challenge(public.path, config.under(standing.terms), manifest, standing)
 
 
 def read_manifest(public: Public) -> dict[str, Any]:
@@ -173,14 +195,16 @@ def read_manifest(public: Public) -> dict[str, Any]:
         kinds = {"format": int, "challenge": str, "seal": str, "practice": bool, "files": dict}
         if not all(isinstance(manifest[key], kind) for key, kind in kinds.items()):
             raise TypeError
-        if manifest["format"] == FORMAT:
+        if manifest["format"] in (RULES_INSIDE, FORMAT):
             TestSet.model_validate(manifest["test"])
+        if manifest["format"] == FORMAT:
+            Terms.model_validate(manifest["terms"])
     except (OSError, ValueError, KeyError, TypeError):
         raise UserError.of(public.manifest, "is damaged", FRESH) from None
-    if manifest["format"] not in (PUBLISHING, FORMAT):
+    if manifest["format"] not in range(PUBLISHING, FORMAT + 1):
         raise UserError.of(
             public.manifest,
-            f"has format `{manifest['format']}`, this toolkit reads `{PUBLISHING}` and `{FORMAT}`",
+            f"has format `{manifest['format']}`, this toolkit reads `{PUBLISHING}` to `{FORMAT}`",
             "install the toolkit's version that prepared it",
         )
     checked: dict[str, Any] = manifest
@@ -193,8 +217,9 @@ def _compare(public: Public, files: dict[str, str], verify: bool) -> None:
         path = public.path / name
         if not path.is_file():
             mistakes.append(Mistake(str(path), "is missing", FRESH))
-        elif verify and digest(path) != expected:
-            mistakes.append(Mistake(str(path), "was changed since `prepare`", FRESH))
+        elif (verify or path == public.config) and digest(path) != expected:
+            remedy = _UNDO.format(public.path.name) if path == public.config else FRESH
+            mistakes.append(Mistake(str(path), "was changed since `prepare`", remedy))
     for split in layout.SPLITS:
         for path in sorted((public.path / split).glob("[!.]*")):
             if f"{split}/{path.name}" not in files:

@@ -11,6 +11,7 @@ import io
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -24,8 +25,9 @@ from challenge.configs.loader import Source
 from challenge.configs.schema.challenge import ChallengeConfig
 from challenge.configs.schema.images import BuiltinImages, FolderPaths
 from challenge.data import atomic, layout, noise
-from challenge.data.challenges import seal, staging, test_set
+from challenge.data.challenges import rules, seal, staging, test_set
 from challenge.data.challenges.challenge import FORMAT
+from challenge.data.challenges.rules import Standing
 from challenge.data.hashing import digest
 from challenge.data.images import codec, contact_sheet, splits
 from challenge.data.layout import Hidden, Public, Split, Workspace
@@ -123,9 +125,12 @@ class _Writer:
         return open_problem(self.config, self.arrays, self.config.metric.crop or 0)
 
     def write(self, plan: splits.Plan) -> str:
-        """Write everything, the manifest last; returns the seal."""
+        """Write everything, manifest and rules last; returns the seal."""
         _put(self.hidden.key, self.key)
-        _put(self.public.config, loader.dump(_published(self.config)).encode())
+        terms = {name: True for name in type(self.config.rules).model_fields}
+        del terms["test_measurements"]
+        text = loader.dump(_published(self.config), {"limits": True, "rules": terms})
+        _put(self.public.config, text.encode())
         buffer = io.BytesIO()
         np.savez(buffer, **dict(self.arrays))  # type: ignore[arg-type]
         _put(self.public.operator, buffer.getvalue())
@@ -143,6 +148,10 @@ class _Writer:
         record = seal.make(self.hidden, crop)
         _put_json(self.hidden.seal, record)
         _put_json(self.public.manifest, self._manifest(record["seal"]))
+        now = datetime.now(UTC).replace(microsecond=0)
+        standing = Standing(self.config.terms, (), digest(self.public.manifest), now)
+        for path in (self.public.rules, self.hidden.rules):
+            _put(path, rules.text(standing).encode())
         published: str = record["seal"]
         return published
 
@@ -207,6 +216,7 @@ class _Writer:
             "challenge": self.config.name,
             "toolkit": version("challenge"),
             "practice": isinstance(self.config.images, BuiltinImages),
+            "terms": self.config.terms.model_dump(mode="json"),
             "seal": published,
             "test": test.model_dump(mode="json"),
             "files": {

@@ -54,6 +54,8 @@ def make_kit(
     words = _words(challenge)
     texts = {place: _template(name) for name, place in TEMPLATES.items()} | _configs()
     names = sorted({*read_manifest(public)["files"], public.manifest.name})
+    if public.rules.is_file():
+        names.append(public.rules.name)
     files = {f"{inside}/{name}": public.path / name for name in names}
     if speed.read(source := judge_speed(workspace)):
         files[layout.judge_speed(Workspace(Path(root) / "workspace")).as_posix()] = source

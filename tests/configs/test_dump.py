@@ -84,8 +84,8 @@ rules:
   entries_per_day: 5
   deadline: 2026-12-04T17:00:00Z
   counts: latest
-  test_measurements: hidden
   packages: []
+  test_measurements: hidden
 metric:
   crop: null
 seed: 0

@@ -107,9 +107,9 @@ def test_a_damaged_summary_of_the_test_set_is_told(public, test):
 
 def test_another_format_is_told(public):
     manifest = json.loads(public.manifest.read_text())
-    public.manifest.write_text(json.dumps({**manifest, "format": 3}))
+    public.manifest.write_text(json.dumps({**manifest, "format": 4}))
     assert refusal(public) == [
-        "manifest.json: has format `3`, this toolkit reads `1` and `2`; "
+        "manifest.json: has format `4`, this toolkit reads `1` to `3`; "
         "install the toolkit's version that prepared it"
     ]
 

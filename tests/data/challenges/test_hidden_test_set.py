@@ -44,13 +44,16 @@ def test_both_rules_hold_what_they_must(small: Prepared, published: Prepared):
     """The hidden folders are the same but for the seal; publishing adds files, and takes none."""
     hidden, all_of_it = files(small.hidden.path), files(published.hidden.path)
     assert hidden.keys() == all_of_it.keys()
-    assert {name for name in hidden if hidden[name] != all_of_it[name]} == {"seal.json"}
+    # `rules.yaml` has the challenge's hash in it.
+    differing = {name for name in hidden if hidden[name] != all_of_it[name]}
+    assert differing == {"seal.json", "rules.yaml"}
     fewer, more = files(small.public.path), files(published.public.path)
     added = {f"test/{identity}.npz" for identity in small.hidden.ids()}
     assert more.keys() - fewer.keys() == added | {"contact-test.png"}
     assert {name for name in fewer if fewer[name] != more.get(name)} == {
         "challenge.yaml",
         "manifest.json",
+        "rules.yaml",
     }
     for name in added:
         assert more[name] == hidden[name]
@@ -205,6 +208,6 @@ def test_an_older_challenge_is_replaced_with_force(prepare, to_format_1):
     prepared = prepare(TEXT)
     to_format_1(prepared.public, prepared.hidden)
     again = prepare(TEXT, force=True)
-    assert open_challenge(again.public.path, verify=True).format == 2
+    assert open_challenge(again.public.path, verify=True).format == 3
     assert not (again.public.path / "test").exists()
     assert seal.verify(again.public, again.hidden) == again.seal

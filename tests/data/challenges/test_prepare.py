@@ -39,12 +39,12 @@ def tree(folder: Path) -> dict[str, str]:
 def test_the_files_are_those_of_the_layout(small):
     public = {name.split("/")[0] for name in tree(small.public.path)}
     assert public == {
-        "challenge.yaml", "manifest.json", "operator.npz",
+        "challenge.yaml", "rules.yaml", "manifest.json", "operator.npz",
         "contact-train.png", "contact-val.png",
         "train", "val",
     }  # fmt: skip
     assert set(tree(small.hidden.path)) == {
-        "key", "seal.json", "sources.json", "contact-test.png",
+        "key", "seal.json", "sources.json", "contact-test.png", "rules.yaml",
         "test/0001.png", "test/0002.png", "test/0003.png",
         "test/0001.npz", "test/0002.npz", "test/0003.npz",
     }  # fmt: skip
@@ -63,8 +63,10 @@ def test_hidden_is_private(small):
 
 
 def test_the_truth_is_nowhere_in_public(small):
-    hidden = set(tree(small.hidden.path).values())
-    assert not hidden & set(tree(small.public.path).values())
+    hidden = tree(small.hidden.path)
+    assert small.hidden.rules.read_bytes() == small.public.rules.read_bytes()
+    del hidden["rules.yaml"]  # the organiser's copy of what is public
+    assert not set(hidden.values()) & set(tree(small.public.path).values())
     names = " ".join(tree(small.public.path))
     for source in ("astronaut", "coffee", "motorcycle", "ihc", "hubble"):
         assert source not in names
@@ -88,11 +90,11 @@ def test_y_comes_from_the_truth_as_stored(small):
 def test_the_manifest_covers_every_other_file(small):
     manifest = json.loads(small.public.manifest.read_text())
     files = tree(small.public.path)
-    del files["manifest.json"]
+    del files["manifest.json"], files["rules.yaml"]
     assert manifest["files"] == files
     assert manifest["challenge"] == "small"
     assert manifest["practice"] is True
-    assert manifest["format"] == 2
+    assert manifest["format"] == 3
     assert manifest["seal"] == small.seal == seal.verify(small.public, small.hidden)
 
 
@@ -111,13 +113,16 @@ def test_a_circular_boundary_crops_nothing_and_a_given_crop_stays(small, prepare
 
 
 def test_one_config_and_one_key_give_one_challenge(prepare, monkeypatch):
-    """All bytes, the seal included, follow from config, key and salt."""
+    """All bytes, the seal included, follow from config, key and salt; `rules.yaml` is dated."""
     monkeypatch.setattr(noise, "secret_key", lambda: bytes(32))
     monkeypatch.setattr(secrets, "token_hex", lambda count: "00" * count)
     first = prepare(VALID)
-    trees = tree(first.public.path), tree(first.hidden.path)
+    trees = [tree(each.path) for each in (first.public, first.hidden)]
     second = prepare(VALID, force=True)
-    assert (tree(second.public.path), tree(second.hidden.path)) == trees
+    again = [tree(each.path) for each in (second.public, second.hidden)]
+    for each in (*trees, *again):
+        del each["rules.yaml"]
+    assert again == trees
 
 
 def test_without_the_key_only_test_differs(prepare):
@@ -127,7 +132,9 @@ def test_without_the_key_only_test_differs(prepare):
     prepared = prepare(VALID, force=True)
     second = tree(prepared.public.path)
     assert first.keys() == second.keys()
-    assert {name for name in first if first[name] != second[name]} == {"manifest.json"}
+    assert {name for name in first if first[name] != second[name]} == {
+        "manifest.json", "rules.yaml",
+    }  # fmt: skip
     again = json.loads(prepared.public.manifest.read_text())
     assert manifest.pop("seal") != again.pop("seal")
     assert manifest == again

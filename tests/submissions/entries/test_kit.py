@@ -37,7 +37,8 @@ def test_the_public_folder_is_whole(kit: Path, challenge: Challenge) -> None:
 def test_nothing_hidden_is_in_it(kit: Path, hidden: Hidden) -> None:
     names = [str(path.relative_to(kit)) for path in kit.rglob("*")]
     assert not [name for name in names if "hidden" in name or "key" in name or "seal" in name]
-    secret = [path.read_bytes() for path in hidden.path.rglob("*") if path.is_file()]
+    files = [path for path in hidden.path.rglob("*") if path.is_file() and path != hidden.rules]
+    secret = [path.read_bytes() for path in files]
     assert hidden.key.read_bytes() in secret
     for path in kit.rglob("*"):
         if path.is_file():
