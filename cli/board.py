@@ -10,6 +10,7 @@ from challenge.cli.shared.options import WORKSPACE, JsonOption, WorkspaceOption
 from challenge.cli.shared.workspace import open_prepared
 
 if TYPE_CHECKING:
+    from challenge.data.challenges.challenge import Challenge
     from challenge.submissions.judging.board import Row
 
 
@@ -17,12 +18,16 @@ def board(
     challenge: Annotated[
         str | None, typer.Argument(help="A challenge; needed where several have results.")
     ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Every entry, not one of each team only.")
+    ] = False,
     as_json: JsonOption = False,
     workspace: WorkspaceOption = WORKSPACE,
 ) -> None:
     """Show the ranking by mean PSNR, then mean SSIM.
 
-    One row per team and method; what does not count stands below, with the reason.
+    One row a team: its latest valid entry, or its best one, as the challenge's rules say. What
+    does not count stands below, with the reason. Baselines stand where they belong, unranked.
 
     Example: challenge board --json
     """
@@ -30,7 +35,7 @@ def board(
     from challenge.configs.errors import UserError
     from challenge.data.layout import Workspace
     from challenge.submissions.entries import teams
-    from challenge.submissions.judging import result_files
+    from challenge.submissions.judging import received, result_files
     from challenge.submissions.judging.board import remarks, rows
 
     place = Workspace(workspace)
@@ -42,38 +47,80 @@ def board(
     if len(names) > 1:
         raise UserError.of(workspace, f"has results of {', '.join(names)}", "name one of them")
     opened = open_prepared(place.public(names[0]))
-    made = rows(found, opened.config.rules, teams.load(place), opened.hash)
+    listed = teams.load(place)
+    made = rows(
+        found,
+        opened.config.rules,
+        listed,
+        opened.hash,
+        limits=opened.config.limits,
+        sights=received.read(place),
+        everything=True,
+    )
+    shown = [row for row in made if row.main or everything]
     if as_json:
-        listed = teams.load(place)
         members = {name: team.members for name, team in listed.teams.items()} if listed else {}
-        show_json(_json(names[0], opened.practice, opened.seal, made, members))
+        show_json(_json(opened, shown, remarks(made), members))
         return
-    _show(names[0], opened.practice, made)
-    for remark in remarks(made):
-        say(remark)
+    _show(names[0], opened.practice, shown)
+    for line in (*_about_entries(made), *_about_rules(opened), *remarks(made)):
+        say(line)
     if opened.practice:
         say("practice: the truth of this challenge is in everybody's scikit-image")
 
 
 def _json(
-    name: str, practice: bool, seal: str, rows: list[Row], members: dict[str, list[str]]
+    challenge: Challenge, rows: list[Row], remarks: list[str], members: dict[str, list[str]]
 ) -> dict[str, Any]:
     from dataclasses import asdict
 
-    from challenge.submissions.judging.board import remarks
-
+    standing = challenge.standing
     return {
-        "format": 1,
-        "challenge": name,
-        "practice": practice,
-        "seal": seal,
-        "remarks": remarks(rows),
+        "format": 2,
+        "challenge": challenge.config.name,
+        "practice": challenge.practice,
+        "seal": challenge.seal,
+        "rules": challenge.config.rules.model_dump(mode="json"),
+        "limits": challenge.config.limits.model_dump(mode="json"),
+        "changes": [each.model_dump(mode="json") for each in standing.changes],
+        "rules_digest": standing.digest,
+        "remarks": remarks,
         "rows": [asdict(row) | {"members": members.get(row.team, [])} for row in rows],
     }
 
 
+def _about_entries(rows: list[Row]) -> list[str]:
+    """Why entries do not count, and what a reader must know of those that do, a line each."""
+    from datetime import datetime
+
+    from challenge.data.challenges.rules import shown
+
+    lines = []
+    for row in rows:
+        who = f"{row.team or '?'} {row.name}"
+        if not row.counts and not row.note.endswith(" counts"):
+            when = shown(datetime.fromisoformat(row.received))
+            lines.append(f"does not count: {who}, received {when}: {row.note}")
+        lines += [f"{who}: {each}" for each in (*row.doubts, *row.alike)]
+    return lines
+
+
+def _about_rules(challenge: Challenge) -> list[str]:
+    """Which entries count, and every change of the rules since the challenge was published."""
+    from challenge.data.challenges.rules import shown
+    from challenge.submissions.judging.board import rule
+
+    standing = challenge.standing
+    changes = [f"changed {shown(each.at)}: {each}" for each in standing.changes]
+    return [
+        rule(challenge.config.rules),
+        f"rules {standing.digest[:16]}: {standing.version}",
+        *changes,
+    ]
+
+
 def _show(name: str, practice: bool, rows: list[Row]) -> None:
-    from challenge.cli.shared.console import say, table
+    from challenge.cli.shared.console import table
     from challenge.cli.shared.format import clock
 
     lines = []
@@ -81,8 +128,8 @@ def _show(name: str, practice: bool, rows: list[Row]) -> None:
         interval = f"[{row.low:.2f}, {row.high:.2f}]" if row.low and row.high else ""
         lines.append(
             (
-                str(row.rank or "-"),
-                row.team or "?",
+                "" if row.baseline and row.counts else str(row.rank or "-"),
+                f"({row.team})" if row.baseline else row.team or "?",
                 row.name,
                 f"{row.psnr:.2f}" if row.psnr is not None else row.outcome,
                 interval,
@@ -96,6 +143,3 @@ def _show(name: str, practice: bool, rows: list[Row]) -> None:
         title=f"{name}{' (practice)' if practice else ''}",
         left=("team", "method"),
     )
-    for row in rows:
-        if row.note:
-            say(f"{row.team} {row.name}: {row.note}")

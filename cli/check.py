@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from challenge.cli.shared.dry_run import Ahead, timing, watch, went_well
+from challenge.cli.shared.intake import look_at
 from challenge.cli.shared.options import WORKSPACE, IsolationOption, WorkspaceOption
 from challenge.cli.shared.workspace import find_workspace, open_prepared, tell_rules
 
@@ -60,6 +61,8 @@ def check(
         place = Workspace(find_workspace(workspace, entry))
         challenge = _challenge(entry, place, open_once)
         problems = checking.check(entry, challenge, teams.load(place))
+        if challenge is not None and place.hidden(challenge.config.name).key.is_file():
+            look_at([entry], place, challenge, teams.load(place))
         if challenge is not None and challenge not in told:
             told.append(challenge)
             tell_rules(challenge)

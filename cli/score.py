@@ -9,11 +9,14 @@ import typer
 
 from challenge.cli.shared.dry_run import watch
 from challenge.cli.shared.format import clock, mean, tail
+from challenge.cli.shared.intake import look_at
 from challenge.cli.shared.options import WORKSPACE, IsolationOption, JsonOption, WorkspaceOption
 from challenge.cli.shared.workspace import find_workspace, open_prepared
 
 if TYPE_CHECKING:
     from challenge.configs.schema.challenge import Limits
+    from challenge.submissions.judging.judge import Rejudge
+    from challenge.submissions.judging.load import Load
     from challenge.submissions.judging.result import Result
 
 
@@ -33,6 +36,13 @@ def score(
         bool,
         typer.Option("--rejudge", help="Judge even where a verdict stands; the history keeps it."),
     ] = False,
+    rejudge_timeouts: Annotated[
+        bool,
+        typer.Option(
+            "--rejudge-timeouts",
+            help="Judge anew what failed by the clock while other programs kept the cores busy.",
+        ),
+    ] = False,
     level: IsolationOption = None,
     as_json: JsonOption = False,
     workspace: WorkspaceOption = WORKSPACE,
@@ -44,6 +54,9 @@ def score(
     Entries run in a jail, which needs Linux; `challenge doctor` shows what this machine can
     enforce. Scoring that was interrupted goes on where it stopped. A baseline of the toolkit,
     `submissions/baselines/*.zip`, is packed for the challenge first.
+
+    When an entry was received is written down at the first look, for good. How busy other programs
+    keep the cores is looked at before and while an entry is judged.
 
     Example: challenge score workspace/entries/*.zip --hidden workspace/hidden/deblur
     """
@@ -62,7 +75,8 @@ def score(
                 "is a folder, the test set is for packed entries",
                 f"pack it: `challenge pack {folder} --team TEAM`",
             )
-        found = _judge(zips, hidden, workspace, as_json, workers, repeat, rejudge, level)
+        again: Rejudge = "all" if rejudge else "timeouts" if rejudge_timeouts else "none"
+        found = _judge(zips, hidden, workspace, as_json, workers, repeat, again, level)
         if found:
             raise typer.Exit(found)
     elif zips:
@@ -102,7 +116,7 @@ def _judge(
     as_json: bool,
     workers: int,
     repeat: bool,
-    rejudge: bool,
+    rejudge: Rejudge,
     level: str | None,
 ) -> int:
     """Judge entries and show the verdicts; 1 where the judge or the machine failed, else 0."""
@@ -114,6 +128,7 @@ def _judge(
     from challenge.submissions.jail import levels
     from challenge.submissions.jail.probe import choose
     from challenge.submissions.judging.judge import open_judge
+    from challenge.submissions.judging.load import Meter
     from challenge.submissions.judging.pool import judge_all, shares
 
     if not (hidden / "key").is_file():
@@ -122,6 +137,8 @@ def _judge(
     place = Workspace(find_workspace(workspace, hidden))
     challenge = open_prepared(place.public(hidden.resolve().name), verify=True)
     limits = challenge.config.limits
+    look_at(entries, place, challenge, teams.load(place))
+    meter = Meter(limits.threads * min(workers, len(entries)))
     if workers > 1:
         shares(min(workers, len(entries)), limits.threads)
     _look_at_machine(min(workers, len(entries)), limits)
@@ -133,6 +150,7 @@ def _judge(
     if chosen == "process":
         warn("an entry's code can read this machine's files; the results and the board say so")
     entries = [repack_baseline(entry, place, challenge, judge.teams) for entry in entries]
+    rejudge = _look_at_load(meter.read(), rejudge)
     found, faults = [], 0
     with progress() as report:
         steps = {entry: watch(report, f"judge {entry.stem}", limits.minutes) for entry in entries}
@@ -149,7 +167,12 @@ def _judge(
                 faults += 1
                 continue
             found.append(judged.result)
-            if not judged.fresh:
+            if not judged.fresh and judged.result.in_doubt:
+                say(
+                    f"{judged.entry.stem}: the verdict stands, though it failed by the clock "
+                    "while other programs were busy; `--rejudge-timeouts` judges it once more"
+                )
+            elif not judged.fresh:
                 say(f"{judged.entry.stem}: the verdict stands; `--rejudge` judges it once more")
     if as_json:
         show_json([each.to_json() for each in found])
@@ -177,6 +200,22 @@ def _look_at_machine(workers: int, limits: Limits) -> None:
         )
 
 
+def _look_at_load(load: Load, rejudge: Rejudge) -> Rejudge:
+    """Say where other programs are busy; what timed out is then not judged once more."""
+    from challenge.cli.shared.console import warn
+
+    if not load.busy:
+        return rejudge
+    warn(
+        f"other programs take {load.foreign:.0%} of the cores that entries are judged on: an entry "
+        "that times out is marked, and `--rejudge-timeouts` judges it again when it is quiet"
+    )
+    if rejudge == "timeouts":
+        warn("so nothing that timed out is judged again now; give the same command later")
+        return "none"
+    return rejudge
+
+
 def _show(results: list[Result]) -> None:
     from challenge.cli.shared.console import say, table
 
@@ -199,5 +238,10 @@ def _show(results: list[Result]) -> None:
     for result in results:
         if result.outcome != "ok":
             say(f"{result.entry.file}: {result.outcome}: {result.cause}")
+            if result.in_doubt and result.load is not None:
+                say(
+                    f"in doubt: other programs took {result.load.foreign:.0%} of its cores "
+                    "meanwhile; `--rejudge-timeouts` judges it again when it is quiet"
+                )
             if result.log.strip():
                 say(f"its output, last lines:\n{tail(result.log)}")

@@ -28,6 +28,7 @@ __all__ = [
     "dump",
     "find",
     "find_file",
+    "flow",
     "load_challenge",
     "load_entry",
     "read",

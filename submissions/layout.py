@@ -5,6 +5,7 @@ runs/<challenge>/<name>/   config.yaml  weights.safetensors  run.json  log.jsonl
                            reconstructions/<split>/<id>.npy + <id>.png
 entries/<team>-<name>.zip  manifest.json  config.yaml  weights.safetensors  plugin/**/*.py
 results/<entry>-<challenge>-<judge>.json   results/history/*.json   results/.locks/<entry>
+results/received.jsonl
 teams.yaml   <challenge>-kit.zip
 speed.json   judge.json: how fast this machine is, and the judge's as the kit says it
 """
@@ -135,8 +136,16 @@ def results(workspace: Workspace) -> Path:
 
 
 def result(workspace: Workspace, entry_hash: str, challenge_hash: str, judge_hash: str) -> Path:
-    """The file of one verdict; each hash is 16 hex digits."""
+    """The file of one verdict: the entry's whole hash, 16 hex digits of the others.
+
+    A team chooses its entry's bytes, so that short hashes of two could be made equal.
+    """
     return results(workspace) / f"{entry_hash}-{challenge_hash}-{judge_hash}.json"
+
+
+def received(workspace: Workspace) -> Path:
+    """When every entry was seen first, a JSON object a line; nothing is ever changed in it."""
+    return results(workspace) / "received.jsonl"
 
 
 def history(workspace: Workspace) -> Path:

@@ -16,15 +16,12 @@ from challenge.methods import plugin
 from challenge.submissions.entries import archive, manifest, weights
 from challenge.submissions.entries.check import check, read_manifest
 from challenge.submissions.entries.manifest import ForChallenge, Manifest, Member, Training
-from challenge.submissions.entries.teams import Teams
+from challenge.submissions.entries.teams import BASELINE, Teams
 from challenge.submissions.entries.violations import refusal
 from challenge.submissions.layout import CONFIG, MANIFEST, PLUGIN, WEIGHTS, Run, baselines
 from challenge.submissions.layout import entry as layout_entry
 from challenge.submissions.runs import storage
 from challenge.submissions.runs.facts import MadeFor, RunFacts, write_facts
-
-BASELINE_TEAM = "baseline"
-"""The team of a packaged baseline that is judged."""
 
 
 def pack(
@@ -134,8 +131,8 @@ def repack_baseline(
     name = packaged.get(entry.resolve())
     if name is None:
         return entry
-    target = layout_entry(place, BASELINE_TEAM, name)
-    repack(entry, BASELINE_TEAM, target, challenge, teams)
+    target = layout_entry(place, BASELINE, name)
+    repack(entry, BASELINE, target, challenge, teams)
     return target
 
 

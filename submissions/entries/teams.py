@@ -9,14 +9,17 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
 from challenge.configs import spelling
 from challenge.configs.errors import UserError
 from challenge.configs.schema.section import Section
-from challenge.configs.schema.values import Name
+from challenge.configs.schema.values import Name, refusal
 from challenge.data.layout import Workspace
 from challenge.submissions import layout
+
+BASELINE = "baseline"
+"""The team of packaged baselines, which no list names: judged and shown, not ranked."""
 
 
 class Team(Section):
@@ -28,9 +31,19 @@ class Teams(Section):
 
     teams: Annotated[dict[Name, Team], Field(min_length=1)]
 
+    @field_validator("teams")
+    @classmethod
+    def _not_reserved(cls, teams: dict[str, Team]) -> dict[str, Team]:
+        if BASELINE in teams:
+            raise refusal(
+                f"may not name a team `{BASELINE}`",
+                "it is that of the toolkit's baselines, which needs no line: take it out",
+            )
+        return teams
+
     def unknown(self, name: str) -> tuple[str, str] | None:
         """Cause and remedy when there is no team of this name."""
-        if name in self.teams:
+        if name in self.teams or name == BASELINE:
             return None
         listed = f"teams: {', '.join(sorted(self.teams))}"
         return f"there is no team `{name}`", spelling.did_you_mean(name, self.teams, listed)

@@ -1,19 +1,23 @@
 """The board: a pure function from verdicts, rules and teams to rows. Free of torch and numpy.
 
-One row per team and method. The latest valid entry counts, or the best one where the rules say
-so. What failed, came late or was one too many never ranks, is shown below, and says why.
+One row a team: its latest valid entry counts, or its best one where the rules say so. What failed,
+came late or was one too many does not count, and says why. Baselines stand among the rows where
+they belong, one each, and have no rank.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from challenge.configs.schema.challenge import Rules
-from challenge.submissions.entries.teams import Teams
+from challenge.configs.schema.challenge import AmendableRules, Limits
+from challenge.data.challenges.rules import shown
+from challenge.submissions.entries.teams import BASELINE, Teams
+from challenge.submissions.judging.copies import alike
+from challenge.submissions.judging.received import Sight
 from challenge.submissions.judging.result import Result
 from challenge.submissions.judging.result_files import SHORT
 
@@ -26,7 +30,7 @@ class Row:
     """One line of the board; scores are None where the entry has none."""
 
     rank: int | None
-    """None where the entry does not count; equal scores share a rank."""
+    """None where the entry does not count, and of baselines; equal scores share a rank."""
     team: str
     name: str
     psnr: float | None
@@ -41,7 +45,7 @@ class Row:
     """Why it does not count, or what became of a later entry; else empty."""
     received: str
     entries: int
-    """Entries of this team under this name."""
+    """Entries of this team; of a baseline, under this name."""
     practice: bool
     """The challenge's images are public: the scores prove nothing."""
     uses: tuple[str, ...]
@@ -52,45 +56,84 @@ class Row:
     """The level at which it was judged: `process`, `landlock` or `bubblewrap`."""
     judge: str
     """The hash of the judge, its first 16 hex digits: rows of one judge were judged alike."""
+    main: bool
+    """The one row of its team, or a baseline; False: another entry, which `everything` shows."""
+    counts: bool
+    """Whether it stands in the ranking, where baselines have no rank."""
+    baseline: bool
+    outdated: str
+    """`limits` or `rules of the check`, where it was not judged by those that hold; else empty."""
+    doubts: tuple[str, ...]
+    """What a reader must know of this entry: the time it came, the time it had."""
+    alike: tuple[str, ...]
+    """Entries of other teams that are the same, with who was first."""
+
+
+@dataclass(frozen=True)
+class Basis:
+    """What rows are made by, beside verdicts."""
+
+    rules: AmendableRules
+    """Deadline, entries a day, and which entry counts."""
+    teams: Teams | None = None
+    """Entries of teams that are not in the list do not count."""
+    challenge: str | None = None
+    """Leaves out verdicts on any other preparation of the challenge."""
+    limits: Limits | None = None
+    """Those that hold: of several verdicts on an entry, one that was made by them goes first."""
+    sights: Mapping[str, Sight] | None = None
+    """The register of first sight, by the entries' hashes."""
 
 
 def rows(
     results: Iterable[Result],
-    rules: Rules,
+    rules: AmendableRules,
     teams: Teams | None = None,
     challenge_hash: str | None = None,
+    *,
+    limits: Limits | None = None,
+    sights: Mapping[str, Sight] | None = None,
+    everything: bool = False,
 ) -> list[Row]:
-    """The board's rows: ranked ones first, then those that do not count.
+    """The board's rows: those that count, then those that do not, then all other entries.
 
     Args:
         results: verdicts, in any order.
-        rules: deadline, entries per day, and which entry counts.
-        teams: entries of teams that are not in the list do not count.
-        challenge_hash: leaves out verdicts on any other preparation of the challenge.
+        rules, teams, challenge_hash, limits, sights: as `Basis` says.
+        everything: also the entries that are not their team's one row.
     """
-    newest = _newest(results, challenge_hash)
-    notes = _notes(newest, rules, teams)
+    basis = Basis(rules, teams, challenge_hash, limits, sights or {})
+    newest = _newest(results, basis)
+    notes = _notes(newest, basis)
+    said = alike(newest, basis.sights or {})
     groups: dict[tuple[str, str], list[Result]] = defaultdict(list)
     for result in newest:
-        groups[result.entry.team, result.entry.name].append(result)
-    found = [_row(group, notes, rules) for group in groups.values()]
-    ranked = sorted((row for row in found if row.rank), key=_order)
-    others = sorted((row for row in found if not row.rank), key=lambda row: (row.team, row.name))
-    return [*_ranked(ranked), *others]
+        team = result.entry.team
+        groups[team, result.entry.name if team == BASELINE else ""].append(result)
+    found = [_team(group, notes, said, basis) for group in groups.values()]
+    counting = sorted((group[0] for group in found if group[0].counts), key=_order)
+    failed = sorted((group[0] for group in found if not group[0].counts), key=_by_name)
+    others = sorted((row for group in found for row in group[1:]), key=_by_name)
+    return [*_ranked(counting), *failed, *(others if everything else ())]
 
 
 def remarks(rows: Sequence[Row]) -> list[str]:
-    """What a reader of the board must know about how its ranked rows were judged, a line each."""
-    ranked = [row for row in rows if row.rank]
+    """What a reader of the board must know about how its rows were judged, a line each."""
+    counting = [row for row in rows if row.counts]
     said = []
-    open_rows = [row for row in ranked if row.isolation == "process"]
+    open_rows = [row for row in counting if row.isolation == "process"]
     if open_rows:
-        which = "all" if len(open_rows) == len(ranked) else f"{len(open_rows)} of {len(ranked)}"
         said.append(
-            f"judged without isolation ({which}): the entries' code could read files and use the "
-            "network of the judging machine"
+            f"judged without isolation ({_share(open_rows, counting)}): the entries' code could "
+            "read files and use the network of the judging machine"
         )
-    if len({row.judge for row in ranked}) > 1:
+    for what in ("limits", "rules of the check"):
+        if old := [row for row in counting if row.outdated == what]:
+            said.append(
+                f"judged by other {what} than hold now ({_share(old, counting)}): score these "
+                "entries again"
+            )
+    if len({row.judge for row in counting}) > 1:
         said.append(
             "not all rows were judged alike (toolkit, limits, isolation or repeat differ): score "
             "all entries again for a fair comparison"
@@ -98,22 +141,52 @@ def remarks(rows: Sequence[Row]) -> list[str]:
     return said
 
 
-def _newest(results: Iterable[Result], challenge_hash: str | None) -> list[Result]:
-    """The last verdict on each entry, in the order in which the entries were received."""
+def rule(rules: AmendableRules) -> str:
+    """Which entries count, in one line."""
+    when = f"; deadline {shown(rules.deadline)}" if rules.deadline else ""
+    return (
+        f"of each team its {rules.counts} valid entry counts (`rules.counts`), of at most "
+        f"{rules.entries_per_day} a day, days in UTC{when}"
+    )
+
+
+def _share(some: Sequence[Row], of: Sequence[Row]) -> str:
+    return "all" if len(some) == len(of) else f"{len(some)} of {len(of)}"
+
+
+def _newest(results: Iterable[Result], basis: Basis) -> list[Result]:
+    """One verdict on each entry, in the order in which the entries were received.
+
+    The last one; but one that was made by the limits that hold goes before any other: they may
+    have been changed, and changed back.
+    """
+    limits = basis.limits and basis.limits.model_dump(mode="json")
     last: dict[tuple[str, str], Result] = {}
-    for result in sorted(results, key=lambda each: each.judged_at):
+    ordered = sorted(results, key=lambda each: (each.judge.limits == limits, each.judged_at))
+    for result in ordered:
         challenge = result.challenge.hash
-        if challenge_hash in (None, challenge):
-            last[result.entry.hash, challenge] = result
+        if basis.challenge in (None, challenge):
+            last[result.entry.hash, challenge] = _dated(result, basis)
     return sorted(last.values(), key=lambda each: (_time(each), each.entry.hash))
 
 
-def _notes(results: Sequence[Result], rules: Rules, teams: Teams | None) -> dict[str, str]:
+def _dated(result: Result, basis: Basis) -> Result:
+    """A verdict with the time of the register."""
+    sight = (basis.sights or {}).get(result.entry.hash)
+    return result.model_copy(update={"received": sight.received}) if sight else result
+
+
+def _notes(results: Sequence[Result], basis: Basis) -> dict[str, str]:
     """Why entries do not count, by hash. A failed entry uses up no part of a day's number."""
+    rules, teams = basis.rules, basis.teams
     notes: dict[str, str] = {}
     valid: dict[tuple[str, str], int] = defaultdict(int)
     for result in results:
         identity, team = result.entry.hash, result.entry.team
+        if result.outcome != "ok":
+            notes[identity] = f"failed: {result.outcome}"
+        if team == BASELINE:
+            continue
         if teams is not None and team not in teams.teams:
             notes[identity] = "not in the list of teams"
         elif rules.deadline is not None and _time(result) > rules.deadline:
@@ -122,27 +195,39 @@ def _notes(results: Sequence[Result], rules: Rules, teams: Teams | None) -> dict
             day = team, _time(result).date().isoformat()
             valid[day] += 1
             if valid[day] > rules.entries_per_day:
-                notes[identity] = f"more than {rules.entries_per_day} entries that day"
+                notes[identity] = f"more than {rules.entries_per_day} entries that day (UTC)"
     return notes
 
 
-def _row(group: Sequence[Result], notes: dict[str, str], rules: Rules) -> Row:
-    """The row of one team's entries under one name, in the order received. Rank 1 means: ranks."""
-    counting = [each for each in group if each.outcome == "ok" and each.entry.hash not in notes]
-    if not counting:
+def _team(
+    group: Sequence[Result],
+    notes: Mapping[str, str],
+    said: Mapping[str, tuple[str, ...]],
+    basis: Basis,
+) -> list[Row]:
+    """One team's rows, its entries being in the order received: first the one that it shows."""
+    counting = [each for each in group if each.entry.hash not in notes]
+    best = basis.rules.counts == "best"
+    if counting:
+        main = max(counting, key=_scores) if best else counting[-1]
+    else:
         scored = [each for each in group if each.outcome == "ok"]
-        shown = (scored or group)[-1]
-        row = _plain(shown, notes.get(shown.entry.hash, ""))
-        return replace(row, entries=len(group))
-    shown = max(counting, key=_scores) if rules.counts == "best" else counting[-1]
-    last, note = group[-1], ""
-    if last not in counting:
-        reason = notes.get(last.entry.hash) or f"failed: {last.outcome}"
-        note = f"a later entry did not count ({reason})"
-    return replace(_plain(shown, note), rank=1, entries=len(group))
+        main = (scored or group)[-1]
+    found = []
+    for result in (main, *(each for each in reversed(group) if each is not main)):
+        note = notes.get(result.entry.hash, "")
+        if result is not main and not note:
+            note = f"a {'better' if best else 'later'} entry counts"
+        row = _row(result, note, said.get(result.entry.hash, ()), basis)
+        found.append(replace(row, main=result is main, entries=len(group)))
+    if not counting:
+        return found
+    last = group[-1].entry.hash
+    note = f"a later entry did not count ({notes[last]})" if last in notes else ""
+    return [replace(found[0], counts=True, note=note), *found[1:]]
 
 
-def _plain(result: Result, note: str) -> Row:
+def _row(result: Result, note: str, said: tuple[str, ...], basis: Basis) -> Row:
     entry, psnr, ssim, seconds = result.entry, result.psnr, result.ssim, result.seconds
     return Row(
         rank=None,
@@ -162,15 +247,41 @@ def _plain(result: Result, note: str) -> Row:
         entry=entry.hash[:SHORT],
         isolation=result.judge.level,
         judge=result.judge.hash[:SHORT],
+        main=True,
+        counts=False,
+        baseline=entry.team == BASELINE,
+        outdated=result.outdated(basis.limits, basis.rules) if basis.limits else "",
+        doubts=tuple(_doubts(result, basis)),
+        alike=said,
     )
 
 
+def _doubts(result: Result, basis: Basis) -> Iterable[str]:
+    sight, deadline = (basis.sights or {}).get(result.entry.hash), basis.rules.deadline
+    if sight is not None and result.entry.team != BASELINE:
+        if sight.doubt:
+            yield f"received as it was seen first, {_words(sight.seen)}: {sight.doubt}"
+        elif deadline and _time(result) <= deadline < datetime.fromisoformat(sight.seen):
+            yield f"on time by its file's date alone: seen first {_words(sight.seen)}"
+    if result.in_doubt and result.load is not None:
+        yield (
+            f"failed by the clock while other programs took {result.load.foreign:.0%} of its "
+            "cores: `challenge score --rejudge-timeouts` judges it again"
+        )
+
+
 def _ranked(ordered: Sequence[Row]) -> list[Row]:
-    """Number the rows; equal scores share the first one's rank."""
+    """Number the rows of teams; equal scores share the first one's rank."""
     found: list[Row] = []
-    for place, row in enumerate(ordered, 1):
-        tied = bool(found) and _rounded(found[-1]) == _rounded(row)
-        found.append(replace(row, rank=found[-1].rank if tied else place))
+    last: Row | None = None
+    for row in ordered:
+        if row.baseline:
+            found.append(row)
+            continue
+        place = 1 + sum(not each.baseline for each in found)
+        tied = last is not None and _rounded(last) == _rounded(row)
+        last = replace(row, rank=last.rank if tied and last else place)
+        found.append(last)
     return found
 
 
@@ -184,6 +295,10 @@ def _order(row: Row) -> tuple[Any, ...]:
     return -psnr, -ssim, row.seconds or 0, row.received, row.team, row.name
 
 
+def _by_name(row: Row) -> tuple[Any, ...]:
+    return row.team, row.received, row.name, row.entry
+
+
 def _scores(result: Result) -> tuple[float, float]:
     assert result.psnr and result.ssim
     return result.psnr.mean, result.ssim.mean
@@ -191,3 +306,7 @@ def _scores(result: Result) -> tuple[float, float]:
 
 def _time(result: Result) -> datetime:
     return datetime.fromisoformat(result.received).astimezone(UTC)
+
+
+def _words(moment: str) -> str:
+    return shown(datetime.fromisoformat(moment))

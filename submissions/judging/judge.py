@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from challenge.configs.errors import UserError
 from challenge.data import atomic
@@ -24,14 +24,17 @@ from challenge.submissions import machine, scratch
 from challenge.submissions.entries import archive
 from challenge.submissions.entries.check import check
 from challenge.submissions.entries.teams import Teams
+from challenge.submissions.entries.violations import Violation
 from challenge.submissions.inference import repeat, supervisor
 from challenge.submissions.inference.supervisor import Step
 from challenge.submissions.jail import levels, stage
 from challenge.submissions.jail.levels import Level
 from challenge.submissions.jail.probe import choose
 from challenge.submissions.jail.spawn import Jail
-from challenge.submissions.judging import result_files, verdict
+from challenge.submissions.judging import received, result_files, verdict
+from challenge.submissions.judging.load import Meter
 from challenge.submissions.judging.result import (
+    Checked,
     JudgedBy,
     JudgedChallenge,
     JudgedEntry,
@@ -44,6 +47,8 @@ from challenge.submissions.text import harmless
 
 OnStep = Callable[[Step], None]
 OnScore = Callable[[str, int, int], None]
+Rejudge = Literal["none", "timeouts", "all"]
+"""Which verdicts that stand are made anew."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +113,7 @@ def judge_entry(
     judge: Judge,
     entry: Path,
     *,
-    rejudge: bool = False,
+    rejudge: Rejudge = "none",
     progress: OnStep | None = None,
     scored: OnScore | None = None,
 ) -> tuple[Result, bool]:
@@ -116,7 +121,8 @@ def judge_entry(
 
     Args:
         entry: the zip.
-        rejudge: judge it even where a verdict stands, which goes into the history.
+        rejudge: judge it even where a verdict stands, which goes into the history: any, or one
+            that is in doubt because it failed by the clock on a busy machine.
         progress: called after each reconstruction.
         scored: called after each scored image with ("score", done, total).
 
@@ -140,7 +146,7 @@ def _verdict(
     judge: Judge,
     entry: Path,
     copy: Path,
-    rejudge: bool,
+    rejudge: Rejudge,
     progress: OnStep | None,
     scored: OnScore | None,
 ) -> tuple[Result, bool]:
@@ -153,11 +159,20 @@ def _verdict(
         known = result_files.find(
             judge.workspace, entry_hash, judge.challenge.hash, judge.judge_hash
         )
-        if known is not None and not rejudge and known.problems == verdict.listed(problems):
+        sight = received.see(
+            judge.workspace,
+            entry,
+            prepared=judge.challenge.standing.prepared,
+            entry_hash=entry_hash,
+        )
+        checked = Checked.by(judge.challenge.config.rules)
+        if known is not None and not _anew(known, rejudge, problems):
+            if known.rules != checked:
+                known = known.model_copy(update={"rules": checked})
+                result_files.renew(judge.workspace, known)
             return known, False
-        received = result_files.submission_time(judge.workspace, entry, entry_hash)
         begun = result_files.timestamp(time.time())
-        about = verdict.entry_facts(copy, name, entry_hash)
+        about = verdict.entry_facts(copy, name, entry_hash, sound=not problems)
         found = (
             verdict.refused(problems) if problems else _judged(judge, copy, about, progress, scored)
         )
@@ -172,12 +187,20 @@ def _verdict(
             judge=JudgedBy(hash=judge.judge_hash, **judge.parts),
             machine=machine.describe(),
             versions=machine.versions(),
-            received=received,
+            received=sight.received,
             judged_at=begun,
+            rules=checked,
             **found,
         )
         result_files.save(judge.workspace, result)
     return result, True
+
+
+def _anew(known: Result, rejudge: Rejudge, problems: list[Violation]) -> bool:
+    """Whether an entry is judged once more."""
+    if rejudge == "all" or known.problems != verdict.listed(problems):
+        return True
+    return rejudge == "timeouts" and known.in_doubt
 
 
 def _judged(
@@ -197,10 +220,12 @@ def _judged(
         archive.extract(entry, folder)
         sources = [_measurement(judge, identity) for identity in ids]
         limits = challenge.config.limits
+        meter = Meter(limits.threads)
         inference = supervisor.infer(folder, sources, made, limits, judge.jail, progress=progress)
         if inference.outcome == "ok" and judge.repeats:
             second = repeat.repeat_images(folder, sources, made, limits, judge.jail)
             inference = second.applied_to(inference)
+        load = meter.read(inference.cpu)
         if inference.outcome == "ok":
             pairs = [
                 Pair(each, str(judge.hidden.image(each)), str(made / f"{each}.npy")) for each in ids
@@ -210,9 +235,9 @@ def _judged(
                 # Every answer was checked when it came in: what fails now is not the team's.
                 raise supervisor.JudgeFault(f"image {scores.failure.id}: {scores.failure.cause}")
             shown = [(each, _measurement(judge, each), judge.hidden.image(each)) for each in ids]
-            pictures.draw_all(made, shown, scores, crop=judge.crop, title=output.name)
+            pictures.draw_all(made, shown, scores, crop=judge.crop, title=about.title)
     repeated = Repeated(**second.to_json()) if second else None
-    return {**verdict.judged(inference, scores), "repeat": repeated}
+    return {**verdict.judged(inference, scores, load), "repeat": repeated}
 
 
 def _measurement(judge: Judge, identity: str) -> Path:

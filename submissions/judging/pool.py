@@ -21,7 +21,7 @@ from typing import Any
 from challenge.configs.errors import Mistake, UserError
 from challenge.submissions import machine
 from challenge.submissions.inference.supervisor import Step
-from challenge.submissions.judging.judge import Judge
+from challenge.submissions.judging.judge import Judge, Rejudge
 from challenge.submissions.judging.result import Result
 from challenge.submissions.judging.worker import Judged, judge_one
 
@@ -51,7 +51,7 @@ def judge_all(
     entries: Sequence[Path],
     *,
     workers: int = 1,
-    rejudge: bool = False,
+    rejudge: Rejudge = "none",
     progress: OnStep | None = None,
 ) -> Iterator[Judged]:
     """Judge entries, several at a time; what became of each, in the order in which they end.
@@ -60,7 +60,7 @@ def judge_all(
         judge: what is the same for all.
         entries: the zips.
         workers: entries at a time.
-        rejudge: judge also where a verdict stands.
+        rejudge: judge also where a verdict stands: every one, or one that is in doubt.
         progress: called after every reconstruction.
 
     Raises:
@@ -119,7 +119,7 @@ class _Worker:
             self.process.stdin.write(json.dumps(message) + "\n")
             self.process.stdin.flush()
 
-    def assign(self, entry: Path, rejudge: bool) -> None:
+    def assign(self, entry: Path, rejudge: Rejudge) -> None:
         self.entry = entry
         self.send({"entry": str(entry.resolve()), "rejudge": rejudge})
 
@@ -143,7 +143,7 @@ class _Worker:
 class _Pool:
     """The workers of one call of `judge_all`."""
 
-    def __init__(self, judge: Judge, sets: list[set[int]], rejudge: bool) -> None:
+    def __init__(self, judge: Judge, sets: list[set[int]], rejudge: Rejudge) -> None:
         self._judge, self._rejudge = judge, rejudge
         self._answers: queue.Queue[tuple[_Worker, dict[str, Any]]] = queue.Queue()
         self._workers = [_Worker(judge, share, self._answers) for share in sets]

@@ -10,8 +10,11 @@ from typing import Any, Literal, Self
 
 from pydantic import model_validator
 
+from challenge.configs.schema.challenge import AmendableRules, Limits
 from challenge.configs.schema.entry import Uses
 from challenge.configs.schema.section import Section
+from challenge.submissions.entries.likeness import Likeness
+from challenge.submissions.judging.load import Load
 from challenge.submissions.outcomes import Outcome
 from challenge.submissions.scoring.scores import Interval
 
@@ -27,10 +30,17 @@ class JudgedEntry(Section):
     name: str
     uses: Uses = Uses()
     versions: dict[str, str] = {}
+    likeness: Likeness = Likeness()
+    """To be compared with other entries; of what the check refuses, nothing."""
 
     @property
     def label(self) -> str:
-        """Names its reconstructions: no two entries of a team share it."""
+        """Names the folder of its reconstructions: no two entries share it."""
+        return f"{self.team}-{self.name}-{self.hash}"
+
+    @property
+    def title(self) -> str:
+        """The same for a person."""
         return f"{self.team}-{self.name}-{self.hash[:8]}"
 
 
@@ -83,6 +93,18 @@ class JudgedImage(Section):
     seconds: float
 
 
+class Checked(Section):
+    """The rules that the check goes by, as they were when it was made."""
+
+    pretrained: str
+    external_data: str
+    packages: tuple[str, ...]
+
+    @classmethod
+    def by(cls, rules: AmendableRules) -> Checked:
+        return cls(**rules.model_dump(include=set(cls.model_fields)))
+
+
 class Repeated(Section):
     """What came of reconstructing some images once more; see `inference.repeat`."""
 
@@ -116,6 +138,28 @@ class Result(Section):
     log: str = ""
     """What the entry printed, shortened and harmless."""
     repeat: Repeated | None = None
+    rules: Checked | None = None
+    load: Load | None = None
+    """What other programs took of the cores while it was judged; None where it was not run."""
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether it failed by the clock while other programs took of its time, or may have."""
+        busy = self.load is None or self.load.busy
+        return busy and self._failed_by_the_clock
+
+    @property
+    def _failed_by_the_clock(self) -> bool:
+        slower = "timeout:" in self.cause or "times as long" in self.cause
+        return self.outcome == "timeout" or (self.outcome == "nondeterministic" and slower)
+
+    def outdated(self, limits: Limits, rules: AmendableRules) -> str:
+        """What holds now and was other then: `limits`, `rules of the check`; else empty."""
+        if self.judge.limits and self.judge.limits != limits.model_dump(mode="json"):
+            return "limits"
+        if self.rules is not None and self.rules != Checked.by(rules):
+            return "rules of the check"
+        return ""
 
     @model_validator(mode="after")
     def _has_scores(self) -> Self:

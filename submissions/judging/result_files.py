@@ -21,7 +21,7 @@ from challenge.submissions import layout
 from challenge.submissions.judging.result import Result
 
 SHORT = 16
-"""Hex digits of a hash in a file's name."""
+"""Hex digits of a hash that is shown; of challenge and judge also in a file's name."""
 
 
 def judge_parts(
@@ -43,6 +43,11 @@ def judge_parts(
 
 def path_of(workspace: Workspace, entry: str, challenge: str, judge: str) -> Path:
     """The file of a verdict, by the three full hashes."""
+    return layout.result(workspace, entry, challenge[:SHORT], judge[:SHORT])
+
+
+def _older_path(workspace: Workspace, entry: str, challenge: str, judge: str) -> Path:
+    """Where older toolkits wrote it; two entries may share such a name."""
     return layout.result(workspace, entry[:SHORT], challenge[:SHORT], judge[:SHORT])
 
 
@@ -51,18 +56,31 @@ def save(workspace: Workspace, result: Result) -> Path:
 
     To be called by whoever has the entry `locked`.
     """
-    path = path_of(workspace, result.entry.hash, result.challenge.hash, result.judge.hash)
+    hashes = result.entry.hash, result.challenge.hash, result.judge.hash
+    path, older = path_of(workspace, *hashes), _older_path(workspace, *hashes)
     atomic.remove_leftovers(path)
-    if path.is_file():
-        with contextlib.suppress(UserError):
+    with contextlib.suppress(UserError):
+        if before := find(workspace, *hashes):
             # Its date is in the name: whoever was killed in between writes the same file again.
-            before = read(path)
             moment = "".join(each for each in before.judged_at if each.isalnum())
             atomic.write_json(
                 layout.history(workspace) / f"{path.stem}-{moment}.json", before.to_json()
             )
     atomic.write_json(path, result.to_json())
+    if _is_of(older, *hashes):
+        older.unlink()
     return path
+
+
+def renew(workspace: Workspace, result: Result) -> None:
+    """Write a verdict that stands with other facts beside it; no history is made.
+
+    To be called by whoever has the entry `locked`.
+    """
+    hashes = result.entry.hash, result.challenge.hash, result.judge.hash
+    older = _older_path(workspace, *hashes)
+    path = older if _is_of(older, *hashes) else path_of(workspace, *hashes)
+    atomic.write_json(path, result.to_json())
 
 
 @contextlib.contextmanager
@@ -72,7 +90,7 @@ def locked(workspace: Workspace, entry: str) -> Iterator[None]:
     The lock ends with the process, however that ends. Where the system has no such locks, two
     who judge the same entry at once both do it, and the later verdict stands.
     """
-    path = layout.lock(workspace, entry[:SHORT])
+    path = layout.lock(workspace, entry)
     with atomic.disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("ab")
@@ -86,9 +104,26 @@ def locked(workspace: Workspace, entry: str) -> Iterator[None]:
 
 
 def find(workspace: Workspace, entry: str, challenge: str, judge: str) -> Result | None:
-    """The verdict that stands for these hashes, if there is one."""
-    path = path_of(workspace, entry, challenge, judge)
-    return read(path) if path.is_file() else None
+    """The verdict that stands for these hashes, if there is one.
+
+    By what stands in the file, not by its name alone, which has parts of the hashes.
+    """
+    hashes = entry, challenge, judge
+    for path in (path_of(workspace, *hashes), _older_path(workspace, *hashes)):
+        if path.is_file() and _hashes(found := read(path)) == hashes:
+            return found
+    return None
+
+
+def _is_of(path: Path, *hashes: str) -> bool:
+    """Whether a file is the verdict for these hashes."""
+    with contextlib.suppress(UserError):
+        return path.is_file() and _hashes(read(path)) == hashes
+    return False
+
+
+def _hashes(result: Result) -> tuple[str, str, str]:
+    return result.entry.hash, result.challenge.hash, result.judge.hash
 
 
 def read(path: Path) -> Result:
@@ -104,15 +139,6 @@ def read_all(workspace: Workspace, challenge: str | None = None) -> list[Result]
     """All verdicts, in the order of their files; of one challenge's name where it is given."""
     found = [read(path) for path in sorted(layout.results(workspace).glob("[!.]*.json"))]
     return [each for each in found if challenge in (None, each.challenge.name)]
-
-
-def submission_time(workspace: Workspace, entry: Path, entry_hash: str) -> str:
-    """When an entry arrived: the zip's modification time, fixed by its first verdict. ISO, UTC."""
-    files = layout.results(workspace).glob(f"{entry_hash[:SHORT]}-*.json")
-    earlier = [each.received for each in map(read, files) if each.entry.hash == entry_hash]
-    if earlier:
-        return min(earlier)
-    return timestamp(entry.stat().st_mtime)
 
 
 def timestamp(seconds: float) -> str:

@@ -7,15 +7,22 @@ from pathlib import Path
 from typing import Any
 
 from challenge.configs.schema.entry import Uses
+from challenge.submissions.entries import fingerprint
 from challenge.submissions.entries.check import read_manifest
+from challenge.submissions.entries.likeness import Likeness
 from challenge.submissions.entries.violations import Violation, outcome_of
 from challenge.submissions.inference.supervisor import Inference
+from challenge.submissions.judging.load import Load
 from challenge.submissions.judging.result import JudgedEntry, JudgedImage, Refusal, Seconds
 from challenge.submissions.scoring.scores import Scores
 
 
-def entry_facts(copy: Path, name: str, entry_hash: str) -> JudgedEntry:
-    """The entry as its manifest describes it; without a readable one, named by its file."""
+def entry_facts(copy: Path, name: str, entry_hash: str, *, sound: bool) -> JudgedEntry:
+    """The entry as its manifest describes it; without a readable one, named by its file.
+
+    Args:
+        sound: whether it passed the check, so that more of it may be read.
+    """
     facts, size = read_manifest(copy), copy.stat().st_size
     if facts is None:
         team, stem = "", Path(name).stem
@@ -30,6 +37,7 @@ def entry_facts(copy: Path, name: str, entry_hash: str) -> JudgedEntry:
         name=facts.name,
         uses=facts.uses,
         versions=facts.versions,
+        likeness=fingerprint.of(copy) if sound else Likeness(),
     )
 
 
@@ -47,7 +55,7 @@ def listed(problems: list[Violation]) -> tuple[Refusal, ...]:
     return tuple(Refusal(outcome=each.outcome, **asdict(each.mistake)) for each in problems)
 
 
-def judged(inference: Inference, scores: Scores | None) -> dict[str, Any]:
+def judged(inference: Inference, scores: Scores | None, load: Load) -> dict[str, Any]:
     """What a result says of an entry that was run; scores only where it went well."""
     if scores:
         images = [
@@ -68,4 +76,5 @@ def judged(inference: Inference, scores: Scores | None) -> dict[str, Any]:
         "memory": inference.memory,
         "images": tuple(images),
         "log": inference.log,
+        "load": load,
     }

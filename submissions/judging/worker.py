@@ -23,7 +23,7 @@ from challenge.data.layout import Hidden, Workspace
 from challenge.submissions.entries import teams
 from challenge.submissions.inference.supervisor import Step
 from challenge.submissions.jail.levels import Level
-from challenge.submissions.judging.judge import Judge, judge_entry, open_judge
+from challenge.submissions.judging.judge import Judge, Rejudge, judge_entry, open_judge
 from challenge.submissions.judging.result import Result
 
 
@@ -40,7 +40,7 @@ class Judged:
 
 
 def judge_one(
-    judge: Judge, entry: Path, rejudge: bool, progress: Callable[[Step], None] | None
+    judge: Judge, entry: Path, rejudge: Rejudge, progress: Callable[[Step], None] | None
 ) -> Judged:
     """Judge an entry; a fault of ours is said, a mistake of the user raised."""
     try:

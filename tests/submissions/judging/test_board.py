@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from challenge.configs.schema.challenge import Rules
+from challenge.configs.schema.challenge import Limits, Rules
 from challenge.submissions.entries.teams import Teams
-from challenge.submissions.judging.board import Row, remarks, rows
+from challenge.submissions.judging.board import Row, remarks, rows, rule
+from challenge.submissions.judging.received import Sight
 from challenge.submissions.judging.result import Result
 
 DEADLINE = "2026-12-04T17:00:00Z"
@@ -28,6 +29,7 @@ def result(
     at: str = "2026-12-01T10:00:00+00:00",
     level: str = "landlock",
     judge: str = "j",
+    judge_of: dict[str, Any] | None = None,
     **fields: Any,
 ) -> Result:
     unknown = {"low": None, "high": None}
@@ -35,7 +37,7 @@ def result(
     record = {
         "entry": {"hash": entry * 64, "team": team, "name": name, "uses": {}},
         "challenge": {"name": "deblur", "hash": "c", "practice": False},
-        "judge": {"hash": judge * 64, "isolation": {"level": level}},
+        "judge": judge_of or {"hash": judge * 64, "isolation": {"level": level}},
         "outcome": "ok" if psnr is not None else "timeout",
         "received": at,
         "judged_at": at,
@@ -56,7 +58,7 @@ def test_ranks_by_psnr_then_ssim() -> None:
             result("a", 25.0, team="alpha"),
             result("b", 26.0, team="beta"),
             result("c", 25.0, team="gamma", ssim=0.9),
-            result("d", 24.0, team="alpha", name="net"),
+            result("d", 24.0, team="delta", name="net"),
         ],
         Rules(),
     )
@@ -64,7 +66,7 @@ def test_ranks_by_psnr_then_ssim() -> None:
         (1, "beta", "tv", 26.0),
         (2, "gamma", "tv", 25.0),
         (3, "alpha", "tv", 25.0),
-        (4, "alpha", "net", 24.0),
+        (4, "delta", "net", 24.0),
     ]
 
 
@@ -93,6 +95,134 @@ def test_the_latest_counts_unless_the_rules_say_best() -> None:
     assert (latest.psnr, latest.entries, best.psnr) == (25.0, 2, 26.0)
 
 
+@pytest.mark.parametrize(
+    ("counts", "shown", "why"),
+    [("latest", "last", "a later entry counts"), ("best", "good", "a better entry counts")],
+)
+def test_a_team_has_one_row_whatever_its_methods_are_called(
+    counts: str, shown: str, why: str
+) -> None:
+    """The rule says which; all others are there on demand, each with why it is not it."""
+    found = [
+        result("a", 24.0, name="first", at="2026-12-01T10:00:00+00:00"),
+        result("b", 26.0, name="good", at="2026-12-02T10:00:00+00:00"),
+        result("c", 25.0, name="last", at="2026-12-03T10:00:00+00:00"),
+        result("d", None, name="failed", at="2026-12-04T10:00:00+00:00"),
+        result("e", 30.0, name="late", at="2026-12-06T10:00:00+00:00"),
+    ]
+    rules = Rules.model_validate({"counts": counts, "deadline": DEADLINE})
+    (row,) = rows(found, rules)
+    assert (row.rank, row.name, row.entries) == (1, shown, 5)
+    assert row.note == "a later entry did not count (after the deadline)"
+    every = rows(found, rules, everything=True)
+    assert every[0] == row
+    assert [each.name for each in every if each.main] == [shown]
+    notes = {each.name: each.note for each in every[1:]}
+    expected = dict.fromkeys(["first", "good", "last"], why)
+    del expected[shown]
+    expected |= {"failed": "failed: timeout", "late": "after the deadline"}
+    assert notes == expected
+    assert not any(each.rank or each.counts for each in every[1:])
+
+
+def test_the_rule_is_said_in_one_line() -> None:
+    rules = Rules.model_validate({"counts": "best", "entries_per_day": 3, "deadline": DEADLINE})
+    assert rule(rules) == (
+        "of each team its best valid entry counts (`rules.counts`), of at most 3 a day, days in "
+        "UTC; deadline 2026-12-04 17:00 UTC"
+    )
+
+
+def test_baselines_are_shown_where_they_belong_and_not_ranked() -> None:
+    """One row each; no list of teams, no deadline and no daily number is for them."""
+    late = "2026-12-09T10:00:00+00:00"
+    found = [
+        result("a", 25.0),
+        result("b", 27.0, team="beta"),
+        *(
+            result(each, 24.5 + number, team="baseline", name=f"base{number}", at=late)
+            for number, each in enumerate("cdef")
+        ),
+        result("0", None, team="baseline", name="broken", at=late),
+    ]
+    teams = Teams.model_validate({"teams": {"alpha": {}, "beta": {}}})
+    rules = Rules.model_validate({"entries_per_day": 1, "deadline": DEADLINE})
+    board = rows(found, rules, teams)
+    assert [(row.rank, row.name, row.baseline, row.counts) for row in board] == [
+        (None, "base3", True, True),
+        (1, "tv", False, True),
+        (None, "base2", True, True),
+        (None, "base1", True, True),
+        (2, "tv", False, True),
+        (None, "base0", True, True),
+        (None, "broken", True, False),
+    ]
+
+
+def test_a_verdict_by_the_limits_that_hold_goes_before_a_later_one() -> None:
+    """They were changed and changed back: the first verdict holds again."""
+    now, other = Limits(), Limits(minutes=1)
+    judges = [{"hash": "j" * 64, "limits": each.model_dump(mode="json")} for each in (now, other)]
+    first = result("a", 25.0, judge_of=judges[0], at="2026-12-01T10:00:00+00:00")
+    second = result("a", 24.0, judge_of=judges[1], at="2026-12-02T10:00:00+00:00")
+    (row,) = rows([first, second], Rules(), limits=now)
+    assert (row.psnr, row.outdated) == (25.0, "")
+    (row,) = rows([second], Rules(), limits=now)
+    assert row.outdated == "limits"
+    assert "judged by other limits than hold now (all): score these entries again" in remarks([row])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"packages": ("einops",)}, {"pretrained": "forbidden"}, {"external_data": "forbidden"}],
+)
+def test_a_verdict_says_when_the_check_has_other_rules_now(change: dict[str, Any]) -> None:
+    """And only then: another deadline changes what counts, not what was judged."""
+    checked = {"pretrained": "allowed", "external_data": "allowed", "packages": ()}
+    found = [result("a", 25.0, rules=checked)]
+    for rules in (Rules(), Rules.model_validate({"deadline": DEADLINE, "counts": "best"})):
+        assert remarks(rows(found, rules, limits=Limits())) == []
+    (said,) = remarks(rows(found, Rules(**change), limits=Limits()))
+    assert said.startswith("judged by other rules of the check than hold now")
+
+
+def sight(entry: str, team: str, seen: str, received: str = "", **fields: Any) -> Sight:
+    return Sight(
+        entry=entry * 64, file="x.zip", team=team, name="tv", seen=seen, modified=seen,
+        received=received or seen, **fields,
+    )  # fmt: skip
+
+
+def test_the_register_says_when_an_entry_came() -> None:
+    """Not the verdict, whose file may have been touched."""
+    rules = Rules.model_validate({"deadline": DEADLINE})
+    found = [result("a", 25.0, at="2026-12-04T10:00:00+00:00")]
+    late = {"a" * 64: sight("a", "alpha", "2026-12-05T10:00:00+00:00")}
+    (row,) = rows(found, rules, sights=late)
+    assert (row.counts, row.note) == (False, "after the deadline")
+    on_time = "2026-12-04T16:00:00+00:00"
+    doubtful = {"a" * 64: sight("a", "alpha", "2026-12-05T10:00:00+00:00", on_time)}
+    (row,) = rows(found, rules, sights=doubtful)
+    assert row.counts
+    assert row.doubts == ("on time by its file's date alone: seen first 2026-12-05 10:00 UTC",)
+
+
+def test_what_failed_by_the_clock_on_a_busy_machine_is_in_doubt() -> None:
+    busy, quiet = ({"cores": 2, "foreign": share, "stolen": 0.0} for share in (0.4, 0.02))
+    by_clock = [
+        {"outcome": "timeout"},
+        {"outcome": "nondeterministic", "cause": "it took over 10 times as long (on image `1`)"},
+        {"outcome": "nondeterministic", "cause": "the second time it failed: timeout: the limit"},
+    ]
+    others = [{"outcome": "nondeterministic", "cause": "x_hat differs by 1"}, {"outcome": "crash"}]
+    for fields in (*by_clock, *others):
+        expected = fields in by_clock
+        assert result("a", None, load=busy, **fields).in_doubt == expected
+        assert not result("a", None, load=quiet, **fields).in_doubt
+        (row,) = rows([result("a", None, load=busy, **fields)], Rules())
+        assert any("other programs took 40%" in each for each in row.doubts) == expected
+
+
 def test_a_failed_entry_never_ranks() -> None:
     found = rows(
         [
@@ -118,6 +248,10 @@ def test_after_the_deadline() -> None:
     assert row.note == "a later entry did not count (after the deadline)"
     (row,) = rows([late], rules)
     assert (row.rank, row.note, row.psnr) == (None, "after the deadline", 30.0)
+    # The same moment, wherever the deadline and the judge's clock are.
+    zoned = Rules.model_validate({"deadline": "2026-12-04T18:00:00+01:00"})
+    assert [each.counts for each in rows([on_time], zoned)] == [True]
+    assert [each.counts for each in rows([late], zoned)] == [False]
 
 
 def test_entries_per_day_count_per_team_and_utc_day() -> None:
@@ -132,13 +266,16 @@ def test_entries_per_day_count_per_team_and_utc_day() -> None:
             result("e", 19.0, name="one", team="beta", at="2026-12-01T23:30:00+00:00"),
         ],
         rules,
+        everything=True,
     )
-    notes = {(row.team, row.name): row.note for row in found if row.rank is None}
+    notes = {(row.team, row.name): row.note for row in found if not row.counts}
     assert notes == {
-        ("alpha", "failed"): "",
-        ("alpha", "three"): "more than 2 entries that day",
+        ("alpha", "failed"): "failed: timeout",
+        ("alpha", "three"): "more than 2 entries that day (UTC)",
+        ("alpha", "one"): "a later entry counts",
+        ("alpha", "two"): "a later entry counts",
     }
-    assert [row.name for row in found if row.rank] == ["four", "two", "one", "one"]
+    assert [row.name for row in found if row.rank] == ["four", "one"]
 
 
 def test_unknown_teams_and_other_preparations() -> None:
@@ -177,7 +314,8 @@ def test_order_does_not_matter_and_ranks_are_competition_ranks(scores: Any, data
     ]
     board = rows(found, Rules())
     assert rows(data.draw(st.permutations(found)), Rules()) == board
-    assert len(board) == len({(team, name) for team, name, _ in scores})
+    assert len(board) == len({team for team, _, _ in scores})
+    assert len(rows(found, Rules(), everything=True)) == len(found)
     ranked = [row for row in board if row.rank]
     for row in ranked:
         better = sum((other.psnr, other.ssim) > (row.psnr, row.ssim) for other in ranked)

@@ -32,7 +32,7 @@ from challenge.submissions.inference.supervisor import Inference
 from challenge.submissions.jail import levels, stage
 from challenge.submissions.jail.probe import probe
 from challenge.submissions.jail.spawn import Jail
-from challenge.submissions.judging import board, result_files, trial
+from challenge.submissions.judging import board, received, result_files, trial
 from challenge.submissions.judging.judge import Judge, judge_entry, open_judge
 from challenge.submissions.judging.result import Result
 from challenge.submissions.layout import Run
@@ -56,15 +56,17 @@ def test_the_whole_way(
     make_entry: Callable[..., Path], place: Workspace, challenge: Challenge
 ) -> None:
     entry = make_entry()
-    os.utime(entry, (1_700_000_000, 1_700_000_000))
     here = judge(place, challenge)
+    prepared = challenge.standing.prepared
+    assert prepared is not None
+    os.utime(entry, (prepared.timestamp(), prepared.timestamp()))
     steps: list[supervisor.Step] = []
     result, fresh = judge_entry(here, entry, progress=steps.append)
     assert fresh
     assert result.outcome == "ok", result
     assert [step.id for step in steps] == place.hidden("tiny").ids()
     # The scores are those of the arrays against the hidden truth.
-    judged = place.hidden("tiny").judged(f"alpha-mine-{result.entry.hash[:8]}")
+    judged = place.hidden("tiny").judged(f"alpha-mine-{result.entry.hash}")
     for image in result.images:
         x_hat = np.load(judged / f"{image.id}.npy")
         truth = _truth(place.hidden("tiny"), image.id)
@@ -75,17 +77,19 @@ def test_the_whole_way(
     assert {path.name for path in judged.glob("*.png")} == {
         "0001.png", "0002.png", "0003.png", "overview.png",
     }  # fmt: skip
-    assert result.received == "2023-11-14T22:13:20+00:00"
+    assert result.received == prepared.isoformat()
+    assert result.load is not None
+    assert 0 <= result.load.foreign <= 1
     assert result.judge.isolation == levels.promises("process", sys.platform)
     assert result.judge.limits["minutes"] == 1
     assert result.judge.metric == {"name": "psnr-ssim", "version": 1, "crop": 0}
     (path,) = layout.results(place).glob("*.json")
-    hashes = [part.hash[:16] for part in (result.entry, result.challenge, result.judge)]
+    hashes = [result.entry.hash, result.challenge.hash[:16], result.judge.hash[:16]]
     assert path.name == "-".join(hashes) + ".json"
     assert list(json.loads(path.read_text())) == [
         "format", "entry", "challenge", "judge", "machine", "versions", "received", "judged_at",
         "outcome", "cause", "problems", "psnr", "ssim", "seconds", "memory", "images", "log",
-        "repeat",
+        "repeat", "rules", "load",
     ]  # fmt: skip
     # It stands: nothing is run again, wherever the zip lies and whatever its date.
     copy = entry.with_name("copy.zip")
@@ -97,9 +101,7 @@ def test_the_whole_way(
     limits = challenge.config.limits.model_copy(update={"threads": 2})
     parts = result_files.judge_parts({}, {}, {}, limits)
     assert result_files.find(place, result.entry.hash, challenge.hash, digest_json(parts)) is None
-    assert (
-        result_files.submission_time(place, copy, result.entry.hash) == "2023-11-14T22:13:20+00:00"
-    )
+    assert received.see(place, copy).received == prepared.isoformat()
     (row,) = board.rows(result_files.read_all(place), challenge.config.rules, None, challenge.hash)
     assert (row.rank, row.team, row.name, row.practice) == (1, "alpha", "mine", True)
     assert row.psnr == result.psnr.mean
@@ -155,7 +157,7 @@ def test_a_refusal_is_looked_at_again(
     result, _ = judge_entry(judge(place, challenge, teams), entry)
     assert result.outcome == "invalid_entry"
     assert "there is no team `alpha`" in result.cause
-    assert list(result.to_json())[8:] == ["outcome", "cause", "problems", "images"]
+    assert list(result.to_json())[8:] == ["outcome", "cause", "problems", "images", "rules"]
     assert result.problems[0].remedy == "teams: beta"
     monkeypatch.setattr(supervisor, "infer", lambda *_, **__: FAILED)
     result, fresh = judge_entry(judge(place, challenge), entry)
@@ -393,7 +395,7 @@ def test_judged_anew_the_history_is_kept(
     judge, entry = quick(place, challenge), of_mode(make_entry, "plain")
     first, _ = judge_entry(judge, entry)
     assert not layout.history(place).exists()
-    second, fresh = judge_entry(judge, entry, rejudge=True)
+    second, fresh = judge_entry(judge, entry, rejudge="all")
     assert fresh
     (path,) = layout.results(place).glob("*.json")
     assert result_files.read(path) == second
@@ -473,7 +475,7 @@ def test_one_at_a_time_judges_an_entry(
     found: list[bool] = []
     command = [sys.executable, str(Path(__file__).parent / "score_all.py"), str(place.path)]
     other = subprocess.Popen([*command, "1", "process", str(entry)], stdout=subprocess.PIPE)
-    lock = layout.lock(place, digest(entry)[:16])
+    lock = layout.lock(place, digest(entry))
     while not lock.exists():
         assert other.poll() is None
         time.sleep(0.01)

@@ -1,0 +1,121 @@
+"""What of an entry is compared with others: weights, code, settings.
+
+Weights tensor by tensor, by type, shape and bytes, not by names, order or metadata; code by its
+syntax tree, without comments, docstrings, layout, file names and the names of what it defines; a
+method of the toolkit by its settings. An entry that passed the check is read, never run.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import warnings
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from challenge.configs.loader import flow
+from challenge.data.hashing import digest_json
+from challenge.submissions.entries import archive, contents, weights
+from challenge.submissions.entries.likeness import Likeness
+from challenge.submissions.entries.python_files import LONGEST_SOURCE
+from challenge.submissions.layout import PLUGIN, WEIGHTS
+
+TENSORS = 64
+"""The largest so many of an entry are compared."""
+SHORT = 16
+"""Hex digits of a tensor's hash."""
+
+
+def of(entry: Path) -> Likeness:
+    """Of an entry that passed the check."""
+    members, _ = archive.members(entry, entry.name)
+    with zipfile.ZipFile(entry) as file:
+        with file.open(members[WEIGHTS]) as opened:
+            tensors = _tensors(archive.Hashed(opened), members[WEIGHTS].file_size)
+        sources = [
+            archive.read_small(file, info, LONGEST_SOURCE) or b""
+            for name, info in members.items()
+            if name.startswith(f"{PLUGIN}/")
+        ]
+        config = contents.read_config(file, members, entry.name, [])
+    settings: Any = dict(config.method) if config else {}
+    if sources:
+        # A team may call its file and its knobs anything.
+        settings.pop("name", None)
+        settings = sorted(map(flow, settings.values()))
+    else:
+        settings = flow(settings)
+    trees = sorted(map(_code, sources))
+    return Likeness(
+        weights=tensors, code=digest_json(trees) if trees else "", method=digest_json(settings)
+    )
+
+
+def _tensors(file: weights.Readable, size: int) -> dict[str, int]:
+    """The largest tensors: their bytes by their hashes."""
+    stored, _ = weights.read_header(file, size)
+    found: list[tuple[int, str]] = []
+    for tensor in stored:
+        hashed = hashlib.sha256(f"{tensor.dtype}{tensor.shape}".encode())
+        left = tensor.end - tensor.begin
+        while left:
+            piece = file.read(min(left, weights.CHUNK))
+            if not piece:
+                raise weights.NotSafetensors("is cut off")
+            hashed.update(piece)
+            left -= len(piece)
+        found.append((tensor.end - tensor.begin, hashed.hexdigest()[:SHORT]))
+    counted: dict[str, int] = {}
+    for size, name in sorted(found, reverse=True)[:TENSORS]:
+        counted[name] = counted.get(name, 0) + size
+    return counted
+
+
+class _Plain(ast.NodeTransformer):
+    """Leaves out docstrings, and calls what a file defines by numbers."""
+
+    def __init__(self, own: dict[str, str]) -> None:
+        self._own = own
+
+    def generic_visit(self, node: ast.AST) -> ast.AST:
+        super().generic_visit(node)
+        for field in ("name", "id", "arg", "attr"):
+            if isinstance(value := getattr(node, field, None), str):
+                setattr(node, field, self._own.get(value, value))
+        if (
+            isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+            and node.body
+            and isinstance(first := node.body[0], ast.Expr)
+            and isinstance(first.value, ast.Constant)
+            and isinstance(first.value.value, str)
+        ):
+            node.body = node.body[1:]
+        return node
+
+
+def _code(source: bytes) -> str:
+    """Hash of a Python file that is the same for the same code in another dress."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tree = ast.parse(source)
+        own: dict[str, str] = {}
+        for node in ast.walk(tree):
+            for name in _defined(node):
+                own.setdefault(name, f"_{len(own)}")
+        text = ast.dump(_Plain(own).visit(tree))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        text = source.hex()
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _defined(node: ast.AST) -> list[str]:
+    """Names that a file gives itself: classes, functions, arguments, variables, attributes."""
+    if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+        return [node.name]
+    if isinstance(node, ast.arg):
+        return [node.arg]
+    if isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Store):
+        return [node.id if isinstance(node, ast.Name) else node.attr]
+    return []
