@@ -53,9 +53,10 @@ def doctor(
     if threads is not None and not calibrate:
         raise UserError.of("--threads", "is for a measurement", "give `--calibrate` too")
     place = Workspace(workspace)
+    saved = True
     if calibrate:
         for count in [threads] if threads else _wanted(place):
-            _calibrate(place, count)
+            saved = _calibrate(place, count) and saved
     here = speed.read(layout.speed(place))
     judge = speed.read(layout.judge_speed(place), FRESH)
     facts = _facts(place)
@@ -69,7 +70,7 @@ def doctor(
         _show(facts)
         isolation_table.show(tried, levels)
         _speeds(here, judge)
-    if tried["fails"]:
+    if tried["fails"] or not saved:
         raise typer.Exit(1)
 
 
@@ -88,7 +89,8 @@ def _wanted(place: Workspace) -> list[int]:
     return sorted(found) or [Limits().threads]
 
 
-def _calibrate(place: Workspace, threads: int) -> None:
+def _calibrate(place: Workspace, threads: int) -> bool:
+    """Measure and save the speed; False where other programs made it no speed."""
     from challenge.cli.shared.console import say, warn
     from challenge.submissions import layout
     from challenge.submissions.inference import speed
@@ -96,13 +98,15 @@ def _calibrate(place: Workspace, threads: int) -> None:
 
     say(f"measuring this machine's speed on {counted(threads)}, about 5 s")
     found = speed.measure(threads)
-    speed.store(layout.speed(place), found)
-    worst = max(found.kernels, key=lambda name: found.kernels[name].spread)
-    if found.kernels[worst].spread > BUSY:
+    saved = speed.store(layout.speed(place), found)
+    spread = found.kernels[found.worst].spread
+    if spread > BUSY:
+        nothing = "" if saved else ", so nothing was saved"
         warn(
-            f"other programs disturbed the measurement: `{worst}` spreads by "
-            f"{100 * found.kernels[worst].spread:.0f} %; close them and measure again"
+            f"other programs disturbed the measurement: `{found.worst}` spreads by "
+            f"{100 * spread:.0f} %{nothing}; close them and measure again"
         )
+    return saved
 
 
 def _facts(place: Workspace) -> dict[str, Any]:

@@ -30,7 +30,8 @@ def kit(
     opened = open_prepared(place.public(challenge))
     target = make_kit(opened, place)
     show(f"made {target}: {target.stat().st_size / 1e6:.1f} MB; give it to the teams")
-    if speed.find(judge_speed(place), opened.config.limits.threads) is None:
+    found = speed.find(judge_speed(place), opened.config.limits.threads)
+    if found is None or not found.usable:
         say(
             "it does not say how fast the judging machine is, so teams cannot foresee their time "
             "there; run `challenge doctor --calibrate` on it, then make the kit again"

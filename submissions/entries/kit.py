@@ -57,7 +57,8 @@ def make_kit(
     if public.rules.is_file():
         names.append(public.rules.name)
     files = {f"{inside}/{name}": public.path / name for name in names}
-    if speed.read(source := judge_speed(workspace)):
+    speeds = speed.read(source := judge_speed(workspace))
+    if speeds and all(each.usable for each in speeds):
         files[layout.judge_speed(Workspace(Path(root) / "workspace")).as_posix()] = source
     done = 0
 

@@ -75,11 +75,11 @@ def find_machines(
         UserError: a file of speeds is damaged or of another format.
     """
     judge = speed.find(layout.judge_speed(workspace), threads, FRESH)
-    if judge is None:
+    if judge is None or not judge.usable:
         return None
     path = layout.speed(workspace)
     local = speed.find(path, threads)
-    if local is None or not local.is_here:
+    if local is None or not local.is_here or not local.usable:
         notice(f"measuring this machine's speed on {counted(threads)} once, about 5 s")
         local = speed.measure(threads)
         speed.store(path, local)

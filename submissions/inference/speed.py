@@ -35,6 +35,8 @@ CONVOLUTIONS = ("conv32", "conv64")
 KERNELS = (*CONVOLUTIONS, "fft", "elementwise", "python")
 BF16 = {f"{name}_bf16": name for name in CONVOLUTIONS}
 """The same in bfloat16 and channels last, timed where the processor has it."""
+LARGEST_SPREAD = 3.0
+"""A kernel whose tenths lie further apart was disturbed for long: its median is no speed."""
 CALIBRATE = "measure again with `challenge doctor --calibrate`"
 
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
@@ -87,6 +89,16 @@ class Speed:
         return set(BF16) <= set(self.kernels)
 
     @property
+    def worst(self) -> str:
+        """The kernel that spreads most."""
+        return max(self.kernels, key=lambda name: self.kernels[name].spread)
+
+    @property
+    def usable(self) -> bool:
+        """Whether other programs left enough of the machine to the measurement."""
+        return self.kernels[self.worst].spread <= LARGEST_SPREAD
+
+    @property
     def is_here(self) -> bool:
         """Whether it was measured on this machine, with this torch and this Python."""
         here = machine.describe()
@@ -135,18 +147,22 @@ def find(path: Path, threads: int, remedy: str = CALIBRATE) -> Speed | None:
     return next((speed for speed in read(path, remedy) if speed.threads == threads), None)
 
 
-def store(path: Path, speed: Speed) -> None:
-    """Add what was just measured on this machine to a file.
+def store(path: Path, speed: Speed) -> bool:
+    """Add what was just measured on this machine to a file; False: nothing, it is not usable.
 
-    It replaces what the file had for these threads, and whatever is of another machine or cannot
-    be read: both are of no use here any more.
+    It replaces what the file had for these threads, and whatever is of another machine, is not
+    usable or cannot be read.
     """
+    if not speed.usable:
+        return False
     try:
-        kept = [each for each in read(path) if each.is_here and each.threads != speed.threads]
+        here = [each for each in read(path) if each.is_here and each.usable]
+        kept = [each for each in here if each.threads != speed.threads]
     except UserError:
         kept = []
     speeds = sorted([*kept, speed], key=lambda each: each.threads)
     atomic.write_json(path, {"format": FORMAT, "speeds": to_json(speeds)})
+    return True
 
 
 def to_json(speeds: Iterable[Speed]) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import shutil
+import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -209,7 +210,44 @@ def test_a_busy_machine_is_told(elsewhere, measured, monkeypatch) -> None:
     busy = made(1e-3)
     slow = busy.kernels | {"fft": Timing(1e-3, 1e-3, 4e-3)}
     monkeypatch.setattr(speed, "measure", lambda threads: replace(busy, kernels=slow))
-    assert "`fft` spreads by 300 %" in elsewhere("doctor", "--calibrate").err
+    assert "`fft` spreads by 300 %; close" in elsewhere("doctor", "--calibrate").err
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_a_disturbed_measurement_is_not_saved(
+    elsewhere, measured, monkeypatch, tmp_path, before: bool
+) -> None:
+    """Nor is what was measured on a quiet machine lost."""
+    path = layout.speed(Workspace(tmp_path / "workspace"))
+    quiet = made(1e-3)
+    if before:
+        speed.store(path, quiet)
+    disturbed = quiet.kernels | {"fft": Timing(1e-3, 1e-3, 27e-3)}
+    monkeypatch.setattr(speed, "measure", lambda threads: replace(quiet, kernels=disturbed))
+    done = elsewhere("doctor", "--calibrate")
+    assert done.code == 1
+    assert "`fft` spreads by 2600 %, so nothing was saved; close them" in done.err
+    assert speed.read(path) == ((quiet,) if before else ())
+
+
+def test_the_kit_hands_no_disturbed_speed_on(challenge, judge, story) -> None:
+    """As an older toolkit may have saved it: neither by this kit, nor to a forecast."""
+    judge(3)
+    place = Workspace(story / "workspace")
+    path = layout.judge_speed(place)
+    stored = json.loads(path.read_text())
+    assert "judge.json" in kit_names(challenge, story)
+    stored["speeds"][0]["kernels"]["fft"]["high"] *= 100
+    path.write_text(json.dumps(stored))
+    assert "judge.json" not in kit_names(challenge, story)
+    assert "does not say how fast" in challenge("kit", "deblur").err
+    assert "on the judge" not in challenge("infer", TV).out
+
+
+def kit_names(challenge, story: Path) -> set[str]:
+    assert challenge("kit", "deblur").code == 0
+    with zipfile.ZipFile(story / "workspace/deblur-kit.zip") as file:
+        return {Path(name).name for name in file.namelist()}
 
 
 def test_doctor_fits_80_columns(challenge, judge, measured) -> None:
