@@ -25,6 +25,8 @@ def seal(
     Example: challenge seal deblur
     """
     from challenge.cli.shared.console import show
+    from challenge.data.challenges import rules
+    from challenge.data.challenges.challenge import open_challenge
     from challenge.data.challenges.seal import read, verify
     from challenge.data.layout import Hidden, Workspace
 
@@ -33,4 +35,7 @@ def seal(
     found = verify(place.public(challenge), folder)
     show(f"the seal holds: {found}")
     covered = "truth, measurements," if "measurements" in read(folder) else "truth,"
+    standing = open_challenge(place.public(challenge).path).standing
+    rules.compare(place.public(challenge), folder.rules, standing)
     show(f"{covered} noise key and metric are those the challenge was published with")
+    show(f"rules {standing.digest[:16]}: {standing.version}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,15 +26,19 @@ def look_at(
     from challenge.submissions.entries.teams import BASELINE
     from challenge.submissions.judging import received
 
+    # One look at all of them: what comes first in the list was not seen first.
+    now = datetime.now(UTC)
     own = {path.resolve() for path in layout.baselines().values()}
     known = frozenset(teams.teams if teams else ())
 
     def tell(sight: received.Sight) -> None:
         if sight.doubt and sight.team != BASELINE:
-            warn(f"{sight.file}: {sight.doubt} so it counts as received now")
+            warn(f"{sight.file}: {sight.doubt}; it counts as received now")
 
     for entry in dict.fromkeys(entries):
         if entry.is_file() and entry.resolve() not in own:
-            sight = received.see(place, entry, prepared=challenge.standing.prepared, first=tell)
+            sight = received.see(
+                place, entry, prepared=challenge.standing.prepared, now=now, first=tell
+            )
             if sight.team and (odd := received.misnamed(entry, sight.team, known)):
                 warn(odd)

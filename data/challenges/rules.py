@@ -109,17 +109,21 @@ def read(public: Public, published: Terms, challenge: str, *, expected: bool) ->
 
 
 def compare(public: Public, own: Path, standing: Standing) -> None:
-    """Hold the public rules against the organiser's own copy, where there is one.
+    """Hold public rules against the organiser's own copy, where there is one.
 
     Raises:
-        UserError: the public ones are not the newest.
+        UserError: the public ones are not the newest, or not of the same history.
     """
     if not own.is_file():
         return
     kept = _read(own, _published(standing), standing.challenge)
-    if kept.digest != standing.digest:
-        cause = f"is not as `challenge amend` left it: {kept.version}"
-        raise UserError.of(public.rules, cause, f"copy `{own}` over it")
+    if kept.digest == standing.digest:
+        return
+    before = {_first(kept.challenge, kept.prepared), *(each.digest for each in kept.changes)}
+    cause = f"is older than the organiser's copy, {kept.version}"
+    if standing.digest not in before:
+        cause = f"has another history than the organiser's copy, {kept.version}"
+    raise UserError.of(public.rules, cause, f"copy `{own}` over it")
 
 
 def write(path: Path, standing: Standing, mode: int = 0o644) -> None:

@@ -33,7 +33,7 @@ def alike(results: Sequence[Result], sights: Mapping[str, Sight]) -> dict[str, t
             first, second = sorted(pair, key=lambda each: _order(each, sights))
             for one, other, word in ((first, second, "later"), (second, first, "first")):
                 if one.entry.team != BASELINE:
-                    when = _when(other, sights, word)
+                    when = _when(one, other, sights, word)
                     of = f"{other.entry.team} {other.entry.name}"
                     said[one.entry.hash].append(f"the same {common} as {of}{when}")
     return {entry: tuple(each) for entry, each in said.items()}
@@ -59,9 +59,16 @@ def _order(result: Result, sights: Mapping[str, Sight]) -> tuple[str, str, str]:
     return (sight.seen if sight else result.judged_at), result.received, result.entry.hash
 
 
-def _when(result: Result, sights: Mapping[str, Sight], word: str) -> str:
-    """`, seen first (2026-12-01 10:00 UTC)`; of a baseline nothing, and of no sight neither."""
-    sight = sights.get(result.entry.hash)
-    if sight is None or result.entry.team == BASELINE:
+def _when(one: Result, other: Result, sights: Mapping[str, Sight], word: str) -> str:
+    """`, seen first (2026-12-01 10:00 UTC)`; of a baseline nothing.
+
+    What was seen at one look, or is in no register, is told by the dates of the files.
+    """
+    if other.entry.team == BASELINE:
         return ""
-    return f", seen {word} ({shown(datetime.fromisoformat(sight.seen))})"
+    mine, its = (sights.get(each.entry.hash) for each in (one, other))
+    if mine is None or its is None or mine.seen == its.seen:
+        if one.received == other.received:
+            return ", received at the same time"
+        return f", received {word} ({shown(datetime.fromisoformat(other.received))})"
+    return f", seen {word} ({shown(datetime.fromisoformat(its.seen))})"

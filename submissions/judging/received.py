@@ -144,11 +144,11 @@ def _received(
 ) -> tuple[datetime, str]:
     """When an entry was received, and why that is not its file's date."""
     earliest = max(prepared or _EARLIEST, _EARLIEST)
-    day = f"its file's date, {modified:%Y-%m-%d %H:%M} UTC,"
+    day = f"its file's date is {modified:%Y-%m-%d %H:%M} UTC"
     if modified > seen + TOLERANCE:
-        return seen, f"{day} is in the future"
+        return seen, f"{day}, in the future"
     if modified < earliest - TOLERANCE:
-        return seen, f"{day} is before the challenge was prepared"
+        return seen, f"{day}, before the challenge was prepared"
     return min(modified, seen), ""
 
 

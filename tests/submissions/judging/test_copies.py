@@ -164,6 +164,17 @@ def test_both_rows_say_it_with_who_was_seen_first() -> None:
         "a" * 64: ("the same weights and code as alpha netb, seen first (2026-12-01 09:00 UTC)",),
         "b" * 64: ("the same weights and code as beta neta, seen later (2026-12-02 10:00 UTC)",),
     }
+    # Seen at one look: the dates of the files say it.
+    seen = sights(a="2026-12-02T10:00:00+00:00", b="2026-12-02T10:00:00+00:00")
+    dated = [found[0], found[1].model_copy(update={"received": "2026-12-01T08:00:00+00:00"})]
+    assert alike(dated, seen) == {
+        "a" * 64: (
+            "the same weights and code as alpha netb, received first (2026-12-01 08:00 UTC)",
+        ),
+        "b" * 64: (
+            "the same weights and code as beta neta, received later (2026-12-01 10:00 UTC)",
+        ),
+    }
     # A team may hand in its own again, and a baseline is said to the team alone.
     assert alike([found[0], result("b", "beta", [20, 21, 22], **likes)], seen) == {}
     said = alike([found[0], result("b", "baseline", [20, 21, 22], **likes)], seen)
