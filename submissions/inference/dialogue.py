@@ -142,10 +142,12 @@ class Dialogue:
             # So bubblewrap passes on by which signal the process inside ended.
             code = 128 - code
         how = f"its process {processes.describe_end(code)}"
-        if not self.ready:
-            return self._failed("import_error", how)
         if code == -9 and self.watch.peak > self.limits.memory_gb * 0.5e9:
             return self._failed("out_of_memory", how)
+        if code == -9 and self.watch.headless:
+            return self._failed("crash", "its first thread ended while others went on")
+        if not self.ready:
+            return self._failed("import_error", how)
         return self._failed("missing_output" if code == 0 else "crash", how)
 
     def _checked(self, message: Message, shape: tuple[int, int, int]) -> NDArray[np.float32]:

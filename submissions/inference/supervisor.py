@@ -153,7 +153,8 @@ def infer(
             total = clock.since_start() if clock.total is None else clock.total
             watch.close()
             cpu = tree.cpu_seconds()
-            tree.kill()
+            if not tree.kill() and outcome == "ok":
+                outcome, cause = "crash", "it left processes that could not be ended"
             channel.close()
             text = log.close()
         if dialogue.stage == BEFORE and outcome != "ok":

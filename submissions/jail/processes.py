@@ -14,11 +14,14 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import psutil
 
+from challenge.submissions.jail import family
+
 _PR_SET_CHILD_SUBREAPER = 36
+LOOKS = 5
+"""So many looks in a row must find nobody."""
 _one_at_a_time = threading.Lock()
 
 
@@ -42,99 +45,89 @@ class Tree:
     def __init__(self, process: subprocess.Popen[bytes], before: set[int]) -> None:
         self._process = process
         self._before = before
+        self._buried = 0
 
-    def members(self) -> list[psutil.Process]:
-        """All that are alive: the process, its descendants, and orphans of it."""
-        roots = []
-        with contextlib.suppress(psutil.NoSuchProcess):
-            roots.append(psutil.Process(self._process.pid))
-        roots += [orphan for orphan in self._orphans() if orphan.pid != self._process.pid]
-        found: dict[int, psutil.Process] = {}
-        for root in roots:
-            found[root.pid] = root
-            found.update({child.pid: child for child in descendants(root)})
-        return list(found.values())
+    def members(self) -> list[int]:
+        """The numbers of all that are there: the process, its descendants, and orphans of it.
+
+        Orphans that have ended are buried: who forks and ends, over and over, would fill the
+        machine's table of processes.
+        """
+        children = family.lookup()
+        adopted = [each for each in self._orphans(children(os.getpid())) if not self._bury(each)]
+        here = self._process.returncode is None
+        roots = [self._process.pid] * here + adopted
+        found = [each for root in roots for each in (root, *family.descendants(root, children))]
+        return list(dict.fromkeys(found))
 
     def cpu_seconds(self) -> float:
         """Processor time of all members and of those that ended and were waited for."""
         total = 0.0
         for member in self.members():
             with contextlib.suppress(psutil.Error):
-                times = member.cpu_times()
+                times = psutil.Process(member).cpu_times()
                 total += times.user + times.system
                 total += getattr(times, "children_user", 0) + getattr(times, "children_system", 0)
         return total
 
-    def kill(self, patience: float = 10) -> None:
-        """Kill until nobody is left. What is born in between is found in the next round."""
+    def kill(self, patience: float = 10) -> bool:
+        """Kill until `LOOKS` looks in a row find nobody; False if after `patience` seconds some do.
+
+        What forks and ends is there for a moment, and has a child by then: it is met by looking
+        often, at the newest of all processes first.
+        """
         end = time.monotonic() + patience
         if os.name == "posix" and self._process.returncode is None:
             # Where orphans are not adopted, those of the same process group are found so.
             with contextlib.suppress(OSError):
                 os.killpg(self._process.pid, signal.SIGKILL)
-        while members := self.members():
-            for member in members:
-                with contextlib.suppress(psutil.Error):
-                    member.kill()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(1)
-            psutil.wait_procs([m for m in members if m.pid != self._process.pid], timeout=1)
+        empty = 0
+        while empty < LOOKS:
+            buried = self._buried
+            self._strike_newest()
+            members = self.members()
+            for each in members:
+                _kill(each)
+            self._process.poll()
+            # Whoever was not there when we looked is known by the dead that it leaves.
+            empty = 0 if members or self._buried > buried else empty + 1
             if time.monotonic() > end:
-                return
+                return False
+            if members:
+                # To end takes them a moment.
+                time.sleep(0.001)
+        return True
 
-    def _orphans(self) -> list[psutil.Process]:
-        """Children of ours that are new and of another session: nobody here started those."""
-        if sys.platform != "linux":
+    def _strike_newest(self) -> None:
+        """Kill what was born just now, by the way to all the others."""
+        for each in family.newest_children():
+            if self._orphans([each]):
+                _kill(each)
+
+    def _orphans(self, candidates: list[int]) -> list[int]:
+        """Those of these children of ours that nobody here started."""
+        if not family.LINUX:
             return []
-        session = os.getsid(0)
-        found = []
-        for child in _children(psutil.Process()):
-            with contextlib.suppress(ProcessLookupError, psutil.NoSuchProcess):
-                if child.pid not in self._before and os.getsid(child.pid) != session:
-                    found.append(child)
-        return found
+        return family.orphans(candidates, {*self._before, self._process.pid})
+
+    def _bury(self, orphan: int) -> bool:
+        """Whether an orphan has ended; then it is gone for good."""
+        try:
+            ended = os.waitpid(orphan, os.WNOHANG)[0] != 0
+        except OSError:
+            return True
+        self._buried += ended
+        return ended
 
 
 def children() -> set[int]:
-    """The ids of this process's children now."""
-    return {child.pid for child in _children(psutil.Process())}
+    """The numbers of this process's children now."""
+    return {*family.lookup()(os.getpid())}
 
 
-def descendants(root: psutil.Process) -> list[psutil.Process]:
-    """All that a process started, and what those started."""
-    found: list[psutil.Process] = []
-    waiting = [root]
-    while waiting:
-        new = _children(waiting.pop())
-        found += new
-        waiting += new
-    return found
-
-
-def _children(parent: psutil.Process) -> list[psutil.Process]:
-    """The children of a process: of each of its threads, by the kernel's own lists.
-
-    psutil looks at every process of the machine instead; that is a hundred times slower.
-    """
-    tasks = f"/proc/{parent.pid}/task"
-    lists = [Path(tasks, task, "children") for task in names(tasks)]
-    if not any(each.exists() for each in lists):
-        with contextlib.suppress(psutil.Error):
-            return parent.children()
-        return []
-    found = []
-    for each in lists:
-        with contextlib.suppress(OSError, psutil.Error):
-            found += [psutil.Process(int(pid)) for pid in each.read_text().split()]
-    return found
-
-
-def names(folder: str) -> list[str]:
-    """What is in a folder; nothing where that is gone, as it may be in /proc at any moment."""
-    try:
-        return os.listdir(folder)
-    except OSError:
-        return []
+def _kill(process: int) -> None:
+    with contextlib.suppress(OSError):
+        os.kill(process, signal.SIGKILL)
 
 
 def describe_end(code: int) -> str:

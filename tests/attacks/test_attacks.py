@@ -19,11 +19,23 @@ import pytest
 from challenge.submissions.jail import levels, spawn, stage
 from challenge.submissions.jail.probe import probe
 
-from . import answers, cheating, disk, files, kernel, memory, network, processes, signals
+from . import answers, cheating, disk, files, kernel, memory, network, processes, signals, watch
 from . import time as times
 from .attack import ALL, QUOTA, leaked, put_up, state
 
-FAMILIES = (files, network, processes, signals, kernel, memory, times, answers, disk, cheating)
+FAMILIES = (
+    files,
+    network,
+    processes,
+    signals,
+    kernel,
+    memory,
+    times,
+    answers,
+    disk,
+    cheating,
+    watch,
+)
 ATTACKS = [each for family in FAMILIES for each in family.ATTACKS]
 SOURCES = stage.sources
 MOST = 250_000_000

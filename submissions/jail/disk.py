@@ -1,0 +1,89 @@
+"""What processes hold on disk: in the folder that is theirs, and in files without a name."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import functools
+import os
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+
+from challenge.submissions.jail.family import names
+from challenge.submissions.jail.syscalls import CALLS
+
+_SAME_FILES = 2
+"""kcmp's KCMP_FILES: whether two threads share one table of open files."""
+
+
+def folder_usage(folder: Path, enough: int) -> int:
+    """Bytes on disk in a folder with all its sub-folders, a block for each name at least.
+
+    Stops counting above `enough`: a folder may hold millions of names. What hides its contents, a
+    folder that cannot be listed or that lies too deep for a path, counts as more than enough.
+    """
+    total, waiting = 0, [folder]
+    while waiting and total <= enough:
+        place = waiting.pop()
+        try:
+            with os.scandir(place) as entries:
+                for entry in entries:
+                    with contextlib.suppress(FileNotFoundError):
+                        facts = entry.stat(follow_symlinks=False)
+                        total += max(4096, 512 * getattr(facts, "st_blocks", 0))
+                        if entry.is_dir(follow_symlinks=False):
+                            waiting.append(Path(entry.path))
+                    if total > enough:
+                        break
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError:
+            return enough + 1
+    return total
+
+
+def nameless_usage(processes: Iterable[int], folder: Path, enough: int) -> int:
+    """Bytes on disk of files that have no name any more, but are open in one of the processes.
+
+    One that is mapped and not open does not say how large it is: in `folder`, it counts as more
+    than enough.
+    """
+    found: dict[tuple[int, int], int] = {}
+    for process in processes:
+        for table in _tables(process):
+            for file in names(table):
+                with contextlib.suppress(OSError):
+                    facts = os.stat(f"{table}/{file}")
+                    if stat.S_ISREG(facts.st_mode) and facts.st_nlink == 0:
+                        found[facts.st_dev, facts.st_ino] = 512 * facts.st_blocks
+        with contextlib.suppress(OSError):
+            maps = Path(f"/proc/{process}/maps").read_bytes()
+            gone = [line for line in maps.splitlines() if line.endswith(b" (deleted)")]
+            if any(os.fsencode(folder) + b"/" in line for line in gone):
+                return enough + 1
+    return sum(found.values())
+
+
+def _tables(process: int) -> list[str]:
+    """The folders of open files of a process: of each thread that does not share its first's.
+
+    Hundreds of threads that share hundreds of files would take seconds to count.
+    """
+    tasks = f"/proc/{process}/task"
+    return [
+        f"{tasks}/{task}/fd"
+        for task in names(tasks)
+        if int(task) == process or not _share_files(process, int(task))
+    ]
+
+
+def _share_files(one: int, other: int) -> bool:
+    """Whether two threads share their open files; no where the kernel does not tell."""
+    number = dict(zip(("x86_64", "aarch64"), CALLS["kcmp"], strict=True)).get(os.uname().machine)
+    return number is not None and _libc().syscall(number, one, other, _SAME_FILES, 0, 0) == 0
+
+
+@functools.cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None)

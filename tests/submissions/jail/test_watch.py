@@ -1,0 +1,137 @@
+"""The watch from outside: how often it looks, whatever there is to look at; and who is killed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from challenge.submissions.jail import disk, family, memory, processes
+from challenge.submissions.jail.watch import Watch
+
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="the kernel's records are Linux's")
+HOARDER = "import sys, time; sys.stdin.read(1); hoard = bytearray(200_000_000); time.sleep(30)"
+
+
+@contextmanager
+def running(source: str) -> Iterator[tuple[subprocess.Popen[bytes], processes.Tree]]:
+    with processes.as_subreaper():
+        before = processes.children()
+        process = subprocess.Popen(
+            [sys.executable, "-c", source], stdin=subprocess.PIPE, start_new_session=True
+        )
+        tree = processes.Tree(process, before)
+        try:
+            yield process, tree
+        finally:
+            tree.kill()
+            assert process.stdin is not None
+            process.stdin.close()
+
+
+@pytest.mark.parametrize("slow", ["files in the folder", "files without a name", "processes"])
+def test_memory_is_looked_at_while_there_is_much_else_to_count(
+    slow: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stuck, go_on = threading.Event(), threading.Event()
+
+    def endless(*_: object) -> int:
+        stuck.set()
+        go_on.wait(60)
+        return 0
+
+    with running(HOARDER) as (process, tree):
+        watch = Watch(tree, process, 100e6, tmp_path, 10**6, lambda: None)
+        try:
+            if slow == "processes":
+                monkeypatch.setattr(watch._tree, "members", lambda: [endless()])
+            else:
+                name = "folder_usage" if slow.endswith("folder") else "nameless_usage"
+                monkeypatch.setattr(disk, name, endless)
+            assert stuck.wait(10)
+            # It can still kill: that takes a list of processes of its own.
+            monkeypatch.undo()
+            assert process.stdin is not None
+            process.stdin.write(b"x")
+            process.stdin.flush()
+            process.wait(10)
+            assert watch.exceeded
+        finally:
+            go_on.set()
+            watch.close()
+
+
+STATUS = b"""Name:\tpython\\nVmRSS:\t9 kB
+State:\t%s
+VmHWM:\t    3000 kB
+VmRSS:\t    2000 kB
+VmPTE:\t     100 kB
+VmSwap:\t      10 kB
+HugetlbPages:\t    1 kB
+Threads:\t%d
+SigPnd:\t0000000000000000
+"""
+
+
+def test_what_the_kernel_says_of_a_process() -> None:
+    found = memory.parse(STATUS % (b"S (sleeping)", 3))
+    assert found == memory.Held(1024 * 2111, 1024 * 3111, 3, headless=False)
+    assert memory.parse(STATUS % (b"Z (zombie)", 3)).headless
+    assert not memory.parse(STATUS % (b"Z (zombie)", 1)).headless
+    assert memory.parse(b"") == memory.Held()
+
+
+@LINUX
+def test_a_process_that_ends_as_a_whole_is_not_taken_for_one_that_hides() -> None:
+    """Its first thread may be gone while others are still being ended."""
+    source = (
+        "import os, threading, time\n"
+        "for _ in range(50): threading.Thread(target=time.sleep, args=(9,), daemon=True).start()\n"
+        "hoard = bytearray(300_000_000)\n"
+        "os._exit(3)\n"
+    )
+    with running(source) as (process, tree):
+        known: dict[int, memory.Record] = {}
+        while process.poll() is None:
+            known = memory.records([process.pid], known)
+            assert not memory.together(known.values()).headless
+        assert process.returncode == 3 and tree.kill()
+
+
+@LINUX
+def test_threads_that_share_their_files_are_counted_once() -> None:
+    with running("import os, sys; sys.stdin.read(1)"):
+        wait = threading.Event()
+        threads = [threading.Thread(target=wait.wait) for _ in range(20)]
+        for each in threads:
+            each.start()
+        try:
+            assert disk._tables(os.getpid()) == [f"/proc/{os.getpid()}/task/{os.getpid()}/fd"]
+        finally:
+            wait.set()
+            for each in threads:
+                each.join()
+
+
+def test_children_are_found_with_and_without_the_kernel_s_lists(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    source = "import subprocess, sys; subprocess.run(['sleep', '30'])"
+    with running(source) as (process, tree):
+        end = time.monotonic() + 10
+        while len(found := tree.members()) < 2:
+            assert time.monotonic() < end
+        assert found[0] == process.pid
+        child = found[1]
+        assert family._by_psutil(process.pid) == [child]
+        if family.LINUX:
+            assert family.lookup()(process.pid) == [child]
+            assert family.parent(child) == process.pid
+        assert tree.kill() and tree.members() == []
