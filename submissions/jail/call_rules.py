@@ -19,15 +19,24 @@ _THREAD, _SAME_FILES = 0x00010000, 0x00000400
 open files: the watch looks at that of the process."""
 _SHARED_MEMORY = 0x21
 """mmap's MAP_SHARED with MAP_ANONYMOUS: pages that stay when a process says it needs them not."""
-_OWNERS, _OWNER_IOCTLS = (8, 10, 15, 1024, 1026), (0x8901, 0x8902)
-"""fcntl's F_SETOWN, F_SETSIG, F_SETOWN_EX, F_SETLEASE, F_NOTIFY, and the first as ioctl: signals by
-way of a file, and leases on files that others want."""
-_ATTRIBUTE_IOCTLS = (0x40086602, 0x40046602, 0x401C5820, 0x40087602, 0x40806685, 0x800C6613)
-"""FS_IOC_SETFLAGS, its 32-bit form, FSSETXATTR, SETVERSION, ENABLE_VERITY, SET_ENCRYPTION_POLICY:
-they need a file that is open for reading only."""
-_PARENT_DEATH, _DUMPABLE, _SCHED_CORE = 1, 4, 62
-"""prctl's PR_SET_PDEATHSIG, whether the process dies with the supervisor; PR_SET_DUMPABLE, whether
-the supervisor may look at it; PR_SCHED_CORE, who may run beside it."""
+_STACK, _HUGE = 0x100, 0x40000
+"""mmap's MAP_GROWSDOWN, which is taken for a stack, and MAP_HUGETLB: pages that RLIMIT_DATA, or the
+resident size, does not count."""
+_IOCTLS = (0x5401, 0x802C542A, 0x540F, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)
+"""TCGETS and TCGETS2 (is it a terminal?), TIOCGPGRP, TIOCGWINSZ; FIONREAD, FIONBIO, FIONCLEX and
+FIOCLEX, flags of a descriptor.
+
+Others reserve disk, change attributes of files that are open for reading, or send signals."""
+_FCNTLS = (0, 1, 2, 3, 4, 1030, 1032)
+"""F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_DUPFD_CLOEXEC, F_GETPIPE_SZ.
+
+Others send signals to the owner of a file, enlarge pipes, and keep locks of ranges in the kernel,
+as many as one likes."""
+_PRCTLS = (2, 3, 15, 16, 21, 23, 38, 39, 41, 42, 51, 64, 0x53564D41)
+"""prctl's GET_PDEATHSIG, GET_DUMPABLE, SET_NAME, GET_NAME, GET_SECCOMP, CAPBSET_READ,
+SET_NO_NEW_PRIVS and GET, SET_THP_DISABLE and GET, SVE_GET_VL, SME_GET_VL, SET_VMA (names of maps).
+
+Others undo the signal at the supervisor's death, hide the process from it, install filters."""
 
 
 @dataclass(frozen=True)
@@ -35,16 +44,18 @@ class Rule:
     """What becomes of one call.
 
     Without `argument` it is always answered by `error`. With it, only if the low 32 bits of that
-    argument are not in `allowed`, are in `refused`, have none of `bits`, or all of `together`.
+    argument are not in `allowed`, have nothing of `needed`, some of `any_of`, or `all_of`. The low
+    32 bits are what the kernel itself takes: of ioctl, fcntl and prctl the command, of clone and
+    mmap all flags that there are, of kill and the like a process, are 32 bits wide.
     """
 
     call: str
     error: int = errno.EPERM
     argument: int | None = None
     allowed: tuple[int, ...] = ()
-    refused: tuple[int, ...] = ()
-    bits: int = 0
-    together: int = 0
+    needed: int = 0
+    any_of: int = 0
+    all_of: int = 0
 
 
 def _deny(*calls: str, error: int = errno.EPERM) -> tuple[Rule, ...]:
@@ -71,17 +82,20 @@ _RULES: dict[str, tuple[Rule, ...]] = {
         error=errno.EACCES,
     ),
     "processes": (
-        Rule("clone", argument=0, bits=_THREAD),
-        Rule("clone", argument=0, bits=_SAME_FILES),
+        Rule("clone", argument=0, needed=_THREAD),
+        Rule("clone", argument=0, needed=_SAME_FILES),
         # glibc makes threads by clone where there is no clone3, whose flags a filter cannot see.
         *_deny("clone3", error=errno.ENOSYS),
         *_deny("fork", "vfork", "execve", "execveat"),
     ),
     "signals": (
         *_deny("tkill", "rt_sigqueueinfo", "pidfd_send_signal", "pidfd_open", "process_mrelease"),
-        Rule("fcntl", argument=1, refused=_OWNERS),
-        Rule("ioctl", argument=1, refused=_OWNER_IOCTLS),
-        Rule("prctl", argument=0, refused=(_PARENT_DEATH, _DUMPABLE, _SCHED_CORE)),
+    ),
+    # Families of calls under one name: what is not listed is answered as by a kernel without it.
+    "commands": (
+        Rule("ioctl", errno.ENOTTY, argument=1, allowed=_IOCTLS),
+        Rule("fcntl", errno.EINVAL, argument=1, allowed=_FCNTLS),
+        Rule("prctl", errno.EINVAL, argument=0, allowed=_PRCTLS),
     ),
     "others": _deny(
         "ptrace",
@@ -123,7 +137,6 @@ _RULES: dict[str, tuple[Rule, ...]] = {
     ),
     # Landlock decides about contents only; an owner could still change modes and times.
     "attributes": (
-        Rule("ioctl", argument=1, refused=_ATTRIBUTE_IOCTLS),
         *_deny(
             "chmod",
             "fchmod",
@@ -157,7 +170,11 @@ _RULES: dict[str, tuple[Rule, ...]] = {
     ),
     # Memory and disk that belong to no process, and so to no limit.
     "shared memory": (
-        Rule("mmap", errno.ENOMEM, argument=3, together=_SHARED_MEMORY),
+        Rule("mmap", errno.ENOMEM, argument=3, all_of=_SHARED_MEMORY),
+        Rule("mmap", errno.ENOMEM, argument=3, any_of=_STACK | _HUGE),
+        # A pipe keeps the pages that it is given, a huge one for each of its slots, after they were
+        # unmapped. Copying by reading and writing is what callers do instead.
+        *_deny("vmsplice", "splice", "tee", "sendfile", error=errno.EINVAL),
         # Gigabytes in a moment, faster than the watch looks.
         *_deny("fallocate", error=errno.EOPNOTSUPP),
         *_deny("memfd_create", "memfd_secret", "shmget", "shmat", "shmctl"),
@@ -170,6 +187,10 @@ _RULES: dict[str, tuple[Rule, ...]] = {
         "add_key",
         "adjtimex",
         "bpf",
+        "landlock_create_ruleset",
+        "landlock_add_rule",
+        "landlock_restrict_self",
+        "seccomp",
         "cachestat",
         "clock_adjtime",
         "clock_settime",

@@ -21,6 +21,10 @@ from typing import Any
 
 _PDEATHSIG, _NO_NEW_PRIVS, _BOUNDING_DROP = 1, 38, 24
 _CAPABILITY_VERSION = 0x20080522
+STACK = 64 * 2**20
+"""Bytes of the first thread's stack."""
+SIGNALS = 1024
+"""Signals that wait, and POSIX timers."""
 _SELF = ("/proc/self", "/proc/cpuinfo", "/proc/meminfo", "/sys/devices/system/cpu")
 
 
@@ -78,6 +82,11 @@ def shut_in(policy: dict[str, Any]) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if "memory" in controls:
         _lower(resource.RLIMIT_DATA, policy["data"])
+        # Of a stack nothing is counted there, and it may grow to its hard limit.
+        soft = resource.getrlimit(resource.RLIMIT_STACK)[0]
+        _lower(resource.RLIMIT_STACK, STACK if soft == resource.RLIM_INFINITY else min(soft, STACK))
+        # Timers and signals that wait are kept by the kernel.
+        _lower(resource.RLIMIT_SIGPENDING, SIGNALS)
     if "quota" in controls:
         _lower(resource.RLIMIT_FSIZE, policy["quota"])
         _lower(resource.RLIMIT_NOFILE, policy["files"])

@@ -60,19 +60,18 @@ def _instructions(rule: Rule, number: int) -> list[bytes]:
     refuse = _step(_RETURN, _ERRNO | rule.error)
     if rule.argument is None:
         return [_step(_EQUAL, number, 0, 1), refuse]
-    if rule.together:
-        tests = [_step(_AND, rule.together), _step(_EQUAL, rule.together, 0, 1)]
-    elif rule.bits:
-        tests = [_step(_ANY_BIT, rule.bits, 1, 0)]
+    if rule.all_of:
+        tests = [_step(_AND, rule.all_of), _step(_EQUAL, rule.all_of, 0, 1)]
+    elif rule.any_of:
+        tests = [_step(_ANY_BIT, rule.any_of, 0, 1)]
+    elif rule.needed:
+        tests = [_step(_ANY_BIT, rule.needed, 1, 0)]
     else:
-        # A value that is met jumps over the rest of the values: to the refusal, or beyond it.
-        values, beyond = rule.allowed or rule.refused, int(bool(rule.allowed))
-        left = range(len(values) - 1, -1, -1)
+        # A value that is met jumps over the rest of them and over the refusal.
+        left = range(len(rule.allowed), 0, -1)
         tests = [
-            _step(_EQUAL, value, rest + beyond, 0) for value, rest in zip(values, left, strict=True)
+            _step(_EQUAL, value, rest, 0) for value, rest in zip(rule.allowed, left, strict=True)
         ]
-        if rule.refused:
-            tests[-1] = _step(_EQUAL, values[-1], 0, 1)
     # Another rule may name the same call: what is not refused goes on, with the number again.
     block = [_step(_LOAD, 16 + 8 * rule.argument), *tests, refuse, _step(_LOAD, 0)]
     return [_step(_EQUAL, number, 0, len(block)), *block]

@@ -161,6 +161,30 @@ attempt(hide)
         unproven="the file system may not have it",
     ),
     _disk(
+        "reserve the disk by a command",
+        # The file system has fallocate as an ioctl too: RESVSP, RESVSP64, ZERO_RANGE.
+        """
+        import fcntl
+        def reserve():
+            place = os.open("large", os.O_RDWR | os.O_CREAT)
+            wanted = struct.pack("hhqqiI4i", 0, 0, 0, 1 << 20, 0, 0, 0, 0, 0, 0)
+            for command in (0x40305828, 0x4030582A, 0x40305839):
+                try:
+                    fcntl.ioctl(place, command, wanted)
+                except OSError as error:
+                    said = error
+                else:
+                    return hex(command)
+            raise said
+        attempt(reserve)
+        """,
+        evidence=claimed,
+        stopped=JAILED,
+        levels=ALL,
+        controls=("commands",),
+        unproven="the file system may not have it",
+    ),
+    _disk(
         "hide files without a name in a thread with descriptors of its own",
         RESERVE
         + r"""

@@ -6,7 +6,9 @@ import contextlib
 import ctypes
 import os
 
-from .attack import ROOT, Arena, Attack, Ran, claimed, leaked
+from challenge.submissions.jail import landlock
+
+from .attack import ALL, EITHER, ROOT, Arena, Attack, Ran, any_or_all, claimed, leaked
 
 NEEDS_ROOT = "" if ROOT else "needs root"
 libc = ctypes.CDLL(None, use_errno=True)
@@ -147,6 +149,48 @@ ATTACKS = [
         controls=("shared memory",),
         evidence=posix_queue_gone,
         before=_posix_queue,
+    ),
+    _kernel(
+        "keep rules, filters and locks in the kernel",
+        # Each as often as one likes: no limit counts them.
+        """
+        import fcntl
+        def rules():
+            made = call(444, struct.pack("=QQ", 1 << 12, 0), 8, 0)
+            place = os.open(".", os.O_PATH)
+            for _ in range(100): call(445, made, 1, struct.pack("=Qi", 1 << 12, place), 0)
+            return made
+        def locks():
+            place = os.open("locked", os.O_RDWR | os.O_CREAT)
+            kept.append(place)
+            for number in range(1000): fcntl.lockf(place, fcntl.LOCK_EX, 1, 2 * (1000 - number))
+        step = ctypes.create_string_buffer(struct.pack("=HBBI", 0x06, 0, 0, 0x7FFF0000))
+        program = struct.pack("HxxxxxxQ", 1, ctypes.addressof(step))
+        call(157, 38, 1, 0, 0, 0)
+        attempt(rules)
+        attempt(locks)
+        if F.level == "process": attempt(lambda: call(446, rules(), 0))
+        else: attempt(lambda: call(446, 3, 0))
+        attempt(lambda: call(317, 1, 0, program))
+        attempt(lambda: call(157, 22, 2, program, 0, 0))
+        """,
+        evidence=any_or_all,
+        controls=("kernel", "commands"),
+        unproven="" if landlock.version() else "the kernel has no Landlock",
+    ),
+    _kernel(
+        "keep thousands of timers",
+        """
+        def timers():
+            for number in range(5000):
+                call(222, 1, struct.pack("QiiQQ", 0, 0, 1, 0, 0) + bytes(64),
+                     ctypes.byref(ctypes.c_int()))
+            return number
+        attempt(timers)
+        """,
+        controls=("memory",),
+        stopped=ALL,
+        levels=EITHER,
     ),
     _kernel(
         "use the rights of root",

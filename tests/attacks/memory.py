@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .attack import ALL, EITHER, JAILED, Attack, claimed, never
+from .attack import ALL, EITHER, JAILED, Attack, any_or_all, claimed, never
 
 LIMIT = 0.3
 
@@ -98,9 +98,61 @@ ATTACKS = [
         evidence=claimed,
         stopped=JAILED,
         levels=ALL,
-        controls=("privileges",),
+        controls=("commands",),
         outcome="ok",
         unproven="the kernel limits an ordinary user",
+    ),
+    _memory(
+        "hold memory that no limit counts",
+        """
+        libc.mmap.restype = ctypes.c_void_p
+        def mapped(size, flags):
+            found = libc.mmap(None, ctypes.c_size_t(size), 3, flags, -1, ctypes.c_long(0))
+            if found == ctypes.c_void_p(-1).value:
+                raise OSError(ctypes.get_errno(), "mmap")
+            return found
+        def page_of_huge_one():
+            # A pipe has 16 slots of a page; a page of a huge one keeps all 2 MB, unmapped or not.
+            huge = 2 << 20
+            area = mapped(2 * huge, 0x22)
+            start = -(-area // huge) * huge
+            libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(huge), 14)
+            ctypes.memset(start, 1, huge)
+            call(278, out, struct.pack("QQ", start, 4096), 1, 0)
+            libc.munmap(ctypes.c_void_p(area), ctypes.c_size_t(2 * huge))
+        into, out = os.pipe()
+        other = os.pipe()[1]
+        large = os.open("large", os.O_RDWR | os.O_CREAT)
+        os.write(large, bytes(1 << 20))
+        attempt(lambda: mapped(2 << 30, 0x22 | 0x100))  # MAP_GROWSDOWN: taken for a stack
+        if F.level != "process": attempt(lambda: mapped(2 << 20, 0x44022))  # MAP_HUGETLB
+        attempt(page_of_huge_one)
+        attempt(lambda: os.sendfile(out, large, 0, 8192))
+        attempt(lambda: call(275, large, None, out, None, 8192, 0))  # splice
+        os.write(out, b"x")
+        attempt(lambda: call(276, into, other, 1, 0))  # tee
+        """,
+        evidence=any_or_all,
+        stopped=JAILED,
+        levels=ALL,
+        controls=("shared memory",),
+        outcome="ok",
+    ),
+    _memory(
+        "take memory by a stack that grows",
+        """
+        import resource
+        def grow():
+            hard = resource.getrlimit(resource.RLIMIT_STACK)[1]
+            resource.setrlimit(resource.RLIMIT_STACK, (hard, hard))
+            top = stack(os.getpid())[1]
+            for depth in range(1, 200):
+                ctypes.memset(top - (depth << 20), 1, 4096)
+            return depth
+        attempt(grow)
+        """,
+        evidence=claimed,
+        outcome="import_error|crash",
     ),
     _memory(
         "hide memory in the stacks of threads",

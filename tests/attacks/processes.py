@@ -199,7 +199,7 @@ ATTACKS = [
         time.sleep(60)
         """,
         evidence=outlived,
-        controls=("end", "signals"),
+        controls=("end", "commands"),
         play=_kill_the_supervisor,
     ),
     Attack(

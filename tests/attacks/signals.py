@@ -57,6 +57,7 @@ ATTACKS = [
             os.write(out, b"x")
         attempt(by_pipe)
         """,
+        controls=("commands",),
     ),
     _signal(
         "undo the signal at the supervisor's death",
@@ -71,6 +72,7 @@ ATTACKS = [
         """,
         evidence=claimed,
         harms_decoy=False,
+        controls=("commands",),
     ),
     Attack("slow another process", "attempt(lambda: os.setpriority(os.PRIO_PROCESS, F.decoy, 19))",
            niceness, controls=("others",), before=_remember),

@@ -138,6 +138,18 @@ def _large_file(facts: Facts) -> None:
             file.truncate(0)
 
 
+def _large_pipe(_: Facts) -> None:
+    """Kernel memory, and one of many commands of `fcntl`."""
+    import fcntl
+
+    ends = os.pipe()
+    try:
+        fcntl.fcntl(ends[0], 1031, 2 * fcntl.fcntl(ends[0], 1032))
+    finally:
+        for each in ends:
+            os.close(each)
+
+
 def _scratch(facts: Facts) -> None:
     path = Path(facts.scratch) / "written"
     path.write_text("x")
@@ -164,6 +176,7 @@ ATTEMPTS: dict[str, Attempt] = {
     "slow another process": lambda facts: os.setpriority(os.PRIO_PROCESS, facts.decoy, 19),
     "start a process": _fork,
     "choose its processors": _affinity,
+    "enlarge a pipe": _large_pipe,
     "make memory of no process": lambda _: os.close(os.memfd_create("x")),
     "call io_uring": lambda _: os.close(_kernel(425, 425, 1, ctypes.create_string_buffer(120))),
     "have rights of root": _rights,

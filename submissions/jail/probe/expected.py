@@ -23,6 +23,7 @@ STOPPED_BY: dict[str, str] = {
     "slow another process": "others",
     "start a process": "processes",
     "choose its processors": "affinity",
+    "enlarge a pipe": "commands",
     "make memory of no process": "shared memory",
     "call io_uring": "io_uring",
     "have rights of root": "privileges",
