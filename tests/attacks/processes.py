@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from .attack import Arena, Attack, Ran, claimed, leaked, said
+from .attack import ALL, Arena, Attack, Ran, claimed, leaked, said
 
 # mov eax, 58 (vfork); syscall; test eax, eax; jnz +9; xor edi, edi; mov eax, 60; syscall; ret
 VFORK = r"b'\xb8\x3a\x00\x00\x00\x0f\x05\x85\xc0\x75\x09\x31\xff\xb8\x3c\x00\x00\x00\x0f\x05\xc3'"
@@ -21,6 +21,22 @@ def _starting(name: str, source: str, **more: object) -> Attack:
     more = {"controls": ("processes",), "evidence": claimed, **more}
     return Attack(name, source, **more)  # type: ignore[arg-type]
 
+
+COMET = r"""
+# Never there when one looks: it makes a process and ends; that makes a session of its own, goes on.
+# mov r12, 400000; L: mov eax, 56 (clone); mov edi, 0x111 (VM | SIGCHLD); xor esi, esi; syscall;
+# test eax, eax; jz child; xor edi, edi; mov eax, 60 (exit); syscall;
+# child: mov eax, 112 (setsid); syscall; dec r12; jnz L; xor edi, edi; mov eax, 60; syscall
+loop = "b838000000 bf11010000 31f6 0f05 85c0 7409 31ff b83c000000 0f05"
+loop = bytes.fromhex(loop + "b870000000 0f05 49ffcc 75 d9 31ff b83c000000 0f05")
+def comet():
+    if os.fork() == 0:
+        libc.prctl(15, b"comet", 0, 0, 0)
+        machine_code(b"\x49\xbc" + struct.pack("<Q", 400_000) + loop)()
+    return "started"
+for _ in range(3): attempt(comet)
+time.sleep(0.2)
+"""
 
 SUPERVISOR = """
 import sys, tempfile
@@ -84,10 +100,20 @@ def _alive(process: psutil.Process) -> bool:
 
 
 def _name(process: psutil.Process) -> str:
+    return _comm(str(process.pid))
+
+
+def _comm(process: str) -> str:
     try:
-        return Path(f"/proc/{process.pid}/comm").read_text().strip()
+        return Path(f"/proc/{process}/comm").read_text().strip()
     except OSError:
         return ""
+
+
+def got_away(_: Arena, __: Ran) -> bool:
+    """A comet still flies: it is looked for often, since most looks miss it."""
+    places = (name for _ in range(20) for name in os.listdir("/proc") if name.isdigit())
+    return any(_comm(name) == "comet" for name in places)
 
 
 def outlived(arena: Arena, _: Ran) -> bool:
@@ -135,6 +161,7 @@ ATTACKS = [
         """,
         seconds=30,
     ),
+    _starting("fork faster than one looks", COMET, evidence=got_away, stopped=ALL),
     _starting("vfork", f"attempt(lambda: os.waitpid(machine_code({VFORK})(), 0))"),
     _starting(
         "start a shell",
