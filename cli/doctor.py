@@ -110,18 +110,26 @@ def _calibrate(place: Workspace, threads: int) -> bool:
 
 
 def _facts(place: Workspace) -> dict[str, Any]:
-    """What this machine has; `bf16` is null where torch does not work, and `torch_fault` why."""
+    """What this machine has; `bf16` is null where torch does not work, and `torch_fault` why.
+
+    `control_group`: `memory` where one can be made that counts it, `processes` where it can only
+    end them together, null where there is none.
+    """
     import tempfile
 
     from challenge.submissions import machine
     from challenge.submissions.inference import speed
+    from challenge.submissions.jail import cgroup
 
+    with cgroup.group() as group:
+        counted = None if group is None else "memory" if group.counts_memory else "processes"
     bf16, fault = speed.has_bf16()
     return {
         "format": 1,
         "versions": machine.versions(),
         **machine.describe(),
         "usable_cores": machine.cores(),
+        "control_group": counted,
         "bf16": None if fault else bf16,
         "torch_fault": fault or None,
         "free": {str(path): _free(path) for path in (place.path, Path(tempfile.gettempdir()))},
@@ -142,6 +150,11 @@ def _show(facts: dict[str, Any]) -> None:
     from challenge.cli.shared.console import table
 
     bf16 = {True: "yes", False: "no: `auto` computes in float32", None: "unknown"}[facts["bf16"]]
+    groups = {
+        "memory": "yes: counts all memory, the kernel's too",
+        "processes": "yes, but memory is not counted in it",
+        None: "no: memory of the kernel is not counted",
+    }
     torch = facts["versions"]["torch"]
     rows = [
         ("challenge", facts["versions"]["toolkit"]),
@@ -152,6 +165,7 @@ def _show(facts: dict[str, Any]) -> None:
         ("processor", facts["processor"]),
         ("cores", f"{facts['cores']}, usable {facts['usable_cores']}"),
         ("bfloat16", bf16),
+        ("control group", groups[facts["control_group"]]),
         ("memory", f"{facts['memory'] / 1e9:.1f} GB"),
         *((f"free in {path}", f"{free / 1e9:.1f} GB") for path, free in facts["free"].items()),
     ]

@@ -20,7 +20,8 @@ from challenge.configs.schema.challenge import Limits
 from challenge.submissions.inference.messages import Channel, Ended, Header, Malformed, Message
 from challenge.submissions.jail import processes
 from challenge.submissions.jail.levels import Level
-from challenge.submissions.jail.watch import THREADS, Watch
+from challenge.submissions.jail.spawn import THREADS
+from challenge.submissions.jail.watch import Watch
 from challenge.submissions.outcomes import Outcome
 from challenge.submissions.text import one_line, one_sentence
 
@@ -142,7 +143,7 @@ class Dialogue:
             # So bubblewrap passes on by which signal the process inside ended.
             code = 128 - code
         how = f"its process {processes.describe_end(code)}"
-        if code == -9 and self.watch.peak > self.limits.memory_gb * 0.5e9:
+        if code == -9 and self.watch.ran_out():
             return self._failed("out_of_memory", how)
         if code == -9 and self.watch.headless:
             return self._failed("crash", "its first thread ended while others went on")

@@ -25,7 +25,7 @@ from challenge.submissions.inference import loading
 from challenge.submissions.inference.dialogue import BEFORE, Dialogue, Failed
 from challenge.submissions.inference.messages import Channel
 from challenge.submissions.inference.output import Output
-from challenge.submissions.jail import processes, spawn
+from challenge.submissions.jail import cgroup, processes, spawn
 from challenge.submissions.jail.spawn import Jail
 from challenge.submissions.jail.watch import Watch
 from challenge.submissions.outcomes import Outcome
@@ -126,12 +126,16 @@ def infer(
     outcome: Outcome = "ok"
     cause = ""
     broken: tuple[str, ...] = ()
-    with scratch.folder("judge") as folder, processes.as_subreaper():
+    with (
+        scratch.folder("judge") as folder,
+        processes.as_subreaper(),
+        cgroup.group() as group,
+    ):
         before = processes.children()
         clock = _Clock(time.monotonic(), {})
         arguments = [str(entry.resolve()), str(limits.threads)]
-        process = spawn.spawn(jail, folder, entry, limits, arguments)
-        tree = processes.Tree(process, before)
+        process = spawn.spawn(jail, folder, entry, limits, arguments, group)
+        tree = processes.Tree(process, before, group)
         into, out, errors = spawn.pipes(process)
         log, channel = Output(errors), Channel(into, out)
         watch = Watch(

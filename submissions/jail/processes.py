@@ -18,6 +18,7 @@ from collections.abc import Iterator
 import psutil
 
 from challenge.submissions.jail import family
+from challenge.submissions.jail.cgroup import Group
 
 _PR_SET_CHILD_SUBREAPER = 36
 LOOKS = 5
@@ -42,9 +43,12 @@ def as_subreaper() -> Iterator[None]:
 class Tree:
     """A process with all its descendants. Make it in `as_subreaper()`, before the process runs."""
 
-    def __init__(self, process: subprocess.Popen[bytes], before: set[int]) -> None:
+    def __init__(
+        self, process: subprocess.Popen[bytes], before: set[int], group: Group | None = None
+    ) -> None:
         self._process = process
         self._before = before
+        self._group = group
         self._buried = 0
 
     def members(self) -> list[int]:
@@ -59,6 +63,10 @@ class Tree:
         roots = [self._process.pid] * here + adopted
         found = [each for root in roots for each in (root, *family.descendants(root, children))]
         return list(dict.fromkeys(found))
+
+    def ran_out(self) -> bool:
+        """Whether the kernel ended processes because their group held too much memory."""
+        return self._group is not None and self._group.ran_out()
 
     def cpu_seconds(self) -> float:
         """Processor time of all members and of those that ended and were waited for."""
@@ -77,6 +85,8 @@ class Tree:
         often, at the newest of all processes first.
         """
         end = time.monotonic() + patience
+        if self._group is not None:
+            self._group.kill()
         if os.name == "posix" and self._process.returncode is None:
             # Where orphans are not adopted, those of the same process group are found so.
             with contextlib.suppress(OSError):

@@ -21,8 +21,11 @@ from typing import BinaryIO, cast
 from challenge.configs.schema.challenge import Limits
 from challenge.submissions import machine
 from challenge.submissions.jail import bubblewrap, landlock, levels, stage
+from challenge.submissions.jail.cgroup import Group
 from challenge.submissions.jail.levels import Level
 
+THREADS = 512
+"""More threads than any method needs: each holds memory of the kernel that no limit counts."""
 UNTOUCHED = 512 * 2**20
 """Bytes that a process may reserve beyond its memory limit: the stacks of threads, for instance,
 which it never touches. What it touches is watched."""
@@ -76,7 +79,12 @@ def environment(scratch: Path, threads: int) -> dict[str, str]:
 
 
 def spawn(
-    jail: Jail, folder: Path, entry: Path, limits: Limits, arguments: Sequence[str]
+    jail: Jail,
+    folder: Path,
+    entry: Path,
+    limits: Limits,
+    arguments: Sequence[str],
+    group: Group | None = None,
 ) -> subprocess.Popen[bytes]:
     """Start the runner of a jail.
 
@@ -86,6 +94,7 @@ def spawn(
         entry: the unpacked entry.
         limits: threads and memory.
         arguments: the runner's.
+        group: the control group that it is to join, where there is one.
     """
     toolkit, scratch = folder / "toolkit", folder / "scratch"
     scratch.mkdir()
@@ -133,6 +142,11 @@ def spawn(
             close_fds=True,
             pass_fds=passed,
         )
+    if group is not None:
+        # It waits for its policy: whatever it starts later belongs to the group too.
+        with contextlib.suppress(OSError):
+            group.limit(round(limits.memory_gb * 1e9) + UNTOUCHED + QUOTA, 2 * THREADS)
+            group.join(process.pid)
     content = json.dumps(policy).encode()
     with contextlib.suppress(BrokenPipeError):
         # A pipe holds 64 KiB, a policy has some 10: this does not wait for the process.

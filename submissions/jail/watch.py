@@ -13,9 +13,8 @@ from pathlib import Path
 
 from challenge.submissions.jail import disk, memory
 from challenge.submissions.jail.processes import Tree
+from challenge.submissions.jail.spawn import THREADS
 
-THREADS = 512
-"""More threads than any method needs: each holds memory of the kernel that no limit counts."""
 PACE = 0.01
 """Seconds between two looks at memory, whatever else there is to look at."""
 SELDOM, OFTEN = 1.0, 0.05
@@ -76,6 +75,10 @@ class Watch:
         self._find()
         self._look()
         self._count()
+
+    def ran_out(self) -> bool:
+        """Whether the kernel ended it for want of memory, as far as that can be known."""
+        return self.peak > self._limit / 2 or self._tree.ran_out()
 
     def close(self) -> None:
         self._stop.set()

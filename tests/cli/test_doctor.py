@@ -17,6 +17,7 @@ from challenge.data.layout import Workspace
 from challenge.submissions import layout, machine
 from challenge.submissions.inference import speed, supervisor
 from challenge.submissions.inference.speed import KERNELS, Speed, Timing
+from challenge.submissions.jail import cgroup
 from challenge.submissions.jail.probe import probe
 from challenge.submissions.jail.probe.expected import Seen
 
@@ -255,7 +256,16 @@ def test_doctor_fits_80_columns(challenge, judge, measured) -> None:
     done = challenge("doctor")
     assert done.code == 0, done.err
     assert max(len(line.rstrip()) for line in done.out.splitlines()) <= 80, done.out
-    for text in ("Python", "torch", "deepinv", "processor", "usable", "bfloat16", "free in"):
+    for text in (
+        "Python",
+        "torch",
+        "deepinv",
+        "processor",
+        "usable",
+        "bfloat16",
+        "control group",
+        "free in",
+    ):
         assert text in done.out
     assert "an image takes 3.00 [2.45, 3.67] times as long on the judge's" in done.out
 
@@ -284,6 +294,8 @@ def test_doctor_for_a_program(challenge, judge, story, tried_once) -> None:
     assert found["versions"]["torch"] == machine.versions()["torch"]
     assert 1 <= found["usable_cores"] <= found["cores"]
     assert isinstance(found["bf16"], bool)
+    with cgroup.group() as group:
+        assert (found["control_group"] is None) == (group is None)
     assert found["speed"][0]["threads"] == found["judge"][0]["threads"] == 2
     assert found["judge"][0]["kernels"]["fft"]["seconds"] == pytest.approx(3e-3)
 
