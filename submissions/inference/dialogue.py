@@ -159,6 +159,8 @@ class Dialogue:
             raise self._failed(
                 "bad_shape", f"forward returned a {one_line(kind, 80)}, not a tensor"
             )
+        if (why := header.get("unreadable")) is not None:
+            raise self._failed("bad_shape", f"x_hat cannot be read: {one_sentence(why, 600)}")
         if got != expected:
             raise self._failed("bad_shape", f"x_hat has shape {one_line(got, 80)}, not {expected}")
         if dtype != "float32" or payload is None or len(payload) != 4 * int(np.prod(shape)):

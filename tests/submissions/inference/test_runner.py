@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from challenge.configs.schema.challenge import Limits
 from challenge.data.challenges.challenge import Challenge
 from challenge.data.layout import Hidden
 from challenge.data.physics import measurements
@@ -17,6 +20,8 @@ from challenge.data.physics.measurements import of_blur
 from challenge.methods.contract import Method
 from challenge.submissions.entries import archive
 from challenge.submissions.inference import runner, supervisor
+from challenge.submissions.inference.dialogue import Dialogue, Failed
+from challenge.submissions.inference.messages import Message
 from challenge.submissions.jail import levels
 from challenge.submissions.jail.levels import Level
 from challenge.submissions.jail.probe import probe
@@ -62,6 +67,101 @@ def test_the_floats_are_those_of_the_tensor() -> None:
     _, content = runner.estimate(Made(lambda y: y.mT), MEASUREMENT)
     sent = np.frombuffer(content, np.float32).reshape(3, 16, 16)
     np.testing.assert_array_equal(sent, Y.transpose(0, 2, 1))
+
+
+@pytest.fixture
+def dialogue() -> Dialogue:
+    unused: Any = None
+    return Dialogue(unused, unused, unused, Limits(), 0.0)
+
+
+class Willful(torch.Tensor):
+    """Answers everything with itself; what is in it is what counts."""
+
+    @classmethod
+    def __torch_function__(cls, function, types, args=(), kwargs=None):
+        return args[0] if function.__name__ in ("detach", "cpu") else 5
+
+
+def with_gradient(y):
+    with torch.enable_grad():
+        return y.clone().requires_grad_() * 1
+
+
+def negated(y):
+    """Imaginary part of a conjugate: a view with the negative bit."""
+    made = torch.complex(torch.zeros_like(y), -y).conj().imag
+    assert made.is_neg()
+    return made
+
+
+HONEST = {
+    "negative bit": negated,
+    "real part of a conjugate": lambda y: torch.complex(y, y).conj().real,
+    "gradient": with_gradient,
+    "parameter": torch.nn.Parameter,
+    "made in inference mode": lambda y: torch.inference_mode()(torch.clone)(y),
+    "any order of axes": lambda y: y.permute(3, 1, 0, 2).contiguous().permute(2, 1, 3, 0),
+    "last channels first": lambda y: y.contiguous(memory_format=torch.channels_last),
+    "backwards and back": lambda y: y.flip(-1).flip(-1),
+    "every second": lambda y: y.repeat_interleave(2, -1)[..., ::2],
+    "sparse": lambda y: y.to_sparse(),
+    "sparse, hybrid": lambda y: y.to_sparse(2),
+    "sparse, not summed up": lambda y: torch.sparse_coo_tensor(
+        torch.cat([y.to_sparse().indices()] * 2, 1),
+        torch.cat([y.to_sparse().values() / 2] * 2),
+        y.shape,
+    ),
+    "sparse, by rows": lambda y: y.to_sparse_csr(),
+    "MKL-DNN's own": lambda y: y.to_mkldnn(),
+    "subclass": lambda y: y.as_subclass(Willful),
+    "view of a complex one": lambda y: torch.view_as_real(torch.complex(y, y))[..., 0],
+}
+UNREADABLE = {
+    "no values": lambda y: y.to("meta"),
+    "nested": lambda y: torch.nested.nested_tensor([y[0]]),
+    "nested, jagged": lambda y: torch.nested.nested_tensor([y[0]], layout=torch.jagged),
+    "fake": lambda y: torch._subclasses.FakeTensorMode().from_tensor(y),
+}
+NOT_FLOAT32 = {
+    "conjugate": (lambda y: torch.complex(y, y).conj(), "complex64"),
+    "quantised": (lambda y: torch.quantize_per_tensor(y, 0.1, 0, torch.quint8), "quint8"),
+    "bool": (lambda y: y > 0, "bool"),
+    "8 bits": (lambda y: y.to(torch.float8_e4m3fn), "float8_e4m3fn"),
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", HONEST)
+def test_a_tensor_is_read_however_it_keeps_its_values(name: str) -> None:
+    try:
+        wanted = HONEST[name](torch.from_numpy(Y)[None])
+    except (RuntimeError, NotImplementedError) as error:
+        pytest.skip(f"this torch does not make it: {error}")
+    assert isinstance(wanted, torch.Tensor)
+    described, content = runner.estimate(Made(HONEST[name]), MEASUREMENT)
+    shape = [1, 3, 16, 16]
+    assert described == {"kind": "estimate", "type": "Tensor", "dtype": "float32", "shape": shape}
+    np.testing.assert_array_equal(np.frombuffer(content, np.float32).reshape(Y.shape), Y)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", UNREADABLE)
+def test_a_tensor_without_values_is_no_answer_and_no_crash(name: str, dialogue: Dialogue) -> None:
+    described, content = runner.estimate(Made(UNREADABLE[name]), MEASUREMENT)
+    assert content == b"" and described["type"] == "Tensor"
+    header = json.loads(json.dumps(described))
+    with pytest.raises(Failed, match="x_hat cannot be read: .*Error: ") as failed:
+        dialogue._checked(Message(header, content), (3, 16, 16))
+    assert failed.value.outcome == "bad_shape"
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", NOT_FLOAT32)
+def test_a_tensor_of_another_type_is_described(name: str) -> None:
+    make, dtype = NOT_FLOAT32[name]
+    described, content = runner.estimate(Made(make), MEASUREMENT)
+    assert (described["dtype"], content) == (dtype, b"")
 
 
 @pytest.mark.parametrize("made", [None, (1, 2), np.zeros(3), {"x": 1}])
