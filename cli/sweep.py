@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from challenge.cli.shared.training import Where, train_and_show
+from challenge.cli.shared.training import Where, exit_code, train_and_show
 
 if TYPE_CHECKING:
     from challenge.submissions.runs.sweep import Planned
@@ -47,7 +47,7 @@ def run_all(config: str, overrides: Sequence[str], sweep: Sequence[str], where: 
             continue
         if not done.finished:
             say("the whole sweep continues with the same command and --resume")
-            raise typer.Exit(130)
+            raise typer.Exit(exit_code(done))
     _show(planned, failures)
     if failures:
         raise typer.Exit(1)

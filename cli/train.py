@@ -26,7 +26,19 @@ def train(
         ),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Continue a run that was stopped, exactly.")
+        bool,
+        typer.Option(
+            "--resume",
+            help="Continue a run that was stopped, exactly; with another `train.steps=N` or "
+            "`train.minutes=N`, extend it, also when it is finished.",
+        ),
+    ] = False,
+    finish: Annotated[
+        bool,
+        typer.Option(
+            "--finish",
+            help="Make a finished run of one that was stopped, with the best weights so far.",
+        ),
     ] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Throw an existing run of this name away.")
@@ -42,20 +54,27 @@ def train(
 ) -> None:
     """Train or tune a method on the train split; the result is a run.
 
+    Ctrl-C, SIGTERM, SIGHUP, SIGUSR1 and SIGXCPU finish the step and save. An extended run goes
+    on with the learning rate that the schedule of the new length has at the step it reached.
+
     Example: challenge train configs/network.yaml train.minutes=12
     """
     from challenge.cli.shared.console import show
-    from challenge.cli.shared.training import Where, train_and_show
+    from challenge.cli.shared.training import Where, exit_code, train_and_show
     from challenge.configs.errors import UserError
     from challenge.submissions.layout import Run
 
-    if resume and force:
-        raise UserError.of("--resume and --force", "contradict each other", "give one of them")
+    wishes = {"--resume": resume, "--finish": finish, "--force": force}
+    chosen = [option for option, given in wishes.items() if given]
+    if len(chosen) > 1:
+        raise UserError.of(" and ".join(chosen), "contradict each other", "give one of them")
+    if finish and sweep:
+        raise UserError.of("--finish", "is for one run", "finish the runs of a sweep one by one")
     given = Path(config)
     if given.is_dir():
         workspace = find_workspace(workspace, given)
         config = str(Run(given).config)
-    where = Where(workspace, _device(device), processes, resume, force)
+    where = Where(workspace, _device(device), processes, resume, force, finish)
     if sweep:
         from challenge.cli.sweep import run_all
 
@@ -63,7 +82,7 @@ def train(
         return
     done = train_and_show(config, overrides or [], where)
     if not done.finished:
-        raise typer.Exit(130)
+        raise typer.Exit(exit_code(done))
     show(f"next: challenge infer {done.run.path}")
 
 

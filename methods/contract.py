@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from deepinv.models import Reconstructor
-from torch import Tensor
+from torch import Tensor, nn
 
 from challenge.configs.schema.training import TrainConfig
 
@@ -38,13 +38,31 @@ class Session(Protocol):
         """
 
     def save(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-        """Write a checkpoint, atomically: named tensors, and JSON-serialisable state."""
+        """Write a checkpoint, atomically: named tensors, and JSON-serialisable state.
+
+        Tensors named `best.<weight>` are shown in `samples.png`. With the steps done as
+        `state["step"]`, `--finish` calls `fit` with so many `train.steps`.
+        """
 
     def restore(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """The last checkpoint when this run is being resumed, else None."""
 
     def should_stop(self) -> bool:
         """True once the user asked to stop: save and return."""
+
+    def load_weights(self, module: nn.Module, file: str, *, partly: bool = False) -> None:
+        """Put weights that were made elsewhere into a module of the method, to begin with.
+
+        The config declares them by `uses: {pretrained: true}`. The file is copied into the run
+        and is no part of an entry; where it is not at hand, as in the contract test, this does
+        nothing.
+
+        Args:
+            module: such as `self.net`.
+            file: safetensors, beside the method or from the config's folder; a knob of the
+                constructor names it.
+            partly: take those that fit by name and shape; else all must.
+        """
 
 
 class Method(Reconstructor, ABC):  # type: ignore[misc]

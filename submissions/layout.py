@@ -1,7 +1,8 @@
 """The names of the files of runs, entries and results; no other module in `submissions` knows them.
 
+runs/<challenge>/.locks/<name>   who works on a run
 runs/<challenge>/<name>/   config.yaml  weights.safetensors  run.json  log.jsonl  plugin/**/*.py
-                           curves.png  samples.png  checkpoint/  score-<split>.json
+                           curves.png  samples.png  checkpoint/  pretrained/  score-<split>.json
                            reconstructions/<split>/<id>.npy + <id>.png
 entries/<team>-<name>.zip  manifest.json  config.yaml  weights.safetensors  plugin/**/*.py
 results/<entry>-<challenge>-<judge>.json   results/history/*.json   results/.locks/<entry>
@@ -62,6 +63,11 @@ class Run:
         return self.path / PLUGIN
 
     @property
+    def pretrained(self) -> Path:
+        """Copies of weights that the method begins with."""
+        return self.path / "pretrained"
+
+    @property
     def checkpoint(self) -> Path:
         return self.path / "checkpoint"
 
@@ -73,6 +79,11 @@ class Run:
     def checkpoint_tensors(self, slot: int) -> Path:
         """The tensors of a checkpoint; slots 0 and 1 take turns."""
         return self.checkpoint / f"tensors-{slot}.safetensors"
+
+    @property
+    def lock(self) -> Path:
+        """The file that is locked while somebody works on the run; beside it, for it may go."""
+        return self.path.parent / ".locks" / self.path.name
 
     def reconstructions(self, split: Split) -> Path:
         return self.path / "reconstructions" / split

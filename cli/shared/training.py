@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+import signal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,19 +23,27 @@ class Where:
     processes: int = 1
     resume: bool = False
     force: bool = False
+    finish: bool = False
 
 
 def train_and_show(config: str, overrides: Sequence[str], where: Where) -> TrainedRun:
-    """Train one entry's config, showing its progress and its pictures at the end.
+    """Train one entry's config, showing its progress and its pictures.
 
     Raises:
         UserError: what `runs.train` refuses.
     """
     from challenge.cli.shared.console import progress, say, show
+    from challenge.submissions.reports import training_pictures
     from challenge.submissions.runs.train import train
 
     label = ["train"]
-    with progress() as report:
+    with leave_closed_terminal() as look, progress() as report:
+
+        def stopping(number: int) -> None:
+            look()
+            again = "; press Ctrl-C again to stop at once" if number == signal.SIGINT else ""
+            say(f"stopping after this step{again}")
+
         done = train(
             config,
             overrides,
@@ -41,23 +52,79 @@ def train_and_show(config: str, overrides: Sequence[str], where: Where) -> Train
             processes=where.processes,
             resume=where.resume,
             force=where.force,
+            finish=where.finish,
             progress=lambda step, total, values: report(
                 " ".join(label), step, total, _values(values)
             ),
             on_start=lambda run: label.append(run.path.name),
             catch_interrupts=True,
-            on_stop=lambda: say("stopping after this step; press Ctrl-C again to stop at once"),
+            on_stop=stopping,
+            draw=training_pictures.draw,
+            on_failed_drawing=_not_drawn,
         )
     if not done.finished:
-        say(f"stopped; continue exactly with: challenge train {done.run.path} --resume")
+        say(
+            f"stopped; continue exactly with: challenge train {done.run.path} --resume\n"
+            f"or take the best weights so far:  challenge train {done.run.path} --finish"
+        )
         return done
     show(f"trained {done.run.path.name} in {done.seconds:.0f} s -> {done.run.path}")
-
-    from challenge.submissions.reports import training_pictures
-
-    for path in training_pictures.draw(done.run, done.method, done.challenge):
-        show(f"look at {path}")
+    _remark(done)
+    try:
+        for path in training_pictures.draw(done.run, done.method, done.challenge):
+            show(f"look at {path}")
+    except Exception as error:  # a picture is no reason to fail
+        _not_drawn(error)
     return done
+
+
+def exit_code(stopped: TrainedRun) -> int:
+    """Of a training that was stopped: 128 and the signal's number, as shells count."""
+    return 128 + (stopped.signal or signal.SIGINT)
+
+
+@contextmanager
+def leave_closed_terminal() -> Iterator[Callable[[], None]]:
+    """Give a function that sends output to nowhere if the terminal that was there is closed."""
+    there = [number for number in (1, 2) if os.isatty(number)]
+
+    def look() -> None:
+        for number in there:
+            if not os.isatty(number):
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, number)
+                os.close(nowhere)
+
+    yield look
+
+
+def _not_drawn(error: Exception) -> None:
+    from challenge.cli.shared.console import warn
+
+    said = " ".join(str(error).split())[:300]
+    warn(
+        f"pictures of the training could not be drawn, nothing else is lost: "
+        f"{type(error).__name__}: {said}"
+    )
+
+
+def _remark(done: TrainedRun) -> None:
+    """What is worth knowing of a run that was trained."""
+    from challenge.cli.shared.console import say, warn
+    from challenge.submissions.runs import log
+    from challenge.submissions.runs.facts import read_facts
+
+    best = log.best(done.run)
+    if early := read_facts(done.run).early:
+        quality = f", with the weights of step {best['step']}: {best['psnr']:.2f} dB on tune"
+        say(f"finished {early}{quality if best else ''}")
+    steps, _ = log.curve(done.run, "psnr")
+    if steps and steps[-1] > 0 and best["step"] == 0:
+        warn(
+            f"no weights were better on the tune part than those of step 0, "
+            f"{best['psnr']:.2f} dB, so these were kept: nothing was learned; train longer, or "
+            "with another `train.lr`"
+        )
 
 
 def _values(values: Mapping[str, float]) -> str:

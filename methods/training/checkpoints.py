@@ -90,7 +90,7 @@ def unpack(
     if "scaler" in stored:
         fabric.strategy.precision.scaler.load_state_dict(stored["scaler"])
     names = State.__dataclass_fields__
-    return State(**{name: stored[name] for name in names}), best
+    return State(**{name: stored[name] for name in names if name in stored}), best
 
 
 def _named(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -11,7 +11,7 @@ from torch import Tensor
 from challenge.data.images.dataset import Images
 from challenge.data.physics.problem import Problem
 from challenge.methods.contract import Method
-from challenge.methods.training import patches
+from challenge.methods.training import outputs, patches
 from challenge.methods.training.losses import WINDOW, similarity
 
 
@@ -34,13 +34,17 @@ def sums(
 
     Args:
         indices: which of the tune images; all by default.
+
+    Raises:
+        UserError: the method gives no images.
     """
     total = torch.zeros(2, dtype=torch.float64)
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         for index in range(len(tune)) if indices is None else indices:
             x, y, physics = patches.tune_batch(tune, problem, index, device)
             torch.manual_seed(0)
-            x_hat = patches.scored(method(y, physics).clamp(0, 1), problem)
+            found = outputs.check(method(y, physics), y, x.shape, method)
+            x_hat = patches.scored(found.clamp(0, 1), problem)
             x = patches.scored(x, problem)
             mse = (x_hat.double() - x.double()).square().mean().item()
             ssim = similarity(x_hat, x).item() if min(x.shape[-2:]) >= WINDOW else math.nan

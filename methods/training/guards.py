@@ -84,10 +84,17 @@ def enough_memory(train: TrainConfig) -> Iterator[None]:
 def check(
     method: Method, problem: Problem, images: Images, train: TrainConfig, session: Session
 ) -> None:
-    """Raise `UserError` where budget, images, patches or processes do not allow a training."""
+    """Raise `UserError` where budget, method, images, patches or processes allow no training."""
     if train.steps is None and train.minutes is None:
         raise UserError.of(
             "`train:`", "says neither `steps` nor `minutes`", "add one, such as `train.minutes=10`"
+        )
+    if not any(parameter.requires_grad for parameter in method.parameters()):
+        raise UserError.of(
+            f"`{type(method).__name__}`",
+            "has no parameter to train",
+            "register what it learns in the constructor: a `torch.nn` module, a `ModuleList` of "
+            "several, or a `torch.nn.Parameter`",
         )
     if len(images) < 2:
         raise UserError.of(

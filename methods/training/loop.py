@@ -27,6 +27,7 @@ from challenge.methods.training import (
     evaluation,
     guards,
     optimisers,
+    outputs,
     patches,
     schedules,
 )
@@ -58,7 +59,8 @@ def supervised(
 
     A `tune` part is held out of the images, and the weights left in `method` are the best by
     its PSNR, not the last. Asked to stop, the loop finishes the step, saves and returns with
-    the last weights.
+    the last weights. A checkpoint may be continued with another budget: the steps that are done
+    are part of it, and the learning rate is what the schedule of the new length has next.
 
     Args:
         method: trained in place, moved to the session's device.
@@ -76,7 +78,7 @@ def supervised(
 
     Raises:
         UserError: too few images, patches below the kernel's size, shares that are not equal,
-            no memory left.
+            no memory left, nothing to train, a `forward` that gives no images.
         Diverged: a loss that is not finite.
     """
     if train.loss == "cross_entropy" and output is None and loss is None:
@@ -117,7 +119,8 @@ class _Loop:
         self.optimiser = optimisers.build(method, train)
         self.model, self.stepper = fabric.setup(objective, self.optimiser)
         self.mean = optimisers.running_mean(method, train.ema) if train.ema else None
-        self.state, self.saved = State(total=train.steps), False
+        self.state = State(total=train.steps, steps=train.steps, minutes=train.minutes)
+        self.saved = False
         self.best: dict[str, Tensor] = {}
 
     @property
@@ -138,6 +141,9 @@ class _Loop:
             self.state, self.best = checkpoints.unpack(
                 *stored, self.method, self.mean, self.optimiser, self.fabric
             )
+            self.saved = True
+            if self.state.extend(self.settings):
+                self.extended()
         ahead = patches.Ahead(self.batch, threaded=self.device.type == "cuda")
         try:
             done = self.steps(ahead)
@@ -147,12 +153,21 @@ class _Loop:
             self.method.load_state_dict(self.best)
             self.method.eval()
 
+    def extended(self) -> None:
+        """Begin another budget than that of the checkpoint."""
+        state = self.state
+        if state.total is None and state.timed_steps and budget.due(state, self.settings):
+            self.budget(0.0, timed=False)
+        # It ends here: the last weights may be the best.
+        if state.step == state.total and state.step % self.settings.evaluate:
+            self.session.log(state.step, state.total, **self.evaluate())
+
     def steps(self, ahead: patches.Ahead) -> bool:
         """Step until the end; whether it was reached."""
         state, every = self.state, self.settings.evaluate
         untimed = state.step + budget.UNTIMED
         count, seconds, waited = 0, 0.0, 0.0
-        while state.step != state.total:
+        while state.total is None or state.step < state.total:
             if self.session.should_stop():
                 self.save()
                 return False
@@ -204,6 +219,12 @@ class _Loop:
             each.advance(state.step, state.total)
         self.method.train()
         error = self.model(*batch)
+        if not error.requires_grad:
+            raise UserError.of(
+                outputs.place(self.method),
+                "its estimate does not depend on the parameters by autograd",
+                "leave `detach`, `torch.no_grad` and numpy out of it",
+            )
         # A copy: the processes' mean is taken in place, and backward may need the loss.
         value = self.processes.mean(error.detach().clone()).item()
         self.must_be_finite("loss", value)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from challenge.data.physics.problem import Problem
 from challenge.methods.contract import Method
+from challenge.methods.training import outputs
 from challenge.methods.training.patches import scored
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -25,6 +26,13 @@ class Objective(nn.Module):
         self.method, self.loss, self.output, self.problem = method, loss, output, problem
 
     def forward(self, x: Tensor, y: Tensor, physics: LinearPhysics) -> Tensor:
-        """The loss, a scalar, of images (B, C, H, W) and their measurements."""
-        found = (self.output or self.method)(y, physics)
+        """The loss, a scalar, of images (B, C, H, W) and their measurements.
+
+        Raises:
+            UserError: the method gives no images.
+        """
+        if self.output is not None:
+            found = self.output(y, physics)
+        else:
+            found = outputs.check(self.method(y, physics), y, x.shape, self.method)
         return self.loss(scored(found, self.problem), scored(x, self.problem))

@@ -15,6 +15,9 @@ class State:
     """Steps done."""
     total: int | None = None
     """Steps in all; None until `minutes` are turned into steps."""
+    steps: int | None = None
+    minutes: float | None = None
+    """The budget that the total follows from; neither: an older checkpoint does not say."""
     best: float = float("-inf")
     """Highest PSNR on the tune part, in dB."""
     best_step: int = 0
@@ -35,6 +38,18 @@ class State:
     """Each counts as much as its `Method.effort`."""
     evaluation_seconds: float = 0.0
     """Wall clock of the last evaluation."""
+
+    def extend(self, train: TrainConfig) -> bool:
+        """Take the budget of the settings; whether it is another one than before.
+
+        Then the total is counted anew, and the patience begins anew.
+        """
+        before, self.steps, self.minutes = (self.steps, self.minutes), train.steps, train.minutes
+        unknown = before == (None, None) and (train.steps is None or train.steps != self.total)
+        if not unknown and before in ((None, None), (train.steps, train.minutes)):
+            return False
+        self.total, self.since_best = train.steps, 0
+        return True
 
     def compare(self, psnr: float) -> bool:
         """Count an evaluation; whether it is the best so far."""

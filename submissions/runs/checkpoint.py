@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from challenge.configs.errors import UserError
 from challenge.data import atomic
@@ -90,6 +90,25 @@ def read(run: Run) -> Checkpoint | None:
             "is damaged, or of another version of the toolkit",
             "train again from the beginning with --force",
         ) from None
+
+
+class Progress(NamedTuple):
+    """How far a training has come."""
+
+    step: int
+    seconds: float
+    """Of training, as `train.minutes` counts them."""
+    total: int | None
+    """Steps that it was to have; None while that was not known."""
+
+
+def progress(run: Run) -> Progress | None:
+    """What the checkpoint of a run says of it; None where there is none, or it does not say."""
+    try:
+        state = json.loads(run.checkpoint_state.read_bytes())["state"]
+        return Progress(int(state["step"]), float(state.get("seconds", 0)), state.get("total"))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _current(run: Run) -> str | None:

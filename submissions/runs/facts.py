@@ -7,8 +7,11 @@ from typing import Any, Literal
 from pydantic import Field
 
 from challenge.configs.errors import UserError
+from challenge.configs.loader import load_entry
+from challenge.configs.schema.entry import EntryConfig
 from challenge.configs.schema.section import Section
 from challenge.data import atomic
+from challenge.data.challenges.challenge import Challenge
 from challenge.submissions.layout import Run
 
 
@@ -63,6 +66,8 @@ class RunFacts(Section):
     """Parameters and, of a network, multiplications per pixel and receptive field."""
     fault: str | None = None
     """Why it ended before its time, if it did."""
+    early: str | None = None
+    """At which step it was finished on request, and with which weights, if it was."""
 
     @property
     def parameters(self) -> int:
@@ -78,6 +83,22 @@ def read_facts(run: Run) -> RunFacts:
         return RunFacts.model_validate_json(run.facts.read_bytes())
     except (OSError, ValueError):
         raise UserError.of(run.facts, "is damaged", "train the run again") from None
+
+
+def read_config(run: Run) -> EntryConfig:
+    """The resolved config that was saved before work began."""
+    return load_entry(str(run.config))[0]
+
+
+def check_challenge(run: Run, record: RunFacts, challenge: Challenge) -> None:
+    """Raise `UserError` where a run was not trained for this very preparation of a challenge."""
+    made_for, wanted = record.challenge, challenge.config.name
+    if made_for.name != wanted:
+        cause = f"was trained for `{made_for.name}`, this is `{wanted}`"
+        raise UserError.of(run.path, cause, "train it for this challenge")
+    if made_for.hash != challenge.hash:
+        cause = f"was trained for another preparation of `{wanted}`"
+        raise UserError.of(run.path, cause, "train it again on the current public folder")
 
 
 def write_facts(run: Run, facts: RunFacts) -> None:

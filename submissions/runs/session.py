@@ -8,19 +8,26 @@ import math
 import os
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from challenge.configs.errors import UserError
 from challenge.data import atomic
 from challenge.submissions.layout import Run
-from challenge.submissions.runs import checkpoint
+from challenge.submissions.runs import checkpoint, pretrained
+from challenge.submissions.runs import processes as others
 from challenge.submissions.runs.checkpoint import Checkpoint
+from challenge.submissions.runs.processes import Processes
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from challenge.methods.training.precision import Training
 
+OnSave = Callable[[Mapping[str, "Tensor"]], None]
+"""Called with the tensors of a checkpoint."""
 Progress = Callable[[int, int | None, Mapping[str, float]], None]
 """Called with step, total (None: not known yet) and the values logged at that step."""
 
@@ -38,6 +45,8 @@ class RunSession:
         precision: Training = "auto",
         resume: bool = False,
         progress: Progress | None = None,
+        on_save: OnSave | None = None,
+        find_weights: Callable[[str], Path] | None = None,
     ) -> None:
         """Open a session; nothing is written before the first log line or checkpoint.
 
@@ -51,22 +60,42 @@ class RunSession:
             precision: the `train.precision` of the config.
             resume: go on from the run's checkpoint, if it has one; else the log begins anew.
             progress: told of every `log`.
+            on_save: called after each checkpoint; its time is not counted.
+            find_weights: the file of weights made elsewhere, of its name in the config.
         """
         self.seed = seed
         self._run, self._resume, self._progress = run, resume, progress
+        self._on_save, self._find_weights = on_save, find_weights
         self._device, self._processes, self._precision = device, processes, precision
+        self._others: Processes | None = None
         self._log_begun = resume
         self._stop = False
-        self._began, self._before = time.monotonic(), 0.0
+        self.stopped_by: int | None = None
+        """The number of the signal that asked to stop, if one did."""
+        self._began, self._before, self._aside = time.monotonic(), 0.0, 0.0
 
     def launch(self) -> None:
         """Start the other processes, where there are several; call it once, before any writes.
 
         The command is started once more for each of them. They come to this line as well, and
         all find each other here.
+
+        Raises:
+            UserError: one of them does not come.
         """
-        if self._processes > 1:
-            self.fabric.launch()
+        if self._processes == 1:
+            return
+        backend = "nccl" if self._device.startswith("cuda") else "gloo"
+        if others.are_there(self._processes):
+            others.come(backend)
+        else:
+            self._others = Processes(self._processes)
+            try:
+                self._others.meet(backend)
+            except BaseException:
+                self._others.end()
+                raise
+        self.fabric.launch()
 
     @functools.cached_property
     def fabric(self) -> Fabric:
@@ -115,7 +144,9 @@ class RunSession:
                     file.write(line.encode() + b"\n")
             self._log_begun = True
         if self._progress is not None:
-            self._progress(step, total, values)
+            # A terminal that was closed is no reason to lose a training.
+            with suppress(OSError):
+                self._progress(step, total, values)
 
     def save(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
         """Write a checkpoint; the one before stays until this one is whole.
@@ -128,6 +159,21 @@ class RunSession:
         with atomic.disk_errors(self._run.log):
             length = self._sync_log()
         checkpoint.write(self._run, Checkpoint(tensors, state, length, self.seconds))
+        if self._on_save is not None and not self._stop:
+            began = time.monotonic()
+            self._on_save(tensors)
+            self._aside += time.monotonic() - began
+
+    def load_weights(self, module: nn.Module, file: str, *, partly: bool = False) -> None:
+        """Put weights that were made elsewhere into a module of a method; see `methods.contract`.
+
+        Raises:
+            UserError: the challenge or the config forbids them, there is no such file, or it does
+                not fit.
+        """
+        if self._find_weights is None:
+            raise UserError.of(f"`{file}`", "has no folder to be looked up in", "name a config")
+        pretrained.load(module, self._find_weights(file), partly=partly)
 
     def restore(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """The last checkpoint of a run that is resumed; cuts off what was logged after it."""
@@ -176,27 +222,48 @@ class RunSession:
 
             self.fabric.barrier()
             torch.distributed.destroy_process_group()
+        if self._others is not None:
+            self._others.part()
 
-    def abandon(self) -> None:
-        """End the other processes, which would wait for this one for ever."""
-        if self._processes > 1:
-            import torch.distributed
+    def abandon(self, error: BaseException) -> UserError | None:
+        """End the other processes, which would wait for this one for ever.
 
-            for process in getattr(self.fabric.strategy.launcher, "procs", []):
-                process.kill()
+        Args:
+            error: why; the first process is told of it by another one that fails alone.
+
+        Returns:
+            The mistake of another process, if this one failed because of it.
+        """
+        if self._processes == 1:
+            return None
+        import torch.distributed
+
+        cause = None
+        if not self.writes:
+            others.say_why(error)
+        elif self._others is not None:
+            if _of_another(error):
+                cause = self._others.failure()
+            self._others.end()
+        if torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()
+        return cause
 
     @property
     def seconds(self) -> float:
-        """Of training so far, with those before the checkpoint that was restored.
+        """Of training so far, with those before the checkpoint that was restored, without pictures.
 
         What a kill threw away is trained once more and counts once, as in the log.
         """
-        return self._before + time.monotonic() - self._began
+        return self._before + time.monotonic() - self._began - self._aside
 
-    def request_stop(self) -> None:
-        """Ask the method to save and return; safe to call from a signal handler."""
-        self._stop = True
+    def request_stop(self, signal: int | None = None) -> None:
+        """Ask the method to save and return; safe to call from a signal handler.
+
+        Args:
+            signal: by which it was asked.
+        """
+        self._stop, self.stopped_by = True, signal
 
     @property
     def stop_requested(self) -> bool:
@@ -224,3 +291,9 @@ class RunSession:
         with self._run.log.open("rb+") as file:
             os.fsync(file.fileno())
             return file.seek(0, os.SEEK_END)
+
+
+def _of_another(error: BaseException) -> bool:
+    """Whether an error says that another process is gone."""
+    words = ("gloo", "Connection closed", "Connection reset", "NCCL", "ProcessGroup")
+    return isinstance(error, RuntimeError) and any(word in str(error) for word in words)

@@ -17,14 +17,18 @@ from challenge.data.challenges.challenge import Challenge
 from challenge.data.layout import Workspace
 from challenge.submissions import layout, machine
 from challenge.submissions.layout import PLUGIN, Run
+from challenge.submissions.runs import lock
+from challenge.submissions.runs import resume as resuming
 from challenge.submissions.runs.facts import (
     Machine,
     MadeFor,
     RunFacts,
     TrainImages,
+    check_challenge,
     read_facts,
     write_facts,
 )
+from challenge.submissions.runs.facts import read_config as read_config
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -54,7 +58,8 @@ def create(
     Args:
         base: the folder in which the config's files are looked up.
         force: replace a run of this name.
-        resume: continue the run of this name; config and files must be those it began with.
+        resume: continue the run of this name; config and files must be those it began with, but
+            for its budget.
 
     Raises:
         UserError: there is such a run and neither flag was given, or it cannot be resumed.
@@ -65,21 +70,25 @@ def create(
     if run.path.exists() and not (force or resume):
         remedy = "give `--resume`, `--force`, or another name with `name=NAME`"
         raise UserError.of(run.path, "exists already", remedy)
-    run.path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic.disk_errors(run.path):
+        run.path.parent.mkdir(parents=True, exist_ok=True)
     with atomic.disk_errors(run.path), _folder_beside(run.path) as made:
         _fill(Run(made), challenge, config, base)
         if resume:
-            _check_same(run, Run(made), challenge)
+            resuming.reopen(run, Run(made), challenge)
         else:
             atomic.remove_tree(run.path)
             made.rename(run.path)
     return run
 
 
-def finish(run: Run, method: Method, seconds: float, *, fault: str | None = None) -> None:
+def finish(
+    run: Run, method: Method, seconds: float, *, fault: str | None = None, early: str | None = None
+) -> None:
     """Save the weights and close the run; `seconds` of training, all together.
 
-    `fault` says why the training ended before its time, if it did.
+    `fault` says why the training ended before its time, if it did, `early` that it was finished
+    on request.
 
     A float32 tensor whose values are all float16's is stored as that: the same values, half the
     bytes.
@@ -91,7 +100,7 @@ def finish(run: Run, method: Method, seconds: float, *, fault: str | None = None
     state = {name: value.detach().cpu().clone() for name, value in method.state_dict().items()}
     state = {name: _as_float16(value).contiguous() for name, value in state.items()}
     atomic.write_bytes(run.weights, save(state, METADATA))
-    ended = {"fault": fault} if fault else {}
+    ended = {key: why for key, why in (("fault", fault), ("early", early)) if why}
     write_facts(run, _with_costs(run, seconds, state="finished", method=learned, **ended))
 
 
@@ -121,13 +130,6 @@ def _as_float16(tensor: Tensor) -> Tensor:
     return half if torch.equal(half.float(), tensor) else tensor
 
 
-def read_config(run: Run) -> EntryConfig:
-    """The resolved config that was saved before work began."""
-    from challenge.configs.loader import load_entry
-
-    return load_entry(str(run.config))[0]
-
-
 def finished(run: Run, challenge: Challenge) -> RunFacts:
     """The facts of a run that is finished and belongs to this very challenge.
 
@@ -135,9 +137,14 @@ def finished(run: Run, challenge: Challenge) -> RunFacts:
         UserError: it is not finished, or was trained for another challenge.
     """
     record = read_facts(run)
-    _check_challenge(run, record, challenge)
+    check_challenge(run, record, challenge)
     if record.state != "finished" or not run.weights.is_file():
-        remedy = f"finish it with `challenge train {run.path} --resume`"
+        if who := lock.holder(run.lock):
+            raise UserError.of(run.path, f"is being {who}", "wait for its end, or stop it there")
+        remedy = (
+            f"finish it with `challenge train {run.path} --resume`, or with `--finish` in its "
+            "place, which takes the best weights so far"
+        )
         raise UserError.of(run.path, "is not finished", remedy)
     return record
 
@@ -181,36 +188,6 @@ def _copy_plugin(source: Path, target: Path) -> str:
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source.parent / name, target / name)
     return source.name
-
-
-def _check_same(run: Run, wanted: Run, challenge: Challenge) -> None:
-    """A run continues only as what it began as."""
-    record = read_facts(run)
-    _check_challenge(run, record, challenge)
-    if record.state == "finished":
-        raise UserError.of(run.path, "is finished already", "train anew with `--force`")
-    if run.config.read_bytes() != wanted.config.read_bytes():
-        remedy = f"continue with its own config: `challenge train {run.path} --resume`"
-        raise UserError.of(run.config, "differs from the config that was given", remedy)
-    if _sources(run) != _sources(wanted):
-        remedy = "a changed method begins anew: give `--force` or another name"
-        raise UserError.of(run.plugin, "differs from the method's files", remedy)
-
-
-def _sources(run: Run) -> dict[str, bytes]:
-    return {
-        str(path.relative_to(run.plugin)): path.read_bytes() for path in run.plugin.rglob("*.py")
-    }
-
-
-def _check_challenge(run: Run, record: RunFacts, challenge: Challenge) -> None:
-    made_for, wanted = record.challenge, challenge.config.name
-    if made_for.name != wanted:
-        cause = f"was trained for `{made_for.name}`, this is `{wanted}`"
-        raise UserError.of(run.path, cause, "train it for this challenge")
-    if made_for.hash != challenge.hash:
-        cause = f"was trained for another preparation of `{wanted}`"
-        raise UserError.of(run.path, cause, "train it again on the current public folder")
 
 
 @contextmanager

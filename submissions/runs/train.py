@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from challenge.configs.errors import UserError
 from challenge.configs.loader import load_entry
+from challenge.configs.schema.entry import EntryConfig
+from challenge.configs.schema.training import TrainConfig
 from challenge.data.atomic import remove_tree
 from challenge.data.challenges.challenge import Challenge, open_challenge
 from challenge.data.layout import Workspace
-from challenge.methods import registry
+from challenge.methods import plugin, registry
 from challenge.submissions import layout, machine
 from challenge.submissions.layout import Run
-from challenge.submissions.runs import storage
+from challenge.submissions.runs import checkpoint, lock, pretrained, reading, storage, verify
+from challenge.submissions.runs.facts import read_facts
+from challenge.submissions.runs.renewal import Renewal
 from challenge.submissions.runs.session import Progress, RunSession
+from challenge.submissions.runs.signals import OnStop, stop_on_signals
 
 if TYPE_CHECKING:
     from challenge.methods.contract import Method
@@ -36,6 +40,8 @@ class TrainedRun:
     """Of training, with those before a resume."""
     finished: bool
     """False: it was stopped, has a checkpoint and no weights yet, and `resume` continues it."""
+    signal: int | None = None
+    """The number of the signal that stopped it, if one did."""
 
 
 def train(
@@ -47,10 +53,13 @@ def train(
     processes: int = 1,
     resume: bool = False,
     force: bool = False,
+    finish: bool = False,
     progress: Progress | None = None,
     catch_interrupts: bool = False,
     on_start: Callable[[Run], None] | None = None,
-    on_stop: Callable[[], None] | None = None,
+    on_stop: OnStop | None = None,
+    draw: Callable[[Run, Method, Challenge], object] | None = None,
+    on_failed_drawing: Callable[[Exception], None] | None = None,
 ) -> TrainedRun:
     """Train or tune one entry's config on the train split of its challenge.
 
@@ -65,19 +74,28 @@ def train(
         device: torch's name of a device: `cpu`, `cuda`, `cuda:1`.
         processes: so many share every batch. The others are started as this process was, with
             the same command, and leave this function by `SystemExit(0)` only.
-        resume: continue a run that was stopped, exactly.
+        resume: continue a run that was stopped, exactly; with another `train.steps` or
+            `train.minutes`, one that is finished as well, for so long.
         force: throw an existing run of this name away.
+        finish: make a finished run of one that was stopped, with the best weights so far.
         progress: called with step, total (None: not known yet) and the values logged there.
-        catch_interrupts: the first Ctrl-C finishes the step and saves, the second one interrupts.
-            Python allows that in the main thread only. Without it Ctrl-C interrupts at once, and
-            a run continues from its last checkpoint.
+        catch_interrupts: the first Ctrl-C, SIGTERM, SIGHUP, SIGUSR1 or SIGXCPU finishes the step
+            and saves, a second Ctrl-C or SIGTERM interrupts. Python allows that in the main
+            thread only. Without it Ctrl-C interrupts at once, and a run continues from its last
+            checkpoint.
         on_start: called with the run when its folder is there.
-        on_stop: called at the first Ctrl-C, in the process that writes.
+        on_stop: called with the signal's number at the first one, in the process that writes.
+        draw: called at evaluations with the run and the method as it would be kept; seldom enough
+            to take a hundredth of the time, which counts in no budget.
+        on_failed_drawing: called once with what `draw` raised, after which it is not called again.
 
     Raises:
-        UserError: config, workspace or images do not allow the training, or it diverged. A run
-            that has nothing to keep is removed.
+        UserError: config, workspace or images do not allow the training, or it diverged; somebody
+            else trains the run; the method does not hold to its contract. A run that has nothing
+            to keep is removed.
     """
+    if finish and (overrides or processes > 1):
+        raise UserError.of("--finish", "takes a run as it is", "leave all other settings out")
     found = None
     if isinstance(config, str | Path):
         if Path(config).is_dir():
@@ -90,11 +108,10 @@ def train(
     import torch
 
     torch.manual_seed(entry.seed)
+    name, base = str(entry.method["name"]), source.path.parent
     # Built before the run is made: what the constructor refuses leaves nothing behind.
-    base = source.path.parent
-    method = registry.build(entry.method, base)
-    name, kind = str(entry.method["name"]), challenge.config.operator.kind
-    registry.check_operator(method, name, challenge.config.name, kind)
+    method, folders = _build(entry, base)
+    registry.check_operator(method, name, challenge.config.name, challenge.config.operator.kind)
     run = layout.run(place, challenge.config.name, entry.name)
     machine.forget_peak_memory()
     session = RunSession(
@@ -103,38 +120,112 @@ def train(
         device=device,
         processes=processes,
         precision=entry.train.precision,
-        resume=resume,
+        resume=resume or finish,
         progress=progress,
+        on_save=draw
+        and Renewal(method, lambda kept: draw(run, kept, challenge), on_failed_drawing),
+        find_weights=pretrained.finder(
+            run, entry, challenge.config.rules, folders, keep=lambda: session.writes
+        ),
     )
-    # Launched before anything is written: each of the processes comes to this line by itself.
-    session.launch()
-    session.first_alone(
-        lambda: storage.create(place, challenge, entry, base, force=force, resume=resume)
-    )
-    if on_start is not None:
-        on_start(run)
-    try:
-        with _interrupts(session, on_stop) if catch_interrupts else nullcontext():
-            method.fit(challenge.problem, challenge.train, entry.train, session)
-    except UserError as error:
+    team = name not in registry.METHODS
+    with ExitStack() as until_the_end:
+
+        def begin() -> None:
+            until_the_end.enter_context(lock.held(run.lock, run.path, "trained"))
+            if finish:
+                _check_stopped(run)
+            elif team and not resume:
+                verify.before(method, challenge, device)
+            storage.create(place, challenge, entry, base, force=force, resume=resume or finish)
+
+        # Launched before anything is written: each of the processes comes to this line by itself.
+        session.launch()
+        session.first_alone(begin)
+        if on_start is not None:
+            on_start(run)
+        settings, early = entry.train, None
+        if finish:
+            settings, early = _as_long_as_it_is(run, settings)
+        try:
+            with stop_on_signals(session, on_stop) if catch_interrupts else nullcontext():
+                method.fit(challenge.problem, challenge.train, settings, session)
+            finished = not session.should_stop()
+            session.close()
+            if session.writes and finished and team:
+                verify.after(method, challenge, lambda: _rebuilt(run))
+        except BaseException as error:
+            _give_up(session, run, method, error, resume or finish)
+            raise
         if not session.writes:
-            raise SystemExit(0) from None  # the first process says it
-        session.abandon()
-        _keep_or_remove(run, method, session.seconds, error, resume)
-        raise
-    except BaseException:
-        session.abandon()
-        raise
-    finished = not session.should_stop()
-    session.close()
+            raise SystemExit(0)
+        seconds = session.seconds
+        if finished:
+            storage.finish(run, method, seconds, early=early)
+        else:
+            storage.pause(run, seconds)
+    return TrainedRun(run, method, challenge, seconds, finished, session.stopped_by)
+
+
+def _build(entry: EntryConfig, base: Path) -> tuple[Method, list[Path]]:
+    """The method of a config, and the folders in which it may have files of its own."""
+    name = str(entry.method["name"])
+    folders = [base, Path()]
+    if name in registry.METHODS:
+        return registry.build(entry.method, base), folders
+    beside = []
+    if plugin.is_plugin(name):
+        beside = [plugin.locate(name, base)[0].parent]
+    with reading.refused([*beside, base], name):
+        return registry.build(entry.method, base), [*beside, *folders]
+
+
+def _rebuilt(run: Run) -> Method:
+    """The method of a run, built as it will be for inference; without weights."""
+    return registry.build(storage.read_config(run).method, run.path)
+
+
+def _check_stopped(run: Run) -> None:
+    """Raise `UserError` where there is nothing to finish."""
+    if read_facts(run).state == "finished":
+        remedy = "extend it with `--resume train.steps=N`"
+        raise UserError.of(run.path, "is finished already", remedy)
+    reached = checkpoint.progress(run)
+    if reached is None or reached.step == 0:
+        raise UserError.of(
+            run.path,
+            "has no checkpoint with weights that were trained",
+            f"continue it with `challenge train {run.path} --resume`",
+        )
+
+
+def _as_long_as_it_is(run: Run, settings: TrainConfig) -> tuple[TrainConfig, str]:
+    """Settings by which a training ends where it stands, and what the run says of that."""
+    reached = checkpoint.progress(run)
+    assert reached is not None
+    planned = f" of {reached.total}" if reached.total else ""
+    ended = settings.model_copy(update={"steps": reached.step, "minutes": None})
+    return ended, f"on request, at step {reached.step}{planned}"
+
+
+def _give_up(
+    session: RunSession, run: Run, method: Method, error: BaseException, resume: bool
+) -> None:
+    """End the other processes, and keep of the run what can be kept.
+
+    Raises:
+        UserError: the mistake of another process, which this one's error follows from.
+        SystemExit: this is not the first process, which says what was wrong.
+    """
+    cause = session.abandon(error)
     if not session.writes:
-        raise SystemExit(0)
-    seconds = session.seconds
-    if finished:
-        storage.finish(run, method, seconds)
-    else:
-        storage.pause(run, seconds)
-    return TrainedRun(run, method, challenge, seconds, finished)
+        if isinstance(error, UserError | KeyboardInterrupt):
+            raise SystemExit(1) from None
+        return
+    if cause is not None:
+        raise cause from None
+    if isinstance(error, UserError):
+        _keep_or_remove(run, method, session.seconds, error, resume)
 
 
 def _keep_or_remove(
@@ -148,21 +239,3 @@ def _keep_or_remove(
     elif not resume and not run.checkpoint.exists():
         # The corrected command may follow.
         remove_tree(run.path)
-
-
-@contextmanager
-def _interrupts(session: RunSession, on_stop: Callable[[], None] | None) -> Iterator[None]:
-    """The first Ctrl-C finishes the step and saves; the second one interrupts at once."""
-
-    def stop(number: int, frame: object) -> None:
-        if session.stop_requested:
-            raise KeyboardInterrupt
-        session.request_stop()
-        if session.writes and on_stop is not None:
-            on_stop()
-
-    before = signal.signal(signal.SIGINT, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -230,12 +230,21 @@ def test_a_request_to_stop_is_passed_on(session):
 @pytest.mark.parametrize("processes", [1, 2])
 def test_reading_a_property_starts_no_process(run, monkeypatch, processes):
     started = []
+
+    class Others:
+        def __init__(self, count):
+            started.append(count)
+
+        def meet(self, backend):
+            started.append(backend)
+
+    monkeypatch.setattr("challenge.submissions.runs.session.Processes", Others)
     monkeypatch.setattr(Fabric, "launch", lambda self: started.append(self))
     session = RunSession(run, device="cpu", processes=processes)
     assert session.fabric.device == torch.device("cpu")
     assert started == []
     session.launch()
-    assert started == ([session.fabric] if processes > 1 else [])
+    assert started == ([2, "gloo", session.fabric] if processes > 1 else [])
 
 
 def test_a_session_that_needs_no_fabric_imports_no_lightning():

@@ -82,9 +82,9 @@ def test_ctrl_c_stops_after_the_step_and_the_run_goes_on_exactly(place, handler)
         force=True,
         progress=interrupt,
         catch_interrupts=True,
-        on_stop=lambda: told.append("stop"),
+        on_stop=told.append,
     )
-    assert (stopped.finished, told) == (False, ["stop"])
+    assert (stopped.finished, stopped.signal, told) == (False, signal.SIGINT, [signal.SIGINT])
     assert signal.getsignal(signal.SIGINT) is handler
     with pytest.raises(UserError, match="is not finished"):
         storage.finished(stopped.run, stopped.challenge)
