@@ -69,9 +69,14 @@ class Method(Reconstructor, ABC):  # type: ignore[misc]
     """A reconstruction method: a `deepinv.models.Reconstructor` that may learn.
 
     Concrete methods are final: share code through functions or by wrapping, not by subclassing
-    a concrete method. The constructor lists every knob as a keyword-only, annotated parameter;
-    it is the schema of the config's `method:` section. It does no input or output.
+    a concrete method. The constructor lists every knob as an annotated parameter, by name;
+    it is the schema of the config's `method:` section. It does no input or output. A method
+    without knobs needs none.
     """
+
+    def __init__(self) -> None:
+        # Not deepinv's, which would make a knob of its `device`.
+        super().__init__()
 
     reads: ClassVar[Sequence[str]] = ()
     """The keys of the config's `train:` section that `fit` reads; any other is refused."""

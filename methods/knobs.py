@@ -12,7 +12,14 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, ValidationInfo, create_model, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    PydanticUserError,
+    ValidationInfo,
+    create_model,
+    field_validator,
+)
 
 from challenge.configs.errors import UserError
 from challenge.configs.schema.values import refusal
@@ -44,33 +51,62 @@ def model(method: type[Method]) -> type[BaseModel]:
     """The pydantic model of the knobs of `method`; unknown keys are refused.
 
     Raises:
-        UserError: a parameter is positional, not annotated, or is `*args` or `**kwargs`.
+        UserError: a parameter cannot be given by its name, or its annotation is not known here.
     """
     fields: dict[str, Any] = {}
-    hints = get_type_hints(method.__init__, include_extras=True)
+    hints = _hints(method)
     for name, parameter in inspect.signature(method).parameters.items():
-        place = f"{method.__module__.rpartition('.')[2]}.{method.__qualname__}"
-        if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
+        if parameter.kind not in (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD):
             raise UserError.of(
-                place,
+                place(method),
                 f"the constructor's `{parameter}` is not a keyword-only parameter",
                 "write `def __init__(self, *, knob: type = default)`: every knob by name",
             )
-        if name not in hints:
-            raise UserError.of(
-                place,
-                f"the constructor's `{name}` has no annotation",
-                f"write `{name}: type = default`",
-            )
         default = ... if parameter.default is inspect.Parameter.empty else parameter.default
         fields[name] = (hints[name], default)
-    built: type[BaseModel] = create_model(
-        method.__name__,
-        __config__=ConfigDict(extra="forbid", allow_inf_nan=False),
-        __validators__={"no_boolean": _no_boolean(hints)},
-        **fields,
-    )
+    try:
+        built: type[BaseModel] = create_model(
+            method.__name__,
+            __config__=ConfigDict(extra="forbid", allow_inf_nan=False),
+            __validators__={"no_boolean": _no_boolean(hints)},
+            **fields,
+        )
+    except (PydanticUserError, NameError) as error:
+        said = str(error).partition("\n")[0]
+        remedy = "a knob is a number, a word, true or false, a list of these, or a pydantic model"
+        raise UserError.of(
+            place(method), f"a knob cannot be read from YAML: {said}", remedy
+        ) from None
     return built
+
+
+def place(method: type[Method]) -> str:
+    """A class with its module: `method.Mine`."""
+    return f"{method.__module__.rpartition('.')[2]}.{method.__qualname__}"
+
+
+def _hints(method: type[Method]) -> dict[str, Any]:
+    """The annotation of every knob; where there is none, that of its default.
+
+    Raises:
+        UserError: an annotation names something that is not there when the program runs.
+    """
+    try:
+        found = get_type_hints(method.__init__, include_extras=True)
+    except (NameError, TypeError, AttributeError) as error:
+        raise UserError.of(
+            place(method),
+            f"an annotation of its constructor cannot be read ({error})",
+            "import what it names outside of `if TYPE_CHECKING:`",
+        ) from None
+    for name, parameter in inspect.signature(method).parameters.items():
+        if name not in found:
+            found[name] = _PLAIN.get(type(parameter.default), Any)
+    return found
+
+
+_PLAIN: dict[type, Any] = {bool: bool, int: int | float, float: float, str: str}
+"""What a knob without an annotation may be, by the type of its default."""
 
 
 def _no_boolean(hints: dict[str, Any]) -> Any:
@@ -86,7 +122,7 @@ def _no_boolean(hints: dict[str, Any]) -> Any:
 
 def knobs(method: type[Method]) -> list[Knob]:
     """The knobs of `method`, in the order of its constructor; a section's one after the other."""
-    hints = get_type_hints(method.__init__, include_extras=True)
+    hints = _hints(method)
     meanings = _arguments(inspect.getdoc(method.__init__) or "")
     found = []
     for name, parameter in inspect.signature(method).parameters.items():
@@ -142,6 +178,8 @@ def _words(annotation: Any) -> str:
         return " ".join([_words(inner), " and ".join(bounds)]).strip()
     if annotation is type(None):
         return "null"
+    if annotation is Any:
+        return "anything"
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is None:
         return getattr(annotation, "__name__", str(annotation))

@@ -9,6 +9,7 @@ import importlib.machinery
 import importlib.util
 import inspect
 import sys
+import traceback
 from pathlib import Path, PurePath
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -71,7 +72,8 @@ def load(name: str, base: Path) -> type[Method]:
     both have a `method.py`, siblings import each other, and `sys.path` stays as it is.
 
     Raises:
-        UserError: no such file, not Python, or not exactly one `Method` in it.
+        UserError: no such file, not Python, not exactly one `Method` in it, or it imports what is
+            not there, or lies beside it, as a package.
     """
     from challenge.methods.contract import Method
 
@@ -86,13 +88,16 @@ def load(name: str, base: Path) -> type[Method]:
         and not inspect.isabstract(value)
         and value.__module__ == module.__name__
     }
+    bases = {base for value in found.values() for base in value.__mro__[1:]}
     if class_name:
         if class_name in found:
             return found[class_name]
         known = ", ".join(f"`{key}`" for key in sorted(found)) or "none"
         raise UserError.of(path, f"has no method class `{class_name}`", f"its methods: {known}")
-    if len(found) == 1:
-        return next(iter(found.values()))
+    # A base class of the team's own is there for the one that is derived from it.
+    leaves = [value for value in found.values() if value not in bases]
+    if len(leaves) == 1:
+        return leaves[0]
     if not found:
         raise UserError.of(
             path,
@@ -124,4 +129,60 @@ def _import(path: Path) -> ModuleType:
     spec = importlib.machinery.ModuleSpec(package, None, is_package=True)
     spec.submodule_search_locations = [str(folder)]
     sys.modules[package] = importlib.util.module_from_spec(spec)
-    return importlib.import_module(f"{package}.{path.stem}")
+    before = set(sys.modules)
+    try:
+        made = importlib.import_module(f"{package}.{path.stem}")
+    except ModuleNotFoundError as error:
+        _take_back(before, folder, package)
+        _explain(error, folder)
+        raise
+    # Python found it in the folder of today, which the judge does not have.
+    if word := _take_back(before, folder, package):
+        raise _sibling(str(path), word)
+    return made
+
+
+def _take_back(before: set[str], folder: Path, package: str) -> str:
+    """Forget modules of the folder that were imported under another name; that of one of them."""
+    new = sys.modules.keys() - before
+    words = sorted({name.partition(".")[0] for name in new} - {package})
+    own = [word for word in words if word in sys.modules and _lies_in(folder, word)]
+    for name in new:
+        if name.partition(".")[0] in own:
+            del sys.modules[name]
+    return own[0] if own else ""
+
+
+def _lies_in(folder: Path, word: str) -> bool:
+    """Whether a module that was imported as `word` is the file or the folder of this name there."""
+    module = sys.modules[word]
+    places = {getattr(module, "__file__", None), *getattr(module, "__path__", [])}
+    expected = folder / f"{word}.py", folder / word, folder / word / "__init__.py"
+    return any(str(each) in places for each in expected)
+
+
+def _explain(error: ModuleNotFoundError, folder: Path) -> None:
+    """Raise `UserError` where a file of the folder imports what is not there under this name."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [each for each in frames if Path(each.filename).is_relative_to(folder)]
+    if error.name is None or not own or error.name.startswith("challenge"):
+        return
+    word = error.name.partition(".")[0]
+    place = f"{own[-1].filename}:{own[-1].lineno}"
+    for home in (Path(own[-1].filename).parent, folder):
+        if (home / f"{word}.py").is_file() or (home / word).is_dir():
+            raise _sibling(place, word) from None
+    raise UserError.of(
+        place,
+        f"imports `{word}`, which is not installed",
+        f"`pip install` its package, which the challenge must permit, or put `{word}.py` beside "
+        f"the method and write `from .{word} import ...`",
+    ) from None
+
+
+def _sibling(place: str, word: str) -> UserError:
+    return UserError.of(
+        place,
+        f"imports `{word}` as a package, and it is a file of the method's folder",
+        f"write `from .{word} import ...`, or `from . import {word}`, with the dot",
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import importlib
 import importlib.util
 from importlib.metadata import EntryPoint, entry_points
@@ -113,7 +114,29 @@ def build(section: dict[str, Any], base: Path = Path()) -> Method:
                 for each in found
             )
         ) from error
-    return cls(**{name: getattr(values, name) for name in type(values).model_fields})
+    return _construct(cls, {name: getattr(values, name) for name in type(values).model_fields})
+
+
+def _construct(cls: type[Method], knobs: dict[str, Any]) -> Method:
+    """Call the constructor; raises `UserError` where it leaves no torch module behind."""
+    from challenge.methods.knobs import place
+
+    remedy = "begin it with `super().__init__()`"
+    if dataclasses.is_dataclass(cls):
+        remedy = (
+            "write an `__init__` in place of `@dataclass`, and begin it with `super().__init__()`"
+        )
+    try:
+        made = cls(**knobs)
+        complete = "_modules" in vars(made) and type(made).__hash__ is not None
+    except AttributeError as error:
+        # torch's own words
+        if "before Module.__init__() call" not in str(error):
+            raise
+        complete = False
+    if not complete:
+        raise UserError.of(place(cls), "its constructor does not make a torch module", remedy)
+    return made
 
 
 def mistakes(source: Source, section: dict[str, Any]) -> list[Mistake]:

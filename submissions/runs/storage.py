@@ -160,6 +160,9 @@ def _fill(run: Run, challenge: Challenge, config: EntryConfig, base: Path) -> No
         source, class_name = plugin.locate(name, base)
         copied = f"{PLUGIN}/{_copy_plugin(source, run.plugin)}"
         method["name"] = f"{copied}:{class_name}" if class_name else copied
+    if Run(base).pretrained.is_dir() and Run(base).facts.is_file():
+        # Made of another run, or of this one anew: with the weights that it began with.
+        shutil.copytree(Run(base).pretrained, run.pretrained)
     resolved = config.model_copy(update={"method": method, "challenge": challenge.config.name})
     atomic.write_text(run.config, dump(resolved))
     made = RunFacts(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from challenge.configs.errors import UserError
+from challenge.configs.errors import Mistake, UserError
 from challenge.configs.loader import load_entry
 from challenge.configs.schema.entry import EntryConfig
 from challenge.configs.schema.training import TrainConfig
@@ -25,6 +25,7 @@ from challenge.submissions.runs.session import Progress, RunSession
 from challenge.submissions.runs.signals import OnStop, stop_on_signals
 
 if TYPE_CHECKING:
+    from challenge.configs.loader import Source
     from challenge.methods.contract import Method
 
 
@@ -101,7 +102,7 @@ def train(
         if Path(config).is_dir():
             found, config = layout.workspace_of(Path(config)), Run(Path(config)).config
         config = str(config)
-    entry, source = load_entry(config, overrides, registry.mistakes)
+    entry, source = load_entry(config, overrides, _mistakes)
     place = Workspace(Path(workspace)) if workspace else found or Workspace(Path("workspace"))
     challenge = open_challenge(place.public(entry.challenge).path)
 
@@ -167,17 +168,27 @@ def train(
     return TrainedRun(run, method, challenge, seconds, finished, session.stopped_by)
 
 
+def _mistakes(source: Source, section: dict[str, Any]) -> list[Mistake]:
+    """Those of a `method:` section; a team's file is imported for them."""
+    with _watched(str(section.get("name")), source.path.parent):
+        return registry.mistakes(source, section)
+
+
 def _build(entry: EntryConfig, base: Path) -> tuple[Method, list[Path]]:
     """The method of a config, and the folders in which it may have files of its own."""
     name = str(entry.method["name"])
-    folders = [base, Path()]
-    if name in registry.METHODS:
-        return registry.build(entry.method, base), folders
+    with _watched(name, base) as beside:
+        return registry.build(entry.method, base), [*beside, base, Path()]
+
+
+@contextmanager
+def _watched(name: str, base: Path) -> Iterator[list[Path]]:
+    """Refuse what a method that is not the toolkit's reads meanwhile; its folder, if it has one."""
     beside = []
     if plugin.is_plugin(name):
         beside = [plugin.locate(name, base)[0].parent]
-    with reading.refused([*beside, base], name):
-        return registry.build(entry.method, base), [*beside, *folders]
+    with nullcontext() if name in registry.METHODS else reading.refused([*beside, base], name):
+        yield beside
 
 
 def _rebuilt(run: Run) -> Method:

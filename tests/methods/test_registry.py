@@ -226,3 +226,135 @@ def test_plugin_files_leave_out_links_and_hidden_ones(tmp_path):
         "method.py",
         "sub/more.py",
     ]
+
+
+# --- the smallest methods, and those that are not quite one ---------------------------------------
+
+FORWARD = "    def forward(self, y, physics):\n        return physics.A_adjoint(y)\n"
+
+
+def team_file(folder, source):
+    path = folder / "method.py"
+    head = "import dataclasses\nimport torch\nfrom challenge.methods.contract import Method\n"
+    path.write_text(head + source)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("source", "knobs", "attributes"),
+    [
+        (f"class Mine(Method):\n{FORWARD}", {}, {}),
+        (
+            "class Mine(Method):\n    def __init__(self, gain=1.0, steps=3, on=True, word='a'):\n"
+            "        super().__init__()\n        self.given = [gain, steps, on, word]\n" + FORWARD,
+            {"gain": 2, "steps": 4},
+            {"given": [2.0, 4, True, "a"]},
+        ),
+        (
+            "class Mine(Method):\n    def __init__(self, gain: float, other=None):\n"
+            "        super().__init__()\n        self.given = gain, other\n" + FORWARD,
+            {"gain": 2.5, "other": [1, "b"]},
+            {"given": (2.5, [1, "b"])},
+        ),
+        (
+            "class Base(Method):\n    def __init__(self, *, gain: float = 3.0):\n"
+            f"        super().__init__()\n        self.gain = gain\n{FORWARD}"
+            "class Mine(Base):\n    pass\n",
+            {},
+            {"gain": 3.0},
+        ),
+        (
+            f"class Base(Method):\n    pass\nclass Mine(Base):\n    net = None\n{FORWARD}",
+            {},
+            {},
+        ),
+        (
+            "@dataclasses.dataclass(eq=False)\nclass Mine(Method):\n    gain: float = 4.0\n"
+            f"    def __post_init__(self):\n        super().__init__()\n{FORWARD}",
+            {},
+            {"gain": 4.0},
+        ),
+    ],
+    ids=["forward", "positional", "required", "base", "abstract base", "dataclass"],
+)
+def test_the_smallest_methods_are_methods(tmp_path, source, knobs, attributes):
+    made = registry.build({"name": team_file(tmp_path, source), **knobs})
+    assert type(made).__name__ == "Mine"
+    assert not made.state_dict()
+    for name, value in attributes.items():
+        assert getattr(made, name) == value
+    made.eval()
+
+    class Identity:
+        def A_adjoint(self, y):
+            return y
+
+    assert made(3, Identity()) == 3
+
+
+NO_SUPER = "its constructor does not make a torch module; "
+
+
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        ("    def __init__(self):\n        self.gain = 1.0\n", NO_SUPER + "begin it with `super()"),
+        (
+            "    def __init__(self):\n        self.net = torch.nn.Linear(1, 1)\n",
+            NO_SUPER + "begin it with `super()",
+        ),
+        (
+            "    def __init__(self):\n        self.net = torch.nn.Parameter(torch.ones(1))\n",
+            NO_SUPER + "begin it with `super()",
+        ),
+        ("@dataclasses.dataclass\nclass Mine(Method):\n    gain: float = 1.0\n", "in place of `@d"),
+        ("    def __init__(self, gain, /):\n        super().__init__()\n", "keyword-only"),
+        ("    def __init__(self, *gains):\n        super().__init__()\n", "keyword-only"),
+        (
+            "    def __init__(self, gain: 'Absent' = 1):\n        super().__init__()\n",
+            "`if TYPE_CH",
+        ),
+        (
+            "    def __init__(self, net: torch.nn.Module = None):\n        super().__init__()\n",
+            "a knob cannot be read from YAML",
+        ),
+        ("    def __init__(self, gain: float):\n        super().__init__()\n", "`method.gain`"),
+    ],
+)
+def test_what_is_no_method_yet_is_one_line(tmp_path, source, text):
+    if "class" not in source:
+        source = f"class Mine(Method):\n{source}"
+    with pytest.raises(UserError) as error:
+        registry.build({"name": team_file(tmp_path, source + FORWARD)})
+    assert text in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("statement", "hint"),
+    [
+        ("from blocks import stack", "write `from .blocks import ...`"),
+        ("import blocks", "or `from . import blocks`"),
+        ("import blocks.stack", "`from .blocks import ...`"),
+        ("from nets.unet import Net", "write `from .nets import ...`"),
+        ("from .blocks import broken", "blocks.py:1: imports `absent_package`"),
+        ("import absent_package", "`pip install` its package"),
+    ],
+)
+@pytest.mark.parametrize("found_by_python", [False, True])
+def test_a_file_beside_the_method_is_imported_with_a_dot(
+    tmp_path, monkeypatch, statement, hint, found_by_python
+):
+    broken = "broken" in statement
+    text = "import absent_package\n" if broken else "stack = 1\n"
+    (tmp_path / "blocks.py").write_text(text)
+    (tmp_path / "nets").mkdir()
+    (tmp_path / "nets" / "unet.py").write_text("Net = 1\n")
+    if found_by_python:  # as in a notebook, which has the folder of today on its path
+        monkeypatch.syspath_prepend(str(tmp_path))
+    name = team_file(tmp_path, f"{statement}\nclass Mine(Method):\n{FORWARD}")
+    with pytest.raises(UserError) as error:
+        registry.build({"name": name})
+    assert hint in str(error.value)
+    assert str(tmp_path) in str(error.value)
+    assert not {"blocks", "nets", "nets.unet"} & sys.modules.keys()
