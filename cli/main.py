@@ -38,6 +38,10 @@ app = typer.Typer(
 )
 
 
+_whole = False
+"""Whether whole tracebacks are wanted."""
+
+
 def _version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"challenge {version('challenge')}")
@@ -52,8 +56,15 @@ def _root(
             "--version", callback=_version, is_eager=True, help="Print the version and leave."
         ),
     ] = False,
+    traceback: Annotated[
+        bool,
+        typer.Option(
+            "--traceback", help="Show the whole traceback of an error, the toolkit's part as well."
+        ),
+    ] = False,
 ) -> None:
-    pass
+    global _whole
+    _whole = traceback
 
 
 def _with_interrupts(command: Callable[..., None]) -> Callable[..., None]:
@@ -98,6 +109,8 @@ def main() -> None:
     try:
         app(obj=functools.partial(app, standalone_mode=False))
     except UserError as error:
+        if _whole:
+            raise
         fail(error)
         sys.exit(2)
     except KeyboardInterrupt:
@@ -106,3 +119,10 @@ def main() -> None:
         # The reader of a pipe (`| head`) went away; there is nobody left to tell.
         sys.stderr.close()
         sys.exit(1)
+    except Exception as error:
+        from challenge.cli.shared.faults import explain
+
+        code = None if _whole else explain(error, sys.argv[1:])
+        if code is None:
+            raise
+        sys.exit(code)

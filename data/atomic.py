@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -13,27 +14,47 @@ from typing import Any
 
 from challenge.configs.errors import UserError
 
+_CAUSES: tuple[tuple[tuple[int, ...], str, str], ...] = (
+    (
+        (errno.ENOSPC, errno.EDQUOT),
+        "the disk is full",
+        "free some space and run the same command again",
+    ),
+    (
+        (errno.EACCES, errno.EPERM, errno.EROFS),
+        "cannot be written",
+        "check its permissions or give another --workspace",
+    ),
+    (
+        (errno.ENOTDIR, errno.EISDIR, errno.EEXIST),
+        "a file stands where a folder is needed",
+        "give another --workspace",
+    ),
+    ((errno.ENAMETOOLONG,), "the name is too long", "give a shorter one"),
+    ((errno.EMFILE, errno.ENFILE), "too many files are open", "raise the limit: `ulimit -n 4096`"),
+    ((errno.EIO, errno.ESTALE), "the drive reports an error", "look at it, then try again"),
+)
+
+
+def disk_mistake(error: OSError, place: object) -> UserError | None:
+    """What a user can do about an error of the disk; None where it is another kind of error."""
+    if isinstance(error, FileNotFoundError) and "usable temporary directory" in str(error):
+        remedy = "free some space there, or let TMPDIR name a folder that can be written"
+        return UserError.of("the temporary folder", "cannot be written", remedy)
+    for numbers, cause, remedy in _CAUSES:
+        if error.errno in numbers:
+            return UserError.of(place, cause, remedy)
+    return None
+
 
 @contextmanager
 def disk_errors(place: Path) -> Iterator[None]:
-    """Turn a full or read-only disk into a `UserError` that names `place`."""
+    """Turn an error of the disk, such as a full one, into a `UserError` that names `place`."""
     try:
         yield
     except OSError as error:
-        import errno
-
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise UserError.of(
-                place, "the disk is full", "free some space and run the same command again"
-            ) from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise UserError.of(
-                place, "cannot be written", "check its permissions or give another --workspace"
-            ) from error
-        if error.errno in (errno.ENOTDIR, errno.EISDIR):
-            raise UserError.of(
-                place, "a file stands where a folder is needed", "give another --workspace"
-            ) from error
+        if mistake := disk_mistake(error, place):
+            raise mistake from error
         raise
 
 

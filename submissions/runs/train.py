@@ -235,12 +235,12 @@ def _give_up(
         return
     if cause is not None:
         raise cause from None
-    if isinstance(error, UserError):
+    if isinstance(error, Exception):
         _keep_or_remove(run, method, session.seconds, error, resume)
 
 
 def _keep_or_remove(
-    run: Run, method: Method, seconds: float, error: UserError, resume: bool
+    run: Run, method: Method, seconds: float, error: Exception, resume: bool
 ) -> None:
     """Finish a run that diverged with its best weights; remove one that has none to keep."""
     from challenge.methods.training.guards import Diverged
