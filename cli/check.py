@@ -93,7 +93,7 @@ def _challenge(
 
 def _dry_run(entry: Path, challenge: Challenge | None, place: Workspace, level: Level) -> bool:
     """Judge an entry on val and test its contract; whether all went well."""
-    from challenge.cli.shared.console import progress, say, show
+    from challenge.cli.shared.console import progress, say, show, warn
     from challenge.cli.shared.format import mean
     from challenge.configs.errors import UserError
     from challenge.submissions.jail import levels
@@ -117,6 +117,8 @@ def _dry_run(entry: Path, challenge: Challenge | None, place: Workspace, level: 
     ahead.show(forecast)
     ahead.warn(forecast)
     show(f"on val    PSNR {mean(found.scores.psnr, 2)} dB, SSIM {mean(found.scores.ssim, 4)}")
+    for hint in found.hints:
+        warn(hint)
     for rule in found.inference.broken:
         say(f"breaks the method contract: {rule}")
     if not found.inference.broken:

@@ -27,9 +27,10 @@ def infer(
     """
     from dataclasses import asdict
 
-    from challenge.cli.shared.console import progress, show, show_json
+    from challenge.cli.shared.console import progress, show, show_json, warn
     from challenge.data.layout import Workspace
     from challenge.submissions import layout
+    from challenge.submissions.judging.trial import hints
     from challenge.submissions.judging.trial import infer as infer_run
     from challenge.submissions.runs.facts import read_facts
 
@@ -50,3 +51,5 @@ def infer(
     ahead.warn(forecast)
     if not went_well(found):
         raise typer.Exit(1)
+    for hint in hints(made.reconstructions("val"), challenge):
+        warn(hint)

@@ -89,9 +89,10 @@ def score(
 
 
 def _score_run(run: Path, workspace: Path, as_json: bool) -> None:
-    from challenge.cli.shared.console import progress, show_json, table
+    from challenge.cli.shared.console import progress, show_json, table, warn
     from challenge.data.layout import Workspace
     from challenge.submissions import layout
+    from challenge.submissions.judging.trial import hints
     from challenge.submissions.judging.trial import score as score_run
     from challenge.submissions.runs.facts import read_facts
 
@@ -100,6 +101,8 @@ def _score_run(run: Path, workspace: Path, as_json: bool) -> None:
     challenge = open_prepared(Workspace(find_workspace(workspace, run)).public(name))
     with progress() as report:
         scores = score_run(made, challenge, progress=report)
+    for hint in hints(made.reconstructions("val"), challenge):
+        warn(hint)
     if as_json:
         show_json(scores.to_json())
         return

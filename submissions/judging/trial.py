@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from challenge.configs.errors import UserError
 from challenge.data import atomic
 from challenge.data.challenges.challenge import Challenge, open_challenge
@@ -23,8 +25,12 @@ from challenge.submissions.layout import Run
 from challenge.submissions.runs import storage
 from challenge.submissions.runs.facts import read_facts
 from challenge.submissions.scoring import pictures
+from challenge.submissions.scoring.hints import Example
+from challenge.submissions.scoring.hints import hints as find_hints
 from challenge.submissions.scoring.scores import Pair, Scores, score_images
 
+LOOKED_AT = 4
+"""Images of val that are looked at for hints."""
 OnStep = Callable[[Step], None]
 OnScore = Callable[[str, int, int], None]
 
@@ -37,6 +43,8 @@ class Trial:
     scores: Scores | None
     level: Level = levels.LEVELS[0]
     """Of isolation, at which it ran."""
+    hints: tuple[str, ...] = ()
+    """What is suspicious about its estimates."""
 
 
 def infer(
@@ -146,7 +154,8 @@ def try_entry(
             inference = second.applied_to(inference)
         if inference.outcome != "ok":
             return Trial(inference, None, jail.level)
-        return Trial(inference, score_val(output, challenge), jail.level)
+        scores, found = score_val(output, challenge), hints(output, challenge)
+        return Trial(inference, scores, jail.level, tuple(found))
 
 
 def jail_of(challenge: Challenge, level: Level | None = None) -> Jail:
@@ -195,6 +204,22 @@ def score_val(folder: Path, challenge: Challenge, *, progress: OnScore | None = 
         for identity in challenge.ids("val")
     ]
     return score_images(pairs, challenge.crop, progress=progress)
+
+
+def hints(folder: Path, challenge: Challenge) -> list[str]:
+    """What is suspicious about a folder's reconstructions of val, in sentences; see there."""
+    examples = []
+    for identity in challenge.ids("val")[:LOOKED_AT]:
+        try:
+            x_hat = np.load(folder / f"{identity}.npy", allow_pickle=False)
+        except (OSError, ValueError):
+            return []
+        truth, measured = challenge.truth(identity), challenge.measurement("val", identity).picture
+        if x_hat.shape != truth.shape:
+            return []
+        same = measured.shape == truth.shape
+        examples.append(Example(x_hat, truth, measured if same else None))
+    return find_hints(examples, challenge.crop)
 
 
 def check_scores(scores: Scores, folder: Path, made_with: Path) -> None:

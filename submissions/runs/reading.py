@@ -16,6 +16,7 @@ from typing import Any
 from unittest import mock
 
 from challenge.configs.errors import UserError
+from challenge.methods import plugin
 
 WEIGHTS = {".safetensors", ".pt", ".pth", ".ckpt", ".bin", ".npz", ".npy", ".h5", ".mat", ".pkl"}
 """Endings of files that hold weights, wherever they are."""
@@ -66,7 +67,13 @@ def _is_data(text: str, folders: Sequence[Path]) -> bool:
     path = Path(text.strip("`")).absolute()
     if path.suffix in CODE or path.is_dir() or _of_python(path):
         return False
-    return path.suffix in WEIGHTS or any(path.is_relative_to(each.absolute()) for each in folders)
+    if path.suffix in WEIGHTS:
+        return True
+    # Python asks for names that are no files, and tools keep theirs in hidden folders.
+    inside = [
+        path.relative_to(each) for each in map(Path.absolute, folders) if each in path.parents
+    ]
+    return path.is_file() and any(not plugin.is_hidden(each) for each in inside)
 
 
 _NETWORK = "from the network"

@@ -378,3 +378,36 @@ def test_an_entry_is_packed_anew_for_another_preparation(call, story, tmp_path):
     done = call(elsewhere, "pack", str(baseline), "--team", "gamma", "--challenge", "strict")
     assert done.code == 2
     assert "`uses.pretrained: true`, the challenge's rules forbid it" in done.err
+
+
+WIDE = "estimates seem to be in [0, 255]: end `forward` with a division by 255; that gains"
+
+
+def test_scoring_a_run_on_val_names_a_mix_up(challenge, story):
+    shutil.copytree(story / TV, story / "workspace/runs/deblur/wide")
+    try:
+        for path in (story / "workspace/runs/deblur/wide/reconstructions/val").glob("*.npy"):
+            np.save(path, 255 * np.load(path))
+        done = challenge("score", "workspace/runs/deblur/wide")
+        assert done.code == 0
+        assert f"warning: {WIDE}" in done.err
+        assert "warning" not in challenge("score", TV).err
+    finally:
+        shutil.rmtree(story / "workspace/runs/deblur/wide")
+
+
+@pytest.mark.slow
+def test_infer_and_check_name_a_mix_up(challenge, story):
+    (story / "wide.py").write_text(
+        "from challenge.methods import Method\n\n\nclass Wide(Method):\n"
+        "    def forward(self, y, physics):\n        return 255 * physics.A_adjoint(y)\n"
+    )
+    (story / "wide.yaml").write_text("challenge: deblur\nmethod: {name: wide.py}\n")
+    assert challenge("train", "wide.yaml").code == 0
+    assert WIDE in challenge("infer", "workspace/runs/deblur/wide").err
+    assert challenge("pack", "workspace/runs/deblur/wide", "--team", "beta").code == 0
+    done = challenge("check", "workspace/entries/beta-wide.zip", "--run")
+    assert WIDE in done.err
+    assert "every rule holds" in done.out
+    shutil.rmtree(story / "workspace/runs/deblur/wide")
+    (story / "workspace/entries/beta-wide.zip").unlink()

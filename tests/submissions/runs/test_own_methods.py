@@ -307,7 +307,12 @@ class Mine(Method):
     assert not (team.place.path / "runs/tiny/mine").exists()
 
 
-def test_what_python_reads_by_itself_is_no_reading(team):
-    (team.folder / "blocks.py").write_text("import json, csv, zoneinfo, skimage.data\n")
+def test_what_python_reads_by_itself_is_no_reading(team, monkeypatch):
+    monkeypatch.chdir(team.folder)
+    (team.folder / ".cache").mkdir()
+    (team.folder / ".cache" / "fonts.json").write_text("{}")
+    (team.folder / "blocks.py").write_text(
+        "import json, zoneinfo\nopen('.cache/fonts.json').close()\n"
+    )
     source = PLAIN.format("return x_hat").replace("class", "from . import blocks\nclass", 1)
     assert team(source).finished
