@@ -63,7 +63,7 @@ def board(
         show_json(_json(opened, shown, remarks(made), members))
         return
     _show(names[0], opened.practice, shown)
-    for line in (*_about_entries(made), *_about_rules(opened), *remarks(made)):
+    for line in (*_about_entries(made, everything), *_about_rules(opened), *remarks(made)):
         say(line)
     if opened.practice:
         say("practice: the truth of this challenge is in everybody's scikit-image")
@@ -89,8 +89,12 @@ def _json(
     }
 
 
-def _about_entries(rows: list[Row]) -> list[str]:
-    """Why entries do not count, and what a reader must know of those that do, a line each."""
+def _about_entries(rows: list[Row], everything: bool) -> list[str]:
+    """Why entries do not count, and what a reader must know of those that do, a line each.
+
+    Args:
+        everything: also of those that another entry of their team goes before.
+    """
     from datetime import datetime
 
     from challenge.data.challenges.rules import shown
@@ -98,7 +102,7 @@ def _about_entries(rows: list[Row]) -> list[str]:
     lines = []
     for row in rows:
         who = f"{row.team or '?'} {row.name}"
-        if not row.counts and not row.note.endswith(" counts"):
+        if not row.counts and (everything or not row.note.endswith(" counts")):
             when = shown(datetime.fromisoformat(row.received))
             lines.append(f"does not count: {who}, received {when}: {row.note}")
         lines += [f"{who}: {each}" for each in (*row.doubts, *row.alike)]
