@@ -32,7 +32,8 @@ def common(first: Likeness, second: Likeness) -> str:
     code = "code" if first.code else "method"
     same_code = (first.code, first.method) == (second.code, second.method)
     larger = max(sum(each.weights.values()) for each in (first, second))
-    shared = sum(min(size, second.weights.get(each, 0)) for each, size in first.weights.items())
+    equal = first.weights.keys() & second.weights.keys()
+    shared = sum(min(first.weights[each], second.weights[each]) for each in equal)
     if shared < MOST * larger or not (same_code or larger >= SMALL):
         return ""
     if not larger:

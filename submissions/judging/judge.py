@@ -151,6 +151,7 @@ def _verdict(
     scored: OnScore | None,
 ) -> tuple[Result, bool]:
     """The verdict on a copy of an entry, which is told of by its own name."""
+    meter = Meter(judge.challenge.config.limits.threads)
     entry_hash = digest(copy)
     with result_files.locked(judge.workspace, entry_hash):
         # The check is made anew: what it depends on, the list of teams, may have changed.
@@ -173,8 +174,11 @@ def _verdict(
             return known, False
         begun = result_files.timestamp(time.time())
         about = verdict.entry_facts(copy, name, entry_hash, sound=not problems)
+        before = None if problems else meter.so_far()
         found = (
-            verdict.refused(problems) if problems else _judged(judge, copy, about, progress, scored)
+            verdict.refused(problems)
+            if problems
+            else _judged(judge, copy, about, before, progress, scored)
         )
         result = Result(
             format=1,
@@ -200,13 +204,15 @@ def _anew(known: Result, rejudge: Rejudge, problems: list[Violation]) -> bool:
     """Whether an entry is judged once more."""
     if rejudge == "all" or known.problems != verdict.listed(problems):
         return True
-    return rejudge == "timeouts" and known.in_doubt
+    unknown = known.failed_by_the_clock and known.load is None  # an older toolkit did not look
+    return rejudge == "timeouts" and (known.in_doubt or unknown)
 
 
 def _judged(
     judge: Judge,
     entry: Path,
     about: JudgedEntry,
+    before: float | None,
     progress: OnStep | None,
     scored: OnScore | None,
 ) -> dict[str, Any]:
@@ -225,7 +231,7 @@ def _judged(
         if inference.outcome == "ok" and judge.repeats:
             second = repeat.repeat_images(folder, sources, made, limits, judge.jail)
             inference = second.applied_to(inference)
-        load = meter.read(inference.cpu)
+        load = meter.read(inference.cpu).model_copy(update={"before": before})
         if inference.outcome == "ok":
             pairs = [
                 Pair(each, str(judge.hidden.image(each)), str(made / f"{each}.npy")) for each in ids

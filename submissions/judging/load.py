@@ -32,6 +32,8 @@ class Load(Section):
     """Share of their time that others took, in [0, 1]."""
     stolen: float = 0.0
     """The part of it that the hypervisor took."""
+    before: float | None = None
+    """`foreign` while the entry was checked, just before; None where that was too short."""
 
     @property
     def busy(self) -> bool:
@@ -45,8 +47,13 @@ class Meter:
         self._cores = machine.core_numbers()[:threads]
         self._before = self._look()
 
+    def so_far(self) -> float | None:
+        """The share that others took since the beginning; None where that was a moment ago."""
+        long_enough = time.monotonic() - self._before[0] >= SHORTEST
+        return self.read().foreign if long_enough else None
+
     def read(self, entry_seconds: float = 0.0) -> Load:
-        """The load since the beginning.
+        """The load since the beginning, which is waited for where it was a moment ago.
 
         Args:
             entry_seconds: processor time of an entry that ran meanwhile; by default what the

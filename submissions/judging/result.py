@@ -144,12 +144,12 @@ class Result(Section):
 
     @property
     def in_doubt(self) -> bool:
-        """Whether it failed by the clock while other programs took of its time, or may have."""
-        busy = self.load is None or self.load.busy
-        return busy and self._failed_by_the_clock
+        """Whether it failed by the clock while other programs took of its time."""
+        return self.failed_by_the_clock and self.load is not None and self.load.busy
 
     @property
-    def _failed_by_the_clock(self) -> bool:
+    def failed_by_the_clock(self) -> bool:
+        """Whether a quiet machine might have judged otherwise."""
         slower = "timeout:" in self.cause or "times as long" in self.cause
         return self.outcome == "timeout" or (self.outcome == "nondeterministic" and slower)
 

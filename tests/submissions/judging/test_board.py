@@ -219,6 +219,7 @@ def test_what_failed_by_the_clock_on_a_busy_machine_is_in_doubt() -> None:
         expected = fields in by_clock
         assert result("a", None, load=busy, **fields).in_doubt == expected
         assert not result("a", None, load=quiet, **fields).in_doubt
+        assert not result("a", None, **fields).in_doubt
         (row,) = rows([result("a", None, load=busy, **fields)], Rules())
         assert any("other programs took 40%" in each for each in row.doubts) == expected
 
