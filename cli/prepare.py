@@ -24,9 +24,10 @@ def prepare(
 
     Example: challenge prepare deblur images.test=20
     """
+    import shlex
     from contextlib import suppress
 
-    from challenge.cli.shared.console import progress, say, show
+    from challenge.cli.shared.console import progress, say, show, warn
     from challenge.cli.shared.workspace import tell_format
     from challenge.configs.errors import UserError
     from challenge.configs.loader import load_challenge
@@ -49,3 +50,16 @@ def prepare(
     show(f"hidden   {done.hidden.path}   for you alone: test")
     show(f"seal     {done.seal}")
     show(f"look at  {done.public.sheet('val')}")
+    if config.images.source == "folder":
+        size = config.images.size
+        shrunk = f"{done.shrunk} (images.shrink); " if done.shrunk else ""
+        show(f"images   {shrunk}val and test cut to {size}x{size}")
+    if done.proposal:
+        changed = done.proposal.split()
+        keys = tuple(setting.split("=")[0] + "=" for setting in changed)
+        kept = [setting for setting in overrides or [] if not setting.startswith(keys)]
+        given = [challenge, *kept, *changed, "--force"]
+        if workspace != WORKSPACE:
+            given += ["--workspace", str(workspace)]
+        warn(f"fewer than half of the {sum(done.counts.values())} photographs train; more do with")
+        say(f"  challenge prepare {shlex.join(given)}")

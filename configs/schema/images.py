@@ -37,8 +37,9 @@ class FolderImages(Section):
     """The user's own photographs, searched with all sub-folders.
 
     `val` and `test` count photographs that are drawn (seeded) for these splits; all others
-    train. A split that has a folder of its own in `path` uses at most that many of it. Val and
-    test photographs are cropped about the centre to at most `size` pixels a side.
+    train. A split that has a folder of its own in `path` uses at most that many of it. Photographs
+    are first shrunk, then those of val and test are cropped about the centre to at most `size`
+    pixels a side.
     """
 
     source: Literal["folder"]
@@ -51,6 +52,14 @@ class FolderImages(Section):
     size: Annotated[Whole, Field(ge=32, le=4096)] = 256
     val: Annotated[Whole, Field(ge=1)] = 10
     test: Annotated[Whole, Field(ge=1)] = 20
+    shrink: Annotated[
+        Annotated[Literal["auto"], Tag("auto")]
+        | Annotated[Whole, Field(ge=1, le=64), Tag("factor")],
+        Discriminator(lambda value: "auto" if value == "auto" else "factor"),
+    ] = "auto"
+    """The mean over so many by so many pixels; 1 keeps them, auto goes to about 1 megapixel."""
+    strict: bool = False
+    """Whether a photograph that cannot be read ends `prepare`, rather than being left out."""
 
 
 Images = Annotated[BuiltinImages | FolderImages, Field(discriminator="source")]

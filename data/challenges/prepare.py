@@ -58,6 +58,10 @@ class Prepared:
     """64 hex digits."""
     duplicates: list[tuple[str, str]]
     """(file left out, file with the same pixels that is kept)."""
+    shrunk: str
+    """Over how many pixels photographs were averaged; empty where none was."""
+    proposal: str
+    """Settings that would leave more photographs to train on; empty where most of them do."""
 
 
 def prepare(
@@ -95,18 +99,21 @@ def prepare(
         _check_range(config, arrays, source)
         key = noise.secret_key()
         duplicates: list[tuple[str, str]] = []
+        proposal = ""
         if isinstance(config.images, BuiltinImages):
             plan = splits.plan_builtin(config.images, config.seed, key)
         else:
-            plan, duplicates = splits.plan_folder(
+            found = splits.plan_folder(
                 config.images, source, config.seed, key, smallest, progress, notice
             )
+            plan, duplicates, proposal = found.plan, found.duplicates, found.proposal
         with staging.replacing(public, hidden) as (new_public, new_hidden):
             published = _Writer(
                 config, arrays, key, new_public, new_hidden, progress, notice
             ).write(plan)
     counts = {split: len(plan[split]) for split in layout.SPLITS}
-    return Prepared(public, hidden, counts, published, duplicates)
+    shrunk = splits.shrunk([item for items in plan.values() for item in items])
+    return Prepared(public, hidden, counts, published, duplicates, shrunk, proposal)
 
 
 @dataclass(frozen=True)
@@ -147,7 +154,8 @@ class _Writer:
         assert crop is not None
         record = seal.make(self.hidden, crop)
         _put_json(self.hidden.seal, record)
-        _put_json(self.public.manifest, self._manifest(record["seal"]))
+        shrunk = {split: splits.shrunk(items) for split, items in plan.items()}
+        _put_json(self.public.manifest, self._manifest(record["seal"]) | _told(shrunk))
         now = datetime.now(UTC).replace(microsecond=0)
         standing = Standing(self.config.terms, (), digest(self.public.manifest), now)
         for path in (self.public.rules, self.hidden.rules):
@@ -158,9 +166,10 @@ class _Writer:
     def _split(self, split: Split, items: splits.Items) -> None:
         name, total = self.config.name, len(items)
         shown = "measurement" if split == "test" else "truth | measurement"
-        sheet = contact_sheet.Sheet(f"{name}: {split}, {shown}", total)
+        shrunk = splits.shrunk(items)
+        sheet = contact_sheet.Sheet(f"{name}: {split}, {shown}", total, shrunk)
         published = split != "test" or self.config.rules.test_measurements == "published"
-        secret = contact_sheet.Sheet(f"{name}: test, truth | measurement", total)
+        secret = contact_sheet.Sheet(f"{name}: test, truth | measurement", total, shrunk)
         cut = 0
         for index, item in enumerate(items):
             self.progress(split, index, total)
@@ -223,6 +232,11 @@ class _Writer:
                 path.relative_to(self.public.path).as_posix(): digest(path) for path in files
             },
         }
+
+
+def _told(shrunk: dict[Split, str]) -> dict[str, Any]:
+    """What the manifest says of photographs that were made smaller, if any were."""
+    return {"shrunk": shrunk} if any(shrunk.values()) else {}
 
 
 def _refuse_existing(*folders: Path) -> None:
@@ -293,7 +307,9 @@ def _put(path: Path, content: bytes) -> None:
 
 
 def _put_json(path: Path, value: Any) -> None:
-    _put(path, (json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n").encode())
+    text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    # A name that is not UTF-8 has stray surrogates, which JSON writes as it writes others.
+    _put(path, text.encode("utf-8", "backslashreplace"))
 
 
 def _published(config: ChallengeConfig) -> ChallengeConfig:

@@ -1,76 +1,64 @@
 """Pictures as arrays: uint8 of shape (C, H, W), C = 3 in colour and 1 in grey.
 
-`photograph` reads what people have (PNG, JPEG, BMP, TIFF, WebP, in any mode); `stored` reads what
+`photograph` and `read` read what people have (`formats` has the table); `stored` reads what
 `prepare` wrote. Free of torch.
 """
 
 from __future__ import annotations
 
 import io
-import logging
-import warnings
-from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from challenge.configs.errors import UserError
+from challenge.data.images import colour, decode, levels, shrink
 from challenge.data.layout import FRESH
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 Picture = NDArray[np.uint8]
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
-LARGEST = 64_000_000
-"""Pixels of the largest picture that is decoded, read from its header first."""
-
-_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601
-_DAMAGED = "replace it by a good copy or take it out of the folder"
+
+
+@dataclass(frozen=True)
+class Photograph:
+    """A photograph as it was read."""
+
+    picture: Picture
+    shrunk: int
+    """Its pixels are means over so many by so many."""
+    remarks: tuple[str, ...]
+    """What a person should know: phrases that read on after the name of the file."""
 
 
 def photograph(path: Path) -> Picture:
-    """Decode a picture file: (3, H, W) in colour, (1, H, W) where it is grey.
+    """A picture file as `read` reads it, not shrunk."""
+    return read(path).picture
 
-    Transparent pixels are laid over white, palettes resolved, 16 bits rounded to 8, the
-    orientation of the camera applied.
+
+def read(path: Path, factor: shrink.Factor = shrink.whole, *, convert: bool = True) -> Photograph:
+    """Read a picture file: (3, H, W) in colour, (1, H, W) where it is grey.
+
+    Its values are scaled by the range that the file says, palettes and inks resolved, a colour
+    profile converted to sRGB, transparent pixels laid over white, the orientation of the camera
+    applied; of several pictures the largest is taken.
+
+    Args:
+        factor: from height and width to the n of the n x n pixels that are averaged.
+        convert: whether to convert a colour profile.
 
     Raises:
-        UserError: if the file is empty, damaged, no picture, or too large.
+        UserError: if the file is empty, damaged, no picture, of a kind that is not read, or too
+            large.
     """
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        size = path.stat().st_size
-    except OSError as error:
-        cause = f"cannot be read, {error.strerror}"
-        raise UserError.of(path, cause, "check the link or take it out of the folder") from None
-    if size == 0:
-        raise UserError.of(path, "is empty", _DAMAGED)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of Pillow about oddities of a file that it can read
-        try:
-            with Image.open(path, formats=_FORMATS) as image:
-                _refuse_huge(path, image.height, image.width)
-                if _is_misread(image):
-                    return _other_tiff(path)
-                return _planes(_to_array(path, image))
-        except UserError:
-            raise
-        except PermissionError:
-            raise UserError.of(path, "cannot be read", "check its permissions") from None
-        except Image.DecompressionBombError:
-            raise _huge(path, "more than 178 million pixels") from None
-        except UnidentifiedImageError:
-            return _other_tiff(path)
-        # A damaged file leads the decoders into any exception; a fault of ours would too, but
-        # then for every file.
-        except Exception as error:
-            raise UserError.of(path, f"is damaged, {_reason(error)}", _DAMAGED) from error
+    samples = decode.read(path, factor)
+    n = factor(*samples.whole)
+    pixels, remarks = colour.picture(samples, convert=convert)
+    picture = _planes(shrink.mean(pixels, n // samples.drafted))
+    return Photograph(picture, n, (*remarks, *levels.remarks(picture)))
 
 
 def adapt(picture: Picture, channels: int) -> Picture:
@@ -127,89 +115,6 @@ def to_unit(picture: Picture) -> NDArray[np.float32]:
     return picture.astype(np.float32) / np.float32(255)
 
 
-def _to_array(path: Path, image: Image) -> NDArray[Any]:
-    """(H, W) or (H, W, 3), uint8, turned as the camera was held."""
-    from PIL import Image, ImageOps
-
-    image.load()
-    with suppress(Exception):  # a damaged EXIF block is no reason to lose the photograph
-        image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I") or image.mode == "F":
-        return _to_8_bits(path, np.asarray(image))
-    if image.has_transparency_data:
-        over = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", over.size, "white"), over).convert("RGB")
-    elif image.mode not in ("L", "RGB"):
-        image = image.convert("L" if image.mode in ("1", "LA") else "RGB")
-    return np.asarray(image)
-
-
-def _to_8_bits(path: Path, values: NDArray[Any]) -> NDArray[np.uint8]:
-    """16-bit integers to 8 bits, and floats in [0, 1]; other ranges have no agreed meaning."""
-    low, high, kind = values.min(), values.max(), values.dtype.kind
-    if values.dtype == np.uint8:
-        scale = 1.0
-    elif kind == "f" and low >= 0 and high <= 1:
-        scale = 255.0
-    elif kind in "iu" and low >= 0 and high <= 65535:
-        scale = 1 / 257
-    else:
-        cause = f"has values from {low} to {high}, neither 8 nor 16 bits"
-        raise UserError.of(path, cause, "convert it to PNG")
-    scaled: NDArray[np.uint8] = np.rint(values * scale).astype(np.uint8)
-    return scaled
-
-
 def _planes(array: NDArray[Any]) -> Picture:
     planes = array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
     return np.ascontiguousarray(planes)
-
-
-def _is_misread(image: Image) -> bool:
-    """Pillow 13 takes the two bytes of a sample for two pixels where colours lie in planes."""
-    tags = getattr(image, "tag_v2", {})
-    bits, planes = tags.get(258, (8,)), tags.get(284, 1)
-    return bool(planes == 2 and max(bits) > 8)
-
-
-def _other_tiff(path: Path) -> Picture:
-    """A TIFF that Pillow cannot read, by way of tifffile."""
-    import tifffile
-
-    logging.getLogger("tifffile").setLevel(logging.CRITICAL)
-    try:
-        with tifffile.TiffFile(path) as file:
-            series = file.series[0]
-            axes, shape = series.axes, series.shape
-            if axes not in ("YX", "YXS", "SYX"):
-                raise UserError.of(path, f"has axes {axes}, not one picture", "convert it to PNG")
-            _refuse_huge(path, shape[axes.index("Y")], shape[axes.index("X")])
-            array = series.asarray()
-    except UserError:
-        raise
-    except tifffile.TiffFileError:
-        raise UserError.of(path, "is no picture, or damaged", _DAMAGED) from None
-    except Exception as error:
-        raise UserError.of(path, f"is damaged, {_reason(error)}", _DAMAGED) from error
-    if axes == "SYX":
-        array = np.moveaxis(array, 0, -1)
-    array = _to_8_bits(path, array)
-    if array.ndim == 2:
-        return _planes(array)
-    # One sample is grey, two are grey with alpha, three colours, four colours with alpha.
-    return _planes(array[..., 0] if array.shape[2] < 3 else array[..., :3])
-
-
-def _refuse_huge(path: Path, height: int, width: int) -> None:
-    if height * width > LARGEST:
-        raise _huge(path, f"{width}x{height} pixels")
-
-
-def _huge(path: Path, size: str) -> UserError:
-    return UserError.of(
-        path, f"is too large, {size}", f"at most {LARGEST:,} pixels are read; make it smaller"
-    )
-
-
-def _reason(error: Exception) -> str:
-    return " ".join(str(error).split()).rstrip(".") or type(error).__name__

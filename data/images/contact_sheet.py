@@ -28,6 +28,8 @@ class Sheet:
 
     title: str
     count: int
+    note: str = ""
+    """A second line below the title."""
     _cells: list[tuple[str, list[Image]]] = field(default_factory=list)
 
     def shows(self, index: int) -> bool:
@@ -58,14 +60,19 @@ class Sheet:
         rows = -(-len(self._cells) // columns)
         cell = across * (_THUMBNAIL + 2) + _GUTTER
         height = _THUMBNAIL + _LABEL + _GUTTER
-        page = Image.new(
-            "RGB", (columns * cell + _GUTTER, rows * height + _LABEL + 2 * _GUTTER), "white"
-        )
-        draw, font = ImageDraw.Draw(page), ImageFont.load_default(size=12)
-        draw.text((_GUTTER, _GUTTER // 2), self.title, fill="black", font=font)
+        font = ImageFont.load_default(size=12)
+        heads = [self.title, self.note] if self.note else [self.title]
+        longest = max(round(font.getlength(head)) for head in heads)
+        width = max(columns * cell, longest + _GUTTER) + _GUTTER
+        head = len(heads) * _LABEL + _GUTTER
+        page = Image.new("RGB", (width, rows * height + head + _GUTTER), "white")
+        draw = ImageDraw.Draw(page)
+        for number, text in enumerate(heads):
+            place = _GUTTER, _GUTTER // 2 + number * _LABEL
+            draw.text(place, text, fill="black", font=font)
         for number, (identity, images) in enumerate(self._cells):
             left = _GUTTER + number % columns * cell
-            top = _LABEL + _GUTTER + number // columns * height
+            top = head + number // columns * height
             for image in images:
                 # Smaller pictures (a valid blur) keep their place over the larger one's centre.
                 corner = (_THUMBNAIL - image.width) // 2, (_THUMBNAIL - image.height) // 2

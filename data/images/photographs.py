@@ -3,19 +3,38 @@
 from __future__ import annotations
 
 import hashlib
-import re
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from challenge.configs.errors import Mistake, UserError
 from challenge.configs.loader import Source
 from challenge.configs.schema.images import FolderImages
-from challenge.data.images import codec, sources
+from challenge.data.images import codec, levels, shrink, sources
+from challenge.data.images.remarks import Remarks
 from challenge.data.layout import Split
 
 Progress = Callable[[str, int, int], None]
 Notice = Callable[[str], None]
+
+TRAIN_LARGEST = 1024
+"""Pixels of a training image's side; what lies farther from its centre is cut off."""
+_LINES = 10
+"""Causes for which files are left out that are told one by one."""
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What is known of a photograph that was looked at."""
+
+    digest: str
+    """SHA-256 of its pixels."""
+    shrunk: int
+    """Its pixels are means over so many by so many."""
+    flat: bool
+    """Whether there is hardly any detail in what training would see of it."""
+    flat_crop: bool
+    """Whether there is hardly any in what val or test would show of it."""
 
 
 def folders(config: FolderImages, source: Source) -> dict[Split, Path]:
@@ -47,57 +66,102 @@ def folders(config: FolderImages, source: Source) -> dict[Split, Path]:
     return found
 
 
-def files(where: Mapping[Split, Path]) -> dict[Split, list[Path]]:
+def files(where: Mapping[Split, Path], notice: Notice) -> dict[Split, list[Path]]:
     """The files of each folder; a file below two of them belongs to test, else to val."""
     listed: dict[Split, list[Path]] = {}
     taken: set[Path] = set()
     order: tuple[Split, ...] = ("test", "val", "train")
     for split in order:
         if split in where:
-            found = sources.list_folder(where[split])
-            listed[split] = [file for file in found if file.resolve() not in taken]
-            taken |= {file.resolve() for file in found}
+            listing = sources.list_folder(where[split])
+            if listing.passed_over:
+                notice(f"{where[split]}: {listing.passed_over}")
+            listed[split] = [file for file in listing.files if file.resolve() not in taken]
+            taken |= {file.resolve() for file in listing.files}
     return listed
 
 
 def inspect(
     listed: Mapping[Split, Sequence[Path]],
+    config: FolderImages,
     channels: int,
     smallest: int,
     progress: Progress,
     notice: Notice,
-) -> dict[Path, str]:
-    """Decode every photograph once: SHA-256 of the pixels by file; refuse the broken ones."""
-    digests: dict[Path, str] = {}
-    mistakes: list[Mistake] = []
+) -> dict[Path, Looked]:
+    """Decode every photograph once, and say what a person should know of them.
+
+    Returns:
+        What is known of each; those that cannot be used are not there.
+
+    Raises:
+        UserError: with every photograph that cannot be used, where the config is strict.
+    """
+    looked: dict[Path, Looked] = {}
+    unusable: list[Mistake] = []
+    remarks = Remarks()
+    factor = shrink.factor(config.shrink, config.size)
     grey = 0
     files = [file for split in listed.values() for file in split]
     for done, file in enumerate(files):
         progress("look at photographs", done, len(files))
         try:
-            picture = codec.photograph(file)
+            photograph = codec.read(file, factor)
+            _refuse_small(file, photograph, smallest)
         except UserError as error:
-            mistakes += error.mistakes
+            unusable += error.mistakes
             continue
-        height, width = picture.shape[1:]
-        if min(height, width) < smallest:
-            remedy = f"the shorter side needs {smallest} pixels here; take it out of the folder"
-            mistakes.append(Mistake(str(file), f"is too small, {width}x{height} pixels", remedy))
-        grey += codec.is_grey(picture)
-        picture = codec.adapt(picture, channels)
-        state = hashlib.sha256(repr(picture.shape).encode())
-        state.update(picture.tobytes())
-        digests[file] = state.hexdigest()
+        remarks.add(file, *photograph.remarks)
+        grey += codec.is_grey(photograph.picture)
+        looked[file] = _look(photograph, channels, config.size)
     progress("look at photographs", len(files), len(files))
-    if mistakes:
-        raise UserError(*mistakes)
+    if unusable and config.strict:
+        raise UserError(*unusable)
+    for line in [*_left_out(unusable), *remarks.lines()]:
+        notice(line)
     if grey and channels == 3:
-        notice(f"{grey} of {len(files)} photographs are grey; their channel is repeated")
-    return digests
+        notice(f"{grey} of {len(looked)} photographs are grey; their channel is repeated")
+    return looked
+
+
+def _refuse_small(file: Path, photograph: codec.Photograph, smallest: int) -> None:
+    height, width = photograph.picture.shape[1:]
+    if min(height, width) < smallest:
+        n = photograph.shrunk
+        shrunk = f" once averaged over {n}x{n}" if n > 1 else ""
+        remedy = f"the shorter side needs {smallest} pixels here; take it out of the folder"
+        raise UserError.of(file, f"is too small, {width}x{height} pixels{shrunk}", remedy)
+
+
+def _look(photograph: codec.Photograph, channels: int, size: int) -> Looked:
+    picture = codec.adapt(photograph.picture, channels)
+    luma = codec.adapt(picture, 1)
+    state = hashlib.sha256(repr(picture.shape).encode())
+    state.update(picture.tobytes())
+    return Looked(
+        state.hexdigest(),
+        photograph.shrunk,
+        levels.is_flat(codec.centre(luma, TRAIN_LARGEST, TRAIN_LARGEST)[0]),
+        levels.is_flat(codec.centre(luma, size, size)[0]),
+    )
+
+
+def _left_out(unusable: Sequence[Mistake]) -> list[str]:
+    """A line for each cause, the last one with a count of the others."""
+    causes = Remarks()
+    for mistake in unusable:
+        causes.add(Path(mistake.place), f"{mistake.cause}, left out; {mistake.remedy}")
+    lines = causes.lines()
+    if more := len(lines[_LINES:]):
+        return [
+            *lines[:_LINES],
+            f"left out for {more} other causes; `images.strict=true` lists all",
+        ]
+    return lines
 
 
 def without_duplicates(
-    listed: Mapping[Split, Sequence[Path]], digests: Mapping[Path, str]
+    listed: Mapping[Split, Sequence[Path]], looked: Mapping[Path, Looked]
 ) -> tuple[dict[Split, list[Path]], list[tuple[str, str]]]:
     """Keep the first file of each content: in test before val before train, then by name."""
     first: dict[str, Path] = {}
@@ -106,30 +170,11 @@ def without_duplicates(
     for split, files in listed.items():  # in the order test, val, train
         pools[split] = []
         for file in files:
-            kept = first.setdefault(digests[file], file)
+            if file not in looked:
+                continue
+            kept = first.setdefault(looked[file].digest, file)
             if kept is file:
                 pools[split].append(file)
             else:
                 duplicates.append((str(file), str(kept)))
     return pools, duplicates
-
-
-def refuse_equal_ids(pools: Mapping[Split, Sequence[Path]]) -> None:
-    """Raise `UserError` where two photographs of one split give the same id."""
-    mistakes = []
-    for files in pools.values():
-        same: dict[str, list[Path]] = defaultdict(list)
-        for file in files:
-            same[identity(file).casefold()].append(file)  # some file systems ignore case
-        mistakes += [
-            Mistake(str(other), f"gives the same id as `{first}`", "rename one of the two")
-            for first, *others in same.values()
-            for other in others
-        ]
-    if mistakes:
-        raise UserError(*mistakes)
-
-
-def identity(file: Path) -> str:
-    """The file's stem with every character outside A-Z, a-z, 0-9, _ and - replaced by _."""
-    return re.sub(r"[^A-Za-z0-9_-]", "_", file.stem)

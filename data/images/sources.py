@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from challenge.configs.errors import UserError
-from challenge.data.images import codec
+from challenge.data.images import codec, formats, levels
 from challenge.data.images.codec import Picture
 
 BUILTIN_VAL = ("chelsea.png", "rocket.jpg", "retina.jpg")
@@ -25,43 +25,78 @@ BUILTIN_TEST = (
 )
 """Photographs in scikit-image's own package; its other ones are downloaded, and never used."""
 
-_TILE = 16
 _SHARE = 0.4
-_DETAIL = 0.012  # standard deviation of luma in a tile; the noise of a dark sky stays below
+_KINDS = 5
+"""Suffixes of files passed over that are named."""
 
 
-def list_folder(folder: Path) -> list[Path]:
+@dataclass(frozen=True)
+class Listing:
+    """The picture files of a folder, and what was passed over, in words."""
+
+    files: list[Path]
+    passed_over: str
+    """One line, empty where nothing was."""
+
+
+def list_folder(folder: Path) -> Listing:
     """All picture files in a folder and its sub-folders, by suffix, in the order of their names.
 
-    Hidden files and folders and files of other kinds are passed over.
+    Linked folders are entered once. Hidden files and folders are left aside; files of other kinds,
+    and folders that cannot be opened, are counted.
 
     Raises:
         UserError: if there is no such folder, or no picture in it.
     """
     if not folder.is_dir():
         raise UserError.of(folder, "there is no such folder", "give the path of your photographs")
+    suffixes = formats.suffixes()
     found: list[Path] = []
     passed_over: Counter[str] = Counter()
-    for parent, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith((".", "__MACOSX"))]
+    closed: list[str] = []
+    entered = {folder.resolve()}
+
+    def cannot_open(error: OSError) -> None:
+        closed.append(str(error.filename))
+
+    for parent, folders, files in os.walk(folder, onerror=cannot_open, followlinks=True):
+        folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
+        for name in list(folders):
+            real = Path(parent, name).resolve()
+            if real in entered:  # by a link, which may lead in a circle
+                folders.remove(name)
+            entered.add(real)
         for name in files:
             path = Path(parent, name)
             if name.startswith("."):
                 continue
-            if path.suffix.lower() in codec.SUFFIXES:
+            suffix = path.suffix.lower()
+            if suffix in suffixes and (path.is_file() or not path.exists()):
                 found.append(path)
             else:
-                passed_over[path.suffix.lower() or name] += 1
+                passed_over[suffix or "without a suffix"] += 1
+    told = _passed_over(passed_over, closed)
     if not found:
-        kinds = ", ".join(f"`{suffix}`" for suffix, _ in passed_over.most_common(5))
-        raise UserError.of(
-            folder,
-            f"has no pictures, only {kinds}" if kinds else "has no pictures",
-            "PNG, JPEG, BMP, TIFF and WebP are read",
-        )
+        cause = f"has no pictures; {told}" if told else "has no pictures"
+        raise UserError.of(folder, cause, formats.READ)
     # By the parts of the path below the folder, so that neither the file system's order nor the
     # separator decides.
-    return sorted(found, key=lambda path: path.relative_to(folder).parts)
+    return Listing(sorted(found, key=lambda path: path.relative_to(folder).parts), told)
+
+
+def _passed_over(suffixes: Counter[str], closed: list[str]) -> str:
+    told = []
+    if suffixes:
+        total = suffixes.total()
+        kinds = [f"{count} {suffix}" for suffix, count in suffixes.most_common(_KINDS)]
+        if more := total - sum(count for _, count in suffixes.most_common(_KINDS)):
+            kinds.append(f"{more} others")
+        told.append(f"passed over {total} file{'s' * (total > 1)} ({', '.join(kinds)})")
+    if closed:
+        told.append(f"{len(closed)} folder{'s' * (len(closed) > 1)} cannot be opened: {closed[0]}")
+    if any(suffix in formats.HEIC for suffix in suffixes):
+        told.append(formats.HEIC_REMEDY)
+    return "; ".join(told)
 
 
 @lru_cache(maxsize=8)  # about 10 MB for all of them
@@ -80,7 +115,7 @@ def builtin(name: str, size: int) -> Picture:
         raise UserError.of(
             "images.source", f"scikit-image has no `{name}`", "reinstall scikit-image"
         )
-    picture = codec.photograph(path)
+    picture = codec.read(path, convert=False).picture
     while min(picture.shape[1:]) >= 4 * size:
         height, width = (side // 2 for side in picture.shape[1:])
         pairs = picture[:, : 2 * height, : 2 * width].reshape(3, height, 2, width, 2)
@@ -118,8 +153,8 @@ def _ranked(name: str, size: int) -> list[tuple[str, int, int]]:
     for top in rows:
         for left in columns:
             crop = luma[top : top + size, left : left + size]
-            contrast = _contrast(crop)
-            if (contrast > _DETAIL).mean() >= _SHARE:
+            contrast = levels.contrast(crop)
+            if (contrast > levels.DETAIL).mean() >= _SHARE:
                 scored.append((-float(contrast.mean()), top, left))
     return [(name, top, left) for _, top, left in sorted(scored)]
 
@@ -131,11 +166,3 @@ def _positions(side: int, size: int) -> list[int]:
     if count == 1:
         return [(side - size) // 2]
     return [round(position) for position in np.linspace(0, side - size, count)]
-
-
-def _contrast(luma: Picture) -> NDArray[np.float64]:
-    """The standard deviation of every tile, in units of the range [0, 1]."""
-    side = luma.shape[0] // _TILE * _TILE
-    tiles = luma[:side, :side].reshape(side // _TILE, _TILE, side // _TILE, _TILE) / 255
-    contrast: NDArray[np.float64] = tiles.std(axis=(1, 3))
-    return contrast

@@ -14,15 +14,17 @@ from challenge.configs.errors import UserError
 from challenge.configs.loader import Source
 from challenge.configs.schema.images import BuiltinImages, FolderImages
 from challenge.data import noise
-from challenge.data.images import codec, leaves, photographs, sources
+from challenge.data.images import codec, leaves, photographs, shrink, sources
 from challenge.data.images.codec import Picture
-from challenge.data.images.photographs import Notice, Progress
+from challenge.data.images.identities import identities, slug
+from challenge.data.images.photographs import TRAIN_LARGEST, Looked, Notice, Progress
+from challenge.data.images.remarks import named
 from challenge.data.layout import Split
 
 TRAIN_LEAST = 2
 """One image to learn from and one to tune on."""
-TRAIN_LARGEST = 1024
-"""Pixels of a training image's side; what lies farther from its centre is cut off."""
+_VAL_SHARE, _TEST_SHARE = 0.1, 0.2
+"""Of the photographs, in a split that is proposed."""
 
 
 @dataclass(frozen=True)
@@ -33,10 +35,23 @@ class Item:
     source: str
     """Where it came from: a file, or a built-in image and its crop."""
     read: Callable[[], Picture]
+    shrunk: int = 1
+    """Its pixels are means over so many by so many of the source."""
 
 
 Items = Sequence[Item]
 Plan = Mapping[Split, Items]
+
+
+@dataclass(frozen=True)
+class FolderPlan:
+    """What becomes of the photographs of a folder."""
+
+    plan: Plan
+    duplicates: list[tuple[str, str]]
+    """(file left out, file with the same pixels that is kept)."""
+    proposal: str
+    """Settings that would leave more to train on; empty where most photographs train."""
 
 
 def plan_builtin(config: BuiltinImages, seed: int, key: bytes) -> Plan:
@@ -62,7 +77,7 @@ def plan_builtin(config: BuiltinImages, seed: int, key: bytes) -> Plan:
     return {
         "train": [leaf(index) for index in range(config.train)],
         "val": [
-            crop(f"{photographs.identity(Path(name))}-{top}-{left}", name, top, left)
+            crop(f"{slug(Path(name).stem)}-{top}-{left}", name, top, left)
             for name, top, left in val
         ],
         "test": [crop(identity, *test[place]) for identity, place in _neutral(key, len(test))],
@@ -77,27 +92,37 @@ def plan_folder(
     smallest: int,
     progress: Progress,
     notice: Notice,
-) -> tuple[Plan, list[tuple[str, str]]]:
+) -> FolderPlan:
     """Look at every photograph once, drop exact duplicates, and draw the splits.
 
     Args:
         smallest: pixels that the shorter side needs.
 
-    Returns:
-        The plan, and the duplicates: (file left out, file that is kept).
-
     Raises:
-        UserError: with every broken photograph, or because they are too few.
+        UserError: because they are too few; with every photograph that cannot be used, where the
+            config is strict.
     """
     folders = photographs.folders(config, source)
-    listed = photographs.files(folders)
-    digests = photographs.inspect(listed, channels_of(config), smallest, progress, notice)
-    pools, duplicates = photographs.without_duplicates(listed, digests)
+    listed = photographs.files(folders, notice)
+    looked = photographs.inspect(listed, config, channels_of(config), smallest, progress, notice)
+    pools, duplicates = photographs.without_duplicates(listed, looked)
     for dropped, kept in duplicates:
         notice(f"{dropped}: has the same pixels as {kept}, left out")
-    photographs.refuse_equal_ids(pools)
-    chosen = _draw(config, pools, source, seed)
-    return _items(config, chosen, key), duplicates
+    left_out = sum(map(len, listed.values())) - len(looked)
+    chosen = _draw(config, pools, source, seed, left_out)
+    _tell_flat(chosen, looked, notice)
+    ids = {
+        file: identity
+        for split, pool in pools.items()
+        for file, identity in identities(folders[split], pool).items()
+    }
+    proposal = _proposal(config, pools, len(chosen["train"]))
+    return FolderPlan(_items(config, chosen, looked, ids, key), duplicates, proposal)
+
+
+def shrunk(items: Items) -> str:
+    """Over how many pixels the photographs of items were averaged; empty where none was."""
+    return shrink.described(item.shrunk for item in items) if items else ""
 
 
 def channels_of(images: BuiltinImages | FolderImages) -> int:
@@ -106,7 +131,11 @@ def channels_of(images: BuiltinImages | FolderImages) -> int:
 
 
 def _draw(
-    config: FolderImages, pools: Mapping[Split, list[Path]], source: Source, seed: int
+    config: FolderImages,
+    pools: Mapping[Split, list[Path]],
+    source: Source,
+    seed: int,
+    left_out: int,
 ) -> dict[Split, list[Path]]:
     """Draw test, then val, from their own folder or else from the training photographs."""
     wanted: dict[Split, int] = {"test": config.test, "val": config.val}
@@ -115,8 +144,12 @@ def _draw(
     if len(pool) < needed:
         parts = [f"{count} {split}" for split, count in wanted.items() if split not in pools]
         cause = f"{len(pool)} different photographs are too few, {needed} are needed"
-        remedy = " + ".join([*parts, f"{TRAIN_LEAST} train"])
-        raise UserError(source.mistake(("images", "path"), f"{cause} ({remedy})", "add some"))
+        cause += f" ({' + '.join([*parts, f'{TRAIN_LEAST} train'])})"
+        if left_out:
+            cause += f", {left_out} left out"
+        proposal = _proposal(config, pools, 0)
+        remedy = f"add some, or give `{proposal}`" if proposal else "add some"
+        raise UserError(source.mistake(("images", "path"), cause, remedy))
     chosen: dict[Split, list[Path]] = {}
     for split, count in wanted.items():
         candidates = pools.get(split, pool)
@@ -130,19 +163,56 @@ def _draw(
     return {**chosen, "train": pool}
 
 
-def _items(config: FolderImages, chosen: Mapping[Split, list[Path]], key: bytes) -> Plan:
-    channels = channels_of(config)
+def _proposal(config: FolderImages, pools: Mapping[Split, list[Path]], train: int) -> str:
+    """Settings that leave most of the photographs to train on, where they do not now."""
+    wanted: dict[Split, tuple[int, float]] = {
+        "val": (config.val, _VAL_SHARE),
+        "test": (config.test, _TEST_SHARE),
+    }
+    total = len(pools["train"])
+    drawn = {split: count for split, count in wanted.items() if split not in pools}
+    if 2 * train >= total or total < TRAIN_LEAST + len(drawn):
+        return ""
+    given = {
+        split: min(count, max(1, round(share * total))) for split, (count, share) in drawn.items()
+    }
+    return " ".join(f"images.{split}={count}" for split, count in given.items())
+
+
+def _tell_flat(
+    chosen: Mapping[Split, list[Path]], looked: Mapping[Path, Looked], notice: Notice
+) -> None:
+    """Name the images in which there is hardly anything to reconstruct."""
+    for split, files in chosen.items():
+        flat = [
+            file
+            for file in files
+            if (looked[file].flat if split == "train" else looked[file].flat_crop)
+        ]
+        if flat:
+            notice(f"{named(flat)}: hardly any detail in what {split} has of it")
+
+
+def _items(
+    config: FolderImages,
+    chosen: Mapping[Split, list[Path]],
+    looked: Mapping[Path, Looked],
+    ids: Mapping[Path, str],
+    key: bytes,
+) -> Plan:
+    channels, factor = channels_of(config), shrink.factor(config.shrink, config.size)
 
     def item(identity: str, file: Path, side: int) -> Item:
         def read() -> Picture:
-            return codec.centre(codec.adapt(codec.photograph(file), channels), side, side)
+            picture = codec.read(file, factor).picture
+            return codec.centre(codec.adapt(picture, channels), side, side)
 
-        return Item(identity, str(file), read)
+        return Item(identity, str(file), read, looked[file].shrunk)
 
     train, val, test = chosen["train"], chosen["val"], chosen["test"]
     return {
-        "train": [item(photographs.identity(file), file, TRAIN_LARGEST) for file in train],
-        "val": [item(photographs.identity(file), file, config.size) for file in val],
+        "train": [item(ids[file], file, TRAIN_LARGEST) for file in train],
+        "val": [item(ids[file], file, config.size) for file in val],
         "test": [item(name, test[at], config.size) for name, at in _neutral(key, len(test))],
     }
 

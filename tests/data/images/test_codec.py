@@ -169,17 +169,6 @@ def refusal(path: Path) -> str:
 DAMAGED = "; replace it by a good copy or take it out of the folder"
 
 
-@pytest.mark.parametrize("suffix", ["png", "jpg", "bmp", "tif", "webp"])
-def test_a_truncated_file_is_refused(file, suffix):
-    path = file(f"a.{suffix}")
-    IMAGE.save(path)
-    content = path.read_bytes()
-    path.write_bytes(content[: len(content) * 2 // 3])
-    text = refusal(path)
-    assert text.startswith("is damaged, ") or text.startswith("is no picture, or damaged")
-    assert text.endswith(DAMAGED)
-
-
 def test_an_empty_file_is_refused(file):
     file("a.png").touch()
     assert refusal(file("a.png")) == f"is empty{DAMAGED}"
@@ -188,7 +177,9 @@ def test_an_empty_file_is_refused(file):
 @pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.tif"])
 def test_a_text_is_refused(file, name):
     file(name).write_text("this is not a picture " * 100)
-    assert refusal(file(name)) == f"is no picture, or damaged{DAMAGED}"
+    assert refusal(file(name)) == (
+        "is no picture of a known format; convert it to PNG or take it out of the folder"
+    )
 
 
 def test_a_broken_link_is_refused(file):
@@ -196,18 +187,18 @@ def test_a_broken_link_is_refused(file):
     assert refusal(file("a.png")).startswith("cannot be read, No such file or directory; ")
 
 
-@pytest.mark.parametrize(("width", "height"), [(9000, 9000), (60_000, 60_000)])
+@pytest.mark.parametrize(("width", "height"), [(12_000, 12_000), (60_000, 60_000)])
 def test_a_bomb_is_refused_by_its_header(file, width, height):
     file("a.png").write_bytes(png(width, height, 8, bytes(100)))
     text = refusal(file("a.png"))
     assert text.startswith("is too large, ")
-    assert text.endswith("; at most 64,000,000 pixels are read; make it smaller")
+    assert text.endswith("; at most 128,000,000 pixels are read; make it smaller")
 
 
 def test_a_range_without_a_meaning_is_refused(file):
     tifffile.imwrite(file("a.tif"), np.full((64, 48), 300.5, dtype=np.float32))
     text = refusal(file("a.tif"))
-    assert text == "has values from 300.5 to 300.5, neither 8 nor 16 bits; convert it to PNG"
+    assert text == "has floats from 300.5 to 300.5, neither to 1 nor to 255; convert it to PNG"
 
 
 def test_adapt():

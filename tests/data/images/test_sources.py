@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from challenge.configs.errors import UserError
-from challenge.data.images import sources
+from challenge.data.images import formats, sources
 
 
 def test_a_folder_is_listed_by_name_with_its_sub_folders(tmp_path, monkeypatch):
@@ -19,7 +19,7 @@ def test_a_folder_is_listed_by_name_with_its_sub_folders(tmp_path, monkeypatch):
         ".a.png",
         ".cache/a.png",
         "__MACOSX/a.png",
-        "a.heic",
+        "a.mov",
         "png",
     ]
     for name in names + passed:
@@ -27,15 +27,17 @@ def test_a_folder_is_listed_by_name_with_its_sub_folders(tmp_path, monkeypatch):
         (tmp_path / name).touch()
 
     def listed():
-        return [path.relative_to(tmp_path).as_posix() for path in sources.list_folder(tmp_path)]
+        return [
+            path.relative_to(tmp_path).as_posix() for path in sources.list_folder(tmp_path).files
+        ]
 
     expected = ["a/B.tif", "a/z.jpg", "a.png", "b.PNG", "c/d/e.webp", "x.bmp", "y.jpeg", "z.tiff"]
     assert listed() == expected
 
     walk = os.walk
 
-    def backwards(top):
-        for parent, folders, files in walk(top):
+    def backwards(top, **options):
+        for parent, folders, files in walk(top, **options):
             folders.sort(reverse=True)
             yield parent, folders, sorted(files, reverse=True)
 
@@ -43,15 +45,86 @@ def test_a_folder_is_listed_by_name_with_its_sub_folders(tmp_path, monkeypatch):
     assert listed() == expected
 
 
+def test_what_is_passed_over_is_counted(tmp_path):
+    for name in ["a.png", "b.mov", "c.MOV", "README", "d.txt", ".DS_Store", "sub/e.mov"]:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    os.mkfifo(tmp_path / "pipe.png")  # to open it would wait for ever
+    listing = sources.list_folder(tmp_path)
+    assert [path.name for path in listing.files] == ["a.png"]
+    told = listing.passed_over.removeprefix("passed over 6 files (").removesuffix(")")
+    assert told.startswith("3 .mov, ")
+    assert sorted(told.split(", ")) == ["1 .png", "1 .txt", "1 without a suffix", "3 .mov"]
+
+
+@pytest.mark.parametrize("suffix", ["heic", "HEIF", "hif"])
+def test_heic_is_read_where_it_can_be_and_else_told(tmp_path, monkeypatch, suffix):
+    for name in (f"a.{suffix}", "b.png"):
+        (tmp_path / name).touch()
+    monkeypatch.setattr(formats, "reads_heic", lambda: True)
+    assert len(sources.list_folder(tmp_path).files) == 2
+    monkeypatch.setattr(formats, "reads_heic", lambda: False)
+    listing = sources.list_folder(tmp_path)
+    assert len(listing.files) == 1
+    assert listing.passed_over == (
+        f"passed over 1 file (1 .{suffix.lower()}); "
+        "HEIC pictures are read once pillow-heif is installed (`pip install pillow-heif`)"
+    )
+
+
+def test_every_suffix_that_is_read_is_listed(tmp_path):
+    suffixes = (
+        "png jpg jpeg jpe jfif bmp dib tif tiff webp gif jp2 j2k avif ppm pgm pbm tga ico mpo"
+    )
+    for suffix in suffixes.split():
+        (tmp_path / f"a.{suffix}").touch()
+    listing = sources.list_folder(tmp_path)
+    assert len(listing.files) == len(suffixes.split())
+    assert not listing.passed_over
+
+
+def test_linked_folders_are_entered_once(tmp_path):
+    """Also where links lead in a circle."""
+    photographs, elsewhere = tmp_path / "photographs", tmp_path / "elsewhere"
+    for folder in (photographs, elsewhere):
+        folder.mkdir()
+    (photographs / "a.png").touch()
+    (elsewhere / "b.png").touch()
+    (photographs / "linked").symlink_to(elsewhere)
+    (photographs / "again").symlink_to(elsewhere)
+    (elsewhere / "up").symlink_to(photographs)
+    found = [path.name for path in sources.list_folder(photographs).files]
+    assert found == ["a.png", "b.png"]
+
+
+def test_a_folder_that_cannot_be_opened_is_told(tmp_path, monkeypatch):
+    (tmp_path / "a.png").touch()
+    (tmp_path / "closed").mkdir()
+    scan = os.scandir
+
+    def closed(path):
+        if str(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    told = sources.list_folder(tmp_path).passed_over
+    assert told == f"1 folder cannot be opened: {tmp_path / 'closed'}"
+
+
 def test_a_folder_without_pictures_is_refused(tmp_path):
+    read = (
+        "PNG, JPEG, TIFF, BMP, WebP, GIF, JPEG 2000, AVIF, HEIC, PGM/PPM/PFM, TGA and ICO are read"
+    )
+    with pytest.raises(UserError) as caught:
+        sources.list_folder(tmp_path)
+    assert str(caught.value) == f"{tmp_path}: has no pictures; {read}"
+    (tmp_path / "a.mov").touch()
     with pytest.raises(UserError) as caught:
         sources.list_folder(tmp_path)
     assert str(caught.value) == (
-        f"{tmp_path}: has no pictures; PNG, JPEG, BMP, TIFF and WebP are read"
+        f"{tmp_path}: has no pictures; passed over 1 file (1 .mov); {read}"
     )
-    (tmp_path / "a.heic").touch()
-    with pytest.raises(UserError, match=r"has no pictures, only `\.heic`; PNG, JPEG"):
-        sources.list_folder(tmp_path)
 
 
 def test_a_missing_folder_is_refused(tmp_path):

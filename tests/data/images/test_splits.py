@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -189,32 +190,64 @@ def test_too_few_photographs(prepare, photographs):
     )
 
 
+def spoil(folder: Path, noise_picture) -> None:
+    """Add five files that cannot be used."""
+    (folder / "empty.png").touch()
+    (folder / "text.jpg").write_text("hello")
+    noise_picture(1, 1, 1).save(folder / "one.png")
+    noise_picture(2, 31, 200).save(folder / "flat.png")
+    (folder / "cut.png").write_bytes((folder / "a.png").read_bytes()[:2000])
+
+
+CAUSES = {
+    "cut.png": "is damaged, image file is truncated",
+    "empty.png": "is empty",
+    "flat.png": "is too small, 200x31 pixels",
+    "one.png": "is too small, 1x1 pixels",
+    "text.jpg": "is no picture of a known format",
+}
+
+
+def test_photographs_that_cannot_be_used_are_left_out(prepare, photographs, noise_picture):
+    spoil(photographs, noise_picture)
+    notices: list[str] = []
+    prepared = prepare(text(photographs), notices=notices)
+    assert prepared.counts == {"train": 7, "val": 2, "test": 3}
+    assert [notice.removeprefix(f"{photographs}/").split("; ")[0] for notice in notices] == [
+        f"{name}: {cause}, left out" for name, cause in CAUSES.items()
+    ]
+
+
 def test_every_bad_photograph_is_named_at_once(prepare, photographs, noise_picture, tmp_path):
-    (photographs / "empty.png").touch()
-    (photographs / "text.jpg").write_text("hello")
-    noise_picture(1, 1, 1).save(photographs / "one.png")
-    noise_picture(2, 31, 200).save(photographs / "flat.png")
-    content = (photographs / "a.png").read_bytes()
-    (photographs / "cut.png").write_bytes(content[:2000])
+    spoil(photographs, noise_picture)
     with pytest.raises(UserError) as caught:
-        prepare(text(photographs))
-    found = causes(caught)
-    assert (
-        list(found) == sorted(found) == ["cut.png", "empty.png", "flat.png", "one.png", "text.jpg"]
-    )
-    assert found["cut.png"].startswith("is damaged, ")
-    assert found["empty.png"] == "is empty"
-    assert found["flat.png"] == "is too small, 200x31 pixels"
-    assert found["one.png"] == "is too small, 1x1 pixels"
-    assert found["text.jpg"] == "is no picture, or damaged"
+        prepare(text(photographs), "images.strict=true")
+    assert causes(caught) == CAUSES
     assert "the shorter side needs 32 pixels here" in str(caught.value)
     assert not (tmp_path / "workspace" / "public" / "mine").exists()
+
+
+def test_too_few_that_are_left_is_an_error(prepare, photographs, noise_picture):
+    spoil(photographs, noise_picture)
+    with pytest.raises(UserError, match=r"12 different .* too few, 33 are needed .*, 5 left out"):
+        prepare(text(photographs, counts="val: 11, test: 20"))
+
+
+def test_many_bad_photographs_are_a_few_lines(prepare, photographs, noise_picture):
+    for number in range(40):
+        noise_picture(number, 8, 9).save(photographs / f"small{number:02}.png")
+        noise_picture(number, 8, 9 + number).save(photographs / f"other{number:02}.png")
+    notices: list[str] = []
+    prepare(text(photographs), notices=notices)
+    assert len(notices) <= 12
+    names = "other00.png, small00.png, small01.png, small02.png, small03.png and 36 more: "
+    assert any(notice.startswith(names) for notice in notices)
 
 
 def test_a_photograph_smaller_than_the_kernel_is_refused(prepare, photographs):
     big = text(photographs, size=64).replace("kind: gaussian, std: 1.0", "kind: uniform, size: 49")
     with pytest.raises(UserError, match="is too small, 56x48 pixels; the shorter side needs 49"):
-        prepare(big)
+        prepare(big, "images.strict=true")
 
 
 def test_files_that_are_no_pictures_are_passed_over(prepare, photographs):
@@ -223,18 +256,22 @@ def test_files_that_are_no_pictures_are_passed_over(prepare, photographs):
     assert sum(prepare(text(photographs)).counts.values()) == 12
 
 
-def test_two_photographs_with_one_id_are_refused(prepare, photographs, noise_picture):
+def test_no_two_photographs_have_one_id(prepare, photographs, noise_picture):
     (photographs / "more").mkdir()
-    noise_picture(50).save(photographs / "more" / "A.png")
-    noise_picture(51).save(photographs / "b c.png")
-    noise_picture(52).save(photographs / "b_c.jpg")
-    with pytest.raises(UserError) as caught:
-        prepare(text(photographs))
-    lines = {str(mistake).replace(f"{photographs}/", "") for mistake in caught.value.mistakes}
-    assert lines == {
-        "b_c.jpg: gives the same id as `b c.png`; rename one of the two",
-        "more/A.png: gives the same id as `a.png`; rename one of the two",
-    }
+    for number, name in enumerate(
+        ["more/A.png", "b c.png", "b_c.jpg", "b_c.png", "山.png", "川.png"]
+    ):
+        noise_picture(50 + number).save(photographs / name)
+    (photographs / "a.png").rename(photographs / os.fsdecode(b"caf\xe9.png"))
+    prepared = prepare(text(photographs, counts="val: 2, test: 2"))
+    assert sum(prepared.counts.values()) == 18
+    opened = open_challenge(prepared.public.path, verify=True)
+    named = [*opened.ids("train"), *opened.ids("val")]
+    assert len({identity.casefold() for identity in named}) == 16
+    assert all(re.fullmatch("[A-Za-z0-9_-]+", identity) for identity in named)
+    table = json.loads(prepared.hidden.sources.read_text("utf-8"))
+    listed = {os.fsencode(path) for rows in table.values() for path in rows.values()}
+    assert listed == {os.fsencode(path) for path in photographs.rglob("*.[pj][np]g")}
 
 
 def test_names_are_made_safe(prepare, photographs, noise_picture):
@@ -264,14 +301,15 @@ def test_formats_and_modes_may_be_mixed(prepare, photographs, noise_picture):
     notices: list[str] = []
     colour = prepare(text(photographs, counts="val: 8, test: 8"), notices=notices)
     assert sum(colour.counts.values()) == 20
-    assert notices == ["4 of 20 photographs are grey; their channel is repeated"]
+    few = "s.png and v.png: hardly any grey levels, at most 16"
+    assert notices == [few, "4 of 20 photographs are grey; their channel is repeated"]
     opened = open_challenge(colour.public.path)
     assert {opened.train.shape(index)[0] for index in range(len(opened.train))} == {3}
     notices.clear()
     prepared = prepare(
         text(photographs, mode="grey", counts="val: 8, test: 8"), force=True, notices=notices
     )
-    assert not notices
+    assert notices == [few]
     opened = open_challenge(prepared.public.path)
     assert {each.image[0] for each in opened.test.shapes} == {1}
     assert opened.truth(opened.ids("val")[0]).shape[0] == 1
@@ -300,3 +338,43 @@ def test_an_empty_folder_is_refused(prepare, tmp_path):
     (tmp_path / "none").mkdir()
     with pytest.raises(UserError, match="has no pictures"):
         prepare(text(tmp_path / "none"))
+
+
+def test_flat_images_are_named(prepare, photographs):
+    """In what is kept: a crop of the sky, of a photograph that has more."""
+    sky = np.random.default_rng(0).integers(256, size=(160, 160, 3)).astype(np.uint8)
+    sky[40:120, 40:120] = 200
+    for name in ("sky1.png", "sky2.png"):
+        Image.fromarray(sky + (name == "sky2.png") * np.uint8(1)).save(photographs / name)
+    notices: list[str] = []
+    prepared = prepare(text(photographs, counts="val: 6, test: 6"), notices=notices)
+    table = sources(prepared)
+    for split in ("val", "test"):
+        flat = [name for name in table[split].values() if name.startswith("sky")]
+        said = [notice for notice in notices if f"hardly any detail in what {split} has" in notice]
+        assert bool(flat) == bool(said)
+        assert all(name in said[0] for name in flat)
+    Image.new("RGB", (60, 60), "teal").save(photographs / "wall.png")
+    notices.clear()
+    for seed in range(9):
+        prepared = prepare(text(photographs), f"seed={seed}", force=True, notices=notices)
+        if "wall.png" in sources(prepared)["train"].values():
+            break
+    assert f"{photographs}/wall.png: hardly any detail in what train has of it" in notices
+
+
+def test_a_split_that_leaves_little_to_train_on_is_answered_with_a_better_one(
+    prepare, photographs, noise_picture
+):
+    for number in range(21):
+        noise_picture(100 + number).save(photographs / f"{number}.png")
+    prepared = prepare(text(photographs, counts="val: 10, test: 20"))
+    assert prepared.counts == {"train": 3, "val": 10, "test": 20}
+    assert prepared.proposal == "images.val=3 images.test=7"
+    better = prepare(
+        text(photographs, counts="val: 10, test: 20"), *prepared.proposal.split(), force=True
+    )
+    assert better.counts == {"train": 23, "val": 3, "test": 7}
+    assert better.proposal == ""
+    with pytest.raises(UserError, match="add some, or give `images.val=3 images.test=7`"):
+        prepare(text(photographs, counts="val: 20, test: 20"), force=True)

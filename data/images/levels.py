@@ -1,0 +1,45 @@
+"""What a picture of 8 bits shows: whether it has greys at all, and any structure."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+FEW = 16
+"""Grey levels that a photograph has more of."""
+_NEARLY_ALL = 0.99
+_BLACK, _WHITE = 16, 239
+TILE = 16
+DETAIL = 0.012
+"""Standard deviation of luma in a tile, range [0, 1]; the noise of a dark sky stays below."""
+_FLAT = 0.05
+
+
+def remarks(picture: NDArray[np.uint8]) -> list[str]:
+    """What is odd about the values of a picture, (C, H, W): phrases, mostly none."""
+    counts = np.zeros(256, np.int64)
+    for plane in picture:
+        counts += np.bincount(plane.ravel(), minlength=256)
+    said = []
+    if np.count_nonzero(counts) <= FEW:
+        said.append(f"hardly any grey levels, at most {FEW}")
+    nearly_all = _NEARLY_ALL * counts.sum()
+    if counts[: _BLACK + 1].sum() >= nearly_all:
+        said.append("all but black")
+    if counts[_WHITE:].sum() >= nearly_all:
+        said.append("all but white")
+    return said
+
+
+def contrast(luma: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """The standard deviation of every whole tile of (H, W), in units of the range [0, 1]."""
+    rows, columns = (side // TILE for side in luma.shape)
+    whole = luma[: rows * TILE, : columns * TILE]
+    tiles = whole.reshape(rows, TILE, columns, TILE) / 255
+    deviations: NDArray[np.float64] = tiles.std(axis=(1, 3))
+    return deviations
+
+
+def is_flat(luma: NDArray[np.uint8]) -> bool:
+    """Whether hardly any tile of (H, W) has detail: a sky, a wall, what is out of focus."""
+    return bool((contrast(luma) > DETAIL).mean() < _FLAT)
