@@ -22,7 +22,10 @@ from challenge.configs.schema.values import (
 
 
 class FileKernel(Section):
-    """Kernels stored in a file: `.npy`, `.npz`, `.mat` (v7.3 too). Several: one per image."""
+    """Kernels stored in a file: `.npy`, `.npz`, `.mat` (v7.3 too), a picture.
+
+    Several: one per image.
+    """
 
     kind: Literal["file"] = "file"
     file: Annotated[str, Field(examples=["kernels/motion.npy"])]

@@ -20,8 +20,6 @@ from challenge.data.layout import FRESH
 
 Picture = NDArray[np.uint8]
 
-_LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601
-
 
 @dataclass(frozen=True)
 class Photograph:
@@ -67,7 +65,7 @@ def adapt(picture: Picture, channels: int) -> Picture:
         return picture
     if channels == 3:
         return np.repeat(picture, 3, axis=0)
-    luma = np.tensordot(_LUMA, picture.astype(np.float32), axes=1)
+    luma = np.tensordot(colour.LUMA.astype(np.float32), picture.astype(np.float32), axes=1)
     return np.rint(luma).astype(np.uint8)[None]
 
 

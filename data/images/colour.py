@@ -22,6 +22,7 @@ from challenge.data.images.orientation import turn
 from challenge.data.images.samples import Alpha, Samples
 
 Unit = NDArray[np.float64]
+LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
 _BAND = 2**20
 """Pixels that are converted at a time."""
 _CLEAR = "opacity is 0 everywhere, taken for opaque"
@@ -57,17 +58,26 @@ def picture(samples: Samples, *, convert: bool = True) -> tuple[NDArray[np.uint8
         full = _full(values[..., -1], max(samples.black, samples.white))
     for top in range(0, height, rows):
         band = values[top : top + rows]
-        result[top : top + rows] = _band(band, samples, alpha, full, to_srgb)
+        result[top : top + rows] = np.rint(255 * _unit(band, samples, alpha, full, to_srgb))
     return turn(result, samples.orientation), remarks
 
 
-def _band(
+def luminance(samples: Samples) -> Unit:
+    """The grey values of samples, (H, W) in [0, 1], not rounded; opacity is left aside."""
+    opaque = samples.values if samples.alpha == "none" else samples.values[..., :-1]
+    to_srgb, _ = profiles.to_srgb(samples.colour, None)
+    unit = _unit(opaque, samples, "none", 0.0, to_srgb)
+    grey: Unit = unit[..., 0] if unit.shape[2] == 1 else unit @ LUMA
+    return turn(grey, samples.orientation)
+
+
+def _unit(
     values: NDArray[Any],
     samples: Samples,
     alpha: Alpha,
     full: float,
     to_srgb: Callable[[NDArray[np.uint8]], NDArray[np.uint8]] | None,
-) -> NDArray[np.uint8]:
+) -> Unit:
     black, white = float(samples.black), float(samples.white)
     colours = values if alpha == "none" else values[..., :-1]
     unit: Unit = ((colours.astype(np.float64) - black) / (white - black)).clip(0, 1)
@@ -82,8 +92,7 @@ def _band(
         unit = (1 - unit[..., :3]) * (1 - unit[..., 3:])
     if opacity is not None:
         unit = unit * opacity + 1 - opacity
-    rounded: NDArray[np.uint8] = np.rint(unit * 255).astype(np.uint8)
-    return rounded
+    return unit
 
 
 def _full(stored: NDArray[Any], white: float) -> float:

@@ -20,7 +20,7 @@ _LONGEST = 100
 """Characters of a decoder's own message."""
 
 
-def read(path: Path, factor: shrink.Factor) -> Samples:
+def read(path: Path, factor: shrink.Factor = shrink.whole) -> Samples:
     """Decode a picture file, to samples as stored.
 
     Args:

@@ -1,4 +1,4 @@
-"""Kernels from files of other programs: `.npy`, `.npz`, and MATLAB's `.mat` of any version.
+"""Kernels from files of other programs: `.npy`, `.npz`, MATLAB's `.mat` of any version, pictures.
 
 Read as stored: true convolution, centre at index k // 2, in the orientation MATLAB or numpy shows.
 Nothing is unpickled.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import zipfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,46 +17,85 @@ import numpy as np
 from numpy.typing import NDArray
 
 from challenge.configs.errors import UserError
+from challenge.data.images import colour, decode, formats
+from challenge.data.physics import kernel_axes
+from challenge.data.physics.kernel_axes import Rank
 
 Arrays = list[NDArray[np.float64]]
+Notice = Callable[[str], None]
 _NAMES = ("kernels", "kernel", "k", "psf", "filter")
 """The variable that is taken where a file has several, in this order."""
 _REMEDY = "store one 2-D array, an array (N, k, k) or, in MATLAB, a cell of 2-D arrays"
+_EACH = "store each kernel as a 2-D array, as `np.savez(path, *kernels)` or a MATLAB cell does"
+_LOSSY = (".jpg", ".jpeg", ".jpe", ".jfif")
 _NUMBERED = re.compile(r"(.*?)(\d{1,9})")
 
 
-def read(path: Path) -> Arrays:
+def read(path: Path, notice: Notice = lambda _: None) -> Arrays:
     """Read the kernels of a file: 2-D float64 arrays, not yet normalised or padded.
 
     Several variables that differ by a number only, such as `arr_0`, `arr_1` of `np.savez(path,
-    *kernels)`, are the kernels in the order of the numbers.
+    *kernels)`, are the kernels in the order of the numbers. A picture is one kernel.
+
+    Args:
+        notice: called with what was taken for what, in one line.
 
     Raises:
-        UserError: if the file cannot be read, holds no kernels, or holds several other variables
-            of which none is named `kernels`.
+        UserError: if the file cannot be read, holds no kernels, holds several other variables of
+            which none is named `kernels`, or an array whose axes could mean several things.
     """
+    if path.suffix.lower() in formats.suffixes():
+        return [_read_picture(path, notice)]
     readers = {".npy": _read_npy, ".npz": _read_npz, ".mat": _read_mat}
     reader = readers.get(path.suffix.lower())
     if reader is None:
-        raise UserError.of(path, "is no kernel file", f"use one of {', '.join(readers)}")
+        known = ", ".join(readers)
+        raise UserError.of(path, "is no kernel file", f"use one of {known}, or a picture")
     try:
-        found = {name: kernels for name, value in reader(path).items() if (kernels := _list(value))}
-    except UserError:
-        raise
+        variables = {name: kernel_axes.kernels(value) for name, value in reader(path).items()}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError.of(path, f"cannot be read ({type(error).__name__})", _REMEDY) from error
+    found = {name: value for name, value in variables.items() if value.rank is Rank.KERNELS}
+    # A row of numbers is a kernel only where there is nothing else; beside one it says something.
+    found = found or {name: value for name, value in variables.items() if value.rank is Rank.ROW}
     if not found:
-        raise UserError.of(path, "holds no kernels", _REMEDY)
-    if len(found) > 1:
-        named = {name.lower(): name for name in found}
-        chosen = next((named[name] for name in _NAMES if name in named), None)
-        if chosen is None and (ordered := _numbered(list(found))):
-            return [kernel for name in ordered for kernel in found[name]]
-        if chosen is None:
-            names = ", ".join(f"`{name}`" for name in found)
-            raise UserError.of(path, f"holds several arrays: {names}", "name one of them `kernels`")
-        return found[chosen]
-    return next(iter(found.values()))
+        held = ", ".join(f"`{name}` {value.held}" for name, value in variables.items())
+        raise UserError.of(path, f"holds no kernels, only {held}"[:200], _REMEDY)
+    kernels: Arrays = []
+    for name in _chosen(path, list(found)):
+        value = found[name]
+        if value.problem:
+            raise UserError.of(path, f"`{name}` {value.problem}", _EACH)
+        if value.told:
+            notice(f"{path}: {value.told}")
+        kernels += value.arrays
+    return kernels
+
+
+def _chosen(path: Path, names: list[str]) -> list[str]:
+    """The variables that hold the kernels, in their order."""
+    if len(names) == 1:
+        return names
+    named = {name.lower(): name for name in names}
+    chosen = next((named[name] for name in _NAMES if name in named), None)
+    if chosen is not None:
+        return [chosen]
+    if ordered := _numbered(names):
+        return ordered
+    several = ", ".join(f"`{name}`" for name in names)
+    raise UserError.of(path, f"holds several arrays: {several}", "name one of them `kernels`")
+
+
+def _read_picture(path: Path, notice: Notice) -> NDArray[np.float64]:
+    """The grey values of a picture, black being 0, with a sum of 1."""
+    samples = decode.read(path)
+    kernel = colour.luminance(samples)
+    if samples.alpha != "none" and np.ptp(samples.values[..., -1]):
+        raise UserError.of(path, "is a picture with transparent parts", "save it without them")
+    lossy = "; a JPEG file adds errors around it" if path.suffix.lower() in _LOSSY else ""
+    notice(f"{path}: a picture, read as grey and normalised{lossy}")
+    total = float(kernel.sum())
+    return kernel / total if total > 0 else kernel
 
 
 def _numbered(names: list[str]) -> list[str]:
@@ -107,22 +147,7 @@ def _from_hdf5(file: Any, item: Any) -> Any:
 
 
 def _from_matlab(value: Any) -> Any:
-    """MATLAB's (k, k, N) becomes (N, k, k), a cell becomes a list."""
+    """A cell becomes a list."""
     if value.dtype == object:
         return [_from_matlab(np.asarray(member)) for member in value.ravel("F")]
-    return np.moveaxis(value, 2, 0) if value.ndim == 3 else value
-
-
-def _list(value: Any) -> Arrays:
-    """The 2-D kernels in a variable; none if it is something else."""
-    if isinstance(value, list):
-        return [kernel for member in value for kernel in _list(member)]
-    if not isinstance(value, np.ndarray) or value.dtype.kind not in "fiub":
-        return []
-    if value.ndim == 4 and value.shape[1] == 1:
-        value = value[:, 0]
-    if value.ndim == 3:
-        return [kernel for member in value for kernel in _list(member)]
-    if value.ndim != 2 or min(value.shape) < 2:
-        return []
-    return [value.astype(np.float64)]
+    return value

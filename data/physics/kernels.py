@@ -61,7 +61,7 @@ def build(config: Kernel, source_path: Path | None, notice: Notice) -> NDArray[n
     match config:
         case FileKernel():
             path = loader.find_file(config.file, source_path)
-            arrays = kernel_files.read(path)
+            arrays = kernel_files.read(path, notice)
             if config.pick is not None:
                 if config.pick >= len(arrays):
                     raise UserError.of(

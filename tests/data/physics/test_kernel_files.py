@@ -6,6 +6,8 @@ import h5py
 import numpy as np
 import pytest
 import scipy.io
+import tifffile
+from PIL import Image
 
 from challenge.configs.errors import UserError
 from challenge.configs.schema.physics import FileKernel
@@ -104,12 +106,154 @@ def test_npz(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "array", [np.zeros(5), np.array(["a"]), np.zeros((3, 3), dtype=complex)], ids=str
+    "array",
+    [np.zeros(1), np.zeros((1, 1)), np.array(["a"]), np.zeros((3, 3), dtype=complex)],
+    ids=str,
 )
 def test_what_holds_no_kernel_is_refused(tmp_path, array):
     np.save(tmp_path / "k.npy", array)
-    with pytest.raises(UserError, match=r"k\.npy: holds no kernels; store one 2-D array"):
+    with pytest.raises(UserError) as caught:
         kernel_files.read(tmp_path / "k.npy")
+    described = f"({array.dtype} {array.shape})"
+    assert f"k.npy: holds no kernels, only `kernels` {described}; store one 2-D" in str(
+        caught.value
+    )
+
+
+def write_npy(path, kernels):
+    np.save(path.with_suffix(".npy"), kernels)
+    return path.with_suffix(".npy")
+
+
+def write_npz(path, kernels):
+    np.savez(path.with_suffix(".npz"), kernels=kernels)
+    return path.with_suffix(".npz")
+
+
+def write_mat5(path, kernels):
+    write_v5(path.with_suffix(".mat"), kernels=kernels)
+    return path.with_suffix(".mat")
+
+
+def write_mat73(path, kernels):
+    write_v73(path.with_suffix(".mat"), kernels=kernels)
+    return path.with_suffix(".mat")
+
+
+WRITERS = [write_npy, write_npz, write_mat5, write_mat73]
+NINE = RNG.random((9, 5, 5))
+THREE_OF_5 = RNG.random((3, 5, 5))
+COLUMN = RNG.random((15, 1))
+READ = {
+    "N first": (NINE, list(NINE)),
+    "N last": (np.moveaxis(NINE, 0, -1), list(NINE)),
+    "N between": (np.moveaxis(NINE, 0, 1), list(NINE)),
+    "three last": (np.moveaxis(THREE_OF_5, 0, -1), list(THREE_OF_5)),
+    "one last": (NINE[0][..., None], [NINE[0]]),
+    "one first": (NINE[:1], [NINE[0]]),
+    "torch": (NINE[:, None], list(NINE)),
+    "MATLAB's filters": (np.moveaxis(NINE, 0, -1)[:, :, None], list(NINE)),
+    "oblong": (RNG.random((5, 7)), None),
+    "row": (COLUMN.T, None),
+    "column": (COLUMN, None),
+    "row among axes": (COLUMN.T[None], [COLUMN.T]),
+    "column among axes": (COLUMN[..., None], [COLUMN]),
+}
+REFUSED = {
+    "cube": np.ones((5, 5, 5)),
+    "three of 3x3": np.ones((3, 3, 3)),
+    "oblong ones": np.ones((4, 5, 7)),
+    "colours and kernels": np.ones((9, 3, 5, 5)),
+    "a side of rows": np.ones((15, 1, 15)),
+    "one oblong": np.ones((1, 5, 7)),
+    "a row within": np.ones((1, 15, 1)),
+}
+
+
+@pytest.mark.parametrize("write", WRITERS)
+@pytest.mark.parametrize("name", READ)
+def test_the_only_square_pair_of_axes_is_that_of_the_kernels(tmp_path, write, name):
+    stored, expected = READ[name]
+    notices: list[str] = []
+    path = write(tmp_path / "k", stored)
+    same(kernel_files.read(path, notices.append), [stored] if expected is None else expected)
+    unusual = name in ("N last", "N between", "three last", "MATLAB's filters")
+    assert len(notices) == unusual
+    assert all(f"is taken for {len(expected)} kernels of 5x5" in notice for notice in notices)
+
+
+@pytest.mark.parametrize("write", WRITERS)
+@pytest.mark.parametrize("name", REFUSED)
+def test_axes_that_may_mean_several_things_are_refused(tmp_path, write, name):
+    path = write(tmp_path / "k", REFUSED[name])
+    with pytest.raises(UserError) as caught:
+        kernel_files.read(path)
+    (mistake,) = caught.value.mistakes
+    assert str(REFUSED[name].shape)[:-3] in mistake.cause  # MATLAB drops a last axis of 1
+    assert "np.savez(path, *kernels)" in mistake.remedy
+    np.savez(tmp_path / "each.npz", *THREE)  # the remedy
+    same(kernel_files.read(tmp_path / "each.npz"), THREE)
+
+
+def test_a_vector_says_which_way_it_lies(tmp_path):
+    np.save(tmp_path / "k.npy", np.ones(15))
+    with pytest.raises(UserError, match=r"has shape \(15,\), which may be a row \(1, k\) or a col"):
+        kernel_files.read(tmp_path / "k.npy")
+
+
+def test_a_row_of_numbers_beside_kernels_is_none(tmp_path):
+    np.savez(tmp_path / "k.npz", blurs=NINE, sigmas=np.ones((1, 9)), names=np.array(["a"]))
+    same(kernel_files.read(tmp_path / "k.npz"), list(NINE))
+
+
+@pytest.mark.parametrize("shape", [(1, 15), (15, 1), (1, 4), (2, 9), (9, 9, 1), (6, 6)])
+def test_every_shape_becomes_square_and_odd(tmp_path, shape):
+    np.save(tmp_path / "k.npy", np.full(shape, 1 / np.prod(shape)))
+    stack = kernels.build(FileKernel(file=str(tmp_path / "k.npy")), None, lambda _: None)
+    side = max(3, *(length + 1 - length % 2 for length in shape[:2]))
+    assert stack.shape == (1, side, side)
+    assert np.count_nonzero(stack) == np.prod(shape)
+    assert stack.sum() == pytest.approx(1, abs=1e-5)
+
+
+DISK = np.rint(255 * np.exp(-(np.linspace(-2, 2, 9) ** 2))[:, None] * np.ones(7)).astype(np.uint8)
+PICTURES = {
+    "grey.png": lambda path: Image.fromarray(DISK).save(path),
+    "rgb.png": lambda path: Image.fromarray(np.dstack([DISK] * 3)).save(path),
+    "rgba.png": lambda path: Image.fromarray(np.dstack([DISK] * 3 + [DISK * 0 + 255])).save(path),
+    "deep.png": lambda path: Image.fromarray(DISK.astype(np.uint16) * 3).save(path),
+    "palette.png": lambda path: Image.fromarray(DISK).convert("P").save(path),
+    "a.bmp": lambda path: Image.fromarray(DISK).save(path),
+    "a.tif": lambda path: tifffile.imwrite(path, DISK.astype(np.uint16) * 257),
+    "float.tif": lambda path: tifffile.imwrite(path, (DISK / 255 / DISK.sum()).astype("f4")),
+    "a.pgm": lambda path: Image.fromarray(DISK).save(path),
+}
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_a_picture_is_a_kernel(tmp_path, name):
+    PICTURES[name](tmp_path / name)
+    notices: list[str] = []
+    stack = kernels.build(FileKernel(file=str(tmp_path / name)), None, notices.append)
+    assert stack.shape == (1, 9, 9)
+    np.testing.assert_allclose(stack[0, :, 1:-1], DISK / DISK.sum(), rtol=1e-4)
+    assert notices == [f"{tmp_path / name}: a picture, read as grey and normalised"]
+
+
+def test_pictures_that_are_no_kernels(tmp_path):
+    Image.fromarray(DISK).save(tmp_path / "a.jpg")
+    notices: list[str] = []
+    kernel_files.read(tmp_path / "a.jpg", notices.append)
+    assert notices[0].endswith("; a JPEG file adds errors around it")
+    Image.fromarray(np.dstack([DISK] * 3 + [DISK])).save(tmp_path / "clear.png")
+    with pytest.raises(UserError, match="transparent parts"):
+        kernel_files.read(tmp_path / "clear.png")
+    Image.fromarray(DISK * 0).save(tmp_path / "black.png")
+    with pytest.raises(UserError, match="the kernel sums to zero"):
+        kernels.build(FileKernel(file=str(tmp_path / "black.png")), None, notices.append)
+    (tmp_path / "text.png").write_text("k")
+    with pytest.raises(UserError, match="is no picture of a known format"):
+        kernel_files.read(tmp_path / "text.png")
 
 
 def test_nothing_is_unpickled(tmp_path):
@@ -127,7 +271,9 @@ def test_junk_is_refused(tmp_path, name):
 
 def test_other_suffixes_are_refused(tmp_path):
     (tmp_path / "k.csv").write_text("1")
-    with pytest.raises(UserError, match=r"is no kernel file; use one of .npy, .npz, .mat"):
+    with pytest.raises(
+        UserError, match=r"is no kernel file; use one of .npy, .npz, .mat, or a pic"
+    ):
         kernel_files.read(tmp_path / "k.csv")
 
 
