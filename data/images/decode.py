@@ -9,8 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from challenge.configs.errors import UserError
-from challenge.data.images import formats, pillow_files, ranges, shrink, tiff_files
-from challenge.data.images.samples import Colour, Samples
+from challenge.data.images import formats, jpeg_files, pillow_files, ranges, shrink, tiff_files
+from challenge.data.images.samples import Samples
 
 DAMAGED = "replace it by a good copy or take it out of the folder"
 CONVERT = "convert it to PNG or take it out of the folder"
@@ -33,19 +33,18 @@ def read(path: Path, factor: shrink.Factor = shrink.whole) -> Samples:
     """
     kind = _kind(path)
     try:
-        return tiff_files.read(path) if kind == "TIFF" else pillow_files.read(path, factor)
+        if kind == "TIFF":
+            return tiff_files.read(path)
+        if kind == "JPEG" and jpeg_files.is_deep(path):
+            return jpeg_files.read(path)
+        return pillow_files.read(path, factor)
     except UserError:
         raise
     except ranges.Meaningless as error:
         raise UserError.of(path, str(error), CONVERT) from None
-    except MemoryError:
-        raise
     # A damaged file leads the decoders into any exception; a fault of ours would too, but then
     # for every file.
     except Exception as error:
-        deep = _deep_jpeg(path) if kind == "JPEG" else None
-        if deep is not None:
-            return deep
         raise UserError.of(path, *_why(path, kind, error)) from error
 
 
@@ -72,6 +71,8 @@ def _why(path: Path, kind: str, error: Exception) -> tuple[str, str]:
         return f"is a {kind} file, which is not read", CONVERT
     if not kind and isinstance(error, UnidentifiedImageError):
         return "is no picture of a known format", CONVERT
+    if isinstance(error, MemoryError):
+        return "is damaged, or needs more memory than there is", DAMAGED
     reason = " ".join(str(error).split())[:_LONGEST].rstrip(".") or type(error).__name__
     if isinstance(error, UnidentifiedImageError):
         return f"is damaged, its {kind} header cannot be read", DAMAGED
@@ -80,32 +81,3 @@ def _why(path: Path, kind: str, error: Exception) -> tuple[str, str]:
     ):
         return f"is a {kind or 'picture'} file of a kind that is not read, {reason}", CONVERT
     return f"is damaged, {reason}", DAMAGED
-
-
-def _deep_jpeg(path: Path) -> Samples | None:
-    """A JPEG file of more than 8 bits, or without loss, which Pillow does not know."""
-    import imagecodecs
-
-    content = path.read_bytes()
-    at = 2
-    while at + 9 < len(content) and content[at] == 0xFF:
-        marker, length = content[at + 1], int.from_bytes(content[at + 2 : at + 4], "big")
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            break
-        at += 2 + length
-    else:
-        return None
-    bits = content[at + 4]
-    if bits == 8 and marker in (0xC0, 0xC1, 0xC2):
-        return None
-    if b"\xff\xd9" not in content[at:]:  # the decoder would make up what is missing
-        raise UserError.of(path, "is damaged, its end is missing", DAMAGED)
-    try:
-        values = imagecodecs.jpeg_decode(content)
-    except Exception:
-        cause = f"is a JPEG file of {bits} bits, of a kind that is not read"
-        raise UserError.of(path, cause, CONVERT) from None
-    colour: Colour = "grey" if values.ndim == 2 else "rgb"
-    values = values[..., None] if values.ndim == 2 else values
-    extent = ranges.of(values, bits, None, None)
-    return Samples(values, colour, extent.black, extent.white, remarks=extent.remarks)

@@ -45,7 +45,7 @@ def of(values: NDArray[Any], bits: int, low: float | None, high: float | None) -
     if values.dtype.kind == "f":
         return _of_floats(values, low, high)
     largest, smallest = int(values.max()), int(values.min())
-    white = 2 ** (bits - (values.dtype.kind == "i")) - 1
+    white = max(1, 2 ** (bits - (values.dtype.kind == "i")) - 1)
     if smallest < 0 and low is not None and high is not None and low <= smallest < largest <= high:
         return Range(low, high)
     if smallest < 0:

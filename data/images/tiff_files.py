@@ -51,7 +51,9 @@ def read(path: Path) -> Samples:
     with tifffile.TiffFile(path) as file:
         number, remarks = _largest(file)
         page: Any = file.pages[number]
-        refuse_huge(path, page.imagelength, page.imagewidth)
+        # Of a pixel, 8 bytes are usual at most; a few bytes of a file can claim any number of them.
+        size = max(1, page.samplesperpixel * max(1, page.dtype.itemsize if page.dtype else 1) // 8)
+        refuse_huge(path, page.imagelength * size, page.imagewidth)
         if page.photometric == _YCBCR:
             read = pillow_files.read(path, frame=number)
             return replace(read, remarks=remarks + read.remarks)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
+import skimage
+from PIL import Image
 
 from challenge.configs.errors import UserError
-from challenge.data.images import formats, sources
+from challenge.data.images import codec, formats, sources
 
 
 def test_a_folder_is_listed_by_name_with_its_sub_folders(tmp_path, monkeypatch):
@@ -183,3 +188,41 @@ def test_nothing_is_downloaded(monkeypatch):
 def test_a_missing_packaged_photograph_is_told():
     with pytest.raises(UserError, match=r"scikit-image has no `moose\.png`; reinstall"):
         sources.builtin("moose.png", 64)
+
+
+PINNED = {
+    "chelsea.png": "9c717786308ef130",
+    "astronaut.png": "9d1263ba0e684c99",
+    "coffee.png": "9b3e037f9cd32e3a",
+    "motorcycle_left.png": "036a8bd5572f98b7",
+    "ihc.png": "a4aaac3f2e68b823",
+}
+"""Of those that every decoder of PNG reads alike: the packaged challenges have these pixels."""
+
+
+def test_builtin_photographs_keep_their_pixels():
+    for name, expected in PINNED.items():
+        assert hashlib.sha256(sources.builtin(name, 256).tobytes()).hexdigest()[:16] == expected
+
+
+def test_builtin_photographs_are_read_without_their_profiles():
+    """`rocket.jpg` has Adobe RGB, and the challenges that are prepared ignored it."""
+    path = Path(skimage.__file__).parent / "data" / "rocket.jpg"
+    with Image.open(path) as image:
+        assert image.info["icc_profile"]
+        stored = np.asarray(image).transpose(2, 0, 1)
+    assert np.array_equal(codec.read(path, convert=False).picture, stored)
+    assert not np.array_equal(codec.photograph(path), stored)
+    while min(stored.shape[1:]) >= 4 * 64:
+        halves = stored[:, : stored.shape[1] // 2 * 2, : stored.shape[2] // 2 * 2]
+        channels, height, width = halves.shape
+        pairs = halves.reshape(channels, height // 2, 2, width // 2, 2)
+        stored = np.rint(pairs.mean(axis=(2, 4), dtype=np.float32)).astype(np.uint8)
+    assert np.array_equal(sources.builtin("rocket.jpg", 64), stored)
+
+
+def test_the_page_names_every_suffix():
+    page = Path(__file__).parents[3] / "docs" / "photographs.md"
+    rows = [row for row in page.read_text("utf-8").splitlines() if row.startswith("| ")]
+    named = {word for row in rows for word in re.findall(r"\.[a-z0-9]+\b", row.split("|")[2])}
+    assert named == {*formats.SUFFIXES, *formats.HEIC}
