@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from challenge.configs import loader
 from challenge.configs.errors import UserError
 from challenge.configs.schema import physics as schema
+from challenge.data.images import colour, decode
 from challenge.data.physics.blur import one_of
 from challenge.data.physics.family import Arrays, Family, Notice, Parameters, Shape
 
@@ -117,13 +118,7 @@ def _read(path: Path) -> NDArray[np.bool_]:
         if values.dtype.kind not in "buif" or not np.isfinite(values).all():
             raise UserError.of(path, f"holds {values.dtype}", "masks are 0 (unseen) and 1 (seen)")
     else:
-        from PIL import Image, UnidentifiedImageError
-
-        try:
-            with Image.open(path) as picture:
-                values = np.asarray(picture.convert("L"))
-        except (UnidentifiedImageError, OSError) as error:
-            raise UserError.of(path, "is no picture", "give a PNG or a `.npy`") from error
+        values = colour.luminance(decode.read(path))
     largest = values.max(initial=0)
     masks: NDArray[np.bool_] = values >= SEEN * largest if largest > 0 else values > 0
     if masks.ndim == 4:

@@ -100,6 +100,10 @@ COLOURS = {
         with_alpha(GREY), over_white(GREY),
         {"photometric": "miniswhite", "extrasamples": ["unassalpha"]},
     ),
+    "grey, alpha multiplied": (
+        multiplied(GREY), over_white(GREY),
+        {"photometric": "minisblack", "extrasamples": ["assocalpha"]},
+    ),
     "rgb": (RGB, RGB, {"photometric": "rgb"}),
     "rgb, alpha": (
         with_alpha(RGB), over_white(RGB), {"photometric": "rgb", "extrasamples": ["unassalpha"]},
@@ -219,8 +223,9 @@ def test_tiff_of_any_number_of_bits(tmp_path, bits):
     if bits > 1:
         packed_tiff(path, scaled(colours, white), bits, 2)
         assert differs(path, colours, atol) == ""
-        packed_tiff(path, scaled(with_alpha(colours), white), bits, 2, extra=2)
-        assert differs(path, over_white(colours), atol) == ""
+        for extra in (2, None):  # a fourth channel of which nothing is said is the opacity
+            packed_tiff(path, scaled(with_alpha(colours), white), bits, 2, extra=extra)
+            assert differs(path, over_white(colours), atol) == ""
 
 
 @pytest.mark.parametrize("bits", [1, 2, 4, 8])

@@ -334,6 +334,14 @@ def test_a_mask_may_be_a_picture_or_have_colours(tmp_path):
     scratches[10:14] = 0
     _, arrays = load(masks(tmp_path, scratches, ".png"))
     assert np.array_equal(arrays["masks"][0, 0], scratches > 0)
+    # In 16 bits too, half of the largest value is where seen begins.
+    for level, seen in ((400, False), (30000, False), (40000, True)):
+        deep = np.where(scratches > 0, 65535, level).astype(np.uint16)
+        _, arrays = load(masks(tmp_path, deep, ".png"))
+        assert np.array_equal(arrays["masks"][0, 0], (scratches > 0) | seen)
+    (tmp_path / "text.png").write_text("mask")
+    with pytest.raises(UserError, match="is no picture"):
+        load(tmp_path / "text.png")
     bayer = np.zeros((1, 3, 48, 48))
     bayer[0, 0, ::2, ::2] = bayer[0, 1, ::2, 1::2] = bayer[0, 1, 1::2, ::2] = 1
     bayer[0, 2, 1::2, 1::2] = 1
