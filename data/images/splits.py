@@ -10,21 +10,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from challenge.configs.errors import UserError
 from challenge.configs.loader import Source
 from challenge.configs.schema.images import BuiltinImages, FolderImages
 from challenge.data import noise
 from challenge.data.images import codec, leaves, photographs, shrink, sources
 from challenge.data.images.codec import Picture
+from challenge.data.images.drawing import draw, proposal
 from challenge.data.images.identities import identities, slug
 from challenge.data.images.photographs import TRAIN_LARGEST, Looked, Notice, Progress
 from challenge.data.images.remarks import named
 from challenge.data.layout import Split
-
-TRAIN_LEAST = 2
-"""One image to learn from and one to tune on."""
-_VAL_SHARE, _TEST_SHARE = 0.1, 0.2
-"""Of the photographs, in a split that is proposed."""
 
 
 @dataclass(frozen=True)
@@ -109,15 +104,15 @@ def plan_folder(
     for dropped, kept in duplicates:
         notice(f"{dropped}: has the same pixels as {kept}, left out")
     left_out = sum(map(len, listed.values())) - len(looked)
-    chosen = _draw(config, pools, source, seed, left_out)
+    chosen = draw(config, pools, source, seed, left_out)
     _tell_flat(chosen, looked, notice)
     ids = {
         file: identity
         for split, pool in pools.items()
         for file, identity in identities(folders[split], pool).items()
     }
-    proposal = _proposal(config, pools, len(chosen["train"]))
-    return FolderPlan(_items(config, chosen, looked, ids, key), duplicates, proposal)
+    better = proposal(config, pools, len(chosen["train"]))
+    return FolderPlan(_items(config, chosen, looked, ids, key), duplicates, better)
 
 
 def shrunk(items: Items) -> str:
@@ -128,55 +123,6 @@ def shrunk(items: Items) -> str:
 def channels_of(images: BuiltinImages | FolderImages) -> int:
     """3 in a colour challenge, 1 in a grey one."""
     return 3 if images.mode == "colour" else 1
-
-
-def _draw(
-    config: FolderImages,
-    pools: Mapping[Split, list[Path]],
-    source: Source,
-    seed: int,
-    left_out: int,
-) -> dict[Split, list[Path]]:
-    """Draw test, then val, from their own folder or else from the training photographs."""
-    wanted: dict[Split, int] = {"test": config.test, "val": config.val}
-    pool = list(pools["train"])
-    needed = sum(count for split, count in wanted.items() if split not in pools) + TRAIN_LEAST
-    if len(pool) < needed:
-        parts = [f"{count} {split}" for split, count in wanted.items() if split not in pools]
-        cause = f"{len(pool)} different photographs are too few, {needed} are needed"
-        cause += f" ({' + '.join([*parts, f'{TRAIN_LEAST} train'])})"
-        if left_out:
-            cause += f", {left_out} left out"
-        proposal = _proposal(config, pools, 0)
-        remedy = f"add some, or give `{proposal}`" if proposal else "add some"
-        raise UserError(source.mistake(("images", "path"), cause, remedy))
-    chosen: dict[Split, list[Path]] = {}
-    for split, count in wanted.items():
-        candidates = pools.get(split, pool)
-        if not candidates:
-            cause = f"the folder of {split} has only photographs that are elsewhere, too"
-            raise UserError(source.mistake(("images", "path", split), cause, "give others"))
-        order = noise.generator(seed, "split", split).permutation(len(candidates))
-        chosen[split] = [candidates[index] for index in sorted(order[:count])]
-        if split not in pools:
-            pool = [file for file in pool if file not in set(chosen[split])]
-    return {**chosen, "train": pool}
-
-
-def _proposal(config: FolderImages, pools: Mapping[Split, list[Path]], train: int) -> str:
-    """Settings that leave most of the photographs to train on, where they do not now."""
-    wanted: dict[Split, tuple[int, float]] = {
-        "val": (config.val, _VAL_SHARE),
-        "test": (config.test, _TEST_SHARE),
-    }
-    total = len(pools["train"])
-    drawn = {split: count for split, count in wanted.items() if split not in pools}
-    if 2 * train >= total or total < TRAIN_LEAST + len(drawn):
-        return ""
-    given = {
-        split: min(count, max(1, round(share * total))) for split, (count, share) in drawn.items()
-    }
-    return " ".join(f"images.{split}={count}" for split, count in given.items())
 
 
 def _tell_flat(

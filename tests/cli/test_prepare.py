@@ -14,7 +14,7 @@ from challenge.cli.main import app
 
 YAML = """
 name: mine
-images: {source: folder, path: my photographs, size: 32, val: 10, test: 20, shrink: 2}
+images: {source: folder, path: my photographs, size: 32, val: 5, test: 8, shrink: 2}
 operator: {kernel: {kind: gaussian, std: 1.0}, boundary: circular}
 noise: {sigma: 0.03}
 """
@@ -26,7 +26,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr("os.fsync", lambda _: None)
     photographs = tmp_path / "my photographs"
     photographs.mkdir()
-    for number in range(33):
+    for number in range(14):
         pixels = np.random.default_rng(number).integers(256, size=(66, 70, 3)).astype(np.uint8)
         Image.fromarray(pixels).save(photographs / f"{number}.png")
     (photographs / "film.mov").touch()
@@ -41,15 +41,15 @@ def run(*arguments: str) -> tuple[str, str]:
 
 
 def test_the_proposed_line_can_be_pasted(folder):
-    stdout, stderr = run("./mine.yaml", "name=other", "images.val=9", "--workspace", "a place")
-    assert "prepared other: 4 train, 9 val, 20 test" in stdout
+    stdout, stderr = run("./mine.yaml", "name=other", "images.val=4", "--workspace", "a place")
+    assert "prepared other: 2 train, 4 val, 8 test" in stdout
     assert "images   averaged over 2x2 pixels (images.shrink); val and test cut to 32x32" in stdout
     assert "passed over 1 file (1 .mov)" in stderr
-    assert "warning: fewer than half of the 33 photographs train; more do with" in stderr
+    assert "warning: fewer than half of the 14 photographs train; more do with" in stderr
     (line,) = [line.strip() for line in stderr.splitlines() if "challenge prepare" in line]
     program, command, *arguments = shlex.split(line)
     assert (program, command) == ("challenge", "prepare")
     stdout, stderr = run(*arguments)
-    assert "prepared other: 23 train, 3 val, 7 test" in stdout
+    assert "prepared other: 10 train, 1 val, 3 test" in stdout
     assert "warning" not in stderr
     assert (folder / "a place" / "public" / "other" / "manifest.json").is_file()

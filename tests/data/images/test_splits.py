@@ -366,15 +366,15 @@ def test_flat_images_are_named(prepare, photographs):
 def test_a_split_that_leaves_little_to_train_on_is_answered_with_a_better_one(
     prepare, photographs, noise_picture
 ):
-    for number in range(21):
+    for number in range(3):
         noise_picture(100 + number).save(photographs / f"{number}.png")
-    prepared = prepare(text(photographs, counts="val: 10, test: 20"))
-    assert prepared.counts == {"train": 3, "val": 10, "test": 20}
-    assert prepared.proposal == "images.val=3 images.test=7"
+    prepared = prepare(text(photographs, counts="val: 5, test: 8"))
+    assert prepared.counts == {"train": 2, "val": 5, "test": 8}
+    assert prepared.proposal == "images.val=2 images.test=3"
     better = prepare(
-        text(photographs, counts="val: 10, test: 20"), *prepared.proposal.split(), force=True
+        text(photographs, counts="val: 5, test: 8"), *prepared.proposal.split(), force=True
     )
-    assert better.counts == {"train": 23, "val": 3, "test": 7}
+    assert better.counts == {"train": 10, "val": 2, "test": 3}
     assert better.proposal == ""
-    with pytest.raises(UserError, match="add some, or give `images.val=3 images.test=7`"):
-        prepare(text(photographs, counts="val: 20, test: 20"), force=True)
+    with pytest.raises(UserError, match="add some, or give `images.val=2 images.test=3`"):
+        prepare(text(photographs, counts="val: 9, test: 9"), force=True)
