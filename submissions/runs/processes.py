@@ -151,17 +151,22 @@ def come(backend: str) -> None:
     """
     if _PARENT not in os.environ:
         return
+    die_with_parent()
+    with contextlib.suppress(OSError):
+        os.write(int(os.environ[_PIPE]), _READY)
     from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
+    _join(TCPStore(HERE, int(os.environ[_PORT])), backend)
+
+
+def die_with_parent() -> None:
+    """End this process with the one that started it, now if that is gone already."""
     if sys.platform == "linux":
         import ctypes
 
         ctypes.CDLL(None).prctl(_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != int(os.environ[_PARENT]):
-        raise SystemExit(1)  # the parent ended before
-    with contextlib.suppress(OSError):
-        os.write(int(os.environ[_PIPE]), _READY)
-    _join(TCPStore(HERE, int(os.environ[_PORT])), backend)
+        raise SystemExit(1)
 
 
 def _join(store: TCPStore, backend: str) -> None:
