@@ -26,7 +26,7 @@ from challenge.configs.schema.entry import EntryConfig
 from challenge.data.challenges.challenge import open_challenge
 from challenge.data.challenges.prepare import prepare
 from challenge.data.layout import Workspace
-from challenge.data.physics import blur, measurements
+from challenge.data.physics import measurements, problem
 from challenge.methods import registry
 from challenge.submissions import scratch
 from challenge.submissions.entries import archive, pack
@@ -233,7 +233,7 @@ def in_process(folder: Path, threads: int, sources: list[Path]) -> float:
     method = load_folder(folder)
     started = time.perf_counter()
     for source in sources:
-        y, physics = blur.tensors(measurements.read(source))
+        y, physics = problem.tensors(measurements.read(source))
         with torch.no_grad():
             method(y, physics)
     return time.perf_counter() - started

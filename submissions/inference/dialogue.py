@@ -52,6 +52,8 @@ class Dialogue:
     stage: str = BEFORE
     """What the process is doing, for the cause of a failure."""
     ready: bool = False
+    _asked: tuple[tuple[int, int, int], str] = ((0, 0, 0), "")
+    """The shape of the image that was asked for last, and the word that its answer must repeat."""
 
     def start(self) -> None:
         """Wait until the method is built and has its weights."""
@@ -60,8 +62,8 @@ class Dialogue:
         self._next("ready")
         self.ready = True
 
-    def reconstruct(self, content: bytes, shape: tuple[int, int, int]) -> NDArray[np.float32]:
-        """Hand over a stored measurement; its reconstruction, finite.
+    def ask(self, content: bytes, shape: tuple[int, int, int]) -> None:
+        """Hand over a stored measurement.
 
         Args:
             content: the bytes of the `.npz` file.
@@ -69,8 +71,12 @@ class Dialogue:
         """
         self.channel.accept = 4 * int(np.prod(shape))
         # Whoever answers must have read the question: an answer that was sent before is none.
-        turn = secrets.token_hex(8)
-        self.channel.send({"kind": "measure", "turn": turn}, content)
+        self._asked = shape, secrets.token_hex(8)
+        self.channel.send({"kind": "measure", "turn": self._asked[1]}, content)
+
+    def answer(self) -> NDArray[np.float32]:
+        """The reconstruction of what was handed over last, finite."""
+        shape, turn = self._asked
         message = self._next("estimate")
         if message.header.get("turn") != turn:
             raise self._failed("crash", "it answered out of turn")

@@ -62,11 +62,11 @@ class Inference:
     cause: str
     """Why it is not `ok`, in one line."""
     seconds: dict[str, float]
-    """Per image, in order: from handing over the measurement to the saved reconstruction."""
+    """Per image, in order: from handing over the measurement to the reconstruction."""
     start_up: float
     """Seconds from spawn to the method being ready."""
     total: float
-    """Seconds from spawn to the last saved reconstruction."""
+    """Seconds from spawn to the last reconstruction."""
     cpu: float
     """Processor seconds of the process with its children."""
     memory: int
@@ -184,22 +184,41 @@ def _reconstruct(
     planned: int,
     progress: Callable[[Step], None] | None,
 ) -> None:
-    """Every image once, on the clock."""
-    for number, source in enumerate(sources, 1):
-        began = time.monotonic()
-        content, measurement = _read(source)
-        identity = measurement.identity
-        dialogue.stage = f"on image `{identity}`, {number} of {len(sources)}"
-        _save(output / f"{identity}.npy", dialogue.reconstruct(content, measurement.shape))
+    """Every image once, on the clock.
+
+    While the entry computes, the measurement that comes next is read and the reconstruction that
+    came last is saved: that is our work, not its time.
+    """
+
+    def ask(number: int) -> float:
+        content, measurement = upcoming
+        dialogue.stage = f"on image `{measurement.identity}`, {number} of {len(sources)}"
+        dialogue.ask(content, measurement.shape)
+        return time.monotonic()
+
+    if not sources:
+        clock.total = clock.since_start()
+        return
+    upcoming = _read(sources[0])
+    began = ask(1)
+    for number in range(1, len(sources) + 1):
+        identity = upcoming[1].identity
+        last = number == len(sources)
+        if not last:
+            upcoming = _read(sources[number])
+        x_hat = dialogue.answer()
         now = time.monotonic()
         if now > dialogue.deadline:
             raise Failed("timeout", f"the limit came {dialogue.stage}")
-        clock.seconds[identity] = now - began
+        seconds = clock.seconds[identity] = now - began
+        if not last:
+            began = ask(number + 1)
+        _save(output / f"{identity}.npy", x_hat)
         if progress is not None:
             pace = (now - clock.started - clock.start_up) / number
             projected = clock.start_up + pace * planned
-            progress(Step(identity, now - began, number, len(sources), projected))
-    clock.total = clock.since_start()
+            progress(Step(identity, seconds, number, len(sources), projected))
+    clock.total = now - clock.started
 
 
 def _first_once_more(
@@ -214,7 +233,8 @@ def _first_once_more(
     allowed = REPEAT_GRACE + REPEAT_FACTOR * clock.seconds[measurement.identity]
     dialogue.deadline = time.monotonic() + min(limit, allowed)
     try:
-        x_hat = dialogue.reconstruct(content, measurement.shape)
+        dialogue.ask(content, measurement.shape)
+        x_hat = dialogue.answer()
     except Failed as failure:
         if failure.outcome != "timeout":
             raise

@@ -17,8 +17,9 @@ import psutil
 
 from challenge.submissions.jail import family
 
-_KEPT_OPEN = 64
-"""Records that stay open at a time: descriptors of ours are few."""
+_PAGE = os.sysconf("SC_PAGE_SIZE") if family.LINUX else 0
+_KEPT_OPEN = 32
+"""Records that stay open at a time, two files each: descriptors of ours are few."""
 _KILLED = 1 << (signal.SIGKILL - 1) if family.LINUX else 0
 _FIELDS = re.compile(
     rb"^(State|VmHWM|VmRSS|VmPTE|VmSwap|HugetlbPages|Threads|SigPnd):\s+(\S+)", re.M
@@ -33,6 +34,8 @@ class Held:
     """Bytes."""
     peak: int = 0
     """Bytes at the highest, of a single one."""
+    beside: int = 0
+    """Of `now`, what is not resident: page tables, what was swapped out, huge pages."""
     threads: int = 0
     headless: bool = False
     """Whether a first thread has ended and others go on. The kernel keeps a process's record with
@@ -40,33 +43,48 @@ class Held:
 
 
 class Record:
-    """The record of one process. It stays open, so that a look is one call of the system."""
+    """The record of one process. Its files stay open, so that a look is one call of the system."""
 
     def __init__(self, process: int, *, keep: bool = True) -> None:
         self._process = process
-        self._place = -1
+        self._resident = self._status = -1
+        self._last = Held()
         self._suspect = False
         self._threads: set[str] = set()
         if keep and family.LINUX:
             with contextlib.suppress(OSError):
-                self._place = os.open(_status(process), os.O_RDONLY | os.O_CLOEXEC)
+                self._status = os.open(_path(process, "status"), os.O_RDONLY | os.O_CLOEXEC)
+                self._resident = os.open(_path(process, "statm"), os.O_RDONLY | os.O_CLOEXEC)
 
     def __del__(self) -> None:
         # Another thread may look at it until then.
-        if self._place >= 0:
-            os.close(self._place)
+        for place in (self._resident, self._status):
+            if place >= 0:
+                os.close(place)
 
-    def look(self) -> Held:
-        """What it holds now; nothing once it has ended."""
+    def look(self, *, briefly: bool = False) -> Held:
+        """What it holds now; nothing once it has ended.
+
+        Args:
+            briefly: only what is resident may be new, since that costs a tenth; the peak is the
+                kernel's, and can be asked for later.
+        """
         if not family.LINUX:
             return _by_psutil(self._process)
         try:
-            content = os.pread(self._place, 65_536, 0) if self._place >= 0 else b""
+            if briefly and self._resident >= 0:
+                resident = _PAGE * int(os.pread(self._resident, 128, 0).split()[1])
+                # Nothing has whoever ended, or lost its first thread: that stands in the status.
+                if resident:
+                    now = resident + self._last.beside
+                    return replace(self._last, now=now, peak=max(now, self._last.peak))
+            content = os.pread(self._status, 65_536, 0) if self._status >= 0 else b""
         except OSError:
             return Held()
-        found = parse(content or family.read(_status(self._process)))
+        found = parse(content or family.read(_path(self._process, "status")))
         if found.headless:
             found = replace(found, headless=self._goes_on())
+        self._last = found
         return found
 
     def _goes_on(self) -> bool:
@@ -92,14 +110,15 @@ def records(processes: Iterable[int], known: dict[int, Record]) -> dict[int, Rec
     return made
 
 
-def together(found: Iterable[Record]) -> Held:
+def together(found: Iterable[Record], *, briefly: bool = False) -> Held:
     """What processes hold together."""
     total = Held()
     for each in found:
-        one = each.look()
+        one = each.look(briefly=briefly)
         total = Held(
             total.now + one.now,
             max(total.peak, one.peak),
+            total.beside + one.beside,
             total.threads + one.threads,
             total.headless or one.headless,
         )
@@ -111,10 +130,11 @@ def parse(status: bytes) -> Held:
     found = dict(_FIELDS.findall(status))
     if not found:
         return Held()
-    beside = sum(int(found.get(name, 0)) for name in (b"VmPTE", b"VmSwap", b"HugetlbPages"))
-    now, peak = (1024 * (int(found.get(name, 0)) + beside) for name in (b"VmRSS", b"VmHWM"))
+    beside = 1024 * sum(int(found.get(name, 0)) for name in (b"VmPTE", b"VmSwap", b"HugetlbPages"))
+    now, peak = (1024 * int(found.get(name, 0)) + beside for name in (b"VmRSS", b"VmHWM"))
     threads = int(found.get(b"Threads", 0))
-    return Held(now, max(now, peak), threads, found.get(b"State") == b"Z" and threads > 1)
+    headless = found.get(b"State") == b"Z" and threads > 1
+    return Held(now, max(now, peak), beside, threads, headless)
 
 
 def _lives(status: bytes) -> bool:
@@ -123,14 +143,14 @@ def _lives(status: bytes) -> bool:
     return b"VmRSS" in found and not int(found.get(b"SigPnd", b"0"), 16) & _KILLED
 
 
-def _status(process: int) -> str:
-    return f"/proc/{process}/status"
+def _path(process: int, name: str) -> str:
+    return f"/proc/{process}/{name}"
 
 
 def _by_psutil(process: int) -> Held:
     try:
         one = psutil.Process(process)
         held = one.memory_info().rss
-        return Held(held, held, one.num_threads())
+        return Held(held, held, threads=one.num_threads())
     except psutil.Error:
         return Held()

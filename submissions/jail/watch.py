@@ -15,12 +15,18 @@ from challenge.submissions.jail import disk, memory
 from challenge.submissions.jail.processes import Tree
 from challenge.submissions.jail.spawn import THREADS
 
-PACE = 0.01
-"""Seconds between two looks at memory, whatever else there is to look at."""
+PACE, EASY = 0.01, 0.05
+"""Seconds between two looks at memory, whatever else there is to look at: near the limit, and at
+most, while it is far."""
+FASTEST = 20e9
+"""Bytes a second that nobody takes faster; waking up costs more than looking."""
+WHOLE = 0.1
+"""After so many seconds a look reads the whole record: peak, page tables, threads."""
 SELDOM, OFTEN = 1.0, 0.05
 """At most and at least so many seconds between two looks for new processes, and at the disk."""
-SHARE = 0.01
-"""Of a core, that those looks may take while they are within these bounds."""
+SHARE = 0.002
+"""Of a core, that each of those may take, within these bounds: an entry that computes on all cores
+waits for the slowest of its threads."""
 
 
 class Watch:
@@ -91,9 +97,9 @@ class Watch:
         with self._finding:
             self._records = memory.records(self._tree.members(), self._records)
 
-    def _look(self) -> None:
-        """Look at the memory of the processes that are known."""
-        held = memory.together(self._records.values())
+    def _look(self, *, briefly: bool = False) -> int:
+        """Look at the memory of the processes that are known; the bytes that they hold."""
+        held = memory.together(self._records.values(), briefly=briefly)
         self.peak = max(self.peak, held.now, held.peak)
         before = self.exceeded, self.crowded, self.headless
         self.exceeded |= self.peak > self._limit
@@ -101,6 +107,7 @@ class Watch:
         self.headless |= held.headless
         if (self.exceeded, self.crowded, self.headless) != before:
             self._tree.kill()
+        return held.now
 
     def _count(self) -> None:
         """Look at the disk."""
@@ -113,8 +120,14 @@ class Watch:
             self._tree.kill()
 
     def _look_steadily(self) -> None:
-        while not self._stop.wait(PACE):
-            self._look()
+        pause, whole = PACE, 0.0
+        while not self._stop.wait(pause):
+            now = time.monotonic()
+            briefly = now < whole
+            if not briefly:
+                whole = now + WHOLE
+            held = self._look(briefly=briefly)
+            pause = due(held, self._limit)
             if self._process.poll() is not None:
                 self._ended()
                 return
@@ -126,3 +139,8 @@ class Watch:
             began = time.thread_time()
             look()
             pause = min(SELDOM, max(OFTEN, (time.thread_time() - began) / SHARE))
+
+
+def due(held: float, limit: float) -> float:
+    """Seconds until memory must be looked at again, held and limited in bytes."""
+    return min(EASY, max(PACE, (limit - held) / FASTEST))

@@ -17,6 +17,7 @@ from challenge.configs.schema.challenge import Limits
 from challenge.data.physics import measurements
 from challenge.data.physics.measurements import of_blur
 from challenge.submissions.inference import supervisor
+from challenge.submissions.inference.dialogue import Dialogue
 from challenge.submissions.inference.messages import Channel, Header
 from challenge.submissions.jail.levels import Level
 from challenge.submissions.jail.spawn import Jail
@@ -66,6 +67,34 @@ class Bench:
 @pytest.fixture
 def bench(tmp_path: Path, sources: list[Path]) -> Bench:
     return Bench(tmp_path, sources)
+
+
+def test_it_reads_and_saves_while_the_entry_computes(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[str] = []
+
+    def told(owner: Any, name: str) -> None:
+        real = getattr(owner, name)
+
+        def call(*arguments: Any) -> Any:
+            events.append(name.strip("_"))
+            return real(*arguments)
+
+        monkeypatch.setattr(owner, name, call)
+
+    told(supervisor, "_read")
+    told(supervisor, "_save")
+    told(Dialogue, "ask")
+    told(Dialogue, "answer")
+    assert bench("def forward(y, identity): return y").outcome == "ok"
+    assert events[:-3] == [
+        *("read", "ask", "read", "answer"),
+        *("ask", "save", "read", "answer"),
+        *("ask", "save", "answer", "save"),
+    ]
+    # The first image, a second time.
+    assert events[-3:] == ["read", "ask", "answer"]
 
 
 def test_the_answer_is_saved_and_timed(bench: Bench) -> None:

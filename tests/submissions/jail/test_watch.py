@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from challenge.submissions.jail import disk, family, memory, processes
-from challenge.submissions.jail.watch import Watch
+from challenge.submissions.jail.watch import Watch, due
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="the kernel's records are Linux's")
 HOARDER = "import sys, time; sys.stdin.read(1); hoard = bytearray(200_000_000); time.sleep(30)"
@@ -82,10 +82,37 @@ SigPnd:\t0000000000000000
 
 def test_what_the_kernel_says_of_a_process() -> None:
     found = memory.parse(STATUS % (b"S (sleeping)", 3))
-    assert found == memory.Held(1024 * 2111, 1024 * 3111, 3, headless=False)
+    assert found == memory.Held(1024 * 2111, 1024 * 3111, 1024 * 111, 3, headless=False)
     assert memory.parse(STATUS % (b"Z (zombie)", 3)).headless
     assert not memory.parse(STATUS % (b"Z (zombie)", 1)).headless
     assert memory.parse(b"") == memory.Held()
+
+
+def test_it_looks_more_often_near_the_limit() -> None:
+    assert due(3.95e9, 4e9) == due(5e9, 4e9) == 0.01
+    assert due(0.5e9, 4e9) == 0.05
+    assert due(3.4e9, 4e9) == pytest.approx(0.03)
+
+
+@LINUX
+def test_a_brief_look_sees_what_is_resident() -> None:
+    with running(
+        "import sys; hoard = []\nwhile sys.stdin.read(1): hoard.append(bytearray(50_000_000))\n"
+    ) as (
+        process,
+        _,
+    ):
+        record = memory.Record(process.pid)
+        before = record.look()
+        assert process.stdin is not None
+        process.stdin.write(b"x")
+        process.stdin.flush()
+        end = time.monotonic() + 10
+        while record.look(briefly=True).now < before.now + 50_000_000:
+            assert time.monotonic() < end
+        whole = record.look()
+        brief = record.look(briefly=True)
+        assert abs(brief.now - whole.now) < 1_000_000 and brief.threads == 1
 
 
 @LINUX
@@ -102,6 +129,7 @@ def test_a_process_that_ends_as_a_whole_is_not_taken_for_one_that_hides() -> Non
         while process.poll() is None:
             known = memory.records([process.pid], known)
             assert not memory.together(known.values()).headless
+            assert not memory.together(known.values(), briefly=True).headless
         assert process.returncode == 3 and tree.kill()
 
 
