@@ -11,11 +11,11 @@ import glob
 import hashlib
 import importlib.util
 import os
-import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+_BINARY = getattr(os, "O_BINARY", 0)
 LAYERS = ("configs", "data", "methods", "submissions")
 _PARTS = ("bin", "lib", "lib32", "lib64", "pyvenv.cfg")
 _SYSTEM = ("/usr", "/etc/ld.so.cache", "/etc/alternatives")
@@ -45,17 +45,35 @@ def digest() -> str:
 
 def copy_toolkit(folder: Path) -> None:
     """Copy the toolkit to `folder/challenge`, with what Python has compiled of it."""
-    tag = sys.implementation.cache_tag
+    made: set[str] = set()
     for name, path in sources():
-        target = folder / "challenge" / name
-        target.parent.mkdir(parents=True, exist_ok=True)
+        place, _, file = f"{folder}/challenge/{name}".rpartition("/")
+        source, _, _ = str(path).rpartition("/")
+        if place not in made:
+            os.makedirs(f"{place}/__pycache__", exist_ok=True)
+            made.add(place)
         # With its time: a compiled file is valid for a source of that time only.
-        shutil.copy2(path, target)
-        compiled = path.parent / "__pycache__" / f"{path.stem}.{tag}.pyc"
-        if compiled.is_file():
-            place = target.parent / "__pycache__"
-            place.mkdir(exist_ok=True)
-            shutil.copyfile(compiled, place / compiled.name)
+        _copy(str(path), f"{place}/{file}", timed=True)
+        compiled = f"__pycache__/{path.stem}.{sys.implementation.cache_tag}.pyc"
+        if path.suffix == ".py" and os.path.exists(f"{source}/{compiled}"):
+            _copy(f"{source}/{compiled}", f"{place}/{compiled}")
+
+
+def _copy(source: str, target: str, *, timed: bool = False) -> None:
+    """Copy one of hundreds of small files: every call of the system counts, at every start."""
+    place = os.open(source, os.O_RDONLY | _BINARY)
+    try:
+        facts = os.fstat(place)
+        content = os.read(place, facts.st_size + 1)
+    finally:
+        os.close(place)
+    place = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, 0o644)
+    try:
+        os.write(place, content)
+    finally:
+        os.close(place)
+    if timed:
+        os.utime(target, ns=(facts.st_atime_ns, facts.st_mtime_ns))
 
 
 @functools.cache

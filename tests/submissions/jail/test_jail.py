@@ -168,6 +168,21 @@ def test_the_toolkit_is_a_copy_and_the_repository_is_not_in_view(tmp_path: Path)
         assert str(Path(source).parents[2]) not in found[1:-1]
 
 
+def test_the_copy_has_every_source_with_its_time_and_what_was_compiled(tmp_path: Path) -> None:
+    stage.copy_toolkit(tmp_path)
+    compiled = 0
+    for name, path in stage.sources():
+        copy = tmp_path / "challenge" / name
+        assert copy.read_bytes() == path.read_bytes()
+        # What was compiled is valid for a source of that time only.
+        assert copy.stat().st_mtime_ns == path.stat().st_mtime_ns
+        there = path.parent / "__pycache__" / f"{path.stem}.{sys.implementation.cache_tag}.pyc"
+        if there.exists():
+            compiled += 1
+            assert (copy.parent / "__pycache__" / there.name).read_bytes() == there.read_bytes()
+    assert compiled > 10
+
+
 @LINUX
 def test_what_is_protected_is_closed_within_what_is_readable(tmp_path: Path) -> None:
     """A workspace may lie anywhere, also where Python and its packages are."""
