@@ -138,6 +138,17 @@ class Method(Reconstructor, ABC):  # type: ignore[misc]
         """
         return 1.0
 
+    def advice(self, problem: Problem, images: Images) -> str | None:
+        """What a person should know of these knobs on this problem, in a sentence; mostly None.
+
+        Called by `challenge train` when the method is there.
+
+        Args:
+            problem: as in `fit`.
+            images: as in `fit`.
+        """
+        return None
+
     def facts(self) -> dict[str, int | None]:
         """Numbers that a person compares methods by; the number of parameters by default."""
         return {"parameters": sum(parameter.numel() for parameter in self.parameters())}

@@ -114,6 +114,8 @@ def _remark(done: TrainedRun) -> None:
     from challenge.submissions.runs import log
     from challenge.submissions.runs.facts import read_facts
 
+    if advice := done.method.advice(done.challenge.problem, done.challenge.train):
+        warn(advice)
     best = log.best(done.run)
     if early := read_facts(done.run).early:
         quality = f", with the weights of step {best['step']}: {best['psnr']:.2f} dB on tune"

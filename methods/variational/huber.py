@@ -16,11 +16,14 @@ import torch
 from annotated_types import Ge, Gt
 from torch import Tensor
 
+from challenge.data.images.dataset import Images
+from challenge.data.physics.problem import Problem
 from challenge.methods.contract import Method
 from challenge.methods.solvers.implicit import Adjoint, Report
 from challenge.methods.solvers.solution import Minimum
 from challenge.methods.transforms.differences import laplacian
 from challenge.methods.variational.energy import Energy, Hypergradient, first_estimate, minimise
+from challenge.methods.variational.usual_weight import advice
 
 if TYPE_CHECKING:
     from deepinv.physics import LinearPhysics
@@ -68,6 +71,10 @@ class Huber(Method):
             tolerance=self.tolerance,
             iterations=self.iterations,
         ).x
+
+    def advice(self, problem: Problem, images: Images) -> str | None:
+        """Says so where the weight is meant for other noise."""
+        return advice(self.weight, problem, images, "try several with `--sweep method.weight=...`")
 
 
 def energy(y: Tensor, physics: LinearPhysics, weight: Tensor, eps: Tensor) -> Energy:

@@ -26,6 +26,7 @@ from challenge.methods.transforms.structure import is_circular, transfer_functio
 from challenge.methods.variational.tv_admm import admm
 from challenge.methods.variational.tv_gap import gap
 from challenge.methods.variational.tv_pdhg import pdhg
+from challenge.methods.variational.usual_weight import advice, usual_weight
 
 if TYPE_CHECKING:
     from deepinv.physics import LinearPhysics
@@ -113,11 +114,17 @@ class TV(Method):
             train,
             session,
             name="weight",
-            start=lambda sigma: 0.2 * sigma,  # about the best for photographs
+            start=usual_weight,
         )
         if found is not None:
             self.tuned_levels.copy_(found[0])
             self.tuned_log_weights.copy_(found[1])
+
+    def advice(self, problem: Problem, images: Images) -> str | None:
+        """Says so where the weight is meant for other noise."""
+        if self.weight is None:
+            return None
+        return advice(self.weight, problem, images, "`method.weight=null` tunes it")
 
     def _weight(self, y: Tensor, physics: LinearPhysics) -> Tensor:
         """The weight of every image, shape (1 | B, 1, 1, 1); log-linear between tuned levels."""

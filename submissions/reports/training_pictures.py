@@ -35,12 +35,13 @@ def draw(run: Run, method: Method, challenge: Challenge) -> list[Path]:
     """Draw the curves, if there is a curve, and samples of val; the paths of the pictures.
 
     Args:
-        run: finished.
+        run: finished, or being trained.
         method: with its weights.
         challenge: whose val images are shown.
     """
     made = []
-    if len(log.curve(run, "loss")[0]) > 1:
+    losses, qualities = (len(log.curve(run, name)[0]) for name in ("loss", "psnr"))
+    if losses and max(losses, qualities) > 1:
         curves({run.path.name: run}, run.curves)
         made.append(run.curves)
     samples(method, challenge, run.samples)

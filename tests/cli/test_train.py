@@ -1,6 +1,7 @@
 """`challenge train` as a person sees it: sweeps, pictures, facts of the run, clumsy settings."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -223,3 +224,97 @@ def test_a_training_that_diverges_leaves_its_best_weights(challenge, story, monk
     run = story / RUNS / "diverged"
     assert "the loss is `nan`" in json.loads((run / "run.json").read_text())["fault"]
     assert challenge("infer", "workspace/runs/deblur/diverged").code == 0
+
+
+def test_a_network_that_learned_nothing_says_so(challenge):
+    done = challenge(
+        "train", "network", "name=idle", *SMALL, "train.optimiser=sgd", "train.lr=1e-30"
+    )
+    assert done.code == 0
+    said = " ".join(done.err.split())
+    assert "warning: no weights were better on the tune part than those of step 0" in said
+    assert "nothing was learned" in said
+
+
+def test_a_weight_for_other_noise_is_told(challenge):
+    done = challenge("train", "tv", "name=heavy", "method.weight=0.1", "method.iterations=2")
+    assert done.code == 0
+    assert "`method.weight=null` tunes it" in " ".join(done.err.split())
+    assert "warning" not in challenge("train", "tv", "name=usual", "method.iterations=2").err
+
+
+def test_pictures_that_cannot_be_drawn_lose_nothing_and_say_so(challenge, story, monkeypatch):
+    from challenge.submissions.reports import training_pictures
+
+    def fail(*_):
+        raise RuntimeError("no fonts\nat all")
+
+    monkeypatch.setattr(training_pictures, "samples", fail)
+    done = challenge("train", "tv", "name=undrawn", "method.iterations=2")
+    assert done.code == 0
+    assert "nothing else is lost: RuntimeError: no fonts at all" in done.err
+    assert (story / RUNS / "undrawn/weights.safetensors").is_file()
+    assert "next: challenge infer" in done.out
+
+
+def test_pictures_are_renewed_while_it_trains(challenge, story, monkeypatch):
+    """Already at the first evaluation, with the curve so far."""
+    from challenge.submissions.runs.session import RunSession
+
+    log, seen = RunSession.log, []
+
+    def looking(self, step, total, **values):
+        log(self, step, total, **values)
+        seen.append({path.name for path in (story / RUNS / "early").glob("*.png")})
+
+    monkeypatch.setattr(RunSession, "log", looking)
+    assert challenge("train", "network", "name=early", *SMALL).code == 0
+    assert seen[0] == set()
+    assert seen[-1] >= {"curves.png", "samples.png"}
+
+
+def test_a_closed_terminal_saves_with_the_exit_code_of_its_signal(story):
+    """The real thing: a pseudo-terminal whose other end goes away."""
+    import os
+    import pty
+    import signal
+
+    from challenge.cli.main import main
+
+    child, terminal = pty.fork()
+    if not child:
+        code = 99
+        try:
+            os.chdir(story)
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)
+            small = [*SMALL, "train.steps=100000", "train.evaluate=100000"]
+            sys.argv = ["challenge", "train", "network", "name=closed", *small]
+            sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
+            main()
+        except SystemExit as end:
+            code = end.code
+        finally:
+            os._exit(code)
+    shown = b""
+    while b"20/100000" not in shown:
+        shown += os.read(terminal, 1000)
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 128 + signal.SIGHUP
+    state = json.loads((story / RUNS / "closed/checkpoint/state.json").read_text())
+    assert state["state"]["step"] >= 20
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--finish", "--resume"], "--resume and --finish: contradict each other"),
+        (["--finish", "--force"], "--finish and --force: contradict each other"),
+        (["--finish", "train.steps=3"], "--finish: takes a run as it is"),
+        (["--finish", "--processes", "2"], "--finish: takes a run as it is"),
+        (["--finish", "--sweep", "train.lr=1,2"], "--finish: is for one run"),
+    ],
+)
+def test_options_that_contradict_each_other_are_one_line(challenge, options, words):
+    done = challenge("train", "network", *options)
+    assert (done.code, len(lines(done.err))) == (2, 1)
+    assert words in done.err

@@ -1,0 +1,49 @@
+"""The weight of total variation that is about the best for photographs, by the noise level alone.
+
+    weight = 0.2 sigma
+
+A search begins there; a weight that is given and lies far from it was meant for other noise.
+"""
+
+from __future__ import annotations
+
+from challenge.data.images.dataset import Images
+from challenge.data.physics.noise_models import extremes
+from challenge.data.physics.problem import Problem
+from challenge.methods.transforms.noise_level import noise_level
+
+SHARE = 0.2
+FAR = 2.0
+"""A factor within which a weight is good enough to say nothing."""
+SIDE = 96
+"""Pixels of the side of the picture whose noise is looked at, at most."""
+
+
+def usual_weight(sigma: float) -> float:
+    """About the best weight at a noise level."""
+    return SHARE * sigma
+
+
+def advice(weight: float, problem: Problem, images: Images, remedy: str) -> str | None:
+    """What to say of a weight that was meant for other noise than the problem's, else None.
+
+    Args:
+        weight: that was given.
+        problem: whose noise it is to be for.
+        images: training images; the noise of the first one is looked at.
+        remedy: what finds a better weight.
+    """
+    _, height, width = images.shape(0)
+    most = max(SIDE, 2 * problem.smallest)
+    rows, columns = (problem.fitting(min(side, most)) for side in (height, width))
+    x = images.patch(0, 0, 0, rows, columns)[None]
+    levels = []
+    for end in extremes(problem.noise):
+        levels.append(float(noise_level(*problem.at(end).measure(x, [0])).median()))
+    if all(1 / FAR <= weight / usual_weight(level) <= FAR for level in levels):
+        return None
+    span = " to ".join(f"{level:.2g}" for level in dict.fromkeys(levels))
+    return (
+        f"`method.weight` is {weight:g}, as for a noise level of about {weight / SHARE:.2g}; here "
+        f"it is {span}: {remedy}"
+    )
