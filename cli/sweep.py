@@ -26,28 +26,29 @@ def run_all(config: str, overrides: Sequence[str], sweep: Sequence[str], where: 
 
     from challenge.cli.shared.console import fail, say
     from challenge.configs.errors import UserError
-    from challenge.submissions.runs.sweep import plan
+    from challenge.submissions.runs.sweep import held, plan
 
     if where.processes > 1:
         raise UserError.of("--sweep", "trains with one process", "leave `--processes` out")
     fresh = not (where.resume or where.force)
     planned = plan(config, overrides, sweep, where.workspace, fresh=fresh)
     failures: dict[str, str] = {}
-    for number, each in enumerate(planned, 1):
-        point, resume = each.point, where.resume and each.run.path.exists()
-        if resume and each.is_finished():
-            say(f"{number}/{len(planned)} {point.name}: is finished already")
-            continue
-        say(f"{number}/{len(planned)} {' '.join(point.settings)}")
-        try:
-            done = train_and_show(config, each.overrides, replace(where, resume=resume))
-        except UserError as error:
-            fail(error)
-            failures[point.name] = str(error.mistakes[0])
-            continue
-        if not done.finished:
-            say("the whole sweep continues with the same command and --resume")
-            raise typer.Exit(exit_code(done))
+    with held(planned):
+        for number, each in enumerate(planned, 1):
+            point, resume = each.point, where.resume and each.run.path.exists()
+            if resume and each.is_finished():
+                say(f"{number}/{len(planned)} {point.name}: is finished already")
+                continue
+            say(f"{number}/{len(planned)} {' '.join(point.settings)}")
+            try:
+                done = train_and_show(config, each.overrides, replace(where, resume=resume))
+            except UserError as error:
+                fail(error)
+                failures[point.name] = str(error.mistakes[0])
+                continue
+            if not done.finished:
+                say("the whole sweep continues with the same command and --resume")
+                raise typer.Exit(exit_code(done))
     _show(planned, failures)
     if failures:
         raise typer.Exit(1)

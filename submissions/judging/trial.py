@@ -22,7 +22,7 @@ from challenge.submissions.jail.levels import Level
 from challenge.submissions.jail.probe import choose
 from challenge.submissions.jail.spawn import Jail
 from challenge.submissions.layout import Run
-from challenge.submissions.runs import storage
+from challenge.submissions.runs import lock, storage
 from challenge.submissions.runs.facts import read_facts
 from challenge.submissions.scoring import pictures
 from challenge.submissions.scoring.hints import Example
@@ -68,11 +68,16 @@ def infer(
         progress: called after each reconstruction.
 
     Raises:
-        UserError: the run is not finished, or of another challenge; the split is hidden.
+        UserError: the run is not finished, or of another challenge; the split is hidden; somebody
+            else works on the run.
     """
     run, challenge = _opened(run, challenge)
     jail = jail_of(challenge, level)
-    with atomic.new_tree(run.reconstructions(split)) as output, scratch.folder("entry") as folder:
+    with (
+        lock.held(run.lock, run.path, "reconstructed"),
+        atomic.new_tree(run.reconstructions(split)) as output,
+        scratch.folder("entry") as folder,
+    ):
         pack.copy_entry_files(run, folder)
         inference = infer_folder(folder, output, challenge, jail, split=split, progress=progress)
         if inference.outcome == "ok":

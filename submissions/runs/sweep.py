@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from challenge.data.layout import Workspace
 from challenge.methods import registry
 from challenge.submissions import layout
 from challenge.submissions.layout import Run
+from challenge.submissions.runs import lock
 from challenge.submissions.runs.facts import read_facts
 
 
@@ -99,3 +101,17 @@ def plan(
         if made.run.path.exists():
             raise UserError.of(made.run.path, "exists already", "give `--resume` or `--force`")
     return planned
+
+
+@contextmanager
+def held(planned: Sequence[Planned]) -> Iterator[None]:
+    """Be the only sweep over these runs, from the first to the last of them.
+
+    Raises:
+        UserError: another one has some of them.
+    """
+    with ExitStack() as locks:
+        for each in planned:
+            file = each.run.lock.with_name(f"{each.run.path.name}.sweep")
+            locks.enter_context(lock.held(file, each.run.path, "trained in a sweep"))
+        yield

@@ -12,7 +12,7 @@ from challenge.configs.errors import Mistake, UserError
 from challenge.configs.loader import load_entry
 from challenge.configs.schema.entry import EntryConfig
 from challenge.configs.schema.training import TrainConfig
-from challenge.data.atomic import remove_tree
+from challenge.data import atomic
 from challenge.data.challenges.challenge import Challenge, open_challenge
 from challenge.data.layout import Workspace
 from challenge.methods import plugin, registry
@@ -134,6 +134,7 @@ def train(
 
         def begin() -> None:
             until_the_end.enter_context(lock.held(run.lock, run.path, "trained"))
+            atomic.remove_leftovers(run.path)
             if finish:
                 _check_stopped(run)
             elif team and not resume:
@@ -249,4 +250,4 @@ def _keep_or_remove(
         storage.finish(run, method, seconds, fault=str(error))
     elif not resume and not run.checkpoint.exists():
         # The corrected command may follow.
-        remove_tree(run.path)
+        atomic.remove_tree(run.path)

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from challenge.configs.errors import UserError
 from challenge.submissions import layout
 from challenge.submissions.judging import trial
-from challenge.submissions.runs import lock, log, storage
+from challenge.submissions.runs import lock, log, storage, sweep
 from challenge.submissions.runs.facts import read_facts
 from challenge.submissions.runs.train import train
 
@@ -271,6 +271,37 @@ def test_a_run_that_is_trained_is_left_alone(place, challenge, way):
     assert f"is being trained by process {os.getpid()} on {host}" in said[0]
     # Free again.
     assert train(CONFIG, workspace=place, force=True).finished
+
+
+def test_a_run_that_is_reconstructed_is_not_trained_anew(place, monkeypatch):
+    run = train(CONFIG, workspace=place).run
+    said = []
+
+    def interfere(*_, **__):
+        for way in ({"force": True}, {"resume": True}):
+            with pytest.raises(UserError, match="is being reconstructed by process"):
+                train(CONFIG, ["train.steps=20"], workspace=place, **way)
+            said.append(way)
+        raise RuntimeError("enough")
+
+    monkeypatch.setattr(trial, "infer_folder", interfere)
+    with pytest.raises(RuntimeError, match="enough"):
+        trial.infer(run)
+    assert len(said) == 2
+
+
+def test_a_sweep_is_alone_with_its_runs_also_with_those_that_it_finished(place):
+    planned = sweep.plan(CONFIG, [], ["train.lr=1e-4,1e-3"], place, fresh=True)
+    others = sweep.plan(CONFIG, [], ["train.lr=1e-3,1e-2"], place, fresh=True)
+    with sweep.held(planned):
+        train(CONFIG, planned[0].overrides, workspace=place)
+        with (
+            pytest.raises(UserError, match="1e-3: is being trained in a sweep by process"),
+            sweep.held(others),
+        ):
+            pass
+    with sweep.held(others):
+        pass
 
 
 def test_the_lock_ends_with_its_process_however_it_ends(tmp_path):
