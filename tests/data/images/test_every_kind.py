@@ -434,15 +434,17 @@ def test_other_formats(tmp_path, name):
     assert differs(tmp_path / name, expected, atol, every) == ""
 
 
-@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "avif"])
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "avif", "heic"])
 def test_orientation_in_exif(tmp_path, suffix):
+    if suffix == "heic":
+        pytest.importorskip("pillow_heif").register_heif_opener()
     picture = np.full((24, 32, 3), 60, np.uint8)
     picture[:8, :8], picture[:8, -8:] = (250, 20, 20), (20, 20, 250)
     for orientation in range(1, 9):
         tags = Image.Exif()
         tags[0x112] = orientation
         stored = np.ascontiguousarray(HELD[orientation](picture))
-        Image.fromarray(stored).save(tmp_path / f"a.{suffix}", exif=tags, quality=95)
+        Image.fromarray(stored).save(tmp_path / f"a.{suffix}", exif=tags.tobytes(), quality=95)
         found = codec.photograph(tmp_path / f"a.{suffix}").transpose(1, 2, 0)
         assert found.shape == (24, 32, 3)
         assert found[3, 3, 0] > 180 > 90 > found[3, 3, 2], orientation

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import random
 import struct
 import zlib
 from pathlib import Path
@@ -174,3 +175,20 @@ def test_a_png_with_much_text_is_read(tmp_path, monkeypatch, chunk, deep):
     path = tmp_path / "a.png"
     path.write_bytes(content[:at] + packed * 2 + content[at:])
     assert np.array_equal(codec.photograph(path).transpose(1, 2, 0), PIXELS)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_spoilt_bytes_give_a_picture_or_one_line(tmp_path, name, capfd):
+    content, rng, path = FILES[name](), random.Random(name), tmp_path / name
+    said = []
+    for _ in range(12):
+        spoilt = bytearray(content)
+        for _ in range(rng.choice([1, 3])):
+            head, tail = rng.randrange(min(len(spoilt), 300)), -rng.randrange(1, 300)
+            spoilt[rng.choice([head, tail])] = rng.choice([0, 1, 127, 255, rng.randrange(256)])
+        path.write_bytes(spoilt)
+        try:
+            assert codec.read(path).picture.dtype == np.uint8
+        except UserError as error:
+            said.append(str(error))
+    assert not [line for line in said if "\n" in line]
