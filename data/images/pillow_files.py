@@ -78,7 +78,7 @@ def read(path: Path, factor: Factor = whole, frame: int | None = None) -> Sample
 
 def _samples(path: Path, image: Image, remarks: tuple[str, ...]) -> Samples:
     tiles = getattr(image, "tile", None)
-    raw = str(tiles[0].args) if tiles else ""
+    raw = str(tiles[0][3]) if tiles else ""
     profile, transparent = image.info.get("icc_profile"), image.info.get("transparency")
     orientation = 1
     with suppress(Exception):  # a damaged EXIF block is no reason to lose the photograph

@@ -94,6 +94,9 @@ def _read_picture(path: Path, notice: Notice) -> NDArray[np.float64]:
         raise UserError.of(path, "is a picture with transparent parts", "save it without them")
     lossy = "; a JPEG file adds errors around it" if path.suffix.lower() in _LOSSY else ""
     notice(f"{path}: a picture, read as grey and normalised{lossy}")
+    border = np.concatenate([kernel[0], kernel[-1], kernel[:, 0], kernel[:, -1]])
+    if border.mean() > kernel.max() / 2 and border.min() > kernel.min():
+        notice(f"{path}: brighter at its border than inside, but a kernel is white on black")
     total = float(kernel.sum())
     return kernel / total if total > 0 else kernel
 

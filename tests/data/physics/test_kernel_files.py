@@ -245,6 +245,10 @@ def test_pictures_that_are_no_kernels(tmp_path):
     notices: list[str] = []
     kernel_files.read(tmp_path / "a.jpg", notices.append)
     assert notices[0].endswith("; a JPEG file adds errors around it")
+    notices.clear()
+    Image.fromarray(255 - np.pad(DISK, 9)).save(tmp_path / "negative.png")
+    kernel_files.read(tmp_path / "negative.png", notices.append)
+    assert notices[1].endswith("brighter at its border than inside, but a kernel is white on black")
     Image.fromarray(np.dstack([DISK] * 3 + [DISK])).save(tmp_path / "clear.png")
     with pytest.raises(UserError, match="transparent parts"):
         kernel_files.read(tmp_path / "clear.png")
