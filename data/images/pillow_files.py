@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,28 +16,29 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from challenge.data.images import formats, ranges
+from challenge.data.images import formats, headers, ranges
 from challenge.data.images.limits import LARGEST, LARGEST_JPEG, LARGEST_WHOLE, refuse_huge
-from challenge.data.images.samples import Alpha, Colour, Samples
+from challenge.data.images.samples import CHANNELS, Alpha, Colour, Samples
 from challenge.data.images.shrink import Factor, by_decoder, whole
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-# Pillow's modes: colour, opacity, the value of white.
+# Pillow's modes: colour, opacity, bits.
 _MODES: dict[str, tuple[Colour, Alpha, int]] = {
     "1": ("grey", "none", 1),
-    "L": ("grey", "none", 255),
-    "LA": ("grey", "straight", 255),
-    "La": ("grey", "premultiplied", 255),
-    "I": ("grey", "none", 65535),
-    "I;16": ("grey", "none", 65535),
-    "I;16B": ("grey", "none", 65535),
-    "I;16L": ("grey", "none", 65535),
-    "RGB": ("rgb", "none", 255),
-    "RGBA": ("rgb", "straight", 255),
-    "RGBa": ("rgb", "premultiplied", 255),
-    "CMYK": ("cmyk", "none", 255),
+    "L": ("grey", "none", 8),
+    "LA": ("grey", "straight", 8),
+    "La": ("grey", "premultiplied", 8),
+    "I": ("grey", "none", 16),
+    "I;16": ("grey", "none", 16),
+    "I;16B": ("grey", "none", 16),
+    "I;16L": ("grey", "none", 16),
+    "F": ("grey", "none", 32),
+    "RGB": ("rgb", "none", 8),
+    "RGBA": ("rgb", "straight", 8),
+    "RGBa": ("rgb", "premultiplied", 8),
+    "CMYK": ("cmyk", "none", 8),
 }
 _SCALED = {"L;2": 85, "L;4": 17}
 """Raw modes of PNG whose samples Pillow multiplies, but not their transparent value."""
@@ -80,47 +81,32 @@ def _samples(path: Path, image: Image, remarks: tuple[str, ...]) -> Samples:
     tiles = getattr(image, "tile", None)
     raw = str(tiles[0][3]) if tiles else ""
     profile, transparent = image.info.get("icc_profile"), image.info.get("transparency")
-    orientation = 1
-    with suppress(Exception):  # a damaged EXIF block is no reason to lose the photograph
-        orientation = int(image.getexif().get(274, 1))
-    if image.format == "TIFF":  # turned while it is loaded
-        orientation = 1
+    orientation = headers.orientation(image)
+    remarks += headers.foreign_colours(image)
     deep = _deep(path, image, raw)
     if deep is not None:
-        values, white = deep
-        if values.ndim == 2:
-            values = values[..., None]
+        values, bits = deep
+        values = values[..., None] if values.ndim == 2 else values
         colour: Colour = "grey" if values.shape[2] < 3 else "rgb"
         alpha: Alpha = "none" if values.shape[2] in (1, 3) else "straight"
-        extent = ranges.of(
-            values[..., : 1 if colour == "grey" else 3], white.bit_length(), None, None
-        )
-        black, top = extent.black, extent.white
-        remarks += extent.remarks
     else:
         image.load()
         if image.mode in ("P", "PA") or (image.mode == "1" and transparent is not None):
             image = image.convert("RGBA" if image.has_transparency_data else "RGB")
             transparent = None
-        elif image.mode not in (*_MODES, "F"):
+        elif image.mode not in _MODES:
             image = image.convert("RGB")
         values = _array(image)
         if image.mode == "I":  # 16 bits in 32
             values = values.clip(0, 65535).astype(np.uint16)
-        if image.mode == "F":
-            colour, alpha = "grey", "none"
-            black, top, told = ranges.of(values, 32, None, None)
-            remarks += told
-        else:
-            colour, alpha, top = _MODES[image.mode]
-            black = 0
-            if top == 65535:
-                black, top, told = ranges.of(values, 16, None, None)
-                remarks += told
+        colour, alpha, bits = _MODES[image.mode]
+    black, white, told = ranges.Range(0, 2**bits - 1)
+    if bits > 8:
+        black, white, told = ranges.of(values[..., : CHANNELS[colour]], bits, None, None)
     if transparent is not None and alpha == "none" and not isinstance(transparent, bytes):
-        values = _with_transparent(values, np.array(transparent) * _SCALED.get(raw, 1), top)
+        values = _with_transparent(values, np.array(transparent) * _SCALED.get(raw, 1), white)
         alpha = "straight"
-    return Samples(values, colour, black, top, alpha, orientation, profile, remarks)
+    return Samples(values, colour, black, white, alpha, orientation, profile, remarks + told)
 
 
 def _array(image: Image) -> NDArray[Any]:
@@ -145,16 +131,16 @@ def _with_transparent(
 
 
 def _deep(path: Path, image: Image, raw: str) -> tuple[NDArray[Any], int] | None:
-    """Samples, and their largest value, where a file has more bits than Pillow would keep."""
+    """Samples, and their bits, where a file has more of them than Pillow would keep."""
     import imagecodecs
 
     if image.format == "PNG" and ";16B" in raw and image.mode != "I;16":
-        return imagecodecs.png_decode(path.read_bytes()), 65535
+        return imagecodecs.png_decode(path.read_bytes()), 16
     if image.format == "JPEG2000" and image.mode in ("RGB", "RGBA", "LA"):
         content = path.read_bytes()
         bits = (content[content.index(b"\xff\x4f\xff\x51") + 42] & 0x7F) + 1
         if bits > 8:
-            return imagecodecs.jpeg2k_decode(content), 2**bits - 1
+            return imagecodecs.jpeg2k_decode(content), bits
     return None
 
 

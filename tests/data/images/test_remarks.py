@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, PngImagePlugin
 
 from challenge.data.images import codec, levels
 from challenge.data.images.remarks import Remarks, named
@@ -265,6 +265,39 @@ def test_a_broken_profile_is_told_and_the_values_kept(tmp_path, profile, told):
     assert np.array_equal(photograph.picture.transpose(1, 2, 0), COLOURS)
     (said,) = photograph.remarks
     assert said.startswith("a colour profile ") and told in said
+
+
+def adobe_rgb(path):
+    tags = Image.Exif()
+    tags[0x8769] = {0xA001: 65535, 0xA005: {1: "R03"}}  # as cameras write it
+    Image.fromarray(COLOURS).save(path, exif=tags)
+
+
+def png_of_gamma(gamma, *more):
+    def write(path):
+        chunks = PngImagePlugin.PngInfo()
+        chunks.add(b"gAMA", struct.pack(">I", round(gamma * 100_000)))
+        for each in more:
+            chunks.add(*each)
+        Image.fromarray(COLOURS).save(path, pnginfo=chunks)
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "said"),
+    [
+        ("a.jpg", adobe_rgb, "Adobe RGB by its EXIF"),
+        ("a.png", png_of_gamma(1.0), "a gamma of its own"),
+        ("b.png", png_of_gamma(1 / 2.2), ""),
+        ("c.png", png_of_gamma(1.0, (b"sRGB", b"\0")), ""),
+    ],
+    ids=["Adobe RGB", "linear", "gamma of sRGB", "sRGB"],
+)
+def test_colours_that_only_a_header_tells_are_said(tmp_path, name, write, said):
+    write(tmp_path / name)
+    told = [f"{said}, without a profile: values are taken as they are"] if said else []
+    assert remarks(tmp_path / name) == told
 
 
 # --- greys --------------------------------------------------------------------------------------
