@@ -55,8 +55,9 @@ def read(path: Path, factor: shrink.Factor = shrink.whole, *, convert: bool = Tr
     samples = decode.read(path, factor)
     n = factor(*samples.whole)
     pixels, remarks = colour.picture(samples, convert=convert)
+    remarks += levels.remarks(pixels)  # before means make more levels of few
     picture = _planes(shrink.mean(pixels, n // samples.drafted))
-    return Photograph(picture, n, (*remarks, *levels.remarks(picture)))
+    return Photograph(picture, n, tuple(remarks))
 
 
 def adapt(picture: Picture, channels: int) -> Picture:

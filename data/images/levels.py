@@ -9,6 +9,7 @@ FEW = 16
 """Grey levels that a photograph has more of."""
 _NEARLY_ALL = 0.99
 _BLACK, _WHITE = 16, 239
+_COUNTED = 4_000_000
 TILE = 16
 DETAIL = 0.012
 """Standard deviation of luma in a tile, range [0, 1]; the noise of a dark sky stays below."""
@@ -16,10 +17,9 @@ _FLAT = 0.05
 
 
 def remarks(picture: NDArray[np.uint8]) -> list[str]:
-    """What is odd about the values of a picture, (C, H, W): phrases, mostly none."""
-    counts = np.zeros(256, np.int64)
-    for plane in picture:
-        counts += np.bincount(plane.ravel(), minlength=256)
+    """What is odd about the values of a picture, (H, W, C): phrases, mostly none."""
+    rows = picture[:: max(1, picture.size // _COUNTED)]  # as many as tell
+    counts = np.bincount(rows.ravel(), minlength=256)
     said = []
     if np.count_nonzero(counts) <= FEW:
         said.append(f"hardly any grey levels, at most {FEW}")

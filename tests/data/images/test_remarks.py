@@ -316,7 +316,16 @@ def test_colours_that_only_a_header_tells_are_said(tmp_path, name, write, said):
     ],
 )
 def test_levels(values, said):
-    assert levels.remarks(np.rint(values).astype(np.uint8)[None]) == said
+    assert levels.remarks(np.rint(values).astype(np.uint8)[..., None]) == said
+
+
+def test_few_levels_are_told_of_what_the_file_has(tmp_path):
+    """Not of the means that it is shrunk to, which have many."""
+    bits = np.random.default_rng(7).integers(2, size=(400, 500)) > 0
+    Image.fromarray(bits).save(tmp_path / "a.png")
+    photograph = codec.read(tmp_path / "a.png", lambda height, width: 10)
+    assert len(np.unique(photograph.picture)) > 30
+    assert photograph.remarks == ("hardly any grey levels, at most 16",)
 
 
 def test_flat_pictures():
