@@ -12,7 +12,7 @@ _BLACK, _WHITE = 16, 239
 _COUNTED = 4_000_000
 TILE = 16
 DETAIL = 0.012
-"""Standard deviation of luma in a tile, range [0, 1]; the noise of a dark sky stays below."""
+"""Standard deviation in a tile, range [0, 1]; the noise of a dark sky stays below."""
 _FLAT = 0.05
 
 
@@ -31,15 +31,16 @@ def remarks(picture: NDArray[np.uint8]) -> list[str]:
     return said
 
 
-def contrast(luma: NDArray[np.uint8]) -> NDArray[np.float64]:
+def contrast(plane: NDArray[np.uint8]) -> NDArray[np.float64]:
     """The standard deviation of every whole tile of (H, W), in units of the range [0, 1]."""
-    rows, columns = (side // TILE for side in luma.shape)
-    whole = luma[: rows * TILE, : columns * TILE]
+    rows, columns = (side // TILE for side in plane.shape)
+    whole = plane[: rows * TILE, : columns * TILE]
     tiles = whole.reshape(rows, TILE, columns, TILE) / 255
     deviations: NDArray[np.float64] = tiles.std(axis=(1, 3))
     return deviations
 
 
-def is_flat(luma: NDArray[np.uint8]) -> bool:
-    """Whether hardly any tile of (H, W) has detail: a sky, a wall, what is out of focus."""
-    return bool((contrast(luma) > DETAIL).mean() < _FLAT)
+def is_flat(picture: NDArray[np.uint8]) -> bool:
+    """Whether hardly any tile of (C, H, W) has detail in a colour: a sky, a wall, a blur."""
+    highest = np.max([contrast(plane) for plane in picture], axis=0)
+    return bool((highest > DETAIL).mean() < _FLAT)

@@ -135,14 +135,13 @@ def _refuse_small(file: Path, photograph: codec.Photograph, smallest: int) -> No
 
 def _look(photograph: codec.Photograph, channels: int, size: int) -> Looked:
     picture = codec.adapt(photograph.picture, channels)
-    luma = codec.adapt(picture, 1)
     state = hashlib.sha256(repr(picture.shape).encode())
     state.update(picture.tobytes())
     return Looked(
         state.hexdigest(),
         photograph.shrunk,
-        levels.is_flat(codec.centre(luma, TRAIN_LARGEST, TRAIN_LARGEST)[0]),
-        levels.is_flat(codec.centre(luma, size, size)[0]),
+        levels.is_flat(codec.centre(picture, TRAIN_LARGEST, TRAIN_LARGEST)),
+        levels.is_flat(codec.centre(picture, size, size)),
     )
 
 

@@ -330,10 +330,14 @@ def test_few_levels_are_told_of_what_the_file_has(tmp_path):
 
 def test_flat_pictures():
     rng = np.random.default_rng(6)
-    assert levels.is_flat(np.full((64, 64), 90, np.uint8))
-    assert levels.is_flat(np.clip(200 + rng.normal(0, 1, (64, 64)), 0, 255).astype(np.uint8))
-    assert levels.is_flat(np.rint(np.tile(np.linspace(100, 160, 256), (256, 1))).astype(np.uint8))
-    assert not levels.is_flat(rng.integers(256, size=(64, 64)).astype(np.uint8))
+    noisy = np.clip(200 + rng.normal(0, 1, (3, 64, 64)), 0, 255)
+    slope = np.tile(np.linspace(100, 160, 256), (1, 256, 1))
+    for flat in (np.full((1, 64, 64), 90), noisy, np.rint(slope)):
+        assert levels.is_flat(flat.astype(np.uint8))
+    detail = rng.integers(256, size=(1, 64, 64)).astype(np.uint8)
+    assert not levels.is_flat(detail)
+    one_colour = np.concatenate([np.full((2, 64, 64), 90, np.uint8), detail])
+    assert not levels.is_flat(one_colour)
 
 
 def test_a_line_for_each_kind_of_remark():
