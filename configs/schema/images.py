@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import BeforeValidator, Discriminator, Field, Tag
 
 from challenge.configs.schema.section import Section
-from challenge.configs.schema.values import Whole
+from challenge.configs.schema.values import Whole, refusal
+
+
+def _no_word(value: Any) -> Any:
+    if isinstance(value, str):
+        raise refusal("must be a whole number or `auto`")
+    return value
 
 
 class BuiltinImages(Section):
@@ -54,7 +60,7 @@ class FolderImages(Section):
     test: Annotated[Whole, Field(ge=1)] = 20
     shrink: Annotated[
         Annotated[Literal["auto"], Tag("auto")]
-        | Annotated[Whole, Field(ge=1, le=64), Tag("factor")],
+        | Annotated[Whole, Field(ge=1, le=64), BeforeValidator(_no_word), Tag("factor")],
         Discriminator(lambda value: "auto" if value == "auto" else "factor"),
     ] = "auto"
     """The mean over so many by so many pixels; 1 keeps them, auto goes to about 1 megapixel."""

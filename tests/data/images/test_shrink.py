@@ -106,3 +106,4 @@ def test_a_factor_is_a_whole_number_or_auto(prepare, photographs):
             prepare(text(photographs, f", shrink: {wrong}"))
         assert len(caught.value.mistakes) == 1
         assert "images.shrink" in str(caught.value)
+        assert wrong != "half" or "a whole number or `auto`" in str(caught.value)
