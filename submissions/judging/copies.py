@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+import math
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from itertools import combinations
+from heapq import merge
 
 from challenge.data.challenges.rules import shown
 from challenge.submissions.entries import likeness
+from challenge.submissions.entries.likeness import Likeness
 from challenge.submissions.entries.teams import BASELINE
 from challenge.submissions.judging.received import Sight
 from challenge.submissions.judging.result import Result
@@ -17,6 +19,8 @@ CLOSE = 1e-3
 """Decibels: two entries whose every image agrees so closely reconstruct the same."""
 FEWEST = 3
 """Images: fewer may agree by chance."""
+NAMED = 3
+"""Others that are named beside an entry; a whole course may hand in the same first example."""
 
 
 def alike(results: Sequence[Result], sights: Mapping[str, Sight]) -> dict[str, tuple[str, ...]]:
@@ -26,17 +30,77 @@ def alike(results: Sequence[Result], sights: Mapping[str, Sight]) -> dict[str, t
         results: one verdict an entry.
         sights: the register, by hash.
     """
-    said: dict[str, list[str]] = defaultdict(list)
-    scored = [each for each in results if each.outcome == "ok"]
-    for pair in combinations(scored, 2):
-        if pair[0].entry.team != pair[1].entry.team and (common := _common(*pair)):
-            first, second = sorted(pair, key=lambda each: _order(each, sights))
-            for one, other, word in ((first, second, "later"), (second, first, "first")):
-                if one.entry.team != BASELINE:
-                    when = _when(one, other, sights, word)
-                    of = f"{other.entry.team} {other.entry.name}"
-                    said[one.entry.hash].append(f"the same {common} as {of}{when}")
-    return {entry: tuple(each) for entry, each in said.items()}
+    scored = sorted(
+        (each for each in results if each.outcome == "ok"), key=lambda each: _order(each, sights)
+    )
+    said: dict[str, tuple[str, ...]] = {}
+    for number, others in enumerate(_candidates(scored)):
+        one, lines = scored[number], []
+        if one.entry.team == BASELINE:
+            continue
+        for other in others:
+            result = scored[other]
+            if common := _common(one, result):
+                if len(lines) == NAMED:
+                    lines.append("the same as further entries")
+                    break
+                when = _when(one, result, sights, "first" if other < number else "later")
+                of = f"{result.entry.team} {result.entry.name}"
+                lines.append(f"the same {common} as {of}{when}")
+        if lines:
+            said[one.entry.hash] = tuple(lines)
+    return said
+
+
+def _candidates(results: Sequence[Result]) -> Iterator[Iterable[int]]:
+    """For each entry the numbers of those of other teams that may equal it, in order.
+
+    Every pair that `_common` finds is among them, and few others: to compare all takes long. What
+    equals in most of its bytes shares one of its rarest tensors, which hold more than the rest.
+    """
+    count = Counter(name for each in results for name in each.entry.likeness.weights)
+    keys = [{*_parts(each.entry.likeness, count), *_cells(each)[:1]} for each in results]
+    found: dict[Hashable, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+    for number, (own, each) in enumerate(zip(keys, results, strict=True)):
+        for key in own:
+            found[key][each.entry.team].append(number)
+    for own, each in zip(keys, results, strict=True):
+        teams = [found[key] for key in {*own, *_cells(each)} if key in found]
+        others = [
+            numbers for team in teams for name, numbers in team.items() if name != each.entry.team
+        ]
+        yield _once(merge(*others))
+
+
+def _parts(like: Likeness, count: Mapping[str, int]) -> Iterator[Hashable]:
+    """The rarest tensors of an entry, or its code and settings where it has no weights."""
+    total = sum(like.weights.values())
+    if not total and like.method:
+        yield like.code, like.method
+    rest = (1 - likeness.MOST) * total + 1
+    for name in sorted(like.weights, key=lambda name: (count[name], name)):
+        if rest < 0:
+            return
+        yield name
+        rest -= like.weights[name]
+
+
+def _cells(result: Result) -> list[Hashable]:
+    """Where its first scores lie on a grid of `CLOSE`, and the places beside that."""
+    psnr = [each.psnr or 0.0 for each in sorted(result.images, key=lambda each: each.id)[:2]]
+    if len(result.images) < FEWEST:
+        return []
+    row, column = (math.floor(each / CLOSE) for each in psnr)
+    return [(row + one, column + other) for one in (0, -1, 1) for other in (0, -1, 1)]
+
+
+def _once(numbers: Iterable[int]) -> Iterator[int]:
+    """Sorted numbers, each once."""
+    last = -1
+    for each in numbers:
+        if each != last:
+            yield each
+        last = each
 
 
 def _common(first: Result, second: Result) -> str:

@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from challenge.submissions.entries import fingerprint, likeness
 from challenge.submissions.entries.likeness import Likeness
+from challenge.submissions.judging import copies
 from challenge.submissions.judging.copies import alike
 from challenge.submissions.judging.received import Sight
 from challenge.submissions.judging.result import Result
@@ -196,3 +197,55 @@ def test_the_same_score_on_every_image_is_told_whatever_the_files_are(
     found = alike([result("a", "alpha", [25.0, 26.0, 27.0]), result("b", "beta", scores)], {})
     assert len(found) == (2 if same else 0)
     assert all("the same score on every image" in each for (each,) in found.values())
+
+
+def crowd(kind: str, count: int = 400) -> list[Result]:
+    """Entries of 20 teams: `equal` ones, or ones that have a template and a score in common."""
+    made = []
+    for number in range(count):
+        equal = kind == "equal"
+        psnr = [25.0, 26.0, 27.0] if equal else [25.0, 26.0 + number, 27.0 - number]
+        weights = {"shared": 4000} | ({} if equal else {f"own{number}": 6000})
+        like = {"weights": weights, "code": "c", "method": "m"}
+        each = result("a", f"team{number % 20}", psnr, likeness=like)
+        hashed = each.entry.model_copy(update={"hash": f"{number:064}"})
+        made.append(each.model_copy(update={"entry": hashed}))
+    return made
+
+
+@pytest.mark.parametrize("kind", ["equal", "different"])
+def test_hundreds_of_entries_are_told_apart_without_comparing_all_pairs(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared = 0
+
+    def common(*pair: Likeness) -> str:
+        nonlocal compared
+        compared += 1
+        return compare(*pair)
+
+    compare = likeness.common
+    monkeypatch.setattr(likeness, "common", common)
+    said = alike(crowd(kind), {})
+    assert compared < 4 * 400 + 1
+    assert len(said) == (400 if kind == "equal" else 0)
+    assert {len(each) for each in said.values()} <= {copies.NAMED + 1}
+    for lines in said.values():
+        assert "as team" in lines[0] and lines[-1] == "the same as further entries"
+
+
+def test_every_pair_that_is_the_same_is_met() -> None:
+    """By one rare tensor of many, by settings alone, and by scores on both sides of a step."""
+    many = {f"t{number}": 1000 for number in range(10)}
+    pairs = [
+        ({"weights": many, "code": "1"}, {"weights": many | {"t9": 0, "u": 1000}, "code": "2"}),
+        ({"method": "m"}, {"method": "m"}),
+        ({}, {}),
+    ]
+    for first, second in pairs:
+        found = [
+            result("a", "alpha", [24.9996, 26.0, 30.0], likeness=first),
+            result("b", "beta", [25.0004, 25.9996, 30.0], likeness=second),
+            result("c", "gamma", [20.0, 26.0, 30.0], likeness={"weights": many | {"v": 9**6}}),
+        ]
+        assert alike(found, {}).keys() == {"a" * 64, "b" * 64}
