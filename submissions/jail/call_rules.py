@@ -16,7 +16,9 @@ from dataclasses import dataclass
 
 _THREAD, _SAME_FILES = 0x00010000, 0x00000400
 """CLONE_THREAD, what is made is a thread of the same process, and CLONE_FILES, with its table of
-open files: the watch looks at that of the process."""
+open files: that is limited, and the watch looks at it."""
+_OWN_FILES = 2
+"""close_range's CLOSE_RANGE_UNSHARE: a thread gets a table of its own."""
 _SHARED_MEMORY = 0x21
 """mmap's MAP_SHARED with MAP_ANONYMOUS: pages that stay when a process says it needs them not."""
 _STACK, _HUGE = 0x100, 0x40000
@@ -84,6 +86,7 @@ _RULES: dict[str, tuple[Rule, ...]] = {
     "processes": (
         Rule("clone", argument=0, needed=_THREAD),
         Rule("clone", argument=0, needed=_SAME_FILES),
+        Rule("close_range", errno.EINVAL, argument=2, any_of=_OWN_FILES),
         # glibc makes threads by clone where there is no clone3, whose flags a filter cannot see.
         *_deny("clone3", error=errno.ENOSYS),
         *_deny("fork", "vfork", "execve", "execveat"),

@@ -179,6 +179,16 @@ ATTACKS = [
         unproven="" if landlock.version() else "the kernel has no Landlock",
     ),
     _kernel(
+        "give each thread files of its own",
+        # Each table may have as many as are allowed; all together hold gigabytes of the kernel.
+        """
+        attempt(lambda: call(436, 3000, 3001, 2))
+        attempt(lambda: call(272, 0x400))
+        """,
+        evidence=any_or_all,
+        controls=("processes", "namespaces"),
+    ),
+    _kernel(
         "keep thousands of timers",
         """
         def timers():
