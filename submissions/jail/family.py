@@ -90,7 +90,9 @@ def names(folder: str) -> list[str]:
 
 
 def read(path: str) -> bytes:
-    """A file of /proc, up to 64 KiB; empty where it is gone."""
+    """A file of /proc, up to 64 KiB; empty where it is gone, or there is no such folder."""
+    if not LINUX:
+        return b""
     try:
         place = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:

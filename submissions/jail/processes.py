@@ -136,8 +136,12 @@ def children() -> set[int]:
 
 
 def _kill(process: int) -> None:
-    with contextlib.suppress(OSError):
-        os.kill(process, signal.SIGKILL)
+    # psutil knows how, where there are no signals; here it would look at the process before.
+    with contextlib.suppress(OSError, psutil.Error):
+        if family.LINUX:
+            os.kill(process, signal.SIGKILL)
+        else:
+            psutil.Process(process).kill()
 
 
 def describe_end(code: int) -> str:

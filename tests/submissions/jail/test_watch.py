@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -11,9 +12,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 
-from challenge.submissions.jail import disk, family, memory, processes
+from challenge.submissions.jail import cgroup, disk, family, memory, processes
 from challenge.submissions.jail.watch import Watch, due
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="the kernel's records are Linux's")
@@ -163,3 +165,22 @@ def test_children_are_found_with_and_without_the_kernel_s_lists(
             assert family.lookup()(process.pid) == [child]
             assert family.parent(child) == process.pid
         assert tree.kill() and tree.members() == []
+
+
+def test_a_tree_is_ended_where_there_are_neither_proc_nor_signals(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As on Windows; the process is ended by psutil."""
+    with running("import time; time.sleep(60)") as (process, tree):
+        with monkeypatch.context() as patch:
+            patch.setattr(family, "LINUX", False)
+            patch.setattr(psutil.Process, "kill", lambda one: process.send_signal(9))
+            patch.delattr(os, "O_CLOEXEC")
+            patch.delattr(signal, "SIGKILL")
+            patch.setattr(os, "name", "nt")
+            with cgroup.group() as group:
+                made = group
+            held = memory.together([memory.Record(process.pid)])
+            ended = tree.kill()
+        assert made is None and held.now > 0 and ended
+        assert process.poll() is not None
