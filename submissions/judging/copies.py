@@ -35,7 +35,8 @@ def alike(results: Sequence[Result], sights: Mapping[str, Sight]) -> dict[str, t
     )
     said: dict[str, tuple[str, ...]] = {}
     for number, others in enumerate(_candidates(scored)):
-        one, lines = scored[number], []
+        one = scored[number]
+        lines: list[str] = []
         if one.entry.team == BASELINE:
             continue
         for other in others:
