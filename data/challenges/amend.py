@@ -11,6 +11,7 @@ from filelock import FileLock
 from challenge.configs import loader
 from challenge.configs.errors import Mistake, UserError
 from challenge.configs.reader.writer import printable
+from challenge.configs.schema.challenge import Terms
 from challenge.data import atomic
 from challenge.data.challenges import rules
 from challenge.data.challenges.challenge import Challenge, open_challenge
@@ -78,13 +79,20 @@ def amend(workspace: Workspace, name: str, overrides: Sequence[str]) -> Amended:
 
 
 def _fixed(overrides: Sequence[str], name: str) -> list[Mistake]:
-    """A mistake for every override of what decides images, measurements or scores."""
+    """A mistake for every override of what decides images, measurements or scores, or of all.
+
+    A section as a whole would set what it does not name, such as a deadline, to its default.
+    """
     mistakes = []
     for text in overrides:
         key = text.partition("=")[0].strip()
         section = key.partition(".")[0]
+        place = f"`{printable(text, 80)}`"
         if section in _DECIDES and (section != "rules" or key == _PUBLISHED):
-            mistakes.append(_refused(f"`{printable(text, 80)}`", section, name))
+            mistakes.append(_refused(place, section, name))
+        elif key in Terms.model_fields:
+            remedy = f"name each key that changes, `{key}.KEY=VALUE`"
+            mistakes.append(Mistake(place, f"would replace all `{key}`", remedy))
     return mistakes
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -88,7 +89,9 @@ def test_every_rule_and_limit_is_changed_one_after_the_other(any_age: Workspace)
         ("seed=1", "decides the splits"),
         ("name=other", "names the challenge"),
         ("rules.test_measurements=published", "decides what was published"),
-        ("rules={test_measurements: published}", "decides what was published"),
+        ("rules={test_measurements: published}", "would replace all `rules`"),
+        ("rules={counts: best}", "would replace all `rules`"),
+        ("limits={minutes: 30}", "would replace all `limits`"),
         ("rules.deadlin=2026-12-05T17:00:00Z", "did you mean `deadline`?"),
         ("rule.deadline=2026-12-05T17:00:00Z", "did you mean `rules`?"),
         ("deadline=2026-12-05T17:00:00Z", "elsewhere: `rules.deadline`"),
@@ -124,6 +127,8 @@ def _last_change(public: Public) -> str:
     return public.rules.read_text().splitlines()[-1] + "\n"
 
 
+_DIGEST = re.compile(r'digest: "?[0-9a-f]{64}"?')
+"""Quoted where YAML would read it as a number."""
 EDITS = {
     "a rule": _swap("deadline: 2026-12-05T17:00:00Z\n", "deadline: 2026-12-09T17:00:00Z\n"),
     "a rule that never changed": _swap("entries_per_day: 5\n", "entries_per_day: 50\n"),
@@ -133,7 +138,9 @@ EDITS = {
     "what was made of it": _swap("after: 2026-12-05T17:00:00Z", "after: 2026-12-09T17:00:00Z"),
     "which key it was": _swap("key: rules.deadline", "key: limits.minutes"),
     "a key that there is not": _swap("key: rules.deadline", "key: rules.daedline"),
-    "a digest": _swap('digest: "', 'digest: "' + "0" * 64 + '", x: "'),
+    "a digest": lambda public: public.rules.write_text(
+        _DIGEST.sub(f'digest: "{"0" * 64}"', public.rules.read_text(), count=1)
+    ),
     "a change twice": lambda public: public.rules.write_text(
         public.rules.read_text() + _last_change(public)
     ),
