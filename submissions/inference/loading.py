@@ -48,6 +48,20 @@ def load_folder(folder: Path) -> Method:
     return method
 
 
+_IMPORTED = ("numpy", "torch", "torchvision", "scipy", "deepinv")
+"""What an inference process spends most of its start on. One that was installed anew has nothing
+compiled, whatever the others have."""
+
+
+def _to_be_compiled(package: str) -> bool:
+    """Whether a package is not compiled, and may be here."""
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
+        return False
+    compiled = importlib.util.cache_from_source(spec.origin)
+    return not os.path.exists(compiled) and os.access(os.path.dirname(spec.origin), os.W_OK)
+
+
 @functools.cache
 def compile_packages() -> None:
     """Let Python keep compiled what an inference process imports, where it has not done so yet.
@@ -55,10 +69,7 @@ def compile_packages() -> None:
     Some installers leave that to the first import. A jailed process cannot write it down, so
     every entry would pay for it, on its own clock.
     """
-    spec = importlib.util.find_spec("deepinv")
-    if spec is None or spec.origin is None:
-        return
-    if not os.path.exists(importlib.util.cache_from_source(spec.origin)):
+    if any(map(_to_be_compiled, _IMPORTED)):
         code = (
             "from challenge.data.physics import problem\n"
             "import deepinv\n"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import py_compile
 import random
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ from challenge.data.physics import measurements
 from challenge.data.physics.measurements import of_blur
 from challenge.methods.contract import Method
 from challenge.submissions.entries import archive
-from challenge.submissions.inference import runner, supervisor
+from challenge.submissions.inference import loading, runner, supervisor
 from challenge.submissions.inference.dialogue import Dialogue, Failed
 from challenge.submissions.inference.messages import Message
 from challenge.submissions.jail import levels
@@ -274,3 +276,22 @@ def test_an_entry_that_cannot_be_built(
     assert found.outcome == "import_error", found
     assert "`method.gain`" in found.cause
     assert "Traceback" in found.log
+
+
+@pytest.mark.parametrize("forgotten", ["", "torch", "numpy", "deepinv"])
+def test_what_is_not_compiled_is_compiled_before_the_clock_runs(
+    forgotten: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One package that was installed anew is enough: every entry would compile it anew."""
+    for name in loading._IMPORTED:
+        package = tmp_path / name
+        package.mkdir()
+        (package / "__init__.py").write_text("")
+        if name != forgotten:
+            py_compile.compile(str(package / "__init__.py"))
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    called = []
+    monkeypatch.setattr(loading.subprocess, "run", lambda *_, **__: called.append(1))
+    loading.compile_packages.__wrapped__()
+    assert bool(called) is bool(forgotten)
