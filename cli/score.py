@@ -238,6 +238,13 @@ def _show(results: list[Result]) -> None:
         rows,
         left=("team", "entry", "outcome"),
     )
+    slowed = [each for each in results if each.outcome == "ok" and each.load and each.load.busy]
+    if slowed:
+        most = max(each.load.foreign for each in slowed if each.load)
+        say(
+            f"{len(slowed)} of {len(results)} judged while other programs took up to {most:.0%} of "
+            "their cores: their times are longer than on a quiet machine"
+        )
     for result in results:
         if result.outcome != "ok":
             say(f"{result.entry.file}: {result.outcome}: {result.cause}")

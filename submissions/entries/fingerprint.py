@@ -73,16 +73,23 @@ def _tensors(file: weights.Readable, size: int) -> dict[str, int]:
 
 
 class _Plain(ast.NodeTransformer):
-    """Leaves out docstrings, and calls what a file defines by numbers."""
+    """Leaves out docstrings and imports, and calls names by what they are."""
 
-    def __init__(self, own: dict[str, str]) -> None:
-        self._own = own
+    def __init__(self, own: dict[str, str], imported: dict[str, str]) -> None:
+        self._own, self._imported = own, imported
+
+    def visit_Import(self, node: ast.Import) -> None:
+        return None
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
+        return None
 
     def generic_visit(self, node: ast.AST) -> ast.AST:
         super().generic_visit(node)
         for field in ("name", "id", "arg", "attr"):
             if isinstance(value := getattr(node, field, None), str):
-                setattr(node, field, self._own.get(value, value))
+                known = self._imported.get(value, value) if field == "id" else value
+                setattr(node, field, self._own.get(value, known))
         if (
             isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
             and node.body
@@ -101,21 +108,37 @@ def _code(source: bytes) -> str:
             warnings.simplefilter("ignore")
             tree = ast.parse(source)
         own: dict[str, str] = {}
+        imported: dict[str, str] = {}
         for node in ast.walk(tree):
-            for name in _defined(node):
-                own.setdefault(name, f"_{len(own)}")
-        text = ast.dump(_Plain(own).visit(tree))
+            for name, means in _defined(node):
+                if means:
+                    imported[name] = means
+                else:
+                    own.setdefault(name, f"_{len(own)}")
+        text = ast.dump(_Plain(own, imported).visit(tree))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         text = source.hex()
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _defined(node: ast.AST) -> list[str]:
-    """Names that a file gives itself: classes, functions, arguments, variables, attributes."""
+def _defined(node: ast.AST) -> list[tuple[str, str]]:
+    """Names that a file gives, and what is behind them: empty where that is the file's own.
+
+    Own are classes, functions, arguments, variables, attributes and what comes from another file
+    of the entry; others are imported, whatever they are called here.
+    """
     if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-        return [node.name]
+        return [(node.name, "")]
     if isinstance(node, ast.arg):
-        return [node.arg]
+        return [(node.arg, "")]
     if isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Store):
-        return [node.id if isinstance(node, ast.Name) else node.attr]
+        return [(node.id if isinstance(node, ast.Name) else node.attr, "")]
+    if isinstance(node, ast.Import):
+        return [
+            (each.asname, each.name) if each.asname else (each.name.partition(".")[0],) * 2
+            for each in node.names
+        ]
+    if isinstance(node, ast.ImportFrom):
+        home = "" if node.level else f"{node.module}."
+        return [(each.asname or each.name, home and home + each.name) for each in node.names]
     return []

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from challenge.configs.errors import UserError
 from challenge.data import atomic
-from challenge.data.challenges import seal
+from challenge.data.challenges import rules, seal
 from challenge.data.challenges.challenge import PUBLISHING, Challenge
 from challenge.data.hashing import digest, digest_json
 from challenge.data.layout import Hidden, Public, Workspace
@@ -94,9 +94,11 @@ def open_judge(
         runner: the program that runs an entry.
 
     Raises:
-        UserError: public and hidden folder do not belong together (the seal is verified).
+        UserError: public and hidden folder do not belong together (the seal is verified), or the
+            rules are not the newest.
     """
     seal.verify(Public(challenge.path), hidden)
+    rules.compare(Public(challenge.path), hidden.rules, challenge.standing)
     crop = challenge.crop
     jail = choose.jail(level, runner, workspace.path, hidden.path)
     parts = result_files.judge_parts(

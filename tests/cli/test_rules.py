@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from challenge.data.layout import Workspace
+from challenge.data.challenges.challenge import open_challenge
+from challenge.data.layout import Public, Workspace
 from challenge.submissions import layout
 from challenge.submissions.inference import supervisor
 from challenge.submissions.inference.supervisor import Inference
@@ -154,6 +155,22 @@ def test_teams_are_told_by_which_rules_they_packed(organiser) -> None:
         done = organiser(*command)
         assert done.code == 0
         assert "warning: the deadline was 2026-01-01 00:00 UTC, by rules 2 changes" in done.err
+
+
+def test_the_kit_carries_the_rules_that_hold(organiser, tmp_path: Path) -> None:
+    """And a team that has an older kit takes the newer file in place of its own."""
+    organiser("kit", "deblur")
+    kit = tmp_path / "workspace/deblur-kit.zip"
+    shutil.unpack_archive(kit, tmp_path / "team")
+    organiser("amend", "deblur", "rules.deadline=2096-01-01T00:00:00Z")
+    theirs = Public(tmp_path / "team/deblur-kit/workspace/public/deblur")
+    assert open_challenge(theirs.path).standing.version == "as published"
+    shutil.copyfile(tmp_path / RULES, theirs.rules)
+    assert open_challenge(theirs.path).config.rules.deadline == datetime(2096, 1, 1, tzinfo=UTC)
+    organiser("kit", "deblur")
+    shutil.unpack_archive(kit, tmp_path / "new")
+    newer = tmp_path / "new/deblur-kit/workspace/public/deblur/rules.yaml"
+    assert newer.read_bytes() == theirs.rules.read_bytes()
 
 
 def test_baselines_need_no_line_in_the_list_of_teams(organiser, tmp_path: Path) -> None:

@@ -34,12 +34,12 @@ class Mine(Method):
 '''
 DRESSED = '''
 # Our own work.
-import torch
+from challenge.methods.contract import Method as Base
+import torch as t
+from torch import nn
 
-from challenge.methods.contract import Method
 
-
-class Mine(Method):
+class Mine(Base):
     def __init__(
         self,
         *,
@@ -47,8 +47,8 @@ class Mine(Method):
     ) -> None:
         super().__init__()
         # Strength of everything.
-        self.strength = torch.nn.Parameter(
-            strength * torch.linspace(0, 1, 600).reshape(20, 30)
+        self.strength = t.nn.Parameter(
+            strength * t.linspace(0, 1, 600).reshape(20, 30)
         )
 
     def forward(self, measured, operator):
