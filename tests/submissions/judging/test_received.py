@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -76,7 +78,16 @@ def test_touching_copying_and_renaming_change_nothing(place: Workspace, tmp_path
     assert received.read(place) == {digest(entry): first}
 
 
-def test_many_at_once_write_each_entry_once(place: Workspace, tmp_path: Path) -> None:
+def test_many_at_once_write_each_entry_once(
+    place: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = received._first
+
+    def slowly(*arguments: Any) -> received.Sight:
+        time.sleep(0.01)  # the others come in between, where they can
+        return real(*arguments)
+
+    monkeypatch.setattr(received, "_first", slowly)
     entries = [zipped(tmp_path / f"{number}.zip", str(number)) for number in range(6)] * 4
     with ThreadPoolExecutor(8) as pool:
         sights = list(pool.map(lambda entry: received.see(place, entry), entries))
