@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 from pydantic import (
     BaseModel,
     ConfigDict,
+    Field,
     PydanticUserError,
     ValidationInfo,
     create_model,
@@ -55,6 +56,7 @@ def model(method: type[Method]) -> type[BaseModel]:
     """
     fields: dict[str, Any] = {}
     hints = _hints(method)
+    meanings = _arguments(inspect.getdoc(method.__init__) or "")
     for name, parameter in inspect.signature(method).parameters.items():
         if parameter.kind not in (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD):
             raise UserError.of(
@@ -63,7 +65,7 @@ def model(method: type[Method]) -> type[BaseModel]:
                 "write `def __init__(self, *, knob: type = default)`: every knob by name",
             )
         default = ... if parameter.default is inspect.Parameter.empty else parameter.default
-        fields[name] = (hints[name], default)
+        fields[name] = (hints[name], Field(default, description=meanings.get(name)))
     try:
         built: type[BaseModel] = create_model(
             method.__name__,

@@ -24,6 +24,11 @@ def console(*, stderr: bool = False) -> Console:
     return Console(stderr=stderr, width=width, highlight=False, markup=False, emoji=False)
 
 
+def width() -> int:
+    """Columns of what is written to stdout."""
+    return console().width
+
+
 def say(text: str) -> None:
     """A message for a person, on stderr."""
     console(stderr=True).print(text, soft_wrap=True)

@@ -14,11 +14,14 @@ from challenge.configs.schema.values import Moment, Name, Number, Seed, Whole, r
 
 
 class Limits(Section):
+    """What an entry may use when it is judged."""
+
     weights_mb: Annotated[Number, Field(gt=0)] = 100
-    """All payload of an entry together, in units of 1,000,000 bytes."""
+    """All files of an entry together, in units of 1,000,000 bytes."""
     minutes: Annotated[Number, Field(gt=0)] = 20
     """Wall clock for the whole test set, imports included."""
     threads: Annotated[Whole, Field(ge=1, le=256)] = 2
+    """CPU threads of the inference process."""
     memory_gb: Annotated[Number, Field(gt=0)] = 8
     """Resident memory of the inference process with its children, in units of 1e9 bytes."""
 
@@ -27,12 +30,16 @@ class AmendableRules(Section):
     """What an organiser may change when the challenge is published, by `challenge amend`."""
 
     pretrained: Literal["allowed", "forbidden"] = "allowed"
+    """Whether a method may begin from weights that were learned elsewhere."""
     external_data: Literal["allowed", "forbidden"] = "allowed"
+    """Whether a method may learn from other images than the challenge's own."""
     entries_per_day: Annotated[Whole, Field(ge=1)] = 5
-    """Valid entries of a team that count; days turn at midnight UTC."""
+    """How many valid entries of a team count on one day; days turn at midnight UTC."""
     deadline: Moment | None = None
+    """Entries received later do not count; null: none."""
     counts: Literal["latest", "best"] = "latest"
-    """Which of a team's valid entries stands on the board."""
+    """Which of a team's valid entries stands on the board: the `latest`, or the one with the `best`
+    score."""
     packages: tuple[str, ...] = ()
     """Installed packages that entries may use beside the toolkit's own dependencies; names as
     `pip list` shows them."""
@@ -49,8 +56,11 @@ class AmendableRules(Section):
 
 
 class Rules(AmendableRules):
+    """What teams may do, and which of their entries count."""
+
     test_measurements: Literal["hidden", "published"] = "hidden"
-    """Published ones let teams look at what is judged, and carry what they computed for it."""
+    """Whether teams get the measurements of the test set. Published ones let teams look at what is
+    judged, and carry what they computed for it."""
 
 
 class Terms(Section):
@@ -64,7 +74,7 @@ class Terms(Section):
 
 
 class Metric(Section):
-    """PSNR and SSIM as `challenge.submissions.scoring.metrics` defines them."""
+    """What of an image is scored, by PSNR and SSIM (`challenge.submissions.scoring.metrics`)."""
 
     crop: Annotated[Whole, Field(ge=0)] | None = None
     """Pixels left out at every side; null: what the operator sees in part."""
@@ -74,9 +84,13 @@ class ChallengeConfig(Section):
     """A challenge: a forward problem, images, splits, limits, rules, metric."""
 
     name: Annotated[Name, Field(examples=["deblur"])]
+    """Of the challenge; its folders are called so."""
     images: Annotated[Images, Field(examples=[{"source": "builtin"}])]
+    """Where the images come from, and how many each split has."""
     operator: Annotated[Operator, Field(examples=[{"kernel": {"kind": "gaussian", "std": 1.6}}])]
+    """The linear operator A of the forward problem."""
     noise: Annotated[Noise, Field(examples=[{"sigma": 0.03}])]
+    """What is added to A x, anew for every image."""
     limits: Limits = Limits()
     rules: Rules = Rules()
     metric: Metric = Metric()

@@ -25,18 +25,26 @@ class BuiltinImages(Section):
 
     source: Literal["builtin"]
     mode: Literal["colour", "grey"] = "colour"
+    """Three channels, or one."""
     size: Annotated[Whole, Field(ge=32, le=2048)] = 256
+    """Side of the square images in pixels."""
     train: Annotated[Whole, Field(ge=4)] = 120
+    """Procedural images to train on."""
     val: Annotated[Whole, Field(ge=1)] = 6
+    """Photographs whose truth the teams have, to report on."""
     test: Annotated[Whole, Field(ge=1)] = 12
+    """Photographs that the judge scores on; their truth is hidden."""
 
 
 class FolderPaths(Section):
     """Folders of their own for the splits; a split without one is taken out of `train`."""
 
     train: Annotated[str, Field(examples=["photographs/train"])]
+    """Folder of the photographs to train on."""
     val: str | None = None
+    """Folder of val; null: photographs of `train` are taken."""
     test: str | None = None
+    """Folder of test; null: photographs of `train` are taken."""
 
 
 class FolderImages(Section):
@@ -54,10 +62,15 @@ class FolderImages(Section):
         Discriminator(lambda value: "folder" if isinstance(value, str) else "folders"),
         Field(examples=["photographs"]),
     ]
+    """One folder with all photographs, or `{train: FOLDER, val: FOLDER, test: FOLDER}`."""
     mode: Literal["colour", "grey"] = "colour"
+    """Three channels, or one: into which every photograph is converted."""
     size: Annotated[Whole, Field(ge=32, le=4096)] = 256
+    """Longest side of val and test images in pixels."""
     val: Annotated[Whole, Field(ge=1)] = 10
+    """Photographs whose truth the teams have, to report on."""
     test: Annotated[Whole, Field(ge=1)] = 20
+    """Photographs that the judge scores on; their truth is hidden."""
     shrink: Annotated[
         Annotated[Literal["auto"], Tag("auto")]
         | Annotated[Whole, Field(ge=1, le=64), BeforeValidator(_no_word), Tag("factor")],

@@ -29,23 +29,30 @@ class FileKernel(Section):
 
     kind: Literal["file"] = "file"
     file: Annotated[str, Field(examples=["kernels/motion.npy"])]
+    """Looked for beside the YAML file, in the current folder, then among the packaged files."""
     pick: Annotated[Whole, Field(ge=0)] | None = None
-    """Use only the kernel with this index."""
+    """Use only the kernel with this index, from 0; null: all of them."""
 
 
 class GaussianKernel(Section):
+    """A Gaussian, normalised: slightly out of focus."""
+
     kind: Literal["gaussian"]
     std: Annotated[Number, Field(gt=0, le=50, examples=[1.6])]
     """Standard deviation in pixels."""
 
 
 class UniformKernel(Section):
+    """The mean over a square: a classical benchmark, whose spectrum has zeros."""
+
     kind: Literal["uniform"]
     size: Annotated[Whole, Field(ge=1, le=255, examples=[9])]
     """Side of the square in pixels."""
 
 
 class DiskKernel(Section):
+    """The mean over a disk: a camera that is out of focus."""
+
     kind: Literal["disk"]
     radius: Annotated[Number, Field(gt=0, le=127, examples=[3.5])]
     """Radius in pixels (defocus)."""
@@ -56,8 +63,11 @@ class MotionKernel(Section):
 
     kind: Literal["motion"]
     size: Annotated[Whole, Field(ge=3, le=255)] = 25
+    """Side of the square that a trajectory fits into, in pixels."""
     count: Annotated[Whole, Field(ge=1, le=10_000)] = 1
+    """How many kernels there are; every image has one of them."""
     seed: Seed = 0
+    """Decides the trajectories."""
 
 
 def _by_kind(default: str | None, **implied: str) -> Discriminator:
@@ -98,7 +108,10 @@ class Blur(Section):
 
     kind: Literal["blur"] = "blur"
     kernel: Annotated[Kernel, Field(examples=[{"file": "kernels/motion.npy"}])]
+    """The kernel k, or several, of which each image has one."""
     boundary: Boundary = "circular"
+    """Outside of the image: `circular` continues it periodically, `reflect` mirrors it, `valid`
+    keeps only pixels that need nothing from outside, so the measurement is smaller."""
 
 
 class Identity(Section):
@@ -116,6 +129,7 @@ class RandomMask(Section):
         Discriminator(_level_or_range),
         Field(examples=[0.5, [0.3, 0.7]]),
     ]
+    """The probability that a pixel is seen: one, or [low, high], drawn for every image."""
 
 
 class FileMask(Section):
@@ -126,6 +140,7 @@ class FileMask(Section):
 
     kind: Literal["file"] = "file"
     file: Annotated[str, Field(examples=["masks/scratches.png"])]
+    """Looked for beside the YAML file, in the current folder, then among the packaged files."""
 
 
 Mask = Annotated[
@@ -139,6 +154,7 @@ class Inpainting(Section):
 
     kind: Literal["inpainting"]
     mask: Annotated[Mask, Field(examples=[{"keep": 0.5}])]
+    """Which pixels are seen."""
 
 
 class BicubicKernel(Section):
@@ -167,8 +183,11 @@ class Downsampling(Section):
 
     kind: Literal["downsampling"]
     factor: Annotated[Whole, Field(ge=2, le=4)] = 2
+    """A measurement has so many times fewer rows and columns."""
     kernel: DownsamplingKernel = BicubicKernel()
+    """The low-pass k before pixels are left out."""
     boundary: Literal["circular", "reflect"] = "circular"
+    """Outside of the image: `circular` continues it periodically, `reflect` mirrors it."""
 
 
 SimpleOperator = Annotated[
@@ -190,7 +209,15 @@ class Compose(Section):
     """`A x = A_n ... A_1 x`: several operators, the first one of the list applied first."""
 
     kind: Literal["compose"]
-    operators: Annotated[tuple[SimpleOperator, ...], AfterValidator(_several)]
+    operators: Annotated[
+        tuple[SimpleOperator, ...],
+        AfterValidator(_several),
+        Field(
+            examples=[[{"kernel": {"kind": "gaussian", "std": 1.6}}, {"kind": "downsampling"}]],
+            json_schema_extra={"minItems": 2, "maxItems": 4},
+        ),
+    ]
+    """Two to four operators; the first one is applied first."""
 
 
 Operator = Annotated[
@@ -221,6 +248,7 @@ class GaussianNoise(Section):
 
     kind: Literal["gaussian"] = "gaussian"
     sigma: Sigma
+    """Standard deviation, or [low, high], drawn for every image."""
 
 
 class PoissonNoise(Section):
@@ -228,6 +256,7 @@ class PoissonNoise(Section):
 
     kind: Literal["poisson"]
     gain: PhotonGain
+    """What one photon adds, or [low, high], drawn for every image."""
 
 
 class PoissonGaussianNoise(Section):
@@ -235,7 +264,9 @@ class PoissonGaussianNoise(Section):
 
     kind: Literal["poisson_gaussian"]
     gain: PhotonGain
+    """What one photon adds, or [low, high], drawn for every image."""
     sigma: Sigma
+    """Standard deviation, or [low, high], drawn for every image."""
 
 
 Noise = Annotated[

@@ -47,7 +47,11 @@ class TrainConfig(Section):
     patch: Annotated[Whole, Field(ge=16)] = 96
     """Side of the random square patches in pixels."""
     loss: Loss = "mse"
+    """What is minimised: `mse` squared errors, `l1` absolute errors, `charbonnier` a smooth
+    absolute error, `huber` squared where small and absolute where large, `ssim` 1 - SSIM,
+    `cross_entropy` that of a categorical head."""
     optimiser: Optimiser = "adam"
+    """`sgd` with momentum, `adam`, or `adamw`, whose weight decay is decoupled."""
     lr: Annotated[Number, Field(gt=0)] = 1e-3
     """Peak learning rate."""
     momentum: Annotated[Number, Field(ge=0, lt=1)] = 0.9
@@ -61,6 +65,9 @@ class TrainConfig(Section):
     ema: Annotated[Number, Field(ge=0, lt=1)] = 0.0
     """Decay per step of the running mean of the weights that is evaluated and kept; 0: none."""
     schedule: Schedule = "warmup_cosine"
+    """How `lr` changes over the steps: `constant` not; `step` falls `drops` times; `cosine` falls
+    to 0; `warmup_cosine` rises before; `plateau` falls when the PSNR stays; `one_cycle` rises and
+    falls."""
     warm_up: Annotated[Number, Field(ge=0, le=1)] | None = None
     """Share of the steps in which the learning rate rises; null: 50 steps (warmup_cosine), 0.3
     (one_cycle)."""

@@ -6,7 +6,7 @@ import re
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 
@@ -38,7 +38,11 @@ def _name(text: str) -> str:
     return text
 
 
-Name = Annotated[str, AfterValidator(_name)]
+Name = Annotated[
+    str,
+    AfterValidator(_name),
+    WithJsonSchema({"type": "string", "pattern": "^[a-z0-9][a-z0-9_-]{0,62}$"}),
+]
 """A name that becomes a folder: lower-case letters, digits, `_` and `-`, at most 63."""
 
 
@@ -78,21 +82,32 @@ def _ordered(levels: tuple[float, float]) -> tuple[float, float]:
     return levels
 
 
-Level = Annotated[Number, AfterValidator(_level)]
+_UNIT = WithJsonSchema({"type": "number", "exclusiveMinimum": 0, "maximum": 1})
+"""What an editor may know of a value in (0, 1]; the validators say why."""
+
+Level = Annotated[Number, AfterValidator(_level), _UNIT]
 """A standard deviation of noise, in units of the image range [0, 1]."""
 
 Levels = Annotated[
-    tuple[Annotated[Number, AfterValidator(_lowest)], Level], AfterValidator(_ordered)
+    tuple[
+        Annotated[
+            Number,
+            AfterValidator(_lowest),
+            WithJsonSchema({"type": "number", "minimum": 0, "maximum": 1}),
+        ],
+        Level,
+    ],
+    AfterValidator(_ordered),
 ]
 """A range [low, high] of noise levels; it may begin at 0."""
 
-Gain = Annotated[Number, AfterValidator(_gain)]
+Gain = Annotated[Number, AfterValidator(_gain), _UNIT]
 """Of Poisson noise, in units of the image range [0, 1]: what one photon adds."""
 
 Gains = Annotated[tuple[Gain, Gain], AfterValidator(_ordered)]
 """A range [low, high] of gains."""
 
-Share = Annotated[Number, AfterValidator(_share)]
+Share = Annotated[Number, AfterValidator(_share), _UNIT]
 """A share of the pixels, in (0, 1]."""
 
 Shares = Annotated[tuple[Share, Share], AfterValidator(_ordered)]
