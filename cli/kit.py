@@ -16,8 +16,10 @@ def kit(
 ) -> None:
     """Make the zip for the teams.
 
-    Public data, configs, a method template with its test, README, a starter notebook, and how
-    fast the judging machine is, where `challenge doctor --calibrate` measured it.
+    The toolkit itself and the versions that it runs with here, public data, configs for this
+    challenge, a method that learns with its test, README, a starter notebook, the names of the
+    teams (`teams.yaml`), and how fast the judging machine is, where `challenge doctor --calibrate`
+    measured it.
 
     Example: challenge kit deblur
     """

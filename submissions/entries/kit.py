@@ -1,33 +1,39 @@
-"""The kit that an organiser gives to the teams: public data, configs, a template, a notebook.
+"""The kit that an organiser gives to the teams: the toolkit, public data, configs, a template.
 
 It is made from the files that the public manifest lists, so nothing hidden can get into it. Beside
-them it has the speed of the judge's machine, where that was measured.
+them it has the toolkit itself, the names of the teams, and the speed of the judge's machine, where
+that was measured. The configs are those of the methods that take the challenge's operator.
 """
 
 from __future__ import annotations
 
+import platform
 import re
 from collections.abc import Callable, Iterator
 from importlib import resources
 from pathlib import Path
 
-from challenge.configs.paths import names
+from challenge.configs.paths import names, packaged
+from challenge.configs.reader.writer import flow
 from challenge.data import atomic
 from challenge.data.challenges.challenge import Challenge, read_manifest
 from challenge.data.layout import Public, Workspace
 from challenge.submissions import layout, machine
-from challenge.submissions.entries import archive
+from challenge.submissions.entries import archive, kit_configs, teams, wheel
 from challenge.submissions.inference import speed
 from challenge.submissions.scoring import metrics
 
 TEMPLATES = {
     "README.md": "README.md",
+    "requirements.txt": "requirements.txt",
     "start.ipynb": "start.ipynb",
     "method.py": "my_team/method.py",
     "mine.yaml": "my_team/mine.yaml",
     "test_method.py": "tests/test_method.py",
 }
 """Template files of this package and their places in the kit."""
+SCHEMA = "configs/entry.schema.json"
+"""What editors know of the configs."""
 MEASUREMENTS = {
     "hidden": "hidden: the judge hands them to your entry one by one",
     "published": "published: `{}`",
@@ -51,8 +57,16 @@ def make_kit(
     public = Public(challenge.path)
     root = f"{challenge.config.name}-kit"
     inside = Workspace(Path(root) / "workspace").public(challenge.config.name).path.as_posix()
-    words = _words(challenge)
-    texts = {place: _template(name) for name, place in TEMPLATES.items()} | _configs()
+    configs = kit_configs.fitting(challenge)
+    listed = teams.load(workspace)
+    words = _words(challenge, configs, listed)
+    texts = {place: _template(name) for name, place in TEMPLATES.items()}
+    made = {place: _fill(text, words) for place, text in texts.items()}
+    made |= {f"configs/{name}": text.encode() for name, text in configs.items()}
+    made[SCHEMA] = (packaged() / Path(SCHEMA).name).read_bytes()
+    made[wheel.file_name()] = wheel.build()
+    if listed is not None:
+        made[layout.teams(Workspace(Path("workspace"))).as_posix()] = _names(listed)
     names = sorted({*read_manifest(public)["files"], public.manifest.name})
     if public.rules.is_file():
         names.append(public.rules.name)
@@ -67,11 +81,9 @@ def make_kit(
         yield from pieces
         done += 1
         if progress is not None:
-            progress("kit", done, len(texts) + len(files))
+            progress("kit", done, len(made) + len(files))
 
-    contents = {
-        f"{root}/{place}": counted(iter([_fill(text, words)])) for place, text in texts.items()
-    }
+    contents = {f"{root}/{place}": counted(iter([content])) for place, content in made.items()}
     contents |= {name: counted(_file(path)) for name, path in files.items()}
     atomic.write_with(target, lambda path: archive.write(path, contents))
     return target
@@ -90,22 +102,31 @@ def _template(name: str) -> str:
     return resources.files("challenge.submissions").joinpath("template", name).read_text("utf-8")
 
 
-def _configs() -> dict[str, str]:
-    """The packaged configs of entries, for this challenge."""
-    return {
-        f"configs/{path.name}": re.sub(
-            r"^challenge:.*$", "challenge: @challenge@", path.read_text("utf-8"), flags=re.M
-        )
-        for path in names("methods").values()
-    }
+def _names(listed: teams.Teams) -> bytes:
+    """The names of the teams, so that `pack` knows them; their members stay with the organiser."""
+    lines = [f"  {flow(name)}: {{}}" for name in sorted(listed.teams)]
+    return "\n".join(["teams:", *lines, ""]).encode()
 
 
-def _words(challenge: Challenge) -> dict[str, str]:
+def _words(
+    challenge: Challenge, configs: dict[str, str], listed: teams.Teams | None
+) -> dict[str, str]:
     """What the templates say about the challenge."""
     limits, rules = challenge.config.limits, challenge.config.rules
     deadline = rules.deadline.isoformat() if rules.deadline else "none"
     return {
         "challenge": challenge.config.name,
+        "channels": f"{challenge.channels}",
+        "colour": challenge.config.images.mode,
+        "configs": ", ".join(f"`{Path(name).stem}`" for name in configs),
+        "left_out": _left_out(challenge, configs),
+        "patch": f"{min(64, challenge.config.images.size)}",
+        "tune": f"{min(6, max(1, len(challenge.ids('train')) // 4))}",
+        "wheel": wheel.file_name(),
+        "requirements": "\n".join(wheel.requirements()),
+        "python": ".".join(platform.python_version_tuple()[:2]),
+        "teams": ", ".join(sorted(listed.teams)) if listed else "not listed: any name",
+        "team": min(listed.teams) if listed else "my-team",
         "weights_mb": f"{limits.weights_mb:g}",
         "minutes": f"{limits.minutes:g}",
         "threads": f"{limits.threads}",
@@ -123,6 +144,15 @@ def _words(challenge: Challenge) -> dict[str, str]:
         "toolkit": machine.versions()["toolkit"],
         "seal": challenge.seal,
     }
+
+
+def _left_out(challenge: Challenge, configs: dict[str, str]) -> str:
+    """Why some of the toolkit's methods have no config here; empty where all have."""
+    missing = sorted(names("methods").keys() - {Path(name).stem for name in configs})
+    if not missing:
+        return ""
+    kind = challenge.config.operator.kind
+    return f" ({', '.join(f'`{name}`' for name in missing)} does not take operators of kind {kind})"
 
 
 def _fill(text: str, words: dict[str, str]) -> bytes:

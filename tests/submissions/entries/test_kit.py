@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import runpy
 import zipfile
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import nbformat
 import pytest
+import torch
+from pydantic import TypeAdapter
 
-from challenge.data.challenges.challenge import Challenge, open_challenge
-from challenge.data.layout import Hidden, Workspace
+from challenge.configs.loader import load_entry
+from challenge.configs.paths import names, packaged
+from challenge.configs.schema.physics import Operator
+from challenge.data.challenges.challenge import Challenge, open_challenge, read_manifest
+from challenge.data.layout import Hidden, Public, Workspace
+from challenge.data.physics.families import FAMILIES
+from challenge.methods import registry, toy_problem
+from challenge.submissions import curve, layout, train
+from challenge.submissions.entries import kit_configs, teams
 from challenge.submissions.entries.kit import make_kit
+from challenge.submissions.jail import stage
 
 
 @pytest.fixture(scope="module")
@@ -65,8 +79,10 @@ def test_the_same_challenge_gives_the_same_kit(challenge: Challenge, tmp_path: P
 
 
 def test_texts_are_filled_in(kit: Path) -> None:
-    for path in [*kit.glob("*.*"), *kit.glob("my_team/*"), *kit.glob("configs/*")]:
-        assert "@" not in path.read_text(), path
+    texts = [*kit.glob("*.*"), *kit.glob("my_team/*"), *kit.glob("configs/*")]
+    for path in texts:
+        if path.suffix != ".whl":
+            assert "@" not in path.read_text(), path
     readme = (kit / "README.md").read_text()
     assert "| the entry, all files together | 1 MB |" in readme
     assert "challenge: tiny" in (kit / "configs" / "tv.yaml").read_text()
@@ -90,12 +106,115 @@ def test_it_says_whether_test_measurements_are_published(
     assert line.format("published: `workspace/public/tiny/test`") in readme
 
 
-def test_the_template_and_its_config(kit: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from challenge.configs.loader import load_entry
-    from challenge.methods import registry
+OPERATORS = {
+    "blur": {"kind": "blur", "kernel": {"kind": "gaussian", "std": 1.6}},
+    "identity": {"kind": "identity"},
+    "inpainting": {"kind": "inpainting", "mask": {"keep": 0.5}},
+    "downsampling": {"kind": "downsampling"},
+    "compose": {"kind": "compose", "operators": [{"kind": "downsampling"}, {"kind": "identity"}]},
+}
 
+
+def changed(challenge: Challenge, mode: str, kind: str) -> Challenge:
+    """The challenge with other images or another operator; its pictures stay as they are."""
+    images = challenge.config.images.model_copy(update={"mode": mode})
+    operator = TypeAdapter(Operator).validate_python(OPERATORS[kind])
+    config = challenge.config.model_copy(update={"images": images, "operator": operator})
+    return Challenge(challenge.path, config, read_manifest(Public(challenge.path)))
+
+
+def test_every_operator_is_tried() -> None:
+    assert set(OPERATORS) == set(FAMILIES)
+
+
+@pytest.mark.parametrize("kind", sorted(OPERATORS))
+@pytest.mark.parametrize("mode", ["colour", "grey"])
+def test_every_config_fits_the_challenge(
+    challenge: Challenge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str, kind: str
+) -> None:
+    """Each is read, built and takes a measurement; what does not take the operator is left out."""
+    monkeypatch.chdir(tmp_path)
+    other = changed(challenge, mode, kind)
+    problem = toy_problem(other.channels, operator=kind)
+    configs = kit_configs.fitting(other)
+    for name, text in configs.items():
+        (tmp_path / name).write_text(text)
+        config, _ = load_entry(name, (), registry.mistakes)
+        assert config.challenge == challenge.config.name
+        method = registry.build(config.method)
+        registry.check_operator(method, name, config.challenge, kind)
+        size = problem.fitting(40)
+        y, physics = problem.measure(torch.rand(1, other.channels, size, size), [0])
+        for knob in ("iterations", "layers"):  # one of each is enough
+            if isinstance(getattr(method, knob, None), int):
+                setattr(method, knob, 1)
+        with torch.no_grad():
+            assert method.eval()(y, physics).shape == (1, other.channels, size, size)
+    missing = names("methods").keys() - {Path(name).stem for name in configs}
+    assert missing == (
+        {"bilevel", "bilevel_filters"} if kind not in ("blur", "identity") else set()
+    )
+
+
+def test_the_teams_are_listed_by_name_alone(challenge: Challenge, tmp_path: Path) -> None:
+    place = Workspace(tmp_path)
+    assert "| teams | not listed: any name |" in readme_of(make_kit(challenge, place))
+    layout.teams(place).write_text("teams:\n  no: {members: [Ada]}\n  alpha: {members: [Emmy]}\n")
+    made = make_kit(challenge, place)
+    assert "| teams | alpha, no |" in readme_of(made)
+    with zipfile.ZipFile(made) as file:
+        file.extractall(tmp_path)
+        assert not [name for name in file.namelist() if b"Emmy" in file.read(name)]
+    listed = teams.load(Workspace(tmp_path / "tiny-kit" / "workspace"))
+    assert listed is not None and sorted(listed.teams) == ["alpha", "no"]
+
+
+def readme_of(made: Path) -> str:
+    with zipfile.ZipFile(made) as file:
+        return file.read("tiny-kit/README.md").decode()
+
+
+def test_the_wheel_is_the_toolkit_that_is_installed_here(kit: Path) -> None:
+    """Every file of it, as an installer checks them; the requirements are the judge's versions."""
+    (made,) = kit.glob("*.whl")
+    with zipfile.ZipFile(made) as file:
+        record = file.read("challenge-0.1.0.dist-info/RECORD").decode().splitlines()
+        assert {line.split(",")[0] for line in record} == set(file.namelist())
+        for line in record:
+            name, digest, size = line.split(",")
+            if digest:
+                content = file.read(name)
+                found = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=")
+                assert (digest, int(size)) == (f"sha256={found.decode()}", len(content))
+        for name, path in stage.sources():
+            assert file.read(f"challenge/{name}") == path.read_bytes()
+        for name in packaged().rglob("*.yaml"):
+            inside = name.relative_to(packaged()).as_posix()
+            assert file.read(f"challenge/configs/{inside}") == name.read_bytes()
+        assert {Path(name).stem for name in file.namelist() if "/baselines/" in name} >= set(
+            layout.baselines()
+        )
+    lines = (kit / "requirements.txt").read_text().splitlines()
+    assert f"./{made.name}" in lines
+    torch_line = f"torch=={metadata.version('torch').partition('+')[0]}"
+    assert {torch_line, f"deepinv=={metadata.version('deepinv')}"} <= set(lines)
+    assert {"pytest>=8", "jupyterlab>=4"} <= set(lines)
+
+
+def test_the_template_learns(kit: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A short training of the kit's own method is better than what it begins with."""
+    monkeypatch.chdir(kit)
+    done = train("my_team/mine.yaml", ["name=short", "train.steps=20", "train.evaluate=10"])
+    steps, levels = curve(done.run, "psnr")
+    assert list(steps) == [0, 10, 20]
+    assert levels[-1] > levels[0] + 0.2
+
+
+def test_the_template_and_its_config(kit: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(kit.parent)
     config, source = load_entry(str(kit / "my_team" / "mine.yaml"), (), registry.mistakes)
+    schema = json.loads((kit / "configs" / "entry.schema.json").read_text())
+    jsonschema.validate(source.tree, schema)
     assert (config.name, config.challenge) == ("mine", "tiny")
     registry.build(config.method, source.path.parent)
 
