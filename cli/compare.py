@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from challenge.cli.shared.console import Report
     from challenge.data.challenges.challenge import Challenge
     from challenge.submissions.inference.supervisor import Step
-    from challenge.submissions.reports.comparison import Compared
+    from challenge.submissions.reports.comparison import Compared, Failure
 
 NAME = 14
 """Characters of a line of a name: five methods and all columns fit into 80."""
@@ -59,9 +59,11 @@ def compare(
     What `challenge infer` left in a run is used while it is that of its weights; all else is
     reconstructed now, in the judge's jail. Seconds are those of the time of reconstructing.
 
+    A method that fails has a row that says so, and the others are compared all the same.
+
     Example: challenge compare workspace/runs/deblur/tv workspace/entries/alpha-unet.zip unet
     """
-    from challenge.cli.shared.console import progress, say, show, show_json
+    from challenge.cli.shared.console import progress, show, show_json
     from challenge.configs.errors import UserError
     from challenge.data.layout import Workspace
     from challenge.submissions import scratch
@@ -74,34 +76,34 @@ def compare(
     found = comparison.candidates(paths, challenge)
     place = Workspace(find_workspace(workspace, *(each.path for each in found)))
     opened = open_prepared(place.public(found[0].challenge))
-    found = comparison.check_candidates(found, opened)
+    found, refused = comparison.check_candidates(found, opened)
     asked = [each.strip() for each in (images or "").split(",") if each.strip()]
     shown = images_to_show.requested_images(asked, opened)
     chosen = None if level is None else choose.choose(level)
-    try:
-        with scratch.folder("compare") as folder:
-            with progress() as report:
-                compared = comparison.compare(
-                    found,
-                    opened,
-                    folder,
-                    level=chosen,
-                    progress=_steps(report, opened.config.limits.minutes),
-                    scored=report,
-                )
+    with scratch.folder("compare") as folder:
+        with progress() as report:
+            done = comparison.compare(
+                found,
+                opened,
+                folder,
+                level=chosen,
+                progress=_steps(report, opened.config.limits.minutes),
+                scored=report,
+            )
+        compared, failed = done.compared, (*refused, *done.failed)
+        if compared:
             scores = {each.candidate.name: each.scores for each in compared}
             shown = shown or images_to_show.informative_images(scores)
             comparison_pictures.draw(out, compared, opened, shown)
-    except comparison.Failed as failure:
-        say(str(failure))
-        if failure.inference.log.strip():
-            say(f"its output, last lines:\n{tail(failure.inference.log)}")
-        raise typer.Exit(1) from None
     if as_json:
-        show_json(_json(compared, opened, shown, out))
-        return
-    _show(compared, opened)
-    show(f"look at {out}")
+        show_json(_json(compared, failed, opened, shown, out))
+    elif compared:
+        _show(compared, failed, opened)
+        show(f"look at {out}")
+    for each in failed:
+        _explain(each)
+    if failed:
+        raise typer.Exit(1)
 
 
 def _steps(report: Report, minutes: float) -> Callable[[str, Step], None]:
@@ -116,7 +118,20 @@ def _steps(report: Report, minutes: float) -> Callable[[str, Step], None]:
     return step
 
 
-def _show(compared: Sequence[Compared], challenge: Challenge) -> None:
+def _explain(failure: Failure) -> None:
+    """Why a method has no scores, with the remedy or the last of what it printed."""
+    from challenge.cli.shared.console import say
+
+    name = failure.candidate.name
+    if not failure.mistakes:
+        say(f"{name}: {failure.outcome}: {failure.cause}")
+    for mistake in failure.mistakes:
+        say(f"{name}: {failure.outcome}: {mistake}")
+    if failure.log.strip():
+        say(f"its output, last lines:\n{tail(failure.log)}")
+
+
+def _show(compared: Sequence[Compared], failed: Sequence[Failure], challenge: Challenge) -> None:
     from textwrap import wrap
 
     from challenge.cli.shared.console import table
@@ -136,6 +151,9 @@ def _show(compared: Sequence[Compared], challenge: Challenge) -> None:
         if len(compared) > 1:
             row.insert(2, signed(each.difference) if number else "")
         rows.append(row)
+    for failure in failed:
+        cells = ["\n".join(wrap(failure.candidate.name, NAME)), failure.outcome]
+        rows.append([*cells, *[""] * (len(rows[0]) - len(cells))])
     columns = ["method", "PSNR\n(dB)", "SSIM", "s an\nimage", "MB", "para-\nmeters"]
     if len(compared) > 1:
         columns.insert(2, "\n".join([*wrap(f"over {first}", 20), "[95 %]"]))
@@ -145,13 +163,17 @@ def _show(compared: Sequence[Compared], challenge: Challenge) -> None:
 
 
 def _json(
-    compared: Sequence[Compared], challenge: Challenge, shown: Sequence[tuple[str, str]], out: Path
+    compared: Sequence[Compared],
+    failed: Sequence[Failure],
+    challenge: Challenge,
+    shown: Sequence[tuple[str, str]],
+    out: Path,
 ) -> dict[str, Any]:
     return {
         "format": 1,
         "challenge": challenge.config.name,
         "split": "val",
-        "first": compared[0].candidate.name,
+        "first": compared[0].candidate.name if compared else None,
         "methods": [
             {
                 "name": each.candidate.name,
@@ -165,8 +187,19 @@ def _json(
             }
             for each in compared
         ],
+        "failed": [
+            {
+                "name": each.candidate.name,
+                "path": str(each.candidate.path),
+                "outcome": each.outcome,
+                "cause": each.cause,
+            }
+            for each in failed
+        ],
         "picture": {
             "file": str(out),
             "images": [{"id": identity, "reason": reason} for identity, reason in shown],
-        },
+        }
+        if compared
+        else None,
     }

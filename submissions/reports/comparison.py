@@ -11,11 +11,13 @@ from pathlib import Path
 
 from challenge.configs.errors import Mistake, UserError
 from challenge.data.challenges.challenge import Challenge
+from challenge.data.challenges.challenge import read_manifest as read_public
+from challenge.data.layout import Public
 from challenge.submissions.entries import archive
 from challenge.submissions.entries import weights as weight_files
 from challenge.submissions.entries.check import check, read_manifest
 from challenge.submissions.entries.pack import repack_baseline
-from challenge.submissions.entries.violations import Violation, refusal
+from challenge.submissions.entries.violations import refusal
 from challenge.submissions.inference import forecast
 from challenge.submissions.inference.supervisor import Inference, Step
 from challenge.submissions.jail.levels import Level
@@ -67,12 +69,31 @@ DEFAULT = "deblur"
 """The challenge on which baselines are compared where nothing names another."""
 
 
-class Failed(Exception):
-    """A method came to no reconstructions, as `inference` says."""
+@dataclass(frozen=True)
+class Failure:
+    """A method that has no scores: it was refused, or came to no reconstructions."""
 
-    def __init__(self, name: str, inference: Inference) -> None:
-        super().__init__(f"{name}: {inference.outcome}: {inference.cause}")
-        self.name = name
+    candidate: Candidate
+    outcome: str
+    """The judge's word, such as `timeout`; `refused` where it was not even tried."""
+    cause: str
+    log: str = ""
+    """The last of what it printed."""
+    mistakes: tuple[Mistake, ...] = ()
+    """Of one that was refused, with the remedies."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What came of all candidates; each is in one of the two."""
+
+    compared: tuple[Compared, ...]
+    failed: tuple[Failure, ...]
+
+
+class _Failed(Exception):
+    def __init__(self, inference: Inference) -> None:
+        super().__init__(inference.cause)
         self.inference = inference
 
 
@@ -121,26 +142,48 @@ def _challenge_of(path: Path) -> str:
     return manifest.challenge.name
 
 
-def check_candidates(found: Sequence[Candidate], challenge: Challenge) -> list[Candidate]:
+def check_candidates(
+    found: Sequence[Candidate], challenge: Challenge
+) -> tuple[list[Candidate], list[Failure]]:
     """Check all that will be compared, before work begins; a packaged baseline becomes an entry.
 
+    Returns:
+        What can be compared, and what cannot: an entry that `check` refuses, a run that is not
+        finished or of another preparation of the challenge.
+
     Raises:
-        UserError: with every problem of the entries; or a run is not finished or of another
-            preparation of the challenge.
+        UserError: nothing can be compared; with every mistake.
     """
-    place = challenge.workspace
-    checked, problems = list[Candidate](), list[Violation]()
+    checked, refused = list[Candidate](), list[Failure]()
     for each in found:
-        if each.path.is_dir():
-            storage.finished(Run(each.path), challenge)
-            checked.append(each)
-            continue
-        entry = repack_baseline(each.path, place, challenge, None)
-        problems += check(entry, challenge)
-        checked.append(replace(each, path=entry))
-    if problems:
+        try:
+            checked.append(_checked(each, challenge))
+        except UserError as error:
+            mistakes = tuple(error.mistakes)
+            refused.append(Failure(each, "refused", mistakes[0].cause, mistakes=mistakes))
+    if not checked:
+        raise UserError(*(mistake for each in refused for mistake in each.mistakes))
+    return checked, refused
+
+
+def _checked(each: Candidate, challenge: Challenge) -> Candidate:
+    if each.path.is_dir():
+        storage.finished(Run(each.path), challenge)
+        return each
+    packaged = {path.resolve() for path in baselines().values()}
+    rules = _permissive(challenge) if each.path.resolve() in packaged else challenge
+    entry = repack_baseline(each.path, challenge.workspace, rules, None)
+    if problems := check(entry, rules):
         raise refusal(problems)
-    return checked
+    return replace(each, path=entry)
+
+
+def _permissive(challenge: Challenge) -> Challenge:
+    """The challenge with rules that a baseline holds to: it is looked at, not handed in."""
+    allowed = {"pretrained": "allowed", "external_data": "allowed"}
+    rules = challenge.config.rules.model_copy(update=allowed)
+    config = challenge.config.model_copy(update={"rules": rules})
+    return Challenge(challenge.path, config, read_public(Public(challenge.path)))
 
 
 def compare(
@@ -151,35 +194,46 @@ def compare(
     level: Level | None = None,
     progress: OnStep | None = None,
     scored: OnScore | None = None,
-) -> list[Compared]:
+) -> Comparison:
     """Reconstruct val with every method, where that is still to be done, and score it.
+
+    One that fails is told beside the others, which go on.
 
     A run keeps its reconstructions, as after `challenge infer`; those of an entry go to
     `scratch`. Code runs in the jail in which the judge runs it.
 
     Args:
-        found: checked; the first one is what the others are compared with.
+        found: checked; the first one that has scores is what the others are compared with.
         scratch: an empty folder, which must live as long as pictures are drawn.
         level: of isolation; the strongest that holds here by default.
         progress: called after each reconstruction with the method's name.
         scored: called after each scored image with ("score NAME", done, total).
-
-    Raises:
-        Failed: a method came to no reconstructions.
-        UserError: reconstructions that were made earlier are not all there any more.
     """
-    done: list[Compared] = []
-    known: dict[Path, tuple[Path, float, bool]] = {}
+    done, failed = list[Compared](), list[Failure]()
+    known: dict[Path, tuple[Path, float, bool] | _Failed] = {}
     for number, each in enumerate(found):
         where = each.path.resolve()
         if where not in known:
             step = None if progress is None else _for_method(progress, each.name)
-            known[where] = _reconstruct(each, challenge, scratch / str(number), level, step)
-        folder, seconds, reused = known[where]
-        size, parameters = size_of_weights(each.path)
+            try:
+                known[where] = _reconstruct(each, challenge, scratch / str(number), level, step)
+            except _Failed as failure:
+                known[where] = failure
+        made = known[where]
+        if isinstance(made, _Failed):
+            said = made.inference
+            failed.append(Failure(each, said.outcome, said.cause, said.log))
+            continue
+        folder, seconds, reused = made
         report = None if scored is None else _with_name(scored, each.name)
         scores = trial.score_val(folder, challenge, progress=report)
-        trial.check_scores(scores, folder, each.path)
+        try:
+            trial.check_scores(scores, folder, each.path)
+            size, parameters = size_of_weights(each.path)
+        except UserError as error:
+            mistakes = tuple(error.mistakes)
+            failed.append(Failure(each, "refused", mistakes[0].cause, mistakes=mistakes))
+            continue
         first = done[0].scores if done else scores
         difference = paired(scores.psnr_by_image(), first.psnr_by_image())
         done.append(
@@ -194,7 +248,7 @@ def compare(
                 difference=difference,
             )
         )
-    return done
+    return Comparison(tuple(done), tuple(failed))
 
 
 def _for_method(progress: OnStep, name: str) -> Callable[[Step], None]:
@@ -229,7 +283,7 @@ def _reconstruct(
         jail = trial.jail_of(challenge, level)
         inference = trial.infer_folder(entry, folder, challenge, jail, progress=step)
     if inference.outcome != "ok":
-        raise Failed(each.name, inference)
+        raise _Failed(inference)
     return folder, statistics.fmean(inference.seconds.values()), False
 
 

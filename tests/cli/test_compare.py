@@ -93,6 +93,27 @@ def test_images_can_be_chosen(challenge, story):
     assert shown["id"] == identity
 
 
+def test_a_method_that_fails_is_a_row(challenge, story):
+    bad = "workspace/runs/deblur/bad"
+    shutil.copytree(story / TV, story / bad)
+    try:
+        record = json.loads((story / bad / "run.json").read_text())
+        (story / bad / "run.json").write_text(json.dumps(record | {"state": "started"}))
+        done = challenge("compare", bad, TV)
+        machine = challenge("compare", bad, TV, "--json")
+        alone = challenge("compare", bad)
+    finally:
+        shutil.rmtree(story / bad)
+    assert (done.code, machine.code, alone.code) == (1, 1, 2)
+    (row,) = [line for line in done.out.splitlines() if line.split()[:1] == ["bad"]]
+    assert row.split() == ["bad", "refused"]
+    assert "bad: refused: workspace/runs/deblur/bad: is not finished; finish it with" in done.err
+    assert "look at comparison.png" in done.out
+    found = json.loads(machine.out)
+    assert [each["name"] for each in found["methods"]] == ["tv"]
+    assert [(each["name"], each["outcome"]) for each in found["failed"]] == [("bad", "refused")]
+
+
 @pytest.mark.parametrize(
     ("arguments", "texts"),
     [

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -15,22 +16,24 @@ from safetensors.torch import load_file
 
 from challenge.configs.errors import UserError
 from challenge.configs.loader import load_challenge
-from challenge.data.challenges.challenge import open_challenge
+from challenge.data.challenges.challenge import Challenge, open_challenge, read_manifest
 from challenge.data.challenges.prepare import prepare
-from challenge.data.layout import Workspace
+from challenge.data.layout import Public, Workspace
 from challenge.data.physics import measurements
 from challenge.submissions import layout
 from challenge.submissions.entries import pack
+from challenge.submissions.entries.check import check
 from challenge.submissions.inference.supervisor import Inference, Step
 from challenge.submissions.judging import trial
 from challenge.submissions.layout import Run
+from challenge.submissions.outcomes import Outcome
 from challenge.submissions.reports import (
     comparison,
     comparison_pictures,
     comparison_rows,
     images_to_show,
 )
-from challenge.submissions.reports.comparison import Candidate, Compared
+from challenge.submissions.reports.comparison import Candidate, Compared, Comparison
 from challenge.submissions.scoring import scorer, statistics
 from challenge.submissions.scoring.scores import Interval, Score, Scores
 
@@ -85,11 +88,61 @@ def instantly(monkeypatch):
 
 
 def compare(paths, challenge, folder):
-    found = comparison.check_candidates(comparison.candidates(paths), challenge)
-    return comparison.compare(found, challenge, folder, level="process")
+    done = compare_all(paths, challenge, folder)
+    assert not done.failed, done.failed
+    return list(done.compared)
+
+
+def compare_all(paths, challenge, folder):
+    found, refused = comparison.check_candidates(comparison.candidates(paths), challenge)
+    done = comparison.compare(found, challenge, folder, level="process")
+    return Comparison(done.compared, (*refused, *done.failed))
 
 
 INSTANTLY = pytest.mark.usefixtures("instantly")
+
+
+def unfinished(run, *_):
+    rewrite(run, lambda record: record.update(state="started"))
+
+
+def prepared_anew(run, *_):
+    rewrite(run, lambda record: record["challenge"].update(hash="0" * 64))
+
+
+def rewrite(run, change):
+    record = json.loads(Run(run).facts.read_text())
+    change(record)
+    Run(run).facts.write_text(json.dumps(record))
+
+
+def no_weights(run, *_):
+    Run(run).weights.unlink()
+
+
+def ends_with(outcome):
+    """The judge's process ends so for this run, for others as it did."""
+
+    def fault(run, tmp_path, monkeypatch):
+        infer = trial.infer
+
+        def failing(what, *rest, **options):
+            if getattr(what, "path", what) == run:
+                return Inference(outcome, f"it was {outcome}", {}, 1.0, 2.0, 1.0, 1, "its log")
+            return infer(what, *rest, **options)
+
+        monkeypatch.setattr(trial, "infer", failing)
+
+    return fault
+
+
+FAULTS = {
+    "unfinished": unfinished,
+    "prepared anew": prepared_anew,
+    "no weights": no_weights,
+    **{each: ends_with(each) for each in sorted(set(get_args(Outcome)) - {"ok"})},
+}
+"""What may be wrong with a run, by name; the judge's words are outcomes of its process."""
 
 
 class TestPaired:
@@ -231,10 +284,30 @@ class TestEntries:
         )
         entry = make_entry(bad)
         vars(builtins).pop("COMPARED", None)  # the fixture itself built the method here
-        with pytest.raises(comparison.Failed, match="alpha-mine: crash") as caught:
-            compare([entry], challenge, tmp_path / "scratch")
-        assert "ValueError: no" in caught.value.inference.log
+        (failure,) = compare_all([entry], challenge, tmp_path / "scratch").failed
+        assert (failure.candidate.name, failure.outcome) == ("alpha-mine", "crash")
+        assert "ValueError: no" in failure.log
         assert not hasattr(builtins, "COMPARED")
+
+    @INSTANTLY
+    @pytest.mark.parametrize("place", [0, 1, 2])
+    @pytest.mark.parametrize("fault", FAULTS)
+    def test_one_that_fails_leaves_the_others(
+        self, make_entry, make_run, challenge, tmp_path, monkeypatch, fault, place
+    ):
+        """Whatever goes wrong with one of three, before, while or after it runs."""
+        entry, other = make_entry(), make_run(name="other").path
+        bad = make_run(name="bad").path
+        FAULTS[fault](bad, tmp_path, monkeypatch)
+        paths = [entry, other]
+        paths.insert(place, bad)
+        found = compare_all(paths, challenge, tmp_path / "scratch")
+        assert [each.candidate.path for each in found.compared] == [entry, other]
+        assert found.compared[0].difference == Interval(0.0, 0.0, 0.0)
+        (failure,) = found.failed
+        assert failure.candidate.path == bad
+        assert failure.outcome == (fault if fault in get_args(Outcome) else "refused")
+        assert failure.cause
 
     def test_every_problem_of_every_entry_is_told_at_once(self, make_entry, challenge, tmp_path):
         good = make_entry()
@@ -244,9 +317,8 @@ class TestEntries:
             content[content.find(b"x_hat = gain")] ^= 1
             (tmp_path / name).write_bytes(content)
             bad.append(tmp_path / name)
-        found = comparison.candidates([good, *bad])
         with pytest.raises(UserError) as caught:
-            comparison.check_candidates(found, challenge)
+            comparison.check_candidates(comparison.candidates(bad), challenge)
         assert {each.place.partition("/")[0] for each in caught.value.mistakes} == {
             "one.zip",
             "two.zip",
@@ -308,10 +380,28 @@ class TestRefused:
         assert comparison.candidates([entry])[0].challenge == "deblur"
         assert comparison.candidates([entry], "tiny") == found[:1]
         assert comparison.candidates([Path("mine")])[0].path == entry
-        admitted = comparison.check_candidates(found, challenge)
+        admitted, refused = comparison.check_candidates(found, challenge)
+        assert not refused
         assert [each.name for each in admitted] == [each.name for each in found]
         assert admitted[0].path == layout.entry(workspace, "baseline", "mine")
         assert admitted[1] == found[1]
+
+    @pytest.mark.parametrize("rule", ["pretrained", "external_data"])
+    def test_a_baseline_is_looked_at_where_its_kind_may_not_be_handed_in(
+        self, workspace, challenge, monkeypatch, make_entry, rule
+    ):
+        entry = make_entry()
+        for module in (comparison, pack):
+            monkeypatch.setattr(module, "baselines", lambda: {"mine": entry})
+        rules = challenge.config.rules.model_copy(update={rule: "forbidden"})
+        config = challenge.config.model_copy(update={"rules": rules})
+        strict = Challenge(challenge.path, config, read_manifest(Public(challenge.path)))
+        admitted, refused = comparison.check_candidates(
+            comparison.candidates([Path("mine")], "tiny"), strict
+        )
+        assert not refused
+        if rule == "pretrained":
+            assert check(admitted[0].path, strict), "it is still refused where it is handed in"
 
     def test_an_image_that_is_not_there(self, challenge):
         one = challenge.ids("val")[0]
@@ -439,5 +529,5 @@ def test_a_failed_score_names_the_remedy(make_run, challenge, tmp_path):
     compare([run.path], challenge, tmp_path / "1")
     path = next(run.reconstructions("val").glob("*.npy"))
     np.save(path, np.zeros((3, 5, 5), np.float32))
-    with pytest.raises(UserError, match="challenge infer"):
-        compare([run.path], challenge, tmp_path / "2")
+    (failure,) = compare_all([run.path], challenge, tmp_path / "2").failed
+    assert "challenge infer" in failure.mistakes[0].remedy
