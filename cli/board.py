@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from challenge.cli.shared import completion
 from challenge.cli.shared.options import WORKSPACE, JsonOption, WorkspaceOption
 from challenge.cli.shared.workspace import open_prepared
 
@@ -16,7 +17,11 @@ if TYPE_CHECKING:
 
 def board(
     challenge: Annotated[
-        str | None, typer.Argument(help="A challenge; needed where several have results.")
+        str | None,
+        typer.Argument(
+            help="A challenge; needed where several have results.",
+            autocompletion=completion.prepared,
+        ),
     ] = None,
     everything: Annotated[
         bool, typer.Option("--all", help="Every entry, not one of each team only.")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from challenge.cli.shared import completion
 from challenge.cli.shared.dry_run import Ahead, timing, watch, went_well
 from challenge.cli.shared.intake import look_at
 from challenge.cli.shared.options import WORKSPACE, IsolationOption, WorkspaceOption
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
 
 
 def check(
-    entries: Annotated[list[Path], typer.Argument(help="Packed entries.")],
+    entries: Annotated[
+        list[Path], typer.Argument(help="Packed entries.", autocompletion=completion.entries)
+    ],
     run: Annotated[
         bool,
         typer.Option(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from challenge.cli.shared import completion
 from challenge.cli.shared.dry_run import watch
 from challenge.cli.shared.format import count, signed, tail
 from challenge.cli.shared.options import WORKSPACE, IsolationOption, JsonOption, WorkspaceOption
@@ -28,7 +29,9 @@ def compare(
     paths: Annotated[
         list[Path],
         typer.Argument(
-            help="Runs, packed entries and baselines, for one challenge.", metavar="RUN|ENTRY..."
+            help="Runs, packed entries and baselines, for one challenge.",
+            metavar="RUN|ENTRY...",
+            autocompletion=completion.comparable,
         ),
     ],
     out: Annotated[Path, typer.Option(metavar="FILE", help="The picture, a PNG.")] = Path(
@@ -45,6 +48,7 @@ def compare(
         str | None,
         typer.Option(
             metavar="NAME",
+            autocompletion=completion.prepared,
             help="By default that of the runs and entries; `deblur` for baselines alone.",
         ),
     ] = None,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from challenge.cli.shared import completion
 from challenge.cli.shared.options import JsonOption
 
 if TYPE_CHECKING:
@@ -29,7 +30,10 @@ methods.
 def config(
     section: Annotated[
         str | None,
-        typer.Argument(help="`challenge`, `entry`, or a section such as `operator.kernel`."),
+        typer.Argument(
+            help="`challenge`, `entry`, or a section such as `operator.kernel`.",
+            autocompletion=completion.sections,
+        ),
     ] = None,
     as_json: JsonOption = False,
     for_editors: Annotated[
@@ -49,7 +53,7 @@ def config(
 
     Example: challenge config train
     """
-    from challenge.cli.shared.console import show, show_json
+    from challenge.cli.shared.console import show, show_json, width
     from challenge.configs.errors import UserError
     from challenge.configs.reference import texts
     from challenge.configs.reference.parts import FILES, json_schema, parts
@@ -78,7 +82,7 @@ def config(
     if as_json:
         show_json(_json([each for each in found if each.place.startswith(place)]))
     else:
-        show(texts.yaml(found, place).rstrip())
+        show(texts.yaml(found, place, min(texts.WIDTH, width())).rstrip())
 
 
 def _place(section: str, found: list[Part]) -> str:

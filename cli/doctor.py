@@ -27,6 +27,9 @@ def doctor(
         int | None,
         typer.Option(min=1, max=256, help="Measure on so many; by default as challenges say."),
     ] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="Every attempt on the isolation, not what failed alone.")
+    ] = False,
     level: IsolationOption = None,
     as_json: JsonOption = False,
     workspace: WorkspaceOption = WORKSPACE,
@@ -34,7 +37,8 @@ def doctor(
     """Show what this machine can enforce, and how fast it is.
 
     Isolation is tried from inside: what an entry must not do is attempted, at the strongest level
-    that holds here or at the one that is given.
+    that holds here or at the one that is given. The first line says whether entries of strangers
+    can be judged here; `--all` lists the attempts.
 
     An organiser measures the judging machine once; the kit hands its speed to the teams, whose
     `infer`, `check --run` and `pack` then say how long an entry will take there.
@@ -42,7 +46,7 @@ def doctor(
     Example: challenge doctor --calibrate
     """
     from challenge.cli.shared import isolation_table
-    from challenge.cli.shared.console import show_json
+    from challenge.cli.shared.console import show, show_json
     from challenge.configs.errors import UserError
     from challenge.data.layout import Workspace
     from challenge.submissions import layout
@@ -67,8 +71,9 @@ def doctor(
         facts |= {"speed": speed.to_json(here), "judge": speed.to_json(judge)}
         show_json(facts | {"isolation": isolation_table.to_json(tried, levels)})
     else:
+        show(isolation_table.verdict(tried, facts["torch_fault"]))
         _show(facts)
-        isolation_table.show(tried, levels)
+        isolation_table.show(tried, levels, every=every)
         _speeds(here, judge)
     if tried["fails"] or not saved:
         raise typer.Exit(1)

@@ -7,13 +7,14 @@ from typing import Annotated
 
 import typer
 
+from challenge.cli.shared import completion
 from challenge.cli.shared.dry_run import Ahead, timing, watch, went_well
 from challenge.cli.shared.options import WORKSPACE, JsonOption, WorkspaceOption
 from challenge.cli.shared.workspace import find_workspace, open_prepared
 
 
 def infer(
-    run: Annotated[Path, typer.Argument(help="A finished run.")],
+    run: Annotated[Path, typer.Argument(help="A finished run.", autocompletion=completion.runs)],
     as_json: JsonOption = False,
     workspace: WorkspaceOption = WORKSPACE,
 ) -> None:

@@ -6,12 +6,18 @@ from typing import Annotated
 
 import typer
 
+from challenge.cli.shared import completion
 from challenge.cli.shared.options import WORKSPACE, WorkspaceOption
 from challenge.cli.shared.workspace import open_prepared
 
 
 def kit(
-    challenge: Annotated[str, typer.Argument(help="The name of a prepared challenge.")],
+    challenge: Annotated[
+        str,
+        typer.Argument(
+            help="The name of a prepared challenge.", autocompletion=completion.prepared
+        ),
+    ],
     workspace: WorkspaceOption = WORKSPACE,
 ) -> None:
     """Make the zip for the teams.

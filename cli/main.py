@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+import re
 import sys
 from collections.abc import Callable
 from importlib.metadata import version
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from challenge.cli import (
     amend,
@@ -28,6 +30,26 @@ from challenge.cli import (
     train,
 )
 from challenge.configs.errors import UserError
+
+
+class Command(TyperCommand):
+    """A command whose help says in words what it takes, where Typer shows Python's types."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Arguments by their names alone, options with a word in capitals for their value."""
+        found: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                is_argument = parameter.param_type_name == "argument"
+                word = "" if is_argument else f" {str(parameter.name).upper()}"
+                name = re.sub(r" <[^>]*>", word, record[0])
+                found["Arguments" if is_argument else "Options"].append((name, record[1]))
+        for title, records in found.items():
+            if records:
+                with formatter.section(title):
+                    formatter.write_dl(records)
+
 
 app = typer.Typer(
     name="challenge",
@@ -101,7 +123,7 @@ for _command in (
     seal.seal,
     doctor.doctor,
 ):
-    app.command()(_with_interrupts(_command))
+    app.command(cls=Command)(_with_interrupts(_command))
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from challenge.cli.shared import completion
 from challenge.cli.shared.options import JsonOption
 
 if TYPE_CHECKING:
@@ -15,12 +16,16 @@ if TYPE_CHECKING:
     from challenge.methods.knobs import Knob
 
 WIDTH = 80
-"""Columns of a page, whatever shows it."""
+"""Columns of a page at most: longer lines are hard to read."""
 
 
 def methods(
     name: Annotated[
-        str | None, typer.Argument(help="A method's name, or a file `my_team/method.py`.")
+        str | None,
+        typer.Argument(
+            help="A method's name, or a file `my_team/method.py`.",
+            autocompletion=completion.methods,
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -148,9 +153,11 @@ def _page(docstring: str) -> str:
 def _wrapped(text: str, first: str = "", other: str = "") -> str:
     import textwrap
 
+    from challenge.cli.shared.console import width
+
     return textwrap.fill(
         text,
-        WIDTH,
+        min(WIDTH, width()),
         initial_indent=first,
         subsequent_indent=other,
         break_long_words=False,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from challenge.cli.shared import completion
 from challenge.cli.shared.options import WORKSPACE, WorkspaceOption
 from challenge.cli.shared.workspace import find_workspace, open_prepared, tell_rules
 
@@ -17,11 +18,22 @@ if TYPE_CHECKING:
 
 
 def pack(
-    run: Annotated[Path, typer.Argument(help="A finished run, an entry, or a baseline's name.")],
-    team: Annotated[str, typer.Option(help="The name of your team.")],
+    run: Annotated[
+        Path,
+        typer.Argument(
+            help="A finished run, an entry, or a baseline's name.",
+            autocompletion=completion.comparable,
+        ),
+    ],
+    team: Annotated[
+        str, typer.Option(help="The name of your team.", autocompletion=completion.teams)
+    ],
     challenge: Annotated[
         str | None,
-        typer.Option(help="Pack an entry for this challenge; by default the one it names."),
+        typer.Option(
+            help="Pack an entry for this challenge; by default the one it names.",
+            autocompletion=completion.prepared,
+        ),
     ] = None,
     workspace: WorkspaceOption = WORKSPACE,
 ) -> None:

@@ -6,12 +6,17 @@ from typing import Annotated
 
 import typer
 
+from challenge.cli.shared import completion
 from challenge.cli.shared.options import WORKSPACE, Overrides, WorkspaceOption
 
 
 def prepare(
     challenge: Annotated[
-        str, typer.Argument(help="A challenge: a YAML file, or a name such as `deblur`.")
+        str,
+        typer.Argument(
+            help="A challenge: a YAML file, or a name such as `deblur`.",
+            autocompletion=completion.challenges,
+        ),
     ],
     overrides: Overrides = None,
     force: Annotated[

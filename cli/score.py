@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from challenge.cli.shared import completion
 from challenge.cli.shared.dry_run import watch
 from challenge.cli.shared.format import clock, mean, tail
 from challenge.cli.shared.intake import look_at
@@ -21,7 +22,12 @@ if TYPE_CHECKING:
 
 
 def score(
-    paths: Annotated[list[Path], typer.Argument(help="One run, or packed entries.")],
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            help="One run, or packed entries.", autocompletion=completion.runs_and_entries
+        ),
+    ],
     hidden: Annotated[
         Path | None, typer.Option(help="The hidden folder: judge entries on the test set.")
     ] = None,

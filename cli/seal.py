@@ -7,11 +7,17 @@ from typing import Annotated
 
 import typer
 
+from challenge.cli.shared import completion
 from challenge.cli.shared.options import WORKSPACE, WorkspaceOption
 
 
 def seal(
-    challenge: Annotated[str, typer.Argument(help="The name of a prepared challenge.")],
+    challenge: Annotated[
+        str,
+        typer.Argument(
+            help="The name of a prepared challenge.", autocompletion=completion.prepared
+        ),
+    ],
     hidden: Annotated[
         Path | None,
         typer.Option(help="The revealed hidden folder, where it is not in the workspace."),

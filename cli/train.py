@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from challenge.cli.shared import completion
 from challenge.cli.shared.options import WORKSPACE, Overrides, WorkspaceOption
 from challenge.cli.shared.workspace import find_workspace
 
@@ -14,7 +15,10 @@ from challenge.cli.shared.workspace import find_workspace
 def train(
     config: Annotated[
         str,
-        typer.Argument(help="An entry's config: a YAML file, a name such as `tv`, or a run."),
+        typer.Argument(
+            help="An entry's config: a YAML file, a name such as `tv`, or a run.",
+            autocompletion=completion.configs,
+        ),
     ],
     overrides: Overrides = None,
     sweep: Annotated[
@@ -44,7 +48,12 @@ def train(
         bool, typer.Option("--force", help="Throw an existing run of this name away.")
     ] = False,
     device: Annotated[
-        str, typer.Option(help="Where to train: auto, cpu or cuda.", metavar="DEVICE")
+        str,
+        typer.Option(
+            help="Where to train: auto, cpu or cuda.",
+            metavar="DEVICE",
+            autocompletion=completion.devices,
+        ),
     ] = "auto",
     processes: Annotated[
         int,

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from challenge.configs.errors import UserError
 
@@ -63,19 +63,37 @@ def table(
     title: str = "",
     left: Sequence[str] = (),
 ) -> None:
-    """A table on stdout; columns named in `left` hold words, all others numbers."""
+    """A table on stdout; columns named in `left` hold words, all others numbers.
+
+    Where it is wider than the terminal, words are wrapped, or each row is lines of its own.
+    """
     from rich import box
     from rich.table import Table
 
+    from challenge.cli.shared.columns import GAP, fit, records
+
     screen = console()
-    drawn = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in columns:
-        drawn.add_column(
-            column, justify="left" if column in left else "right", overflow="fold", no_wrap=False
-        )
-    for row in rows:
+    fitted = fit(columns, rows, screen.width, left)
+    if fitted is None:
+        show(f"\n{title}\n\n{records(columns, rows, screen.width)}\n")
+        return
+    titles, cells, sizes = fitted
+    drawn = Table(
+        title=title or None,
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        padding=(0, GAP - 1, 0, 0),
+    )
+    for column, heading, size in zip(columns, titles, sizes, strict=True):
+        justify: Literal["left", "right"] = "left" if column in left else "right"
+        drawn.add_column(heading, justify=justify, width=size, overflow="fold")
+    for row in cells:
         drawn.add_row(*row)
+    screen.print()
     screen.print(drawn)
+    screen.print()
 
 
 class Report(Protocol):
@@ -91,22 +109,11 @@ def progress() -> Iterator[Report]:
     if not screen.is_terminal:
         yield _lines()
         return
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
+    from rich.progress import Progress
 
-    bars = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=20),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(compact=True),
-        TextColumn("{task.fields[details]}"),
-        console=screen,
-    )
+    from challenge.cli.shared.progress_line import Line
+
+    bars = Progress(Line(screen.width), console=screen)
     tasks: dict[str, Any] = {}
 
     def report(what: str, done: int, total: int | None, details: str = "") -> None:

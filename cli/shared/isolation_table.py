@@ -51,11 +51,38 @@ def to_json(found: dict[str, Any], here: Sequence[dict[str, str]]) -> dict[str, 
     return {"levels": list(here), "tried": {**found, "attempts": attempts}}
 
 
-def show(found: dict[str, Any], here: Sequence[dict[str, str]]) -> None:
-    """A table of what was attempted, expected and seen at one level; then all levels in a line."""
+def verdict(found: dict[str, Any], torch_fault: str | None) -> str:
+    """Whether this machine can judge entries of strangers, in one line, with what was tried."""
+    from challenge.submissions.jail.levels import LEVELS, REQUIRED
+
+    level, attempts = found["level"], found["attempts"]
+    if torch_fault:
+        return f"not ready to judge or to train: torch does not work here: {torch_fault}"
+    if found["fails"]:
+        return f"not ready to judge: `{level}` does not hold here: {found['fails']}"
+    if LEVELS.index(level) < LEVELS.index(REQUIRED):
+        return (
+            f"not ready to judge entries of strangers: only `{level}` holds here, which stops "
+            "neither files nor network; training, dry runs and your own entries work"
+        )
+    return (
+        f"ready to judge entries: `{level}` holds, {len(attempts)} of {len(attempts)} attempts "
+        "ended as promised"
+    )
+
+
+def show(found: dict[str, Any], here: Sequence[dict[str, str]], *, every: bool) -> None:
+    """A table of what was attempted, expected and seen at one level; then all levels in a line.
+
+    Args:
+        found: what `tried` gave.
+        here: what `levels_here` gave.
+        every: every attempt, not only those that did not end as promised.
+    """
     from challenge.cli.shared.console import console, say, table
 
-    rows = [(seen.name, *_words(seen)) for seen in found["attempts"]]
+    attempts = [seen for seen in found["attempts"] if every or not seen.as_promised]
+    rows = [(seen.name, *_words(seen)) for seen in attempts]
     columns = ("attempted", "expected", "seen")
     if rows:
         title = f"isolation at level {found['level']}, tried just now"

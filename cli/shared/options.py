@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from challenge.cli.shared import completion
+
 WorkspaceOption = Annotated[
     Path,
     typer.Option(
@@ -25,6 +27,7 @@ IsolationOption = Annotated[
     typer.Option(
         "--isolation",
         metavar="LEVEL",
+        autocompletion=completion.levels,
         help="process, landlock or bubblewrap; by default the strongest that holds here.",
     ),
 ]

@@ -9,12 +9,12 @@ from challenge.configs.reader.writer import flow
 from challenge.configs.reference.parts import Key, Part
 
 WIDTH = 80
-"""Columns of a YAML text, whatever shows it."""
+"""Columns of a YAML text."""
 KIND = 32
 """Column in which a value's kind stands, where there is room before it."""
 
 
-def yaml(found: Sequence[Part], place: str) -> str:
+def yaml(found: Sequence[Part], place: str, width: int = WIDTH) -> str:
     """The section at a place with every default, each with its meaning and kind in comments.
 
     Where there are several kinds of it, the first one counts and the others are comments: taking
@@ -22,10 +22,11 @@ def yaml(found: Sequence[Part], place: str) -> str:
     """
     blocks = []
     for number, part in enumerate(each for each in found if each.place == place):
-        lines = list(_block(found, part))
+        # What follows the first one is two columns wider.
+        lines = list(_block(found, part, width - 2 * bool(number)))
         if number:
             lines = [f"# {line}" for line in lines]
-        head = list(_comment(_heading(part) + part.meaning, ""))
+        head = _comment(_heading(part) + part.meaning, "", width)
         blocks.append("\n".join([*head, *lines]))
     return "\n\n".join(blocks) + "\n"
 
@@ -59,7 +60,7 @@ def _heading(part: Part) -> str:
     return f"{part.choice}{', the default' if part.chosen else ''}: "
 
 
-def _block(found: Sequence[Part], part: Part) -> Iterator[str]:
+def _block(found: Sequence[Part], part: Part, width: int) -> Iterator[str]:
     """The lines of a section, inside the sections that it stands in."""
     names = part.place.split(".") if part.place else []
     above = dict(part.above)
@@ -70,24 +71,24 @@ def _block(found: Sequence[Part], part: Part) -> Iterator[str]:
     indent = "  " * len(names)
     if part.choice:
         yield f"{indent}{part.chooser}: {part.choice}"
-    yield from _keys(found, part, indent)
+    yield from _keys(found, part, indent, width)
 
 
-def _keys(found: Sequence[Part], part: Part, indent: str) -> Iterator[str]:
+def _keys(found: Sequence[Part], part: Part, indent: str, width: int) -> Iterator[str]:
     for key in part.keys:
-        yield from _comment(key.meaning, indent)
+        yield from _comment(key.meaning, indent, width)
         if key.choices == 1 and not key.required:
             yield f"{indent}{key.name}:"
             inner = next(each for each in found if each.place == key.section)
-            yield from _keys(found, inner, indent + "  ")
+            yield from _keys(found, inner, indent + "  ", width)
             continue
         value = flow(key.value) if key.value is not None or not key.required else "..."
         line = f"{indent}{key.name}: {value}"
         words = _words(key)
-        if len(joined := f"{line.ljust(KIND)} # {words}") <= WIDTH:
+        if len(joined := f"{line.ljust(KIND)} # {words}") <= width:
             yield joined
         else:
-            yield from _comment(words, indent)
+            yield from _comment(words, indent, width)
             yield line
 
 
@@ -103,10 +104,10 @@ def _default(key: Key) -> str:
     return f"`{key.section}`" if key.section and key.choices == 1 else f"`{flow(key.value)}`"
 
 
-def _comment(text: str, indent: str) -> list[str]:
+def _comment(text: str, indent: str, width: int) -> list[str]:
     return textwrap.wrap(
         text,
-        WIDTH,
+        width,
         initial_indent=f"{indent}# ",
         subsequent_indent=f"{indent}# ",
         break_long_words=False,

@@ -285,6 +285,7 @@ def test_doctor_survives_a_broken_torch(elsewhere, monkeypatch, tried_once) -> N
     done = elsewhere("doctor")
     assert done.code == 0
     assert "broken: ImportError: libgomp" in done.out
+    assert done.out.startswith("not ready to judge or to train: torch does not work here: Import")
     assert json.loads(elsewhere("doctor", "--json").out)["bf16"] is None
 
 
@@ -304,6 +305,36 @@ def test_the_kit_says_what_it_lacks(challenge, judge) -> None:
     assert "challenge doctor --calibrate" in challenge("kit", "deblur").err
     judge(1)
     assert "doctor" not in challenge("kit", "deblur").err
+
+
+@pytest.mark.parametrize(
+    ("level", "attempts", "fails", "said"),
+    [
+        (
+            "bubblewrap",
+            34,
+            "",
+            "ready to judge entries: `bubblewrap` holds, 34 of 34 attempts ended",
+        ),
+        ("landlock", 33, "", "ready to judge entries: `landlock` holds, 33 of 33 attempts ended"),
+        ("process", 9, "", "not ready to judge entries of strangers: only `process` holds here"),
+        ("landlock", 33, "it leaks", "not ready to judge: `landlock` does not hold here: it leaks"),
+    ],
+)
+def test_the_verdict_comes_first(elsewhere, monkeypatch, level, attempts, fails, said) -> None:
+    """Then what the machine has; attempts that ended as promised are behind `--all`."""
+    monkeypatch.setattr(speed, "has_bf16", lambda: (True, ""))
+    good = Seen("read a file outside", stopped=True, happened=False, said="")
+    leak = Seen("send by UDP", stopped=True, happened=True, said="")
+    seen = [good] * (attempts - 1) + [leak if fails else good]
+    found = {"level": level, "fails": fails, "attempts": seen}
+    monkeypatch.setattr(isolation_table, "tried", lambda _: found)
+    done, every = elsewhere("doctor"), elsewhere("doctor", "--all")
+    assert done.code == every.code == bool(fails)
+    assert done.out.splitlines()[0].startswith(said) and every.out.startswith(said)
+    assert "read a file outside" not in done.out
+    assert every.out.count("read a file outside") == attempts - bool(fails)
+    assert ("send by UDP" in done.out) == bool(fails), "what failed is always shown"
 
 
 def test_help_has_an_example(challenge) -> None:

@@ -1,5 +1,6 @@
 """`--help` is instant, and every command's help has an example."""
 
+import re
 import subprocess
 import sys
 
@@ -62,6 +63,20 @@ def test_every_command_has_an_example(command):
     done = challenge(command, "--help")
     assert done.returncode == 0, done.stderr
     assert f"Example: challenge {command}" in " ".join(done.stdout.split())
+
+
+@pytest.mark.parametrize("columns", [60, 80])
+@pytest.mark.parametrize("command", COMMANDS)
+def test_what_a_command_takes_is_said_in_words(elsewhere, command, columns, monkeypatch):
+    """No type of Python stands in the help, and every option that takes a value has a word."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    out = elsewhere(command, "--help").out
+    assert max(map(len, out.splitlines())) <= columns
+    for word in (r"<[a-zA-Z]", r"list\[", "Path", "int range", "float", " str ", "INTEGER"):
+        assert not re.search(word, out), word
+    shown = out.partition("Options:")[2]
+    for option, value in re.findall(r"^  (--[a-z-]+)((?: \S+)?)(?:  |$)", shown, flags=re.M):
+        assert not value or value == value.upper(), f"{option}{value}"
 
 
 def test_version():
