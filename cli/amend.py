@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from challenge.cli.shared import completion
 from challenge.cli.shared.options import WORKSPACE, Overrides, WorkspaceOption
 from challenge.cli.shared.workspace import tell_format
 
@@ -15,7 +16,12 @@ if TYPE_CHECKING:
 
 
 def amend(
-    challenge: Annotated[str, typer.Argument(help="The name of a prepared challenge.")],
+    challenge: Annotated[
+        str,
+        typer.Argument(
+            help="The name of a prepared challenge.", autocompletion=completion.prepared
+        ),
+    ],
     overrides: Overrides = None,
     workspace: WorkspaceOption = WORKSPACE,
 ) -> None:

@@ -35,6 +35,7 @@ CASES = {
     "challenge check workspace/e": {ENTRY},
     "challenge board ": {"deblur"},
     "challenge kit d": {"deblur"},
+    "challenge amend d": {"deblur"},
     "challenge seal ": {"deblur"},
     "challenge config tr": {"train", "train.augment"},
     "challenge doctor --isolation l": {"landlock"},
