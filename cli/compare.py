@@ -41,7 +41,7 @@ def compare(
         str | None,
         typer.Option(
             metavar="ID,ID",
-            help="Images of val in the picture; by default at most four that tell the most.",
+            help="Images of val in the picture; by default those that tell the most.",
         ),
     ] = None,
     challenge: Annotated[
@@ -97,7 +97,8 @@ def compare(
         compared, failed = done.compared, (*refused, *done.failed)
         if compared:
             scores = {each.candidate.name: each.scores for each in compared}
-            shown = shown or images_to_show.informative_images(scores)
+            told = images_to_show.informative_images(scores)
+            shown = shown or comparison_pictures.fitting(told, compared, opened)
             comparison_pictures.draw(out, compared, opened, shown)
     if as_json:
         show_json(_json(compared, failed, opened, shown, out))

@@ -10,9 +10,12 @@ from numpy.typing import NDArray
 
 from challenge.data.challenges.challenge import Challenge
 from challenge.submissions.reports.comparison import Compared
+from challenge.submissions.scoring import pictures
 
 CELL = 256
 """Pixels of the longer side of a picture, at most; small ones are enlarged by a whole factor."""
+CAPTIONS = 3
+"""Lines of a caption, at most."""
 ZOOM = 4
 """A region is so many times larger than in the picture above it, if that is not reduced."""
 SHARE = 99
@@ -34,8 +37,8 @@ class Row:
     """What there is to see of the operator, (H, W), and its caption: a kernel, a mask."""
     truth: Array
     estimates: tuple[Array, ...]
-    captions: tuple[str, ...]
-    """Of the measurement, the estimates and the truth."""
+    captions: tuple[tuple[str, ...], ...]
+    """Of the measurement, the estimates and the truth: name, PSNR, SSIM, each a line."""
     region: Region
     errors: tuple[Array, ...]
     """Of the estimates, shape (H, W)."""
@@ -56,46 +59,33 @@ def row_of(identity: str, reason: str, compared: Sequence[Compared], challenge: 
     errors = tuple(np.abs(each - truth).mean(axis=0) for each in estimates)
     inner = np.s_[crop : truth.shape[1] - crop, crop : truth.shape[2] - crop]
     scale = rounded_up(max(float(np.percentile(each[inner], SHARE)) for each in errors))
-    captions, seen = [measurement.level], measurement.picture
+    seen = measurement.picture
+    captions: list[tuple[str, ...]] = [("measured", measurement.level)]
     if seen.shape == truth.shape:
         psnr = metrics.psnr(estimate=seen, truth=truth, crop=crop)
-        captions = [f"{psnr:.2f} dB, {captions[0]}"]
-    levels = [
-        next(image.psnr for image in each.scores.images if image.id == identity)
-        for each in compared
+        ssim = metrics.ssim(estimate=seen, truth=truth, crop=crop)
+        captions = [(f"measured {measurement.level}", f"{psnr:.2f} dB", f"SSIM {ssim:.3f}")]
+    scores = [
+        next(image for image in each.scores.images if image.id == identity) for each in compared
     ]
-    for level in levels:
-        assert level is not None and levels[0] is not None
-        over = f" ({level - levels[0]:+.2f})" if len(captions) > 1 else ""
-        captions.append(f"{level:.2f} dB{over}")
+    for each, score in zip(compared, scores, strict=True):
+        assert score.psnr is not None and score.ssim is not None and scores[0].psnr is not None
+        over = f" ({score.psnr - scores[0].psnr:+.2f})" if len(captions) > 1 else ""
+        name = _short(each.candidate.name)
+        captions.append((name, f"{score.psnr:.2f} dB{over}", f"SSIM {score.ssim:.3f}"))
     return Row(
         title=f"{identity}  {reason}",
-        y=_framed(seen, truth.shape),
+        y=pictures.framed(seen, truth.shape),
         portrait=measurement.portrait,
         truth=truth,
         estimates=estimates,
-        captions=(
-            f"measured {captions[0]}",
-            *(
-                f"{_short(each.candidate.name)} {caption}"
-                for each, caption in zip(compared, captions[1:], strict=True)
-            ),
-            "truth",
-        ),
+        captions=(*captions, ("truth",)),
         region=differing_region(estimates, errors, crop),
         errors=errors,
         means=tuple(float(each[inner].mean(dtype=np.float64)) for each in errors),
         crop=crop,
         scale=scale,
     )
-
-
-def _framed(y: Array, shape: tuple[int, ...]) -> Array:
-    """A measurement in the middle of a white picture of the given shape."""
-    top, left = (shape[1] - y.shape[1]) // 2, (shape[2] - y.shape[2]) // 2
-    framed = np.ones(shape, np.float32)
-    framed[:, top : top + y.shape[1], left : left + y.shape[2]] = y
-    return framed
 
 
 def differing_region(estimates: Sequence[Array], errors: Sequence[Array], crop: int) -> Region:
@@ -106,12 +96,7 @@ def differing_region(estimates: Sequence[Array], errors: Sequence[Array], crop: 
         spread = np.square(errors[0], dtype=np.float64)
     height, width = spread.shape
     tall, wide = (max(1, side // zoom_of(height, width)) for side in shown_size(height, width))
-    inner = spread[crop : height - crop, crop : width - crop]
-    tall, wide = min(tall, inner.shape[0]), min(wide, inner.shape[1])
-    sums = np.pad(inner.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
-    inside = sums[tall:, wide:] - sums[:-tall, wide:] - sums[tall:, :-wide] + sums[:-tall, :-wide]
-    top, left = np.unravel_index(int(inside.argmax()), inside.shape)
-    return int(top) + crop, int(left) + crop, tall, wide
+    return pictures.largest_region(spread, tall, wide, crop)
 
 
 def enlargement(height: int, width: int) -> int:

@@ -25,7 +25,13 @@ SAMPLES = 4
 """Images of val that are shown."""
 GAIN = 5
 """Errors are shown this many times brighter: 0.2 is white."""
-PANELS = (("loss", "loss"), ("psnr", "PSNR on tune (dB)"), ("lr", "learning rate"))
+PANELS = (
+    ("loss", "loss"),
+    ("psnr", "PSNR on tune (dB)"),
+    ("ssim", "SSIM on tune"),
+    ("lr", "learning rate"),
+)
+TUNE = "tune: training images that are held out of the training, to choose the weights by"
 LINES = ("-", "--", "-.", ":")
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 """Okabe and Ito's colours, which colour-blind readers tell apart."""
@@ -49,18 +55,18 @@ def draw(run: Run, method: Method, challenge: Challenge) -> list[Path]:
 
 
 def curves(runs: Mapping[str, Run], path: Path, title: str = "") -> None:
-    """Loss, PSNR and learning rate over the steps, of one run or of several in one picture.
+    """Loss, PSNR, SSIM and learning rate over the steps, of one run or of several in one picture.
 
     Args:
         runs: by the names they have in the legend.
         path: of the PNG.
-        title: above the panels.
+        title: above the panels; the run's name where there is one run.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     # Not pyplot: it keeps every figure and picks a window system.
-    figure = Figure(figsize=(11, 3.2), dpi=110, layout="constrained")
+    figure = Figure(figsize=(14.4, 3.6), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(1, len(PANELS))
     for axis, (name, label) in zip(axes, PANELS, strict=True):
@@ -88,8 +94,10 @@ def curves(runs: Mapping[str, Run], path: Path, title: str = "") -> None:
             axis.set_ylim(largest * 1e-4, largest * 2)
     if len(runs) > 1:
         axes[1].legend(fontsize=8)
+    title = title or next(iter(runs), "") if len(runs) == 1 else title
     if title:
-        figure.suptitle(title, fontsize=11)
+        figure.suptitle(title, fontsize=12)
+    figure.supxlabel(TUNE, fontsize=8, color="dimgrey")
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     atomic.write_bytes(path, buffer.getvalue())
@@ -121,10 +129,19 @@ def samples(method: Method, challenge: Challenge, path: Path) -> None:
         torch.manual_seed(0)
         with torch.no_grad():
             x_hat = method(*tensors(measurement, device))[0].cpu().numpy()
-        rows.append(
-            pictures.row(_panels(measurement.picture, x_hat, truth, challenge.crop), identity)
-        )
+        panels = _panels(measurement.picture, x_hat, truth, challenge.crop)
+        # Not before the first caption: the columns of all rows stand below each other.
+        panels[2] = Panel(panels[2].picture, f"truth of {identity}")
+        rows.append(pictures.row(panels))
     pictures.write_page(rows, path)
+
+
+def _scores(image: NDArray[np.float32], truth: NDArray[np.float32], crop: int) -> str:
+    """PSNR and SSIM of an image; empty where it has not the size of the truth."""
+    if image.shape != truth.shape:
+        return ""
+    psnr = metrics.psnr(estimate=image, truth=truth, crop=crop)
+    return f"{psnr:.2f} dB, SSIM {metrics.ssim(estimate=image, truth=truth, crop=crop):.3f}"
 
 
 def _panels(
@@ -134,10 +151,9 @@ def _panels(
     # What does not count is black, as in `challenge compare`.
     inner = np.pad(np.ones([side - 2 * crop for side in error.shape[1:]]), crop)
     error = (error * inner).astype(np.float32)
-    psnr = metrics.psnr(estimate=x_hat, truth=truth, crop=crop)
     return [
-        Panel(to_picture(y), "measured"),
-        Panel(to_picture(x_hat), f"estimate {psnr:.2f} dB"),
+        Panel(to_picture(y), f"measured {_scores(y, truth, crop)}".rstrip()),
+        Panel(to_picture(x_hat), f"estimate {_scores(x_hat, truth, crop)}"),
         Panel(to_picture(truth), "truth"),
         Panel(to_picture(error), f"error x {GAIN}"),
     ]

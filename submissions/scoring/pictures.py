@@ -7,9 +7,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from challenge.data import atomic
 from challenge.data.images import codec
@@ -23,7 +24,11 @@ if TYPE_CHECKING:
 
 OVERVIEW = "overview.png"
 MARGIN = 8
-SHOWN = "measured, estimate, truth"
+SHOWN = ("estimate", "its framed detail: measured", "estimate", "truth")
+"""The pictures of an image on the overview."""
+DETAIL = 4
+"""A detail's side is this part of the picture's."""
+FRAME = (255, 210, 0)
 CAPTION = 20
 """Pixels of a caption's line."""
 PAPER, INK = (255, 255, 255), (40, 40, 40)
@@ -58,8 +63,9 @@ def draw_all(
         The overview's path.
     """
     known = {score.id: score for score in scores.images} if scores else {}
-    words = "measured, estimate" if any(truth is None for *_, truth in images) else SHOWN
-    sheet = Sheet(f"{title or folder.name}: {words}", len(images))
+    words = SHOWN[:-1] if any(truth is None for *_, truth in images) else SHOWN
+    text = f"{title or folder.name}: {', '.join(words)}"
+    sheet = Sheet(text, len(images))
     for number, (identity, measurement, truth) in enumerate(images):
         score = known.get(identity)
         psnr = f"{score.psnr:.2f} dB" if score and score.psnr is not None else ""
@@ -67,7 +73,7 @@ def draw_all(
         panels = _panels(measurement, folder / f"{identity}.npy", truth, text, crop)
         _save(row(panels, identity), folder / f"{identity}.png")
         if sheet.shows(number):
-            sheet.add(f"{identity} {psnr}", *(panel.picture for panel in panels))
+            sheet.add(f"{identity} {psnr}", *_details([panel.picture for panel in panels], crop))
     atomic.write_bytes(folder / OVERVIEW, sheet.png())
     return folder / OVERVIEW
 
@@ -96,6 +102,56 @@ def row(panels: Sequence[Panel], title: str = "") -> Image:
         pen.text((left, height + MARGIN + 3), caption, fill=INK, font=font)
         left += width + MARGIN
     return paper
+
+
+def _details(panels: Sequence[Picture], crop: int) -> list[Picture]:
+    """The estimate with a frame where it errs most, then what is in the frame: measured, estimate
+    and truth. Where the truth is not known, the frame is where estimate and measurement differ."""
+    y, x_hat, *truth = panels
+    whole = framed(y, x_hat.shape)
+    reference = (truth[0] if truth else whole).astype(np.float64)
+    spread = np.square(x_hat - reference).mean(axis=0)
+    sides = [max(1, side // DETAIL) for side in x_hat.shape[1:]]
+    top, left, tall, wide = largest_region(spread, sides[0], sides[1], crop)
+    shown = np.broadcast_to(x_hat, (3, *x_hat.shape[1:])).copy()
+    # Two pixels wide, so that a frame is left where the picture is shrunk.
+    thick = max(1, round(max(x_hat.shape[1:]) / 128))
+    inside = np.zeros(x_hat.shape[1:], bool)
+    inside[top : top + tall, left : left + wide] = True
+    inner = np.zeros_like(inside)
+    inner[top + thick : top + tall - thick, left + thick : left + wide - thick] = True
+    shown[:, inside & ~inner] = np.array(FRAME, np.uint8)[:, None]
+    place = np.s_[:, top : top + tall, left : left + wide]
+    details = (each[place] for each in (whole, x_hat, *truth))
+    return [shown, *(each.repeat(DETAIL, axis=1).repeat(DETAIL, axis=2) for each in details)]
+
+
+def framed(y: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    """A measurement in the middle of a white picture of the given shape (C, H, W), if smaller."""
+    if y.shape == shape:
+        return y
+    white = 255 if y.dtype == np.uint8 else 1
+    page = np.full(shape, white, y.dtype)
+    top, left = (shape[1] - y.shape[1]) // 2, (shape[2] - y.shape[2]) // 2
+    page[:, top : top + y.shape[1], left : left + y.shape[2]] = y
+    return page
+
+
+def largest_region(
+    spread: NDArray[np.float64], tall: int, wide: int, crop: int
+) -> tuple[int, int, int, int]:
+    """Where the sum of `spread` (H, W) over a rectangle is largest, away from the border.
+
+    Returns:
+        Top, left, height, width in pixels; the rectangle is smaller where there is no room.
+    """
+    height, width = spread.shape
+    inner = spread[crop : height - crop, crop : width - crop]
+    tall, wide = min(tall, inner.shape[0]), min(wide, inner.shape[1])
+    sums = np.pad(inner.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+    inside = sums[tall:, wide:] - sums[:-tall, wide:] - sums[tall:, :-wide] + sums[:-tall, :-wide]
+    top, left = np.unravel_index(int(inside.argmax()), inside.shape)
+    return int(top) + crop, int(left) + crop, tall, wide
 
 
 def write_page(rows: Sequence[Image], path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import get_args
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFont
 from safetensors.torch import load_file
 
 from challenge.configs.errors import UserError
@@ -99,6 +99,7 @@ def compare_all(paths, challenge, folder):
     return Comparison(done.compared, (*refused, *done.failed))
 
 
+LONG = "a-rather-long-name-of-a-run-that-goes-on"
 INSTANTLY = pytest.mark.usefixtures("instantly")
 
 
@@ -467,25 +468,59 @@ class TestPicture:
         challenge, compared = pictured
         (identity,) = challenge.ids("val")
         path = tmp_path / "new" / "comparison.png"
-        comparison_pictures.draw(path, compared, challenge, [(identity, "why"), (identity, "")])
+        comparison_pictures.draw(path, compared, challenge, [(identity, "why")])
         pixels = np.asarray(Image.open(path))
-        tall, wide = comparison_rows.shown_size(*challenge.truth(identity).shape[1:])
-        step = max(wide, comparison_pictures.LEAST) + 8
-        assert pixels.shape[1] == 4 * step + 8
-        assert np.array_equal(
-            pixels[: len(pixels) // 2, step:][60:], pixels[len(pixels) // 2 :, step:][60:]
-        )
-        line = pixels[28 : 28 + tall]
-        wrong, right, truth = (line[:, 8 + step * n : 8 + step * n + wide] for n in (1, 2, 3))
+        size = challenge.truth(identity).shape[1:]
+        how = comparison_pictures.plan(4, 1, size)
+        assert pixels.shape[:2] == how.page[::-1]
+        assert how.line == 4
+        (wide, tall), margin = how.block, comparison_pictures.MARGIN
+        left, top = ((page - block) // 2 for page, block in zip(how.page, how.block, strict=True))
+        block = pixels[top : top + tall, left : left + wide]
+        outside = pixels.copy()
+        outside[top : top + tall, left : left + wide] = 255
+        assert (outside == 255).all()
+        tall, wide = comparison_rows.shown_size(*size)
+        begin = comparison_pictures.LINE + margin
+        columns = [block[begin:, margin + n * how.step :][:, :wide] for n in range(4)]
+        wrong, right, truth = (column[:tall] for column in columns[1:])
         assert np.array_equal(right, truth)
         assert not np.array_equal(wrong, truth)
-        errors = pixels[28 + 2 * (tall + 20) : 28 + 2 * (tall + 20) + tall]
-        right = errors[:, 8 + 2 * step : 8 + 2 * step + wide]
-        edge = challenge.crop * tall // challenge.truth(identity).shape[1]
+        below = 2 * (tall + margin) + comparison_rows.CAPTIONS * comparison_pictures.LINE
+        wrong, right = (column[below : below + tall] for column in columns[1:3])
+        edge = challenge.crop * tall // size[0]
         inner = right[edge : tall - edge, edge : wide - edge]
         assert inner.max() <= 4, "a perfect estimate is black"
         assert right[:edge].all() and right[:, :edge].all(), "what is not scored is white"
-        assert errors[:, 8 + step : 8 + step + wide].max() > 150
+        assert wrong.max() > 150
+
+    @pytest.mark.parametrize(("count", "name"), [(1, "tv"), (3, LONG), (12, LONG)])
+    def test_a_slide_of_any_number_of_methods(self, pictured, tmp_path, count, name):
+        """16:9, every picture on it, and letters that can be read on 1920 pixels."""
+        challenge, compared = pictured
+        (identity,) = challenge.ids("val")
+        many = [
+            made(f"{name}-{n}", {identity: 30.0}, {identity: 30.0}, compared[n % 2].folder)
+            for n in range(count)
+        ]
+        told = [(identity, f"largest {name}-1 - {name}-0")] * 4
+        shown = comparison_pictures.fitting(told, many, challenge)
+        assert shown == told[: len(shown)] and shown
+        path = tmp_path / "comparison.png"
+        comparison_pictures.draw(path, many, challenge, shown)
+        with Image.open(path) as picture:
+            width, height = picture.size
+        assert width * 9 == height * 16
+        assert comparison_pictures.LETTER * 1920 / width >= 12
+        how = comparison_pictures.plan(count + 2, len(shown), challenge.truth(identity).shape[1:])
+        assert how.filled > 0.5
+        row = comparison_rows.row_of(identity, "why", many, challenge)
+        assert all("SSIM" in words[-1] and "dB" in words[1] for words in row.captions[1:-1])
+        if row.captions[0][0] != "measured":
+            assert "SSIM" in row.captions[0][2]
+        font = ImageFont.load_default(comparison_pictures.LETTER)
+        for words in row.captions:
+            assert max(map(font.getlength, words)) <= how.step
 
     def test_an_interrupt_leaves_the_picture_that_was_there(self, pictured, tmp_path, monkeypatch):
         challenge, compared = pictured
@@ -512,10 +547,12 @@ def test_pictures_of_any_shape_have_a_region(height, width):
     kernel = np.full((151, 151), 1 / 151**2, np.float32)
     row = comparison_rows.Row(
         "title", estimates[0], (kernel, "kernel"), estimates[0], tuple(estimates),
-        ("a", "b", "c", "d"), (top, left, high, broad), tuple(errors), (0.5, 0.5), 4, 0.1,
+        (("a",), ("b",), ("c",), ("d",)), (top, left, high, broad), tuple(errors), (0.5, 0.5),
+        4, 0.1,
     )  # fmt: skip
-    picture = comparison_pictures._draw_row(row)
-    assert picture.width >= 4 * comparison_pictures.LEAST
+    how = comparison_pictures.plan(4, 1, (height, width))
+    assert comparison_pictures._draw_row(row, how).size == how.block
+    assert how.block[0] >= how.line * comparison_pictures.LEAST
 
 
 @pytest.mark.parametrize(("value", "expected"), [(0.0, 0.004), (0.1, 0.1), (0.1001, 0.11)])

@@ -42,6 +42,38 @@ def test_three_panels(tmp_path: Path, channels: int, lost: int) -> None:
     assert opened(overview).shape[1] > 100
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("known", [True, False])
+def test_the_overview_magnifies_where_the_estimate_errs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, channels: int, known: bool
+) -> None:
+    """A difference of few pixels, which a small picture of the whole would hide, is seen."""
+    shape = (channels, 256, 200)
+    y = np.full(shape, 0.5, np.float32)
+    x_hat = y.copy()
+    x_hat[:, 180:184, 40:44] = 1.0
+    source, truth = tmp_path / "0001.npz", tmp_path / "true.png"
+    kernel = np.ones((1, 1), np.float32)
+    source.write_bytes(
+        measurements.to_bytes(measurements.of_blur("0001", y, kernel, 0.1, "circular", shape))
+    )
+    np.save(tmp_path / "0001.npy", x_hat)
+    pixels = np.full((256, 200, 3), 128, np.uint8)
+    Image.fromarray(pixels if channels == 3 else pixels[..., 0]).save(truth)
+    added: list[np.ndarray] = []
+    monkeypatch.setattr(pictures.Sheet, "add", lambda self, name, *shown: added.extend(shown))
+    pictures.draw_all(tmp_path, [("0001", source, truth if known else None)], crop=0)
+    whole, measured, estimate, *rest = added
+    assert len(rest) == known
+    assert estimate.shape[1:] == (256, 200), "as large as the whole"
+    white = (estimate == 255).all(0)
+    assert white.sum() == 16 * pictures.DETAIL**2, "a magnified square of 4x4 pixels"
+    assert not (measured == 255).any() and not any((each == 255).any() for each in rest)
+    frame = (whole == np.array(pictures.FRAME)[:, None, None]).all(0)
+    rows, columns = np.nonzero(frame)
+    assert rows.min() <= 180 < 183 <= rows.max() and columns.min() <= 40 < 43 <= columns.max()
+
+
 def test_without_truth(tmp_path: Path) -> None:
     y = np.zeros((3, 20, 120), np.float32)
     source = tmp_path / "0001.npz"
