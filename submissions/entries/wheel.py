@@ -75,10 +75,17 @@ def requirements() -> list[str]:
     for line in metadata.requires("challenge") or ():
         needed = Requirement(line)
         if needed.marker is None or needed.marker.evaluate({"extra": ""}):
-            # A build for one kind of machine, 2.6.0+cpu, is elsewhere the plain version.
-            version = Version(metadata.version(needed.name)).public
-            found[canonicalize_name(needed.name)] = f"{needed.name}=={version}"
+            found[canonicalize_name(needed.name)] = _pinned(needed)
     return [found[name] for name in sorted(found)]
+
+
+def _pinned(needed: Requirement) -> str:
+    """In the version that is installed here; as it is required where it is not installed."""
+    try:
+        # A build for one kind of machine, 2.6.0+cpu, is elsewhere the plain version.
+        return f"{needed.name}=={Version(metadata.version(needed.name)).public}"
+    except metadata.PackageNotFoundError:
+        return f"{needed.name}{needed.specifier}"
 
 
 def _files() -> Iterator[tuple[str, bytes]]:
