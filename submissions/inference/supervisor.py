@@ -161,6 +161,8 @@ def infer(
                 outcome, cause = "crash", "it left processes that could not be ended"
             channel.close()
             text = log.close()
+        if watch.fault is not None:
+            raise JudgeFault(f"the watch failed: {watch.fault!r}") from watch.fault
         if dialogue.stage == BEFORE and outcome != "ok":
             raise JudgeFault(f"the inference process did not start: {cause}\n{text}")
     return Inference(

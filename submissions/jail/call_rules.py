@@ -175,6 +175,8 @@ _RULES: dict[str, tuple[Rule, ...]] = {
     "shared memory": (
         Rule("mmap", errno.ENOMEM, argument=3, all_of=_SHARED_MEMORY),
         Rule("mmap", errno.ENOMEM, argument=3, any_of=_STACK | _HUGE),
+        # Another stack that is not counted.
+        *_deny("map_shadow_stack", error=errno.EOPNOTSUPP),
         # A pipe keeps the pages that it is given, a huge one for each of its slots, after they were
         # unmapped. Copying by reading and writing is what callers do instead.
         *_deny("vmsplice", "splice", "tee", "sendfile", error=errno.EINVAL),

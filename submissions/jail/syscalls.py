@@ -64,6 +64,7 @@ CALLS: dict[str, tuple[int | None, int | None]] = {
     "listmount": (458, 458),
     "lremovexattr": (198, 15),
     "lsetxattr": (189, 6),
+    "map_shadow_stack": (453, 453),
     "memfd_create": (319, 279),
     "memfd_secret": (447, 447),
     "migrate_pages": (256, 238),

@@ -59,6 +59,8 @@ class Watch:
         self.full = False
         self.crowded = False
         self.headless = False
+        self.fault: Exception | None = None
+        """Why it could not look any more: then it knows nothing."""
         self.quota = quota
         self._folder = folder.resolve()
         self._records = memory.records([process.pid], {})
@@ -66,7 +68,7 @@ class Watch:
         self._tree, self._process, self._limit, self._ended = tree, process, limit, ended
         self._stop = threading.Event()
         self._threads = [
-            threading.Thread(target=target, args=arguments, daemon=True)
+            threading.Thread(target=self._guarded, args=(target, *arguments), daemon=True)
             for target, arguments in (
                 (self._look_steadily, ()),
                 (self._repeat, (self._find,)),
@@ -117,6 +119,14 @@ class Watch:
         used += disk.nameless_usage(self._records, self._folder, self.quota)
         if used > self.quota:
             self.full = True
+            self._tree.kill()
+
+    def _guarded(self, loop: Callable[..., None], *arguments: Callable[[], None]) -> None:
+        """Run a loop; an entry that nobody watches may not go on."""
+        try:
+            loop(*arguments)
+        except Exception as error:
+            self.fault = error
             self._tree.kill()
 
     def _look_steadily(self) -> None:

@@ -125,7 +125,9 @@ ATTACKS = [
         large = os.open("large", os.O_RDWR | os.O_CREAT)
         os.write(large, bytes(1 << 20))
         attempt(lambda: mapped(2 << 30, 0x22 | 0x100))  # MAP_GROWSDOWN: taken for a stack
-        if F.level != "process": attempt(lambda: mapped(2 << 20, 0x44022))  # MAP_HUGETLB
+        if F.level != "process":  # Not every machine has these.
+            attempt(lambda: mapped(2 << 20, 0x44022))  # MAP_HUGETLB
+            attempt(lambda: call(453, None, ctypes.c_size_t(1 << 20), 0))  # map_shadow_stack
         attempt(page_of_huge_one)
         attempt(lambda: os.sendfile(out, large, 0, 8192))
         attempt(lambda: call(275, large, None, out, None, 8192, 0))  # splice

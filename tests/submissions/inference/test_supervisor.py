@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from challenge.data.physics.measurements import of_blur
 from challenge.submissions.inference import supervisor
 from challenge.submissions.inference.dialogue import Dialogue
 from challenge.submissions.inference.messages import Channel, Header
+from challenge.submissions.jail import disk, memory, processes
 from challenge.submissions.jail.levels import Level
 from challenge.submissions.jail.spawn import Jail
 
@@ -67,6 +69,34 @@ class Bench:
 @pytest.fixture
 def bench(tmp_path: Path, sources: list[Path]) -> Bench:
     return Bench(tmp_path, sources)
+
+
+@pytest.mark.parametrize(
+    ("module", "name"), [(memory, "together"), (memory, "records"), (disk, "folder_usage")]
+)
+def test_a_watch_that_fails_is_no_verdict(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, module: Any, name: str
+) -> None:
+    real = getattr(module, name)
+
+    def fail(*arguments: Any, **options: Any) -> Any:
+        if threading.current_thread() is not threading.main_thread():
+            raise RuntimeError("no such luck")
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(module, name, fail)
+    source = "import time\ndef forward(y, identity):\n    time.sleep(20)\n    return y"
+    with pytest.raises(supervisor.JudgeFault, match="the watch failed: RuntimeError"):
+        bench(source)
+
+
+def test_what_cannot_be_ended_makes_the_entry_a_crash(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = processes.Tree.kill
+    monkeypatch.setattr(processes.Tree, "kill", lambda tree: not real(tree))
+    found = bench("def forward(y, identity): return y")
+    assert (found.outcome, found.cause) == ("crash", "it left processes that could not be ended")
 
 
 def test_it_reads_and_saves_while_the_entry_computes(
