@@ -17,6 +17,7 @@ from challenge.configs.paths import names, packaged
 from challenge.configs.reader.writer import flow
 from challenge.data import atomic
 from challenge.data.challenges.challenge import Challenge, read_manifest
+from challenge.data.challenges.rules import shown
 from challenge.data.layout import Public, Workspace
 from challenge.submissions import layout, machine
 from challenge.submissions.entries import archive, kit_configs, teams, wheel
@@ -113,7 +114,6 @@ def _words(
 ) -> dict[str, str]:
     """What the templates say about the challenge."""
     limits, rules = challenge.config.limits, challenge.config.rules
-    deadline = rules.deadline.isoformat() if rules.deadline else "none"
     return {
         "challenge": challenge.config.name,
         "channels": f"{challenge.channels}",
@@ -135,7 +135,9 @@ def _words(
         "external_data": rules.external_data,
         "packages": ", ".join(rules.packages) or "none",
         "entries_per_day": f"{rules.entries_per_day}",
-        "deadline": deadline,
+        "counts": rules.counts,
+        "deadline": shown(rules.deadline),
+        "rules": challenge.standing.version,
         "metric": metrics.DESCRIPTION,
         "test": f"{challenge.test.count}",
         "test_measurements": MEASUREMENTS[rules.test_measurements].format(

@@ -169,8 +169,15 @@ def test_the_kit_carries_the_rules_that_hold(organiser, tmp_path: Path) -> None:
     assert open_challenge(theirs.path).config.rules.deadline == datetime(2096, 1, 1, tzinfo=UTC)
     organiser("kit", "deblur")
     shutil.unpack_archive(kit, tmp_path / "new")
-    newer = tmp_path / "new/deblur-kit/workspace/public/deblur/rules.yaml"
-    assert newer.read_bytes() == theirs.rules.read_bytes()
+    newer = tmp_path / "new/deblur-kit"
+    path = newer / "workspace/public/deblur/rules.yaml"
+    assert path.read_bytes() == theirs.rules.read_bytes()
+    page = (newer / "README.md").read_text()
+    assert "| deadline | 2096-01-01 00:00 UTC |" in page
+    assert "| which of a team's valid entries counts | its latest |" in page
+    assert "Version of these rules: 1 change on 20" in page
+    older = (tmp_path / "team/deblur-kit/README.md").read_text()
+    assert "Version of these rules: as published." in older
 
 
 def test_baselines_need_no_line_in_the_list_of_teams(organiser, tmp_path: Path) -> None:
