@@ -86,7 +86,9 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize("body", [PLAIN, LEARNS], ids=["plain", "learns"])
+@pytest.mark.parametrize(
+    "body", [PLAIN, pytest.param(LEARNS, marks=pytest.mark.slow)], ids=["plain", "learns"]
+)
 @pytest.mark.parametrize(("end", "cause", "remedy"), WRONG)
 def test_what_is_no_image_is_one_line_with_the_remedy(team, body, end, cause, remedy):
     with pytest.raises(UserError) as error:
@@ -251,6 +253,13 @@ def test_weights_that_cannot_be_loaded_are_one_line(team, start, knob, overrides
     with pytest.raises(UserError, match=text):
         team(STARTS, *overrides, knobs={"start": knob})
     assert not (team.place.path / "runs/tiny/mine").exists()
+
+
+def test_weights_may_be_taken_partly(team, start):
+    save_file({"weight": start.weight, "more": start.bias}, team.folder / "more.safetensors")
+    source = STARTS.replace("self.start)", "self.start, partly=True)")
+    done = team(source, "uses.pretrained=true", knobs={"start": "more.safetensors"})
+    assert torch.equal(load_file(done.run.weights)["net.weight"].float(), start.weight)
 
 
 def test_a_challenge_may_forbid_them(team, start, monkeypatch):

@@ -64,7 +64,10 @@ def stopped_at(place, step, number=signal.SIGINT, config=CONFIG, **options):
 
 @pytest.mark.parametrize(
     "number",
-    [each if each in ASKING[:3] else pytest.param(each, marks=pytest.mark.slow) for each in ASKING],
+    [
+        signal.SIGTERM,
+        *(pytest.param(each, marks=pytest.mark.slow) for each in ASKING if each != signal.SIGTERM),
+    ],
 )
 def test_every_signal_saves_and_the_run_goes_on_exactly(place, whole, number):
     before = signal.signal(number, signal.SIG_DFL)
@@ -77,6 +80,17 @@ def test_every_signal_saves_and_the_run_goes_on_exactly(place, whole, number):
     again = train(done.run.path, workspace=place, resume=True)
     assert again.finished
     assert again.run.weights.read_bytes() == whole
+
+
+@pytest.mark.parametrize("number", ASKING)
+def test_every_signal_stops_with_a_checkpoint(place, number):
+    before = signal.signal(number, signal.SIG_DFL)
+    try:
+        done = stopped_at(place, 0, number)
+    finally:
+        signal.signal(number, before)
+    assert (done.finished, done.signal) == (False, number)
+    assert done.run.checkpoint_state.is_file()
 
 
 @pytest.mark.parametrize(
@@ -111,8 +125,9 @@ def test_a_second_request_ends_it_at_once_a_second_warning_does_not(place, signa
 
 def test_a_signal_that_is_ignored_stays_so(place):
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as `nohup` does
+    short = {**CONFIG, "train": {**CONFIG["train"], "steps": 1}}
     try:
-        assert stopped_at(place, 4, signal.SIGHUP).finished
+        assert stopped_at(place, 0, signal.SIGHUP, short).finished
     finally:
         signal.signal(signal.SIGHUP, before)
 
@@ -121,7 +136,7 @@ def test_what_a_closed_terminal_does_to_progress_ends_no_training(place):
     def fail(*_):
         raise OSError(5, "Input/output error")
 
-    assert train(CONFIG, workspace=place, progress=fail, on_stop=fail).finished
+    assert train(CONFIG, ["train.steps=1"], workspace=place, progress=fail).finished
 
 
 # --- before its time -----------------------------------------------------------------------------
@@ -204,31 +219,31 @@ def test_a_run_is_extended_by_steps(place, schedule, finished):
 
 
 def test_a_run_is_extended_by_minutes(place):
-    config = {**CONFIG, "train": {**CONFIG["train"], "steps": None, "minutes": 0.02}}
+    config = {**CONFIG, "train": {**CONFIG["train"], "steps": None, "minutes": 0.005}}
     run = train(config, workspace=place).run
     reached = log.read(run)[-1]["step"]
-    done = train(run.path, ["train.minutes=0.05"], workspace=place, resume=True)
+    done = train(run.path, ["train.minutes=0.02"], workspace=place, resume=True)
     assert done.finished
     assert log.read(run)[-1]["step"] > reached
 
 
-@pytest.mark.parametrize(
-    ("overrides", "text"),
-    [
-        (["train.lr=1e-4"], r"`train\.lr`; of a run only `train\.steps` and `train\.minutes`"),
-        (["seed=3", "train.steps=40"], "`seed`"),
-        (["train.steps=12"], "is finished already; extend it with `train.steps=N`"),
-        (["train.steps=5"], r"`train\.steps`: is 5, 12 are done already; give more"),
-        (["train.steps=null", "train.minutes=1e-9"], "are spent already"),
-    ],
-)
-def test_what_may_not_change_is_refused_and_nothing_happens(place, overrides, text):
+REFUSED = [
+    (["train.lr=1e-4"], r"`train\.lr`; of a run only `train\.steps` and `train\.minutes`"),
+    (["seed=3", "train.steps=40"], "`seed`"),
+    (["train.steps=12"], "is finished already; extend it with `train.steps=N`"),
+    (["train.steps=5"], r"`train\.steps`: is 5, 12 are done already; give more"),
+    (["train.steps=null", "train.minutes=1e-9"], "are spent already"),
+]
+
+
+def test_what_may_not_change_is_refused_and_nothing_happens(place):
     run = train(CONFIG, workspace=place).run
     before = {path.name: path.read_bytes() for path in run.path.iterdir() if path.is_file()}
-    with pytest.raises(UserError, match=text):
-        train(run.path, overrides, workspace=place, resume=True)
-    after = {path.name: path.read_bytes() for path in run.path.iterdir() if path.is_file()}
-    assert after == before
+    for overrides, text in REFUSED:
+        with pytest.raises(UserError, match=text):
+            train(run.path, overrides, workspace=place, resume=True)
+        after = {path.name: path.read_bytes() for path in run.path.iterdir() if path.is_file()}
+        assert after == before
 
 
 def test_a_checkpoint_that_does_not_say_its_budget_goes_on_and_can_be_extended(place, whole):
@@ -244,33 +259,31 @@ def test_a_checkpoint_that_does_not_say_its_budget_goes_on_and_can_be_extended(p
 # --- one at a time -------------------------------------------------------------------------------
 
 
-WAYS = ["resume", "force", "finish"]
-
-
-@pytest.mark.parametrize("way", [*WAYS, "infer", "pack"])
-def test_a_run_that_is_trained_is_left_alone(place, challenge, way):
-    said = []
+def test_a_run_that_is_trained_is_left_alone(place, challenge):
+    said = {}
     ways = {
-        **{name: lambda _: train(CONFIG, workspace=place, **{way: True}) for name in WAYS},
+        "resume": lambda _: train(CONFIG, workspace=place, resume=True),
+        "force": lambda _: train(CONFIG, workspace=place, force=True),
+        "finish": lambda _: train(CONFIG, workspace=place, finish=True),
         "infer": trial.infer,
         "pack": lambda run: storage.finished(layout.Run(run), challenge),
     }
 
     def interfere():
         run = place / "runs/tiny/small"
-        before = sorted(path.name for path in run.iterdir())
-        with pytest.raises(UserError) as refused:
-            ways[way](run)
-        said.append(str(refused.value))
-        assert sorted(path.name for path in run.iterdir()) == before
+        for name, way in ways.items():
+            before = sorted(path.name for path in run.iterdir())
+            with pytest.raises(UserError) as refused:
+                way(run)
+            said[name] = str(refused.value)
+            assert sorted(path.name for path in run.iterdir()) == before
 
-    done = train(CONFIG, workspace=place, progress=at(8, interfere))
-    assert done.finished
-    assert len(said) == 1
-    host = os.uname().nodename
-    assert f"is being trained by process {os.getpid()} on {host}" in said[0]
+    assert train(CONFIG, workspace=place, progress=at(4, interfere)).finished
+    assert said.keys() == ways.keys()
+    who = f"is being trained by process {os.getpid()} on {os.uname().nodename}"
+    assert all(who in each for each in said.values())
     # Free again.
-    assert train(CONFIG, workspace=place, force=True).finished
+    assert train(CONFIG, ["train.steps=1"], workspace=place, force=True).finished
 
 
 def test_a_run_that_is_reconstructed_is_not_trained_anew(place, monkeypatch):
