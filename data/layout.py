@@ -107,16 +107,9 @@ class Hidden:
         """Sorted ids of the stored measurements; none where format 1 has them in public."""
         return sorted(file.stem for file in (self.path / "test").glob("[!.]*.npz"))
 
-    def judged(self, entry: str, older: str = "") -> Path:
-        """Reconstructions and pictures of one judged entry.
-
-        Args:
-            entry: names it alone.
-            older: as older toolkits named it; taken where only that folder is there.
-        """
-        path = self.path / "judged" / entry
-        known = self.path / "judged" / older
-        return known if older and known.is_dir() and not path.exists() else path
+    def judged(self, entry: str) -> Path:
+        """Reconstructions and pictures of one judged entry, by what names it alone."""
+        return self.path / "judged" / entry
 
 
 @dataclass(frozen=True)

@@ -100,7 +100,7 @@ def read(workspace: Workspace) -> dict[str, Sight]:
     found: dict[str, Sight] = {}
     if not path.is_file():
         return found
-    for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], 1):
+    for number, line in enumerate(_whole(path.read_bytes()).splitlines(), 1):
         try:
             sight = Sight.model_validate_json(line)
         except ValueError:
@@ -169,11 +169,24 @@ def _append(path: Path, sight: Sight) -> None:
     line = json.dumps(sight.model_dump(), ensure_ascii=False).encode() + b"\n"
     with path.open("ab") as file:
         written = path.read_bytes()
-        if written and not written.endswith(b"\n"):
-            file.truncate(written.rfind(b"\n") + 1)
-        file.write(line)
+        whole = _whole(written)
+        file.truncate(min(len(whole), len(written)))
+        file.write(whole[len(written) :] + line)
         file.flush()
         os.fsync(file.fileno())
+
+
+def _whole(content: bytes) -> bytes:
+    """The register without a last line that was not written whole.
+
+    One that is whole and lacks its end, as some editors leave it, gets that again.
+    """
+    before, end, last = content.rpartition(b"\n")
+    try:
+        Sight.model_validate_json(last)
+    except ValueError:
+        return before + end
+    return content + b"\n"
 
 
 def misnamed(entry: Path, team: str, known: frozenset[str]) -> str:

@@ -107,6 +107,18 @@ def test_a_line_that_was_not_written_whole_is_none(place: Workspace, tmp_path: P
     assert set(received.read(place)) == {first.entry, second.entry}
 
 
+def test_a_last_line_that_an_editor_left_without_its_end_is_kept(
+    place: Workspace, tmp_path: Path
+) -> None:
+    first = received.see(place, zipped(tmp_path / "a.zip"))
+    path = layout.received(place)
+    whole = path.read_bytes()
+    path.write_bytes(whole.rstrip())
+    assert received.read(place) == {first.entry: first}
+    received.see(place, zipped(tmp_path / "b.zip", "b"))
+    assert path.read_bytes().startswith(whole)
+
+
 def test_a_damaged_line_is_named_and_its_remedy_works(place: Workspace, tmp_path: Path) -> None:
     first = received.see(place, zipped(tmp_path / "a.zip"))
     path = layout.received(place)

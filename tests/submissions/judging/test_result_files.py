@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from challenge.data.layout import Hidden, Workspace
+from challenge.data.layout import Workspace
 from challenge.submissions import layout
 from challenge.submissions.judging import result_files
 from challenge.submissions.judging.result import Result
@@ -85,13 +85,3 @@ def test_an_older_verdict_is_found_and_goes_into_the_history(tmp_path: Path) -> 
     assert result_files.read_all(place) == [second]
     (kept,) = layout.history(place).iterdir()
     assert result_files.read(kept) == first
-
-
-def test_an_older_folder_of_pictures_is_found(tmp_path: Path) -> None:
-    hidden, entry = Hidden(tmp_path), verdict("a" * 64).entry
-    names = (entry.label, f"alpha-tv-{'a' * 8}")
-    assert hidden.judged(*names).name == entry.label
-    (tmp_path / "judged" / names[1]).mkdir(parents=True)
-    assert hidden.judged(*names).name == names[1]
-    (tmp_path / "judged" / names[0]).mkdir()
-    assert hidden.judged(*names).name == entry.label
