@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from challenge.methods.contract import Method
 
 
+PACKAGES = "challenge_plugin_"
+"""What the names of the packages begin with that a team's files are imported as."""
+
+
 def is_plugin(name: str) -> bool:
     """Whether a method's name is a file (`path/file.py` or `path/file.py:Class`), not a word."""
     return name.partition(":")[0].endswith(".py")
@@ -72,8 +76,9 @@ def load(name: str, base: Path) -> type[Method]:
     both have a `method.py`, siblings import each other, and `sys.path` stays as it is.
 
     Raises:
-        UserError: no such file, not Python, not exactly one `Method` in it, or it imports what is
-            not there, or lies beside it, as a package.
+        UserError: no such file, not Python, not exactly one `Method` in it, or one that cannot be
+            called as the toolkit calls it; or it ends Python, or imports what is not there, or lies
+            beside it, as a package.
     """
     from challenge.methods.contract import Method
 
@@ -91,13 +96,13 @@ def load(name: str, base: Path) -> type[Method]:
     bases = {base for value in found.values() for base in value.__mro__[1:]}
     if class_name:
         if class_name in found:
-            return found[class_name]
+            return _callable(found[class_name], path)
         known = ", ".join(f"`{key}`" for key in sorted(found)) or "none"
         raise UserError.of(path, f"has no method class `{class_name}`", f"its methods: {known}")
     # A base class of the team's own is there for the one that is derived from it.
     leaves = [value for value in found.values() if value not in bases]
     if len(leaves) == 1:
-        return leaves[0]
+        return _callable(leaves[0], path)
     if not found:
         raise UserError.of(
             path,
@@ -108,6 +113,23 @@ def load(name: str, base: Path) -> type[Method]:
     raise UserError.of(
         path, f"defines {len(found)} methods: {names}", f"name one: `{name}:{min(found)}`"
     )
+
+
+CALLS = {"forward": ("y", "physics"), "fit": ("problem", "images", "train", "session")}
+"""What the toolkit calls of a method, by position."""
+
+
+def _callable(method: type[Method], path: Path) -> type[Method]:
+    """The method, where it takes what it will be given."""
+    for name, arguments in CALLS.items():
+        own = isinstance(inspect.getattr_static(method, name), staticmethod | classmethod)
+        try:
+            inspect.signature(getattr(method, name)).bind(*([None] * (not own)), *arguments)
+        except TypeError:
+            wanted = f"def {name}({', '.join(('self', *arguments))})"
+            cause = f"`{method.__name__}.{name}` cannot be called with {', '.join(arguments)}"
+            raise UserError.of(path, cause, f"write `{wanted}`") from None
+    return method
 
 
 def _tree(path: Path) -> ast.Module:
@@ -121,7 +143,7 @@ def _tree(path: Path) -> ast.Module:
 
 def _import(path: Path) -> ModuleType:
     folder = path.parent
-    package = "challenge_plugin_" + hashlib.sha256(str(folder).encode()).hexdigest()[:16]
+    package = PACKAGES + hashlib.sha256(str(folder).encode()).hexdigest()[:16]
     # A file that changed since it was imported (in a notebook) is imported anew.
     for name in [key for key in sys.modules if key == package or key.startswith(package + ".")]:
         del sys.modules[name]
@@ -134,8 +156,12 @@ def _import(path: Path) -> ModuleType:
         made = importlib.import_module(f"{package}.{path.stem}")
     except ModuleNotFoundError as error:
         _take_back(before, folder, package)
-        _explain(error, folder)
+        explain(error, folder)
         raise
+    except SystemExit as error:
+        cause = f"ends Python while it is imported ({error})"
+        remedy = "put what is a script's under `if __name__ == '__main__':`"
+        raise UserError.of(path, cause, remedy) from None
     # Python found it in the folder of today, which the judge does not have.
     if word := _take_back(before, folder, package):
         raise _sibling(str(path), word)
@@ -161,14 +187,20 @@ def _lies_in(folder: Path, word: str) -> bool:
     return any(str(each) in places for each in expected)
 
 
-def _explain(error: ModuleNotFoundError, folder: Path) -> None:
+def explain(error: ModuleNotFoundError, folder: Path) -> None:
     """Raise `UserError` where a file of the folder imports what is not there under this name."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [each for each in frames if Path(each.filename).is_relative_to(folder)]
-    if error.name is None or not own or error.name.startswith("challenge"):
+    if error.name is None or not own:
         return
-    word = error.name.partition(".")[0]
+    word, _, inside = error.name.partition(".")
     place = f"{own[-1].filename}:{own[-1].lineno}"
+    if word.startswith(PACKAGES):
+        file = inside.replace(".", "/")
+        cause = f"imports `{file}.py` of the method's folder, which is not there"
+        raise UserError.of(place, cause, "look at its name, and at the dots before it") from None
+    if word == "challenge":
+        return
     for home in (Path(own[-1].filename).parent, folder):
         if (home / f"{word}.py").is_file() or (home / word).is_dir():
             raise _sibling(place, word) from None

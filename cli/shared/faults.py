@@ -5,9 +5,10 @@ from __future__ import annotations
 import shlex
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 
-PACKAGES = "challenge_plugin_"
-"""What the names of the packages begin with that a team's files are imported as."""
+from challenge.configs.errors import UserError
+
 SHOWN = 12
 """Frames of a traceback that are shown, those of the end."""
 
@@ -20,8 +21,17 @@ def explain(error: Exception, command: Sequence[str]) -> int | None:
     """
     from challenge.cli.shared.console import fail, say
     from challenge.data.atomic import disk_mistake
+    from challenge.methods import plugin
 
-    if own := team_frames(error):
+    own = team_frames(error)
+    if own and isinstance(error, ModuleNotFoundError):
+        # A function of its own may import as well.
+        try:
+            plugin.explain(error, Path(own[-1].filename).parent)
+        except UserError as hint:
+            fail(hint)
+            return 2
+    if own:
         text = "".join(traceback.format_list(own[-SHOWN:]))
         left = f"  ... {len(own) - SHOWN} more\n" if len(own) > SHOWN else ""
         said = "".join(traceback.format_exception_only(error)).strip()
@@ -38,6 +48,8 @@ def explain(error: Exception, command: Sequence[str]) -> int | None:
 
 def team_frames(error: BaseException) -> traceback.StackSummary:
     """The frames of a traceback that lie in a team's own files."""
+    from challenge.methods.plugin import PACKAGES
+
     walked = [
         (frame, line)
         for frame, line in traceback.walk_tb(error.__traceback__)

@@ -67,6 +67,19 @@ def test_an_error_in_a_teams_code_shows_its_own_frames(challenge, tmp_path, wher
     assert f"whole traceback: challenge --traceback {' '.join(command)}" in done.err
 
 
+@pytest.mark.parametrize("where", ["forward", "fit"])
+def test_a_wrong_import_within_a_function_gets_the_same_hint(challenge, tmp_path, where):
+    config(tmp_path)
+    source = FAILING[where].replace("give(", "__import__('blocks').give(")
+    if where == "forward":  # which may fail before it has learned
+        source += "\n            def fit(self, *given):\n                self(given, given)\n"
+        source = source.replace("physics.A_adjoint(y)", "y")
+    done = challenge(*write(tmp_path, source))
+    assert done.code == 2
+    (line,) = done.err.splitlines()
+    assert "imports `blocks` as a package" in line and "`from .blocks import ...`" in line
+
+
 def test_the_whole_traceback_is_there_when_it_is_asked_for(challenge, tmp_path):
     config(tmp_path)
     command = write(tmp_path, FAILING["constructor"])

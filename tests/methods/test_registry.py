@@ -331,6 +331,39 @@ def test_what_is_no_method_yet_is_one_line(tmp_path, source, text):
 
 
 @pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        ("    def forward(self, y):\n        return y\n", "write `def forward(self, y, physics)`"),
+        ("    def forward(self, y, physics, z):\n        return y\n", "`Mine.forward` cannot be"),
+        ("    def forward(y, physics):\n        return y\n", "`Mine.forward` cannot be called"),
+        ("    forward = None\n", "`Mine.forward` cannot be called with y, physics"),
+        (
+            FORWARD + "    def fit(self, images):\n        pass\n",
+            "write `def fit(self, problem, im",
+        ),
+        (FORWARD + "    def fit(self):\n        pass\n", "`Mine.fit` cannot be called"),
+    ],
+)
+def test_what_cannot_be_called_as_the_toolkit_does_is_one_line(tmp_path, body, text):
+    with pytest.raises(UserError) as error:
+        registry.build({"name": team_file(tmp_path, f"class Mine(Method):\n{body}")})
+    assert text in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "    def forward(self, measured, operator, steps=3):\n        return measured\n",
+        "    def forward(self, *given, **more):\n        return given[0]\n",
+        "    @staticmethod\n    def forward(y, physics):\n        return y\n",
+        FORWARD + "    def fit(self, problem, images, train, session, more=1):\n        pass\n",
+    ],
+)
+def test_other_ways_to_write_a_call_are_as_good(tmp_path, body):
+    registry.build({"name": team_file(tmp_path, f"class Mine(Method):\n{body}")})
+
+
+@pytest.mark.parametrize(
     ("statement", "hint"),
     [
         ("from blocks import stack", "write `from .blocks import ...`"),
@@ -339,6 +372,9 @@ def test_what_is_no_method_yet_is_one_line(tmp_path, source, text):
         ("from nets.unet import Net", "write `from .nets import ...`"),
         ("from .blocks import broken", "blocks.py:1: imports `absent_package`"),
         ("import absent_package", "`pip install` its package"),
+        ("from .nothing import stack", "`nothing.py` of the method's folder, which is not there"),
+        ("from .nets.absent import a", "imports `nets/absent.py` of the method's folder"),
+        ("raise SystemExit('give a file')", "ends Python while it is imported (give a file)"),
     ],
 )
 @pytest.mark.parametrize("found_by_python", [False, True])

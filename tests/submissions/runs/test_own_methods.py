@@ -106,6 +106,21 @@ def test_a_wrong_output_while_it_trains_only_is_said_as_well(team):
         team(LEARNS.format("return x_hat.bfloat16() if self.training else x_hat"), learns=True)
 
 
+@pytest.mark.parametrize(
+    "end",
+    [
+        "return x_hat.as_subclass(Own)",
+        "return x_hat.to_sparse()",
+        "return torch._neg_view(-x_hat)",
+        "return torch.nn.Parameter(x_hat)",
+    ],
+)
+def test_what_the_judge_reads_is_no_mistake(team, end):
+    """However the values are kept; a class of the team's own is another one once it is reloaded."""
+    done = team("class Own(torch.Tensor):\n    pass\n\n" + textwrap.dedent(PLAIN.format(end)))
+    assert done.finished
+
+
 def test_a_method_that_cannot_reconstruct_before_it_learned_is_no_mistake(team):
     source = """
     class Mine(Method):
