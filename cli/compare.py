@@ -9,14 +9,14 @@ import typer
 
 from challenge.cli.shared import completion
 from challenge.cli.shared.dry_run import watch
-from challenge.cli.shared.format import count, signed, tail
+from challenge.cli.shared.format import count, signed
 from challenge.cli.shared.options import WORKSPACE, IsolationOption, JsonOption, WorkspaceOption
 from challenge.cli.shared.workspace import find_workspace, open_prepared
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from challenge.cli.shared.console import Report
+    from challenge.cli.shared.console import Cell, Report
     from challenge.data.challenges.challenge import Challenge
     from challenge.submissions.inference.supervisor import Step
     from challenge.submissions.reports.comparison import Compared, Failure
@@ -125,15 +125,14 @@ def _steps(report: Report, minutes: float) -> Callable[[str, Step], None]:
 
 def _explain(failure: Failure) -> None:
     """Why a method has no scores, with the remedy or the last of what it printed."""
-    from challenge.cli.shared.console import say
+    from challenge.cli.shared.console import say, say_output
 
     name = failure.candidate.name
     if not failure.mistakes:
         say(f"{name}: {failure.outcome}: {failure.cause}")
     for mistake in failure.mistakes:
         say(f"{name}: {failure.outcome}: {mistake}")
-    if failure.log.strip():
-        say(f"its output, last lines:\n{tail(failure.log)}")
+    say_output(failure.log)
 
 
 def _show(compared: Sequence[Compared], failed: Sequence[Failure], challenge: Challenge) -> None:
@@ -145,8 +144,8 @@ def _show(compared: Sequence[Compared], failed: Sequence[Failure], challenge: Ch
     rows = []
     for number, each in enumerate(compared):
         assert each.scores.psnr and each.scores.ssim
-        row = [
-            "\n".join(wrap(each.candidate.name, NAME)),
+        row: list[Cell] = [
+            wrap(each.candidate.name, NAME),
             f"{each.scores.psnr.mean:.2f}",
             f"{each.scores.ssim.mean:.4f}",
             f"{each.seconds:.2f}" if each.seconds < 100 else f"{each.seconds:.0f}",
@@ -157,11 +156,18 @@ def _show(compared: Sequence[Compared], failed: Sequence[Failure], challenge: Ch
             row.insert(2, signed(each.difference) if number else "")
         rows.append(row)
     for failure in failed:
-        cells = ["\n".join(wrap(failure.candidate.name, NAME)), failure.outcome]
+        cells: list[Cell] = [wrap(failure.candidate.name, NAME), failure.outcome]
         rows.append([*cells, *[""] * (len(rows[0]) - len(cells))])
-    columns = ["method", "PSNR\n(dB)", "SSIM", "s an\nimage", "MB", "para-\nmeters"]
+    columns: list[Cell] = [
+        "method",
+        ("PSNR", "(dB)"),
+        "SSIM",
+        ("s an", "image"),
+        "MB",
+        ("para-", "meters"),
+    ]
     if len(compared) > 1:
-        columns.insert(2, "\n".join([*wrap(f"over {first}", 20), "[95 %]"]))
+        columns.insert(2, [*wrap(f"over {first}", 20), "[95 %]"])
     images = len(compared[0].scores.images)
     title = f"{challenge.config.name}, {images} image{'s' * (images != 1)} of val"
     table(columns, rows, title=title, left=("method",))

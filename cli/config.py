@@ -53,7 +53,7 @@ def config(
 
     Example: challenge config train
     """
-    from challenge.cli.shared.console import show, show_json, width
+    from challenge.cli.shared.console import show_block, show_json, width
     from challenge.configs.errors import UserError
     from challenge.configs.reference import texts
     from challenge.configs.reference.parts import FILES, json_schema, parts
@@ -82,7 +82,7 @@ def config(
     if as_json:
         show_json(_json([each for each in found if each.place.startswith(place)]))
     else:
-        show(texts.yaml(found, place, min(texts.WIDTH, width())).rstrip())
+        show_block(texts.yaml(found, place, min(texts.WIDTH, width())).rstrip())
 
 
 def _place(section: str, found: list[Part]) -> str:
@@ -142,10 +142,11 @@ def _page(files: dict[str, list[Part]]) -> str:
 
 def _list(files: dict[str, list[Part]]) -> None:
     """Every section with what it is for."""
-    from challenge.cli.shared.console import show, width
+    from challenge.cli.shared.console import show, show_block, width
 
     for file, found in files.items():
-        show(f"{TITLES[file]}: challenge config {file}\n")
+        show(f"{TITLES[file]}: challenge config {file}")
+        show("")
         meanings: dict[str, str] = {}
         for part in found:
             for key in part.keys:
@@ -154,7 +155,7 @@ def _list(files: dict[str, list[Part]]) -> None:
         longest = max(map(len, meanings))
         for place, meaning in meanings.items():
             first = f"  {place.ljust(longest)}  "
-            show(
+            show_block(
                 textwrap.fill(
                     meaning,
                     width(),

@@ -49,11 +49,13 @@ def demo(
     write_text(folder / MARKER, "Made by `challenge demo`, which may replace this folder.\n")
     started = time.monotonic()
     for command in _story(folder, minutes):
-        say(f"\n$ challenge {shlex.join(command)}")
+        say("")
+        say(f"$ challenge {shlex.join(command)}")
         _call(command, context.obj)
     seconds = time.monotonic() - started
     reconstructions = folder / "runs" / "deblur" / "network" / "reconstructions" / "val"
-    show(f"\nThe whole competition took {seconds:.0f} s. Look at")
+    show("")
+    show(f"The whole competition took {seconds:.0f} s. Look at")
     show(f"  {folder / 'public' / 'deblur' / 'contact-val.png'}: truth and measurement")
     show(f"  {reconstructions}: the network on val")
     show(f"  {folder / 'hidden' / 'deblur' / 'judged'}: every entry on the hidden test set")

@@ -128,8 +128,10 @@ for _command in (
 
 def main() -> None:
     """Entry point of the console script: a user's mistake is one line and exit code 2."""
+    from challenge.cli.shared import streams
     from challenge.cli.shared.console import fail
 
+    streams.guard()
     try:
         app(obj=functools.partial(app, standalone_mode=False))
     except UserError as error:

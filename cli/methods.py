@@ -41,7 +41,7 @@ def methods(
 
     import inspect
 
-    from challenge.cli.shared.console import show, show_json, table
+    from challenge.cli.shared.console import show, show_block, show_json, table
     from challenge.methods import registry
     from challenge.methods.knobs import knobs
 
@@ -69,9 +69,9 @@ def methods(
             }
         )
         return
-    show(_page(page) + "\n")
+    show_block(_page(page) + "\n")
     for knob in found:
-        show(_described(knob))
+        show_block(_described(knob))
     for varied, choices in _variants(cls).items():
         names = [name for name in choices[0] if name != varied]
         columns = [varied, *(name.replace("_", " ") for name in names)]
@@ -80,10 +80,10 @@ def methods(
     show(f"Operators: {', '.join(cls.operators) if cls.operators else 'all of ' + _families()}")
     usual = _reads(cls)
     reads = ", ".join(f"train.{key}" for key in usual)
-    show(_wrapped(f"Reads: {reads}" if reads else "Learns without settings, or not at all."))
+    show_block(_wrapped(f"Reads: {reads}" if reads else "Learns without settings, or not at all."))
     others = ", ".join(f"train.{key}" for key in cls.reads if key not in usual)
     if others:
-        show(_wrapped(f"With other knobs it also reads: {others}"))
+        show_block(_wrapped(f"With other knobs it also reads: {others}"))
 
 
 def _reads(cls: type[Method]) -> Sequence[str]:
@@ -100,7 +100,7 @@ def _reads(cls: type[Method]) -> Sequence[str]:
 
 def _list(as_json: bool) -> None:
     """Every method with the first line of its page, chapter by chapter."""
-    from challenge.cli.shared.console import show, show_json
+    from challenge.cli.shared.console import show, show_block, show_json
     from challenge.methods import registry
 
     chapters = registry.chapters()
@@ -120,14 +120,16 @@ def _list(as_json: bool) -> None:
         return
     longest = max(len(each) for names in chapters.values() for each in names)
     for chapter, names in chapters.items():
-        show(f"{chapter}\n")
+        show(chapter)
+        show("")
         for each in names:
             first = f"  {each.ljust(longest)}  "
             takes = registry.operators(each)
             only = f" Takes {' and '.join(takes)} only." if takes else ""
-            show(_wrapped(registry.summary(each) + only, first, " " * len(first)))
+            show_block(_wrapped(registry.summary(each) + only, first, " " * len(first)))
         show("")
-    show(_wrapped(f"Where nothing else is said, a method takes every operator: {_families()}."))
+    rest = f"Where nothing else is said, a method takes every operator: {_families()}."
+    show_block(_wrapped(rest))
     show("One method's knobs: challenge methods NAME")
 
 

@@ -9,7 +9,7 @@ import typer
 
 from challenge.cli.shared import completion
 from challenge.cli.shared.dry_run import watch
-from challenge.cli.shared.format import clock, mean, tail
+from challenge.cli.shared.format import clock, mean
 from challenge.cli.shared.intake import look_at
 from challenge.cli.shared.options import WORKSPACE, IsolationOption, JsonOption, WorkspaceOption
 from challenge.cli.shared.workspace import find_workspace, open_prepared
@@ -129,7 +129,7 @@ def _judge(
     level: str | None,
 ) -> int:
     """Judge entries and show the verdicts; 1 where the judge or the machine failed, else 0."""
-    from challenge.cli.shared.console import progress, say, show_json, warn
+    from challenge.cli.shared.console import progress, say, say_block, show_json, warn
     from challenge.configs.errors import UserError
     from challenge.data.layout import Hidden, Workspace
     from challenge.submissions.entries import teams
@@ -172,7 +172,7 @@ def _judge(
         ):
             if judged.result is None:
                 what = "not judged, a fault of the judge or of this machine"
-                say(f"{judged.entry}: {what}\n{judged.fault}")
+                say_block(f"{judged.entry}: {what}", judged.fault)
                 faults += 1
                 continue
             found.append(judged.result)
@@ -226,7 +226,7 @@ def _look_at_load(load: Load, rejudge: Rejudge) -> Rejudge:
 
 
 def _show(results: list[Result]) -> None:
-    from challenge.cli.shared.console import say, table
+    from challenge.cli.shared.console import say, say_output, table
 
     rows = [
         (
@@ -259,5 +259,4 @@ def _show(results: list[Result]) -> None:
                     f"in doubt: other programs took {result.load.foreign:.0%} of its cores "
                     "meanwhile; `--rejudge-timeouts` judges it again when it is quiet"
                 )
-            if result.log.strip():
-                say(f"its output, last lines:\n{tail(result.log)}")
+            say_output(result.log)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from challenge.configs.escaping import escape
+
 
 @dataclass(frozen=True)
 class Mistake:
-    """One mistake of a user.
+    """One mistake of a user, in words that fit one line, whatever names are in them.
 
     `place` is where (a file with its line, a path, an option), `cause` what is wrong there, and
     `remedy` what to do about it. Values stand in backticks, no text ends with a full stop.
@@ -19,7 +21,7 @@ class Mistake:
 
     def __str__(self) -> str:
         text = f"{self.place}: {self.cause}" if self.place else self.cause
-        return f"{text}; {self.remedy}" if self.remedy else text
+        return escape(f"{text}; {self.remedy}" if self.remedy else text)
 
 
 class UserError(Exception):

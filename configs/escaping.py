@@ -8,6 +8,18 @@ from collections.abc import Callable
 def escape(text: str, shown: Callable[[str], bool] = str.isprintable) -> str:
     """`text` with every character that is not `shown` as `\\n`, `\\x1b`, `\\u202e`.
 
-    YAML and Python read these back in double quotes.
+    A byte of a file's name that is not UTF-8 appears as `\\udcff`. YAML and Python read these
+    back in double quotes.
     """
+    if text.isascii() and text.isprintable():
+        return text
     return "".join(each if shown(each) else each.encode("unicode_escape").decode() for each in text)
+
+
+def escape_json(text: str) -> str:
+    """JSON text with every character that is not printable as `\\u202e`: the same JSON."""
+    import json
+
+    return "".join(
+        each if each == "\n" or each.isprintable() else json.dumps(each)[1:-1] for each in text
+    )

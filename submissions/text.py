@@ -8,16 +8,19 @@ from challenge.configs.escaping import escape
 
 LONGEST = 1000
 """Characters of a line: an entry may hold names of any length."""
+_BREAKS = ("Zl", "Zp")
+"""Categories of characters that end a line, or a paragraph, for those who know Unicode."""
 
 
-def harmless(text: bytes) -> str:
-    """Decode, and escape every character that could act on a terminal or hide something.
+def harmless(text: str | bytes) -> str:
+    """Escape every character that could act on a terminal or hide something; bytes are UTF-8.
 
     Line ends and tabs stay; a carriage return, an escape sequence, or a mark that turns the
-    direction of writing appears as `\\r`, `\\x1b`, `\\u202e`.
+    direction of writing appears as `\\r`, `\\x1b`, `\\u202e`, and what is not UTF-8 as `\\xff`.
     """
-    decoded = text.decode("utf-8", "backslashreplace").replace("\r\n", "\n")
-    return escape(decoded, lambda each: each in "\n\t" or unicodedata.category(each)[0] != "C")
+    if isinstance(text, bytes):
+        text = text.decode("utf-8", "backslashreplace")
+    return escape(text.replace("\r\n", "\n"), lambda each: each in "\n\t" or _stays(each))
 
 
 def one_line(value: object, longest: int = LONGEST) -> str:
@@ -31,6 +34,11 @@ def one_line(value: object, longest: int = LONGEST) -> str:
 def one_sentence(value: object, longest: int = LONGEST) -> str:
     """As `one_line`, for words of several lines: each run of white space is one space."""
     return one_line(" ".join(_text(value).split()), longest)
+
+
+def _stays(character: str) -> bool:
+    category = unicodedata.category(character)
+    return category[0] != "C" and category not in _BREAKS
 
 
 def _text(value: object) -> str:

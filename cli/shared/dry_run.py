@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from challenge.cli.shared.format import clock, tail
+from challenge.cli.shared.format import clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -138,11 +138,10 @@ def timing(found: Inference, planned: int, minutes: float) -> str:
 
 def went_well(found: Inference) -> bool:
     """Whether a dry run is `ok`; says otherwise what happened, with the team's own log."""
-    from challenge.cli.shared.console import say
+    from challenge.cli.shared.console import say, say_output
 
     if found.outcome == "ok":
         return True
     say(f"outcome   {found.outcome}: {found.cause}")
-    if found.log.strip():
-        say(f"its output, last lines:\n{tail(found.log)}")
+    say_output(found.log)
     return False

@@ -19,7 +19,7 @@ def explain(error: Exception, command: Sequence[str]) -> int | None:
     Args:
         command: the arguments that were given, to be repeated for the whole traceback.
     """
-    from challenge.cli.shared.console import fail, say
+    from challenge.cli.shared.console import fail, say, say_block
     from challenge.data.atomic import disk_mistake
     from challenge.methods import plugin
 
@@ -36,7 +36,8 @@ def explain(error: Exception, command: Sequence[str]) -> int | None:
         left = f"  ... {len(own) - SHOWN} more\n" if len(own) > SHOWN else ""
         said = "".join(traceback.format_exception_only(error)).strip()
         again = shlex.join(["challenge", "--traceback", *command])
-        say(f"error: in the method's own code\n{left}{text}{said}\nwhole traceback: {again}")
+        say_block("error: in the method's own code", f"{left}{text}{said}")
+        say(f"whole traceback: {again}")
         return 1
     if isinstance(error, OSError):
         mistake = disk_mistake(error, error.filename or "the disk")

@@ -36,8 +36,3 @@ def count(number: int) -> str:
             value = number / size
             return f"{value:.{2 if value < 10 else 1 if value < 100 else 0}f} {unit}"
     return str(number)
-
-
-def tail(text: str, lines: int = 20) -> str:
-    """The last lines of a text, indented."""
-    return "\n".join("  " + line for line in text.rstrip().splitlines()[-lines:])

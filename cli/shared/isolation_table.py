@@ -79,7 +79,7 @@ def show(found: dict[str, Any], here: Sequence[dict[str, str]], *, every: bool) 
         here: what `levels_here` gave.
         every: every attempt, not only those that did not end as promised.
     """
-    from challenge.cli.shared.console import console, say, table
+    from challenge.cli.shared.console import alarm, say, table
 
     attempts = [seen for seen in found["attempts"] if every or not seen.as_promised]
     rows = [(seen.name, *_words(seen)) for seen in attempts]
@@ -91,7 +91,7 @@ def show(found: dict[str, Any], here: Sequence[dict[str, str]], *, every: bool) 
         state = f"no: {each['fails']}" if each["fails"] else f"yes: {each['promises']}"
         say(f"{each['level']:11} {state}")
     if found["fails"]:
-        console(stderr=True).print(f"{found['level']}: {found['fails']}", style="red")
+        alarm(f"{found['level']}: {found['fails']}")
 
 
 def _words(seen: Seen) -> tuple[str, str]:

@@ -63,10 +63,8 @@ def train_and_show(config: str, overrides: Sequence[str], where: Where) -> Train
             on_failed_drawing=_not_drawn,
         )
     if not done.finished:
-        say(
-            f"stopped; continue exactly with: challenge train {done.run.path} --resume\n"
-            f"or take the best weights so far:  challenge train {done.run.path} --finish"
-        )
+        say(f"stopped; continue exactly with: challenge train {done.run.path} --resume")
+        say(f"or take the best weights so far:  challenge train {done.run.path} --finish")
         return done
     show(f"trained {done.run.path.name} in {done.seconds:.0f} s -> {done.run.path}")
     _remark(done)

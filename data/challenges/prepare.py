@@ -21,6 +21,7 @@ import numpy as np
 
 from challenge.configs import loader
 from challenge.configs.errors import UserError
+from challenge.configs.escaping import escape_json
 from challenge.configs.loader import Source
 from challenge.configs.schema.challenge import ChallengeConfig
 from challenge.configs.schema.images import BuiltinImages, FolderPaths
@@ -307,9 +308,8 @@ def _put(path: Path, content: bytes) -> None:
 
 
 def _put_json(path: Path, value: Any) -> None:
-    text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
-    # A name that is not UTF-8 has stray surrogates, which JSON writes as it writes others.
-    _put(path, text.encode("utf-8", "backslashreplace"))
+    text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False)
+    _put(path, (escape_json(text) + "\n").encode())
 
 
 def _published(config: ChallengeConfig) -> ChallengeConfig:

@@ -13,12 +13,11 @@ from pathlib import Path, PurePosixPath
 from typing import IO, BinaryIO
 
 from challenge.submissions.entries import member_names, zip_structure
+from challenge.submissions.entries.manifest import FILES
 from challenge.submissions.entries.violations import PACK_AGAIN, Violation
 from challenge.submissions.text import one_line
 
 CHUNK = 1 << 20
-MEMBERS = 2000
-"""More files than any entry has."""
 DATE = (1980, 1, 1, 0, 0, 0)
 
 Members = Mapping[str, zipfile.ZipInfo]
@@ -56,8 +55,8 @@ def members(path: Path, shown: str) -> tuple[dict[str, zipfile.ZipInfo], list[Vi
             infos = file.infolist()
     except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError) as error:
         return {}, [Violation("invalid_entry", shown, f"is a damaged zip ({error})", PACK_AGAIN)]
-    if len(infos) > MEMBERS:
-        cause = f"holds {len(infos):,} files, an entry has at most {MEMBERS:,}"
+    if len(infos) > FILES:
+        cause = f"holds {len(infos):,} files, an entry has at most {FILES:,}"
         return {}, [Violation("invalid_entry", shown, cause, PACK_AGAIN)]
     problems: list[Violation] = []
     found: dict[str, zipfile.ZipInfo] = {}

@@ -5,12 +5,24 @@ from __future__ import annotations
 import json
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 
 from challenge.configs.schema.entry import Uses
 from challenge.configs.schema.section import Section
 from challenge.configs.schema.values import Name
 
+
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("must be printable text on one line")
+    return text
+
+
+Words = Annotated[str, Field(max_length=200), AfterValidator(_printable)]
+"""Free text: what results and tables repeat of it."""
+Version = Annotated[str, Field(max_length=60), AfterValidator(_printable)]
+FILES = 2000
+"""More files than any entry has."""
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 LARGEST = 1_000_000
 """Bytes of the largest manifest that is read: an entry has at most 2,000 files."""
@@ -33,14 +45,14 @@ class Member(Section):
 class Training(Section):
     """How the weights came about, as the run says."""
 
-    source: str
+    source: Words
     """Of the training images: `builtin` or `folder`."""
     images: Annotated[int, Field(ge=0)]
     seed: Annotated[int, Field(ge=0)]
     seconds: Annotated[float, Field(ge=0)]
     peak_memory: Annotated[int, Field(ge=0)] | None = None
     """Bytes."""
-    machine: str
+    machine: Words
 
 
 class Manifest(Section):
@@ -48,11 +60,11 @@ class Manifest(Section):
     team: Name
     name: Name
     challenge: ForChallenge
-    versions: dict[str, str]
+    versions: Annotated[dict[Version, Version], Field(max_length=20)]
     """Of toolkit, torch and deepinv when the run was made."""
     uses: Uses
     training: Training | None = None
-    files: dict[str, Member]
+    files: Annotated[dict[Words, Member], Field(max_length=FILES)]
     """Every other file of the entry."""
 
 

@@ -22,6 +22,7 @@ from challenge.submissions.layout import CONFIG, MANIFEST, PLUGIN, WEIGHTS, Run,
 from challenge.submissions.layout import entry as layout_entry
 from challenge.submissions.runs import storage
 from challenge.submissions.runs.facts import MadeFor, RunFacts, write_facts
+from challenge.submissions.text import one_line
 
 
 def pack(
@@ -146,7 +147,7 @@ def _training(record: RunFacts, seed: int) -> Training | None:
         seed=seed,
         seconds=round(record.seconds, 1),
         peak_memory=record.peak_memory,
-        machine=str(record.machine),
+        machine=one_line(record.machine, 200),
     )
 
 

@@ -5,7 +5,6 @@ A verdict is written only when it is the entry's own: a fault of ours raises and
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 import time
@@ -43,7 +42,7 @@ from challenge.submissions.judging.result import (
 )
 from challenge.submissions.scoring import metrics, pictures
 from challenge.submissions.scoring.scores import Pair, score_images
-from challenge.submissions.text import harmless
+from challenge.submissions.text import one_line
 
 OnStep = Callable[[Step], None]
 OnScore = Callable[[str, int, int], None]
@@ -157,7 +156,7 @@ def _verdict(
     entry_hash = digest(copy)
     with result_files.locked(judge.workspace, entry_hash):
         # The check is made anew: what it depends on, the list of teams, may have changed.
-        name = harmless(os.fsencode(entry.name))
+        name = one_line(entry.name)
         problems = check(copy, judge.challenge, judge.teams, shown=name)
         known = result_files.find(
             judge.workspace, entry_hash, judge.challenge.hash, judge.judge_hash

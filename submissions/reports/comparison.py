@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import statistics
 import zipfile
 from collections.abc import Callable, Sequence
@@ -27,7 +26,7 @@ from challenge.submissions.runs import storage
 from challenge.submissions.runs.facts import read_facts
 from challenge.submissions.scoring.scores import Interval, Scores
 from challenge.submissions.scoring.statistics import paired
-from challenge.submissions.text import harmless
+from challenge.submissions.text import one_line
 
 OnStep = Callable[[str, Step], None]
 """Called with a method's name after each reconstruction."""
@@ -121,7 +120,7 @@ def candidates(paths: Sequence[Path], challenge: str | None = None) -> list[Cand
     found: list[Candidate] = []
     taken: dict[str, int] = {}
     for path in paths:
-        name = harmless(os.fsencode(path.resolve().name if path.is_dir() else path.stem))
+        name = one_line(path.resolve().name if path.is_dir() else path.stem)
         taken[name] = taken.get(name, 0) + 1
         shown = name if taken[name] == 1 else f"{name} ({taken[name]})"
         found.append(Candidate(shown, path, first))
