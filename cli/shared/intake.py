@@ -23,6 +23,7 @@ def look_at(
     """
     from challenge.cli.shared.console import warn
     from challenge.submissions import layout
+    from challenge.submissions.entries.intake import identify
     from challenge.submissions.entries.teams import BASELINE
     from challenge.submissions.judging import received
 
@@ -38,7 +39,12 @@ def look_at(
     for entry in dict.fromkeys(entries):
         if entry.is_file() and entry.resolve() not in own:
             sight = received.see(
-                place, entry, prepared=challenge.standing.prepared, now=now, first=tell
+                place,
+                entry,
+                prepared=challenge.standing.prepared,
+                entry_hash=identify(entry, challenge.config.limits),
+                now=now,
+                first=tell,
             )
             if sight.team and (odd := received.misnamed(entry, sight.team, known)):
                 warn(odd)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from challenge.configs import loader
 from challenge.configs.errors import Mistake, UserError
 from challenge.configs.schema.challenge import ChallengeConfig, Terms
-from challenge.data import layout
+from challenge.data import layout, reading
 from challenge.data.challenges.rules import Standing
 from challenge.data.challenges.rules import read as read_rules
 from challenge.data.challenges.test_set import TestSet, summarise
@@ -132,6 +132,7 @@ class Challenge:
         first = self._public.kernels  # of format 1, which knew blurs only
         path = first if first.is_file() else self._public.operator
         try:
+            reading.check(path)
             with path.open("rb") as file:
                 stored = np.load(file, allow_pickle=False)
                 arrays = {"kernels": stored} if path is first else dict(stored)
@@ -191,7 +192,7 @@ def read_manifest(public: Public) -> dict[str, Any]:
         remedy = f"make it with `challenge prepare {public.path.name}`"
         raise UserError.of(public.path, "is not a prepared challenge", remedy)
     try:
-        manifest = json.loads(public.manifest.read_text(encoding="utf-8"))
+        manifest = json.loads(reading.bounded(public.manifest))
         kinds = {"format": int, "challenge": str, "seal": str, "practice": bool, "files": dict}
         if not all(isinstance(manifest[key], kind) for key, kind in kinds.items()):
             raise TypeError
@@ -199,7 +200,7 @@ def read_manifest(public: Public) -> dict[str, Any]:
             TestSet.model_validate(manifest["test"])
         if manifest["format"] == FORMAT:
             Terms.model_validate(manifest["terms"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         raise UserError.of(public.manifest, "is damaged", FRESH) from None
     if manifest["format"] not in range(PUBLISHING, FORMAT + 1):
         raise UserError.of(

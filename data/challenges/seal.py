@@ -20,6 +20,7 @@ from typing import Any
 
 from challenge.configs import loader
 from challenge.configs.errors import Mistake, UserError
+from challenge.data import reading
 from challenge.data.challenges.challenge import read_manifest
 from challenge.data.hashing import canonical_json, digest, digest_json
 from challenge.data.layout import Hidden, Public
@@ -85,7 +86,7 @@ def read(hidden: Hidden) -> dict[str, Any]:
             hidden.path, "is not the hidden folder of a challenge", "give workspace/hidden/NAME"
         )
     try:
-        record = json.loads(hidden.seal.read_text(encoding="utf-8"))
+        record = json.loads(reading.bounded(hidden.seal))
         kinds = {"format": int, "salt": str, "images": dict, "key": str, "metric": dict}
         if record["format"] not in (1, FORMAT):
             raise UserError.of(
@@ -97,7 +98,7 @@ def read(hidden: Hidden) -> dict[str, Any]:
             kinds["measurements"] = dict
         if not all(isinstance(record[name], kind) for name, kind in {**kinds, "seal": str}.items()):
             raise TypeError
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         raise UserError.of(hidden.seal, "is damaged", _REMEDY) from None
     checked: dict[str, Any] = record
     return checked

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from challenge.configs import loader
 from challenge.configs.errors import UserError
 from challenge.configs.schema import physics as schema
+from challenge.data import reading
 from challenge.data.images import colour, decode
 from challenge.data.physics.blur import one_of
 from challenge.data.physics.family import Arrays, Family, Notice, Parameters, Shape
@@ -109,6 +110,7 @@ def _read(path: Path) -> NDArray[np.bool_]:
     """The masks of a file, bool of shape (N, 1 | C, H, W)."""
     if path.suffix.lower() == ".npy":
         try:
+            reading.check(path)
             values = np.load(path, allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
             raise UserError.of(path, "holds no array", "save it with `numpy.save`") from error

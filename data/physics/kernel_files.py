@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from challenge.configs.errors import UserError
+from challenge.data import reading
 from challenge.data.images import colour, decode, formats
 from challenge.data.physics import kernel_axes
 from challenge.data.physics.kernel_axes import Rank
@@ -52,7 +53,10 @@ def read(path: Path, notice: Notice = lambda _: None) -> Arrays:
         known = ", ".join(readers)
         raise UserError.of(path, "is no kernel file", f"use one of {known}, or a picture")
     try:
+        reading.check(path)
         variables = {name: kernel_axes.kernels(value) for name, value in reader(path).items()}
+    except UserError:
+        raise
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError.of(path, f"cannot be read ({type(error).__name__})", _REMEDY) from error
     found = {name: value for name, value in variables.items() if value.rank is Rank.KERNELS}

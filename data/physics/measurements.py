@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from challenge.configs.errors import UserError
+from challenge.data import reading
 from challenge.data.layout import FRESH
 from challenge.data.physics import noise_models
 from challenge.data.physics.families import FAMILIES
@@ -150,7 +151,7 @@ def read(path: Path) -> Measurement:
 def read_bytes(path: Path) -> bytes:
     """A stored measurement as it is, not checked; raises `UserError` if it is missing."""
     try:
-        return path.read_bytes()
+        return reading.bounded(path, reading.ARRAYS)
     except FileNotFoundError:
         raise UserError.of(path, "there is no such measurement", FRESH) from None
 

@@ -23,6 +23,8 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from challenge.configs.errors import UserError
+from challenge.data import reading
 from challenge.data.layout import Workspace
 from challenge.submissions import layout
 from challenge.submissions.inference import speed
@@ -117,11 +119,11 @@ def measured(run: Run) -> tuple[float, list[float]] | None:
         when = path.stat().st_mtime_ns
         if any(source.stat().st_mtime_ns > when for source in sources):
             return None
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = json.loads(reading.bounded(path))
         seconds = [float(each) for each in record["seconds"].values()]
         good = record["outcome"] == "ok" and seconds
         return (float(record["start_up"]), seconds) if good else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, UserError):
         return None  # a hint is no reason not to pack
 
 

@@ -22,7 +22,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import ConfigDict, Field, TypeAdapter
 
 from challenge.configs.errors import UserError
-from challenge.data import atomic
+from challenge.data import atomic, reading
 from challenge.submissions import machine
 
 FORMAT = 1
@@ -132,7 +132,7 @@ def read(path: Path, remedy: str = CALIBRATE) -> tuple[Speed, ...]:
     if not path.exists():
         return ()
     try:
-        text = path.read_text(encoding="utf-8")
+        text = reading.bounded(path).decode()
         found = json.loads(text)["format"]
         if found == FORMAT:
             return tuple(_FILE.validate_json(text).speeds)

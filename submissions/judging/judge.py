@@ -5,7 +5,6 @@ A verdict is written only when it is the entry's own: a fault of ours raises and
 
 from __future__ import annotations
 
-import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -17,11 +16,12 @@ from challenge.configs.errors import UserError
 from challenge.data import atomic
 from challenge.data.challenges import rules, seal
 from challenge.data.challenges.challenge import PUBLISHING, Challenge
-from challenge.data.hashing import digest, digest_json
+from challenge.data.hashing import digest_json
 from challenge.data.layout import Hidden, Public, Workspace
 from challenge.submissions import machine, scratch
-from challenge.submissions.entries import archive
+from challenge.submissions.entries import archive, intake
 from challenge.submissions.entries.check import check
+from challenge.submissions.entries.intake import Taken
 from challenge.submissions.entries.teams import Teams
 from challenge.submissions.entries.violations import Violation
 from challenge.submissions.inference import repeat, supervisor
@@ -134,30 +134,29 @@ def judge_entry(
         UserError: there is no such file.
         JudgeFault: our own part failed; nothing is written.
     """
-    if not entry.is_file():
-        raise UserError.of(entry, "there is no such entry", "give a zip made by `challenge pack`")
     with scratch.folder("intake") as folder:
-        # What is hashed, checked and judged is one file, whoever writes to the other meanwhile.
-        copy = folder / "entry.zip"
-        shutil.copyfile(entry, copy)
-        return _verdict(judge, entry, copy, rejudge, progress, scored)
+        taken = intake.take(entry, folder, judge.challenge.config.limits)
+        return _verdict(judge, entry, taken, rejudge, progress, scored)
 
 
 def _verdict(
     judge: Judge,
     entry: Path,
-    copy: Path,
+    taken: Taken,
     rejudge: Rejudge,
     progress: OnStep | None,
     scored: OnScore | None,
 ) -> tuple[Result, bool]:
     """The verdict on a copy of an entry, which is told of by its own name."""
     meter = Meter(judge.challenge.config.limits.threads)
-    entry_hash = digest(copy)
+    copy, entry_hash = taken.path, taken.hash
     with result_files.locked(judge.workspace, entry_hash):
         # The check is made anew: what it depends on, the list of teams, may have changed.
         name = one_line(entry.name)
         problems = check(copy, judge.challenge, judge.teams, shown=name)
+        if taken.too_large and not problems:
+            # It was made smaller meanwhile, and is no copy that nobody else can write to.
+            raise UserError.of(entry, "was changed while it was read", "score it again")
         known = result_files.find(
             judge.workspace, entry_hash, judge.challenge.hash, judge.judge_hash
         )

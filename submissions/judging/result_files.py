@@ -15,7 +15,7 @@ from typing import Any
 
 from challenge.configs.errors import UserError
 from challenge.configs.schema.challenge import Limits
-from challenge.data import atomic
+from challenge.data import atomic, reading
 from challenge.data.layout import Workspace
 from challenge.submissions import layout
 from challenge.submissions.judging.result import Result
@@ -129,7 +129,7 @@ def _hashes(result: Result) -> tuple[str, str, str]:
 def read(path: Path) -> Result:
     """One verdict; raises `UserError` if the file is damaged."""
     try:
-        return Result.model_validate_json(path.read_bytes())
+        return Result.model_validate_json(reading.bounded(path))
     except (OSError, ValueError):
         remedy = "remove it and score the entry again"
         raise UserError.of(path, "is no result of this toolkit, or damaged", remedy) from None

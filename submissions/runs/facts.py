@@ -10,7 +10,7 @@ from challenge.configs.errors import UserError
 from challenge.configs.loader import load_entry
 from challenge.configs.schema.entry import EntryConfig
 from challenge.configs.schema.section import Section
-from challenge.data import atomic
+from challenge.data import atomic, reading
 from challenge.data.challenges.challenge import Challenge
 from challenge.submissions.layout import Run
 
@@ -80,7 +80,7 @@ def read_facts(run: Run) -> RunFacts:
     if not run.facts.is_file():
         raise UserError.of(run.path, "is not a run", "give a folder made by `challenge train`")
     try:
-        return RunFacts.model_validate_json(run.facts.read_bytes())
+        return RunFacts.model_validate_json(reading.bounded(run.facts))
     except (OSError, ValueError):
         raise UserError.of(run.facts, "is damaged", "train the run again") from None
 

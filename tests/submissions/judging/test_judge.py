@@ -170,7 +170,7 @@ def test_what_is_no_zip_has_a_result(place: Workspace, challenge: Challenge) -> 
     path.write_bytes(b"nothing")
     result, _ = judge_entry(judge(place, challenge), path)
     assert (result.outcome, result.entry.name) == ("invalid_entry", "alpha-broken")
-    with pytest.raises(UserError, match="there is no such entry"):
+    with pytest.raises(UserError, match="does not exist"):
         judge_entry(judge(place, challenge), path.with_name("absent.zip"))
 
 

@@ -1,0 +1,90 @@
+"""Files of others: their kind and their size are looked at before they are read."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from challenge.configs.errors import UserError
+
+RECORD = 64_000_000
+"""Bytes of the largest JSON file that is read: a result of thousands of images has a few."""
+ARRAYS = 2_000_000_000
+"""Bytes of the largest file of arrays: kernels, masks, one measurement."""
+CHUNK = 1 << 20
+KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+def kind(path: Path) -> str:
+    """What stands at a path if it is no regular file, `a pipe`; "" for a file. Links are followed.
+
+    Raises:
+        OSError: there is nothing, or nothing that may be looked at.
+    """
+    return KINDS.get(stat.S_IFMT(path.stat().st_mode), "")
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[BinaryIO]:
+    """A regular file, open to be read.
+
+    Raises:
+        UserError: it is a folder, a pipe, a device, which would block or never end.
+        OSError: it cannot be opened.
+    """
+    # A pipe that nobody writes to would wait here for ever.
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    with open(handle, "rb") as file:
+        other = KINDS.get(stat.S_IFMT(os.fstat(handle).st_mode))
+        if other:
+            raise UserError.of(path, f"is {other}, not a file", "give a file")
+        yield file
+
+
+def bounded(path: Path, largest: int = RECORD) -> bytes:
+    """The content of a file that is not larger than that.
+
+    Raises:
+        UserError: it is larger, or no file; nothing was read then.
+        OSError: it cannot be read.
+    """
+    if other := kind(path):
+        raise UserError.of(path, f"is {other}, not a file", "give a file")
+    with opened(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        content = b"" if size > largest else file.read(largest + 1)
+    check_size(path, max(size, len(content)), largest)
+    return content
+
+
+def check(path: Path, largest: int = ARRAYS) -> None:
+    """Refuse what `bounded` would refuse, for a file that a library reads by itself."""
+    with opened(path) as file:
+        check_size(path, os.fstat(file.fileno()).st_size, largest)
+
+
+def check_size(path: Path, size: int, largest: int) -> None:
+    """Raise `UserError` where a file is too large."""
+    if size > largest:
+        cause = f"holds {size:,} bytes, at most {largest:,} are read"
+        raise UserError.of(path, cause, "is it the right file?")
+
+
+def copy(file: BinaryIO, target: Path, most: int) -> int:
+    """Copy at most so many bytes of an open file into a new one; says how many."""
+    copied = 0
+    with target.open("xb") as out:
+        while copied < most and (piece := file.read(min(CHUNK, most - copied))):
+            out.write(piece)
+            copied += len(piece)
+    return copied
