@@ -44,23 +44,32 @@ def check(
     """
     shown = shown or path.name
     limits = challenge.config.limits if challenge else Limits()
-    members, problems = archive.members(path, shown)
+    listing = archive.members(path, shown)
+    members, problems = listing.members, listing.problems
     if problems and not members:
         return problems
-    for name in sorted({MANIFEST, CONFIG, WEIGHTS} - {*members}):
+    for name in sorted({MANIFEST, CONFIG, WEIGHTS} - {*members} - listing.refused):
         problems.append(Violation("invalid_entry", f"{shown}/{name}", "is missing", PACK_AGAIN))
     oversize = list(_size(members, limits, shown))
     problems += oversize
+    if not listing.sound:
+        # What stands in the files follows from what is wrong with the zip.
+        return problems
     rules = challenge.config.rules if challenge else None
     with zipfile.ZipFile(path) as file:
         try:
             facts = contents.read_manifest(file, members, shown, problems)
-            config = contents.read_config(file, members, shown, problems)
+            # A file that is not the packed one is told of once, not for what stands in it too.
+            spoilt = set(listing.refused)
+            if not oversize:
+                found = contents.differences(file, members, facts, listing.refused, shown)
+                spoilt |= found.keys()
+                problems += (problem for each in found.values() for problem in each)
+            intact = {name: info for name, info in members.items() if name not in spoilt}
+            config = contents.read_config(file, intact, shown, problems)
             if facts:
                 problems += _identity(facts, config, challenge, teams, shown)
-            if not oversize:
-                problems += contents.differences(file, members, facts, shown)
-            classes = python_files.classes(file, members, config, rules, shown, problems)
+            classes = python_files.classes(file, intact, spoilt, config, rules, shown, problems)
             if config:
                 problems += python_files.unknown_method(config, classes, rules, shown)
         except DAMAGE as error:
@@ -74,7 +83,7 @@ def check(
 
 def read_manifest(path: Path) -> Manifest | None:
     """The manifest of an entry, None where there is none that can be read."""
-    members, _ = archive.members(path, path.name)
+    members = archive.members(path, path.name).members
     if MANIFEST not in members:
         return None
     try:
@@ -118,7 +127,8 @@ def _identity(
     if facts.challenge.name != challenge.config.name:
         cause = f"is packed for `{facts.challenge.name}`, this is `{challenge.config.name}`"
         yield Violation("invalid_entry", place, cause, "train and pack it for this challenge")
-    elif facts.challenge.hash != challenge.hash:
+        return  # its operator and rules are the other's
+    if facts.challenge.hash != challenge.hash:
         cause = f"is packed for another preparation of `{facts.challenge.name}`"
         remedy = "get the current public folder, then train and pack again"
         yield Violation("invalid_entry", place, cause, remedy)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from challenge.configs.errors import UserError
@@ -69,23 +69,43 @@ def read_config(
 
 
 def differences(
-    file: zipfile.ZipFile, members: Members, facts: Manifest | None, shown: str
-) -> Iterator[Violation]:
-    """The weights, and all files against the sizes and hashes of the manifest; each read once."""
+    file: zipfile.ZipFile,
+    members: Members,
+    facts: Manifest | None,
+    refused: Collection[str],
+    shown: str,
+) -> dict[str, list[Violation]]:
+    """The weights, and all files against the sizes and hashes of the manifest; each read once.
+
+    Args:
+        refused: files of which it is said already what is wrong with them.
+
+    Returns:
+        What is wrong, by the name of the file.
+    """
     files = facts.files if facts else {}
-    for name in sorted({*files} - {*members, CONFIG, WEIGHTS}):
-        yield Violation("invalid_entry", f"{shown}/{name}", "is missing", PACK_AGAIN)
+
+    def wrong(name: str, cause: str) -> list[Violation]:
+        return [Violation("invalid_entry", f"{shown}/{name}", cause, PACK_AGAIN)]
+
+    found = {
+        name: wrong(name, "is missing")
+        for name in sorted({*files} - {*members, *refused, CONFIG, WEIGHTS})
+    }
     for name in sorted({*members} - {*files, MANIFEST}) if facts else ():
-        yield Violation("invalid_entry", f"{shown}/{name}", "is not in the manifest", PACK_AGAIN)
+        found[name] = wrong(name, "is not in the manifest")
     for name in sorted({*members} & {*files, WEIGHTS}):
         info, fact = members[name], files.get(name)
         with file.open(info) as opened:
             member = archive.Hashed(opened)
-            if name == WEIGHTS:
-                yield from _weights(member, info.file_size, f"{shown}/{name}")
+            inside = (
+                list(_weights(member, info.file_size, f"{shown}/{name}")) if name == WEIGHTS else []
+            )
             if fact and (info.file_size != fact.size or member.digest() != fact.sha256):
-                cause = "was changed after packing"
-                yield Violation("invalid_entry", f"{shown}/{name}", cause, PACK_AGAIN)
+                found[name] = wrong(name, "was changed after packing")
+            elif inside and name not in found:
+                found[name] = inside
+    return found
 
 
 def _weights(file: archive.Hashed, size: int, place: str) -> Iterator[Violation]:

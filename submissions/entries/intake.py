@@ -66,9 +66,12 @@ def identify(entry: Path, limits: Limits) -> str:
     largest = round(limits.weights_mb * 1_000_000) + ROOM
     with reading.opened(entry) as file:
         size = os.fstat(file.fileno()).st_size
-        if size <= largest:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-        return _of_beginning(hashlib.sha256(file.read(BEGINNING)).hexdigest(), size)
+        if size > largest:
+            return _of_beginning(hashlib.sha256(file.read(BEGINNING)).hexdigest(), size)
+        found = hashlib.sha256()
+        while piece := file.read(reading.CHUNK):
+            found.update(piece)
+        return found.hexdigest()
 
 
 def _of_beginning(begins: str, size: int) -> str:

@@ -6,6 +6,7 @@ import os
 import re
 import stat
 import zipfile
+from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 from challenge.methods import plugin
@@ -48,6 +49,30 @@ def fault(info: zipfile.ZipInfo) -> tuple[str, str] | None:
     if info.flag_bits & ~UTF8:
         return UNUSUAL, PACK_AGAIN
     return None
+
+
+def common_folder(names: Sequence[str]) -> str:
+    """The folder that holds a whole entry, as somebody zips who unzipped it; "" if none does."""
+    folder = names[0].partition("/")[0] if names else ""
+    below = (name.partition("/")[0] == folder or is_of_macos(name) for name in names)
+    return folder if f"{folder}/{MANIFEST}" in names and all(below) else ""
+
+
+def is_of_macos(name: str) -> bool:
+    """What its archiver and its file browser add to a folder."""
+    return name.startswith("__MACOSX/") or name.rpartition("/")[2] == ".DS_Store"
+
+
+def is_of_another_program(info: zipfile.ZipInfo) -> bool:
+    """Whether a fault of a file is what a zip has that another program wrote.
+
+    Compressed, with its size behind it, or listed with its folder.
+    """
+    regular = stat.S_IFMT(info.external_attr >> 16) in (0, stat.S_IFREG)
+    folder = info.filename.endswith("/") and not info.file_size
+    wrapped = info.compress_type != zipfile.ZIP_STORED or bool(info.flag_bits & ~UTF8)
+    sane = _NAME.fullmatch(info.filename.rstrip("/")) and not info.flag_bits & 0x1
+    return bool(sane) and (folder or (regular and wrapped))
 
 
 def unexpected(name: str, shown: str) -> Violation | None:

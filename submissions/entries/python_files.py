@@ -28,6 +28,7 @@ MOST_IMPORTS = 50
 def classes(
     file: zipfile.ZipFile,
     members: Members,
+    spoilt: Collection[str],
     config: EntryConfig | None,
     rules: Rules | None,
     shown: str,
@@ -36,9 +37,11 @@ def classes(
     """The names of the classes in every Python file; what is wrong comes into the list.
 
     Wrong are files that are too long or not Python, and imports that the judge does not have.
+    Files in `spoilt`, of which it is said already what is wrong, count as there, with any class.
     """
     found: dict[str, set[str]] = {name: set() for name in members if name.startswith(f"{PLUGIN}/")}
-    files = imports.Files(found, _root(config, found))
+    there = {**found, **{name: set() for name in spoilt if name.startswith(f"{PLUGIN}/")}}
+    files = imports.Files(there, _root(config, there))
     bytes_left, imports_left = ALL_SOURCES, MOST_IMPORTS
     for name in found:
         place, info = f"{shown}/{name}", members[name]
@@ -72,7 +75,7 @@ def classes(
         if not imports_left and next(refused, None):
             cause = "has more imports that cannot work, which are not listed"
             problems.append(Violation("invalid_entry", place, cause, "correct those that are"))
-    return found
+    return {**there, **found}
 
 
 def _root(config: EntryConfig | None, files: Collection[str]) -> str:

@@ -78,6 +78,10 @@ def test_the_same_challenge_gives_the_same_kit(challenge: Challenge, tmp_path: P
     assert first.read_bytes() == second.read_bytes()
 
 
+def test_it_says_when_a_day_begins(kit: Path) -> None:
+    assert "per day, which begins at midnight UTC | 5 |" in (kit / "README.md").read_text()
+
+
 def test_texts_are_filled_in(kit: Path) -> None:
     texts = [*kit.glob("*.*"), *kit.glob("my_team/*"), *kit.glob("configs/*")]
     for path in texts:
