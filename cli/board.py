@@ -51,7 +51,8 @@ def board(
         raise UserError.of(workspace, "has no judged entries", remedy)
     if len(names) > 1:
         raise UserError.of(workspace, f"has results of {', '.join(names)}", "name one of them")
-    opened = open_prepared(place.public(names[0]))
+    opened = open_prepared(place.public(names[0]), verify=True)
+    other = sum(each.challenge.hash != opened.hash for each in found)
     listed = teams.load(place)
     made = rows(
         found,
@@ -68,6 +69,11 @@ def board(
         show_json(_json(opened, shown, remarks(made), members))
         return
     _show(names[0], opened.practice, shown)
+    if other:
+        say(
+            f"{other} verdict{'s' * (other != 1)} on another preparation of {names[0]} "
+            f"{'are' if other != 1 else 'is'} not shown"
+        )
     for line in (*_about_entries(made, everything), *_about_rules(opened), *remarks(made)):
         say(line)
     if opened.practice:

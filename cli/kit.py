@@ -35,7 +35,7 @@ def kit(
     from challenge.submissions.inference import speed
 
     place = Workspace(workspace)
-    opened = open_prepared(place.public(challenge))
+    opened = open_prepared(place.public(challenge), verify=True)
     target = make_kit(opened, place)
     show(f"made {target}: {target.stat().st_size / 1e6:.1f} MB; give it to the teams")
     found = speed.find(judge_speed(place), opened.config.limits.threads)

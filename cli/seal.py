@@ -26,22 +26,34 @@ def seal(
 ) -> None:
     """Verify the seal: nothing was changed since the first day.
 
-    For everybody, once the hidden folder is revealed.
+    For everybody, once the hidden folder is revealed. Of the public folder every file is compared
+    with the manifest, and every measurement is recomputed from truth, operator and key.
 
     Example: challenge seal deblur
     """
-    from challenge.cli.shared.console import show
+    from challenge.cli.shared.console import progress, show
     from challenge.data.challenges import rules
+    from challenge.data.challenges import seal as sealed
     from challenge.data.challenges.challenge import open_challenge
-    from challenge.data.challenges.seal import read, verify
+    from challenge.data.hashing import digest
     from challenge.data.layout import Hidden, Workspace
 
     place = Workspace(workspace)
+    public = place.public(challenge)
     folder = Hidden(hidden) if hidden else place.hidden(challenge)
-    found = verify(place.public(challenge), folder)
+    found = sealed.verify(public, folder)
+    # After it, for it takes seconds: a broken seal is told at once.
+    from challenge.data.challenges.verify import verify
+
+    with progress() as report:
+        done = verify(public, folder, report)
     show(f"the seal holds: {found}")
-    covered = "truth, measurements," if "measurements" in read(folder) else "truth,"
-    standing = open_challenge(place.public(challenge).path).standing
-    rules.compare(place.public(challenge), folder.rules, standing)
+    covered = "truth, measurements," if "measurements" in sealed.read(folder) else "truth,"
+    standing = open_challenge(public.path).standing
+    rules.compare(public, folder.rules, standing)
     show(f"{covered} noise key and metric are those the challenge was published with")
+    show(f"manifest holds: {digest(public.manifest)}")
+    show(f"none of the {done.files} files of the public folder was changed, none is new")
+    close = f"but for {done.difference:.1g} of a pixel" if done.difference else "bit for bit"
+    show(f"all {done.measurements} measurements follow from truth, operator and key, {close}")
     show(f"rules {standing.digest[:16]}: {standing.version}")

@@ -73,6 +73,11 @@ class Challenge:
         return digest(self._public.manifest)
 
     @property
+    def files(self) -> set[str]:
+        """The names of all files of the public folder but the manifest."""
+        return set(self._files)
+
+    @property
     def channels(self) -> int:
         """3 in a colour challenge, 1 in a grey one."""
         return 3 if self.config.images.mode == "colour" else 1

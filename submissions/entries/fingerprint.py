@@ -29,7 +29,7 @@ SHORT = 16
 
 def of(entry: Path) -> Likeness:
     """Of an entry that passed the check."""
-    members, _ = archive.members(entry, entry.name)
+    members = archive.members(entry, entry.name).members
     with zipfile.ZipFile(entry) as file:
         with file.open(members[WEIGHTS]) as opened:
             tensors = _tensors(archive.Hashed(opened), members[WEIGHTS].file_size)

@@ -99,6 +99,38 @@ def test_a_changed_measurement_breaks_the_seal(challenge, story):
     assert "truth, measurements, noise key and metric" in challenge("seal", "deblur").out
 
 
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("challenge.yaml", b"seed: 0", b"seed: 1"),
+        ("challenge.yaml", b"sigma: 0.03", b"sigma: 0.02"),
+        ("operator.npz", b"PK", b"PK\x00"),
+        ("val/", b"PK", b"PK\x00"),
+    ],
+)
+def test_a_changed_public_folder_is_told_of_and_not_used(story, call, tmp_path, name, old, new):
+    """By whoever judges, ranks, publishes or verifies."""
+    shutil.copytree(story / "workspace", tmp_path / "workspace")
+    path = tmp_path / "workspace/public/deblur" / name
+    path = path if path.is_file() else min(path.glob("*.npz"))
+    content = path.read_bytes()
+    assert old in content
+    path.write_bytes(content.replace(old, new, 1))
+    for command in (["board"], ["board", "--json"], ["kit", "deblur"], ["seal", "deblur"]):
+        done = call(tmp_path, *command)
+        assert done.code == 2, command
+        (line,) = lines(done.err)
+        assert f"{path.name}: was changed since `prepare`" in line
+    assert call(tmp_path, "score", ENTRY, *HIDDEN).code == 2
+
+
+def test_verdicts_on_another_preparation_are_counted(story, call, tmp_path):
+    shutil.copytree(story / "workspace", tmp_path / "workspace")
+    assert call(tmp_path, "prepare", "deblur", "--force", *SMALL).code == 0
+    done = call(tmp_path, "board")
+    assert "1 verdict on another preparation of deblur is not shown" in done.err
+
+
 def test_an_older_challenge_is_told_of_in_one_line(story, call, tmp_path, to_format_1):
     """With the remedy, by every command that opens it, and on stderr; nothing else changes."""
     from challenge.data.layout import Workspace
