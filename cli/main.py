@@ -29,6 +29,7 @@ from challenge.cli import (
     seal,
     train,
 )
+from challenge.cli.shared import workspace
 from challenge.configs.errors import UserError
 
 
@@ -96,7 +97,8 @@ def _with_interrupts(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def run(*arguments: Any, **options: Any) -> None:
         try:
-            command(*arguments, **options)
+            with workspace.command(command.__name__):
+                command(*arguments, **options)
         except KeyboardInterrupt:
             from challenge.cli.shared.console import say
 

@@ -44,14 +44,14 @@ def pack(
 
     Example: challenge pack workspace/runs/deblur/tv --team alpha
     """
-    from challenge.cli.shared.console import show
+    from challenge.cli.shared.console import say, show
     from challenge.configs.errors import UserError
     from challenge.data.layout import Workspace
     from challenge.submissions import layout
     from challenge.submissions.entries import teams
     from challenge.submissions.entries.check import read_manifest
     from challenge.submissions.entries.pack import pack as pack_run
-    from challenge.submissions.entries.pack import repack
+    from challenge.submissions.entries.pack import repack, target_of
     from challenge.submissions.runs import storage
     from challenge.submissions.runs.facts import read_facts
 
@@ -70,7 +70,8 @@ def pack(
             raise UserError.of(run, "is not an entry", "give a zip made by `challenge pack`")
         place = Workspace(workspace)
         opened = open_prepared(place.public(challenge or manifest.challenge.name))
-        target = layout.entry(place, team, manifest.name)
+        name = manifest.name
+        target = target_of(place, team, name, opened.config.name)
         repack(run, team, target, opened, teams.load(place))
     else:
         place = Workspace(find_workspace(workspace, run))
@@ -80,9 +81,12 @@ def pack(
             remedy = "pack the run first, then the entry for the other challenge"
             raise UserError.of("--challenge", "is for entries", remedy)
         opened = open_prepared(place.public(trained_for.name))
-        target = layout.entry(place, team, config.name)
+        name = config.name
+        target = target_of(place, team, name, trained_for.name)
         pack_run(made, team, target, opened, teams.load(place))
     size, limit = target.stat().st_size, opened.config.limits.weights_mb
+    if target.name != (usual := f"{team}-{name}.zip"):
+        say(f"{usual} is another entry, and stays")
     show(f"packed {target}: {size / 1e6:.2f} MB of {limit:g} MB")
     tell_rules(opened)
     if made is not None:

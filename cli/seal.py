@@ -9,6 +9,7 @@ import typer
 
 from challenge.cli.shared import completion
 from challenge.cli.shared.options import WORKSPACE, WorkspaceOption
+from challenge.cli.shared.workspace import use
 
 
 def seal(
@@ -41,6 +42,7 @@ def seal(
     place = Workspace(workspace)
     public = place.public(challenge)
     folder = Hidden(hidden) if hidden else place.hidden(challenge)
+    use(public)
     found = sealed.verify(public, folder)
     # After it, for it takes seconds: a broken seal is told at once.
     from challenge.data.challenges.verify import verify

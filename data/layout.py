@@ -4,6 +4,7 @@ public/<challenge>/   challenge.yaml  rules.yaml  manifest.json  operator.npz
                       contact-<split>.png  train/<id>.png  val/<id>.png + <id>.npz
 hidden/<challenge>/   test/<id>.png + <id>.npz  key  seal.json  sources.json  contact-test.png
                       rules.yaml
+.locks/<challenge>    who prepares it, or uses it
 cache/<challenge>-<hash>/   <id>.npy, decoded training images that memory has no room for
 
 Where test measurements are published, public/ has test/<id>.npz and contact-test.png as well.
@@ -123,6 +124,10 @@ class Workspace:
 
     def hidden(self, challenge: str) -> Hidden:
         return Hidden(self.path / "hidden" / challenge)
+
+    def lock(self, challenge: str) -> Path:
+        """The file that is locked while a challenge is prepared, or used."""
+        return self.path / ".locks" / challenge
 
 
 def beside(folder: Path, role: Role) -> Path:

@@ -37,6 +37,7 @@ def train_and_show(config: str, overrides: Sequence[str], where: Where) -> Train
     from challenge.submissions.runs.train import train
 
     label = ["train"]
+    _use(config, overrides, where.workspace)
     with leave_closed_terminal() as look, progress() as report:
 
         def stopping(number: int) -> None:
@@ -125,6 +126,20 @@ def _remark(done: TrainedRun) -> None:
             f"{best['psnr']:.2f} dB, so these were kept: nothing was learned; train longer, or "
             "with another `train.lr`"
         )
+
+
+def _use(config: str, overrides: Sequence[str], workspace: Path) -> None:
+    """Keep others from replacing the challenge while it is trained on."""
+    from challenge.cli.shared.workspace import use
+    from challenge.configs.errors import UserError
+    from challenge.configs.loader import load_entry
+    from challenge.data.layout import Workspace
+
+    try:
+        entry, _ = load_entry(config, overrides)
+    except UserError:
+        return  # told by who trains, with the mistakes of the method
+    use(Workspace(workspace).public(entry.challenge))
 
 
 def _values(values: Mapping[str, float]) -> str:

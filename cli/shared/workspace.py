@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,11 +39,43 @@ def open_prepared(public: Public, *, verify: bool = False) -> Challenge:
     from challenge.data.challenges import rules
     from challenge.data.challenges.challenge import open_challenge
 
+    use(public)
     opened = open_challenge(public.path, verify=verify)
     own = opened.workspace.hidden(public.path.resolve().name).rules
     rules.compare(public, own, opened.standing)
     tell_format(public)
     return opened
+
+
+_commands: list[tuple[str, ExitStack]] = []
+"""The commands that run in this process, each with what it holds; `demo` runs others."""
+
+
+@contextmanager
+def command(name: str) -> Iterator[None]:
+    """What a command `use`s is its own until its end."""
+    with ExitStack() as held:
+        _commands.append((name, held))
+        try:
+            yield
+        finally:
+            _commands.pop()
+
+
+def use(public: Public) -> None:
+    """Keep others from replacing a challenge while this command runs.
+
+    Raises:
+        UserError: it is being prepared; says by whom.
+    """
+    from challenge.data import locks
+    from challenge.data.layout import Workspace
+
+    if _commands and public.path.is_dir():
+        name, held = _commands[-1]
+        home = Workspace(public.path.resolve().parents[1])
+        lock = home.lock(public.path.resolve().name)
+        held.enter_context(locks.together(lock, public.path, f"is used by `{name}`,"))
 
 
 def tell_format(public: Public) -> None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -25,7 +26,7 @@ from challenge.configs.escaping import escape_json
 from challenge.configs.loader import Source
 from challenge.configs.schema.challenge import ChallengeConfig
 from challenge.configs.schema.images import BuiltinImages, FolderPaths
-from challenge.data import atomic, layout, noise
+from challenge.data import atomic, layout, locks, noise
 from challenge.data.challenges import rules, seal, staging, test_set
 from challenge.data.challenges.challenge import FORMAT
 from challenge.data.challenges.rules import Standing
@@ -40,6 +41,7 @@ from challenge.data.physics.problem import Problem, open_problem
 Progress = Callable[[str, int, int], None]
 Notice = Callable[[str], None]
 
+_PREPARED = "is being prepared by"
 SMALLEST = 32
 """Pixels that the shorter side of every image needs."""
 _WINDOW = 11  # of the metric's SSIM
@@ -85,10 +87,11 @@ def prepare(
         notice: called with what was changed or left out, in one line.
 
     Raises:
-        UserError: what is wrong with the images, the kernel or the disk; nothing is changed then.
+        UserError: what is wrong with the images, the kernel or the disk; or somebody else prepares
+            or uses the challenge; nothing is changed then.
     """
     public, hidden = workspace.public(config.name), workspace.hidden(config.name)
-    with atomic.disk_errors(workspace.path):
+    with atomic.disk_errors(workspace.path), _alone(workspace, config.name, force):
         if recovered := staging.recover(public, hidden):
             notice(f"{public.path}: {recovered}")
         if not force:
@@ -238,6 +241,20 @@ class _Writer:
 def _told(shrunk: dict[Split, str]) -> dict[str, Any]:
     """What the manifest says of photographs that were made smaller, if any were."""
     return {"shrunk": shrunk} if any(shrunk.values()) else {}
+
+
+@contextmanager
+def _alone(workspace: Workspace, name: str, force: bool) -> Iterator[None]:
+    """Nobody else prepares the challenge or uses it meanwhile."""
+    public, hidden = workspace.public(name), workspace.hidden(name)
+    with ExitStack() as held:
+        try:
+            held.enter_context(locks.alone(workspace.lock(name), public.path, _PREPARED))
+        except locks.Taken:
+            if not force:
+                _refuse_existing(public.path, hidden.path)
+            raise
+        yield
 
 
 def _refuse_existing(*folders: Path) -> None:

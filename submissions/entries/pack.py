@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +24,26 @@ from challenge.submissions.layout import entry as layout_entry
 from challenge.submissions.runs import storage
 from challenge.submissions.runs.facts import MadeFor, RunFacts, write_facts
 from challenge.submissions.text import one_line
+
+
+def target_of(place: Workspace, team: str, name: str, challenge: str) -> Path:
+    """The zip of an entry: `TEAM-NAME.zip`, or `TEAM-NAME-CHALLENGE.zip` where that is another's.
+
+    An older zip of the same team, name and challenge is to be replaced.
+
+    Raises:
+        UserError: at both places is something else.
+    """
+    first = layout_entry(place, team, name)
+    tried = [first, first.with_name(f"{first.stem}-{challenge}.zip")]
+    for path in tried:
+        if not os.path.lexists(path):
+            return path
+        facts = read_manifest(path) if path.is_file() else None
+        if facts and (facts.team, facts.name, facts.challenge.name) == (team, name, challenge):
+            return path
+    cause = f"is not {team}'s entry `{name}` for `{challenge}`, and neither is {tried[1].name}"
+    raise UserError.of(first, cause, "move one of them away")
 
 
 def pack(
@@ -122,8 +143,8 @@ def repack_baseline(
     Baselines are of no team's challenge: their zips name the one they were trained on.
 
     Returns:
-        The entry to judge: `entries/baseline-NAME.zip` of the workspace, the same bytes every
-        time, or `entry` itself.
+        The entry to judge: `entries/baseline-NAME.zip` of the workspace, as `target_of` names it,
+        the same bytes every time, or `entry` itself.
 
     Raises:
         UserError: with every problem the entry would have.
@@ -132,7 +153,7 @@ def repack_baseline(
     name = packaged.get(entry.resolve())
     if name is None:
         return entry
-    target = layout_entry(place, BASELINE, name)
+    target = target_of(place, BASELINE, name, challenge.config.name)
     repack(entry, BASELINE, target, challenge, teams)
     return target
 

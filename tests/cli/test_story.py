@@ -443,3 +443,45 @@ def test_infer_and_check_name_a_mix_up(challenge, story):
     assert "every rule holds" in done.out
     shutil.rmtree(story / "workspace/runs/deblur/wide")
     (story / "workspace/entries/beta-wide.zip").unlink()
+
+
+def test_no_command_works_on_a_challenge_that_is_being_prepared(story, call):
+    from challenge.data import locks
+    from challenge.data.layout import Workspace
+
+    lock = Workspace(story / "workspace").lock("deblur")
+    with locks.alone(lock, Path("x"), "is being prepared by"):
+        for command in (
+            ["train", "tv", "name=late"],
+            ["infer", TV],
+            ["score", TV],
+            ["score", ENTRY, *HIDDEN],
+            ["compare", TV],
+            ["pack", TV, "--team", "alpha"],
+            ["check", ENTRY],
+            ["board"],
+            ["kit", "deblur"],
+            ["seal", "deblur"],
+            ["prepare", "deblur", "--force"],
+        ):
+            done = call(story, *command)
+            assert done.code == 2, command
+            (line,) = lines(done.err)
+            assert line.startswith("error: workspace/public/deblur: is being prepared by process")
+
+
+def test_a_challenge_that_is_used_is_not_replaced(story, call, monkeypatch):
+    from challenge.submissions.judging import trial
+
+    seen = []
+    infer = trial.infer
+
+    def replace(*arguments, **options):
+        seen.append(call(story, "prepare", "deblur", "--force", *SMALL))
+        return infer(*arguments, **options)
+
+    monkeypatch.setattr(trial, "infer", replace)
+    assert call(story, "infer", TV).code == 0
+    (done,) = seen
+    assert done.code == 2
+    assert "workspace/public/deblur: is used by `infer`, process " in done.err

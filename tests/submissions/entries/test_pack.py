@@ -14,9 +14,10 @@ import torch
 
 from challenge.configs.errors import UserError
 from challenge.data.challenges.challenge import Challenge
+from challenge.data.layout import Workspace
 from challenge.submissions.entries import archive
 from challenge.submissions.entries.check import check
-from challenge.submissions.entries.pack import copy_entry_files, pack
+from challenge.submissions.entries.pack import copy_entry_files, pack, target_of
 from challenge.submissions.entries.teams import Teams
 from challenge.submissions.layout import Run
 
@@ -164,3 +165,26 @@ def test_links_and_hidden_files_stay_out(
             "plugin/blocks.py",
             "plugin/method.py",
         ]
+
+
+def test_a_zip_of_another_challenge_team_or_name_is_not_replaced(
+    make_entry: Callable[..., Path], tmp_path: Path
+) -> None:
+    place = Workspace(tmp_path / "workspace")
+    entry = make_entry()  # alpha-mine.zip, for `tiny`
+    names = {
+        ("alpha", "mine", "tiny"): "alpha-mine.zip",
+        ("alpha", "mine", "other"): "alpha-mine-other.zip",
+        ("beta", "mine", "tiny"): "beta-mine.zip",
+    }
+    assert {each: target_of(place, *each).name for each in names} == names
+    # Whose file names are the same, though nothing else is.
+    split = entry.rename(entry.with_name("a-b-c.zip"))
+    assert target_of(place, "a", "b-c", "tiny").name == "a-b-c-tiny.zip"
+    split.with_name("a-b-c-tiny.zip").write_bytes(b"something else")
+    with pytest.raises(UserError, match="a-b-c.zip: is not a's entry `b-c` for `tiny`, and neith"):
+        target_of(place, "a", "b-c", "tiny")
+    split.unlink()
+    split.symlink_to(tmp_path / "nowhere")
+    with pytest.raises(UserError, match="move one of them away"):
+        target_of(place, "a", "b-c", "tiny")
