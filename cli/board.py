@@ -11,7 +11,9 @@ from challenge.cli.shared.options import WORKSPACE, JsonOption, WorkspaceOption
 from challenge.cli.shared.workspace import open_prepared
 
 if TYPE_CHECKING:
+    from challenge.configs.errors import UserError
     from challenge.data.challenges.challenge import Challenge
+    from challenge.data.layout import Workspace
     from challenge.submissions.judging.board import Row
 
 
@@ -37,18 +39,20 @@ def board(
     Example: challenge board --json
     """
     from challenge.cli.shared.console import say, show_json
+    from challenge.cli.shared.kinds import expect_name
     from challenge.configs.errors import UserError
     from challenge.data.layout import Workspace
     from challenge.submissions.entries import teams
     from challenge.submissions.judging import received, result_files
     from challenge.submissions.judging.board import remarks, rows
 
+    if challenge is not None:
+        expect_name(challenge, "board")
     place = Workspace(workspace)
     found = result_files.read_all(place, challenge)
     names = sorted({each.challenge.name for each in found})
     if not names:
-        remedy = "judge entries with `challenge score ENTRY.zip --hidden HIDDEN`"
-        raise UserError.of(workspace, "has no judged entries", remedy)
+        raise _no_results(place, challenge)
     if len(names) > 1:
         raise UserError.of(workspace, f"has results of {', '.join(names)}", "name one of them")
     opened = open_prepared(place.public(names[0]), verify=True)
@@ -78,6 +82,24 @@ def board(
         say(line)
     if opened.practice:
         say("practice: the truth of this challenge is in everybody's scikit-image")
+
+
+def _no_results(place: Workspace, challenge: str | None) -> UserError:
+    """Why there is nothing to rank."""
+    from challenge.configs import spelling
+    from challenge.configs.errors import UserError
+    from challenge.data.challenges.challenge import read_manifest
+    from challenge.submissions.judging import result_files
+
+    judged = sorted({each.challenge.name for each in result_files.read_all(place)})
+    if challenge is not None:
+        if judged:
+            known = f"there are results of {', '.join(judged)}"
+            remedy = spelling.did_you_mean(challenge, judged, known)
+            return UserError.of(place.path, f"has no results of `{challenge}`", remedy)
+        read_manifest(place.public(challenge))  # says what is prepared
+    remedy = "judge entries with `challenge score ENTRY.zip --hidden HIDDEN`"
+    return UserError.of(place.path, "has no judged entries", remedy)
 
 
 def _json(

@@ -43,24 +43,25 @@ def check(
     """
     from functools import cache
 
+    from challenge.cli.shared import kinds
     from challenge.cli.shared.console import fail, show
-    from challenge.configs.errors import Mistake, UserError
+    from challenge.configs.errors import UserError
     from challenge.data.layout import Workspace
     from challenge.submissions.entries import check as checking
     from challenge.submissions.entries import teams
     from challenge.submissions.entries.violations import outcome_of, refusal
     from challenge.submissions.jail.probe import choose
 
-    missing = [entry for entry in entries if not entry.is_file()]
-    if missing:
-        remedy = "give a zip made by `challenge pack`"
-        causes = {each: "is a folder" if each.is_dir() else "does not exist" for each in missing}
-        raise UserError(*(Mistake(str(each), causes[each], remedy) for each in missing))
     chosen = choose.choose(level) if run else None
     open_once = cache(open_prepared)  # which speaks of an older one
     told: list[Challenge] = []
     bad = failed = 0
     for entry in entries:
+        if (kind := kinds.kind_of(entry)) not in ("entry", *kinds.ZIPS):
+            # The others are checked all the same.
+            bad += 1
+            fail(UserError(kinds.mistake(entry, kind, "entry")))
+            continue
         place = Workspace(find_workspace(workspace, entry))
         challenge = _challenge(entry, place, open_once)
         problems = checking.check(entry, challenge, teams.load(place))

@@ -67,16 +67,22 @@ def compare(
 
     Example: challenge compare workspace/runs/deblur/tv workspace/entries/alpha-unet.zip unet
     """
+    from challenge.cli.shared import kinds
     from challenge.cli.shared.console import progress, show, show_json
     from challenge.configs.errors import UserError
     from challenge.data.layout import Workspace
     from challenge.submissions import scratch
     from challenge.submissions.jail.probe import choose
+    from challenge.submissions.layout import baselines
     from challenge.submissions.reports import comparison, comparison_pictures, images_to_show
 
     if out.suffix.lower() != ".png" or out.is_dir():
         cause = "is a folder" if out.is_dir() else "is not the name of a PNG"
         raise UserError.of(f"--out {out}", cause, "give a file such as `comparison.png`")
+    if not out.parent.is_dir():
+        raise UserError.of(f"--out {out}", f"there is no folder `{out.parent}`", "make it first")
+    named = [path for path in paths if path.exists() or str(path) not in baselines()]
+    kinds.expect(named, "run", "entry", also=kinds.ZIPS)
     found = comparison.candidates(paths, challenge)
     place = Workspace(find_workspace(workspace, *(each.path for each in found)))
     opened = open_prepared(place.public(found[0].challenge))

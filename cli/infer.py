@@ -28,6 +28,7 @@ def infer(
     """
     from dataclasses import asdict
 
+    from challenge.cli.shared import kinds
     from challenge.cli.shared.console import progress, show, show_json, warn
     from challenge.data.layout import Workspace
     from challenge.submissions import layout
@@ -35,6 +36,7 @@ def infer(
     from challenge.submissions.judging.trial import infer as infer_run
     from challenge.submissions.runs.facts import read_facts
 
+    kinds.expect([run], "run")
     made = layout.Run(run)
     place = Workspace(find_workspace(workspace, run))
     challenge = open_prepared(place.public(read_facts(made).challenge.name))
@@ -48,7 +50,8 @@ def infer(
     else:
         show(timing(found, challenge.test.count, challenge.config.limits.minutes))
         ahead.show(forecast)
-        show(f"pictures  {made.reconstructions('val')}")
+        if found.outcome == "ok":
+            show(f"pictures  {made.reconstructions('val')}")
     ahead.warn(forecast)
     if not went_well(found):
         raise typer.Exit(1)

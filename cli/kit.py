@@ -30,10 +30,12 @@ def kit(
     Example: challenge kit deblur
     """
     from challenge.cli.shared.console import say, show
+    from challenge.cli.shared.kinds import expect_name
     from challenge.data.layout import Workspace
     from challenge.submissions.entries.kit import judge_speed, make_kit
     from challenge.submissions.inference import speed
 
+    expect_name(challenge, "kit")
     place = Workspace(workspace)
     opened = open_prepared(place.public(challenge), verify=True)
     target = make_kit(opened, place)

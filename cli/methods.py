@@ -40,11 +40,15 @@ def methods(
         return
 
     import inspect
+    import os
 
     from challenge.cli.shared.console import show, show_block, show_json, table
+    from challenge.cli.shared.kinds import expect
     from challenge.methods import registry
     from challenge.methods.knobs import knobs
 
+    if Path(name).exists() and (os.sep in name or Path(name).suffix):
+        expect([Path(name)], "python")
     cls = registry.resolve(name, Path())
     page = inspect.getdoc(cls) or ""
     found = knobs(cls)

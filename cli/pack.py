@@ -44,30 +44,33 @@ def pack(
 
     Example: challenge pack workspace/runs/deblur/tv --team alpha
     """
+    from challenge.cli.shared import kinds
     from challenge.cli.shared.console import say, show
     from challenge.configs.errors import UserError
     from challenge.data.layout import Workspace
     from challenge.submissions import layout
     from challenge.submissions.entries import teams
-    from challenge.submissions.entries.check import read_manifest
+    from challenge.submissions.entries.check import check, read_manifest
     from challenge.submissions.entries.pack import pack as pack_run
     from challenge.submissions.entries.pack import repack, target_of
+    from challenge.submissions.entries.violations import refusal
     from challenge.submissions.runs import storage
     from challenge.submissions.runs.facts import read_facts
 
     baselines = layout.baselines()
-    if not run.exists():
-        if str(run) not in baselines:
-            known = ", ".join(f"`{name}`" for name in baselines)
-            raise UserError.of(
-                run, "does not exist", f"give a run, an entry, or a baseline: {known}"
-            )
+    if not run.exists() and str(run) in baselines:
         run = baselines[str(run)]
+        challenge = challenge or _challenge_of(run, Workspace(workspace))
+    elif not run.exists():
+        known = ", ".join(f"`{name}`" for name in baselines)
+        remedy = f"give a run, an entry, or a baseline: {known}"
+        raise UserError.of(run, "does not exist", remedy)
+    kinds.expect([run], "run", "entry", also=kinds.ZIPS)
     made: layout.Run | None = None
     if run.is_file():
         manifest = read_manifest(run)
         if manifest is None:
-            raise UserError.of(run, "is not an entry", "give a zip made by `challenge pack`")
+            raise refusal(check(run)[:1])
         place = Workspace(workspace)
         opened = open_prepared(place.public(challenge or manifest.challenge.name))
         name = manifest.name
@@ -94,11 +97,38 @@ def pack(
     show(f"next: challenge check {target} --run")
 
 
+def _challenge_of(baseline: Path, place: Workspace) -> str:
+    """The challenge that a baseline is packed for where none is named.
+
+    The one that it was trained on, where it is prepared here; else the only one that is.
+
+    Raises:
+        UserError: there is none, or there are several.
+    """
+    from challenge.configs.errors import UserError
+    from challenge.data.challenges.challenge import prepared
+    from challenge.submissions.entries.check import read_manifest
+
+    known, facts = prepared(place), read_manifest(baseline)
+    if facts is not None and facts.challenge.name in known:
+        return facts.challenge.name
+    if len(known) == 1:
+        return known[0]
+    if not known:
+        cause = "no challenge is prepared here"
+        raise UserError.of(place.path, cause, "make one, `challenge prepare deblur`")
+    remedy = f"name one, `--challenge NAME`: {', '.join(known)}"
+    raise UserError.of(baseline.stem, "may be packed for any challenge", remedy)
+
+
 def _foresee(run: Run, place: Workspace, challenge: Challenge) -> None:
     """The time on the judge's machine, by what `infer` measured with these weights."""
+    from challenge.cli.shared.console import warn
     from challenge.cli.shared.dry_run import Ahead
-    from challenge.submissions.inference.forecast import measured
+    from challenge.submissions.inference.forecast import failure, measured
 
+    if failed := failure(run):
+        warn(f"`challenge infer` ended with {failed}: the judge's verdict will be the same")
     if (found := measured(run)) is not None:
         ahead = Ahead(place, challenge)
         forecast = ahead.forecast(*found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -33,11 +34,19 @@ def prepare(
     from contextlib import suppress
 
     from challenge.cli.shared.console import progress, say, show, warn
+    from challenge.cli.shared.kinds import expect
     from challenge.cli.shared.workspace import tell_format
     from challenge.configs.errors import UserError
     from challenge.configs.loader import load_challenge
+    from challenge.configs.paths import find
     from challenge.data.layout import Workspace
 
+    given = Path(challenge)
+    if given.is_dir():
+        with suppress(UserError):  # a folder that has the name of a challenge
+            given = find(challenge, "challenges")
+    if given.exists():
+        expect([given], "challenge", also=("yaml",))
     config, source = load_challenge(challenge, overrides or [])
     # After it, for it takes seconds: a mistake of the file is told at once.
     from challenge.data.challenges.prepare import prepare as prepare_challenge

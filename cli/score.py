@@ -16,6 +16,8 @@ from challenge.cli.shared.workspace import find_workspace, open_prepared
 
 if TYPE_CHECKING:
     from challenge.configs.schema.challenge import Limits
+    from challenge.data.challenges.challenge import Challenge
+    from challenge.data.layout import Workspace
     from challenge.submissions.judging.judge import Rejudge
     from challenge.submissions.judging.load import Load
     from challenge.submissions.judging.result import Result
@@ -66,32 +68,22 @@ def score(
 
     Example: challenge score workspace/entries/*.zip --hidden workspace/hidden/deblur
     """
-    from challenge.configs.errors import Mistake, UserError
+    from challenge.cli.shared import kinds
+    from challenge.configs.errors import UserError
 
-    absent = [path for path in paths if not path.exists()]
-    if absent:
-        remedy = "give a run's folder, or zips made by `challenge pack`"
-        raise UserError(*(Mistake(str(each), "does not exist", remedy) for each in absent))
-    zips = [path for path in paths if not path.is_dir()]
     if hidden is not None:
-        if len(zips) != len(paths):
-            folder = next(path for path in paths if path.is_dir())
-            raise UserError.of(
-                folder,
-                "is a folder, the test set is for packed entries",
-                f"pack it: `challenge pack {folder} --team TEAM`",
-            )
+        kinds.expect([hidden], "hidden")
+        kinds.expect(paths, "entry", also=kinds.ZIPS)
         again: Rejudge = "all" if rejudge else "timeouts" if rejudge_timeouts else "none"
-        found = _judge(zips, hidden, workspace, as_json, workers, repeat, again, level)
-        if found:
-            raise typer.Exit(found)
-    elif zips:
+        found = _judge(paths, hidden, workspace, as_json, workers, repeat, again, level)
+        raise typer.Exit(found)
+    kinds.expect(paths, "run", also=("entry",))
+    if zips := [path for path in paths if path.is_file()]:
         remedy = "give `--hidden workspace/hidden/CHALLENGE`, or a run's folder for val"
-        raise UserError.of(zips[0], "is not a run, and there is no hidden folder", remedy)
-    elif len(paths) > 1:
+        raise UserError.of(zips[0], "is a packed entry, and there is no `--hidden`", remedy)
+    if len(paths) > 1:
         raise UserError.of(paths[1], "is a second run", "score one run at a time")
-    else:
-        _score_run(paths[0], workspace, as_json)
+    _score_run(paths[0], workspace, as_json)
 
 
 def _score_run(run: Path, workspace: Path, as_json: bool) -> None:
@@ -130,7 +122,6 @@ def _judge(
 ) -> int:
     """Judge entries and show the verdicts; 1 where the judge or the machine failed, else 0."""
     from challenge.cli.shared.console import progress, say, say_block, show_json, warn
-    from challenge.configs.errors import UserError
     from challenge.data.layout import Hidden, Workspace
     from challenge.submissions.entries import teams
     from challenge.submissions.entries.pack import repack_baseline
@@ -140,11 +131,9 @@ def _judge(
     from challenge.submissions.judging.load import Meter
     from challenge.submissions.judging.pool import judge_all, shares
 
-    if not (hidden / "key").is_file():
-        remedy = "give the one `challenge prepare` made, as in workspace/hidden/deblur"
-        raise UserError.of(hidden, "is not the hidden folder of a challenge", remedy)
     place = Workspace(find_workspace(workspace, hidden))
     challenge = open_prepared(place.public(hidden.resolve().name), verify=True)
+    entries = _of_this_challenge(entries, challenge, place)
     limits = challenge.config.limits
     look_at(entries, place, challenge, teams.load(place))
     meter = Meter(limits.threads * min(workers, len(entries)))
@@ -190,6 +179,35 @@ def _judge(
         if any(each.outcome == "ok" for each in found):
             say(f"pictures  {hidden / 'judged'}")
     return 1 if faults else 0
+
+
+def _of_this_challenge(entries: list[Path], challenge: Challenge, place: Workspace) -> list[Path]:
+    """Without entries for other challenges of this workspace, which are judged with those.
+
+    Raises:
+        UserError: none is left: it is the wrong hidden folder.
+    """
+    from challenge.cli.shared.console import say
+    from challenge.configs.errors import Mistake, UserError
+    from challenge.submissions import layout
+    from challenge.submissions.entries.check import read_manifest
+
+    name = challenge.config.name
+    packaged = {path.resolve() for path in layout.baselines().values()}
+    others = []
+    for entry in entries:
+        facts = None if entry.resolve() in packaged else read_manifest(entry)
+        other = facts.challenge.name if facts else name
+        if other != name and place.public(other).manifest.is_file():
+            own = place.hidden(other).path
+            cause = f"is packed for `{other}`, the hidden folder is that of `{name}`"
+            others.append((entry, Mistake(str(entry), cause, f"give `--hidden {own}`")))
+    if len(others) == len(entries):
+        raise UserError(*(each for _, each in others))
+    for _, each in others:
+        say(f"not judged: {each}")
+    left = {entry for entry, _ in others}
+    return [entry for entry in entries if entry not in left]
 
 
 def _look_at_machine(workers: int, limits: Limits) -> None:

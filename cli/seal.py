@@ -33,15 +33,19 @@ def seal(
     Example: challenge seal deblur
     """
     from challenge.cli.shared.console import progress, show
+    from challenge.cli.shared.kinds import expect, expect_name
     from challenge.data.challenges import rules
     from challenge.data.challenges import seal as sealed
-    from challenge.data.challenges.challenge import open_challenge
+    from challenge.data.challenges.challenge import open_challenge, read_manifest
     from challenge.data.hashing import digest
     from challenge.data.layout import Hidden, Workspace
 
+    expect_name(challenge, "seal")
     place = Workspace(workspace)
     public = place.public(challenge)
     folder = Hidden(hidden) if hidden else place.hidden(challenge)
+    read_manifest(public)
+    expect([folder.path], "hidden")
     use(public)
     found = sealed.verify(public, folder)
     # After it, for it takes seconds: a broken seal is told at once.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -69,8 +70,10 @@ def train(
     Example: challenge train configs/network.yaml train.minutes=12
     """
     from challenge.cli.shared.console import show
+    from challenge.cli.shared.kinds import expect
     from challenge.cli.shared.training import Where, exit_code, train_and_show
     from challenge.configs.errors import UserError
+    from challenge.configs.paths import find
     from challenge.submissions.layout import Run
 
     wishes = {"--resume": resume, "--finish": finish, "--force": force}
@@ -80,6 +83,12 @@ def train(
     if finish and sweep:
         raise UserError.of("--finish", "is for one run", "finish the runs of a sweep one by one")
     given = Path(config)
+    if given.is_dir() and not Run(given).config.is_file():
+        with suppress(UserError):  # a folder that has the name of a config
+            config = str(find(config, "methods"))
+            given = Path(config)
+    if given.exists():
+        expect([given], "config", "run", also=("yaml",))
     if given.is_dir():
         workspace = find_workspace(workspace, given)
         config = str(Run(given).config)

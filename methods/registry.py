@@ -6,6 +6,7 @@ import ast
 import dataclasses
 import importlib
 import importlib.util
+from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -205,6 +206,30 @@ def operators(name: str) -> tuple[str, ...] | None:
                 return None
             return None if value is None else tuple(value)
     return None
+
+
+def channels(section: Mapping[str, Any]) -> int | None:
+    """The channels that a method of the table is for with its knobs; None where it takes any.
+
+    As `summary`, without an import: 3 for colour, 1 for grey images.
+    """
+    defaults = _defaults(str(section.get("name")))
+    theta = section.get("theta", defaults.get("theta", "filters"))
+    if "channels" not in defaults or theta != "filters":
+        return None  # of bilevel the filters have channels, a weight has none
+    found = section.get("channels", defaults["channels"])
+    return found if found in (1, 3) else None
+
+
+def _defaults(name: str) -> dict[str, Any]:
+    """The knobs of a method whose defaults are written out in its constructor."""
+    node, found = _class(name), {}
+    for each in node.body if node else ():
+        if isinstance(each, ast.FunctionDef) and each.name == "__init__":
+            for knob, value in zip(each.args.kwonlyargs, each.args.kw_defaults, strict=True):
+                if isinstance(value, ast.Constant):
+                    found[knob.arg] = value.value
+    return found
 
 
 def _class(name: str) -> ast.ClassDef | None:

@@ -127,11 +127,13 @@ class Ahead:
 def timing(found: Inference, planned: int, minutes: float) -> str:
     """Time against the limit, in one line."""
     images = len(found.seconds)
+    if not images:
+        return f"time      no image was reconstructed in {found.total:.1f} s"
     spent = sum(found.seconds.values())
-    projected = found.start_up + spent / max(images, 1) * planned
+    projected = found.start_up + spent / images * planned
     return (
         f"time      {images} images in {found.total:.1f} s: {found.start_up:.1f} s to start, "
-        f"{spent / max(images, 1):.2f} s an image; the {planned} of the test set "
+        f"{spent / images:.2f} s an image; the {planned} of the test set "
         f"would take {clock(projected)} of {clock(minutes * 60)}"
     )
 

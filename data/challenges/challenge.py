@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from challenge.configs import loader
+from challenge.configs import loader, spelling
 from challenge.configs.errors import Mistake, UserError
+from challenge.configs.paths import names
 from challenge.configs.schema.challenge import ChallengeConfig, Terms
 from challenge.data import layout, reading
 from challenge.data.challenges.rules import Standing
@@ -191,11 +192,25 @@ def open_challenge(path: Path | str, *, verify: bool = False) -> Challenge:
     return Challenge(public.path, config.under(standing.terms), manifest, standing)
 
 
+def prepared(workspace: Workspace) -> list[str]:
+    """The names of the challenges that are prepared in a workspace, sorted."""
+    return sorted(path.parent.name for path in workspace.path.glob("public/[!.]*/manifest.json"))
+
+
+def _instead(public: Public) -> str:
+    """What to do where there is no challenge of this name."""
+    name, known = public.path.name, prepared(Workspace(public.path.parents[1]))
+    if name in names("challenges"):
+        return f"make it with `challenge prepare {name}`"
+    if known:
+        return spelling.did_you_mean(name, known, f"prepared here: {', '.join(known)}")
+    return "nothing is prepared here: give another `--workspace`, or `challenge prepare FILE.yaml`"
+
+
 def read_manifest(public: Public) -> dict[str, Any]:
     """The manifest of a public folder; raises `UserError` if it is missing or damaged."""
     if not public.manifest.is_file():
-        remedy = f"make it with `challenge prepare {public.path.name}`"
-        raise UserError.of(public.path, "is not a prepared challenge", remedy)
+        raise UserError.of(public.path, "is not a prepared challenge", _instead(public))
     try:
         manifest = json.loads(reading.bounded(public.manifest))
         kinds = {"format": int, "challenge": str, "seal": str, "practice": bool, "files": dict}

@@ -60,6 +60,10 @@ def verify(public: Public, hidden: Hidden) -> str:
         UserError: names every file, or the metric, that is not as it was sealed.
     """
     record = read(hidden)
+    if record["seal"] != (published := read_manifest(public)["seal"]):
+        # Of another challenge, or another preparation: each of its files would be told of.
+        cause = f"has seal `{record['seal'][:16]}`, published is `{published[:16]}`"
+        raise UserError.of(hidden.seal, cause, _REMEDY)
     config, _ = loader.load_challenge(str(public.config))
     mistakes = [
         *_compare(_images(hidden), record["images"], hidden.image),
@@ -70,9 +74,6 @@ def verify(public: Public, hidden: Hidden) -> str:
     parts = {name: value for name, value in record.items() if name != "seal"}
     if digest_json(parts) != record["seal"]:
         mistakes.append(Mistake(str(hidden.seal), "does not hash to its own seal", _REMEDY))
-    if record["seal"] != (published := read_manifest(public)["seal"]):
-        cause = f"has seal `{record['seal'][:16]}`, published is `{published[:16]}`"
-        mistakes.append(Mistake(str(hidden.seal), cause, _REMEDY))
     if mistakes:
         raise UserError(*mistakes)
     seal: str = record["seal"]

@@ -134,6 +134,7 @@ def _identity(
         yield Violation("invalid_entry", place, cause, remedy)
     if config:
         yield from _operators(config, challenge, f"{shown}/{CONFIG}")
+        yield from _channels(config, challenge, f"{shown}/{CONFIG}")
     yield from _rules(facts, challenge.config.rules, place)
 
 
@@ -145,6 +146,20 @@ def _operators(config: EntryConfig, challenge: Challenge, place: str) -> Iterato
     if takes is not None and kind not in takes:
         cause = f"`{name}` is for the operators {', '.join(takes)}; this one is {kind}"
         remedy = "`challenge methods` lists what each method takes"
+        yield Violation("invalid_entry", place, cause, remedy)
+
+
+def _channels(config: EntryConfig, challenge: Challenge, place: str) -> Iterator[Violation]:
+    """A network of the table for colours in a grey challenge, or the other way round."""
+    name = str(config.method.get("name"))
+    known = name in registry.METHODS or name in registry.installed()
+    takes = registry.channels(config.method) if known else None
+    if takes not in (None, challenge.channels):
+        words = {1: "grey", 3: "colour"}
+        cause = (
+            f"`{name}` is for {words[takes]} images, this challenge has {words[challenge.channels]}"
+        )
+        remedy = f"train it with `method.channels={challenge.channels}`"
         yield Violation("invalid_entry", place, cause, remedy)
 
 

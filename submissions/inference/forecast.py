@@ -22,6 +22,7 @@ import math
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from challenge.configs.errors import UserError
 from challenge.data import reading
@@ -30,6 +31,7 @@ from challenge.submissions import layout
 from challenge.submissions.inference import speed
 from challenge.submissions.inference.speed import BF16, KERNELS, Speed, Timing
 from challenge.submissions.layout import Run
+from challenge.submissions.text import one_line
 
 FRESH = "take it from a fresh kit of your organiser, or remove it"
 
@@ -113,18 +115,34 @@ def measured(run: Run) -> tuple[float, list[float]] | None:
 
     None where there was no `infer` that went well, or the run is newer than it.
     """
+    record = _inferred(run)
+    try:
+        seconds = [float(each) for each in record["seconds"].values()]
+        good = record["outcome"] == "ok" and seconds
+        return (float(record["start_up"]), seconds) if good else None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None  # a hint is no reason not to pack
+
+
+def failure(run: Run) -> str:
+    """How `infer` failed with a run's weights, `timeout: CAUSE`; "" where it did not."""
+    record = _inferred(run)
+    outcome, cause = (one_line(record.get(key, ""), 300) for key in ("outcome", "cause"))
+    return "" if outcome in ("", "ok") else f"{outcome}: {cause}"
+
+
+def _inferred(run: Run) -> dict[str, Any]:
+    """What `infer` said of val; empty where it did not, or the run is newer."""
     path = run.inference("val")
     sources = [run.config, run.weights, *run.plugin.rglob("*.py")]
     try:
         when = path.stat().st_mtime_ns
         if any(source.stat().st_mtime_ns > when for source in sources):
-            return None
+            return {}
         record = json.loads(reading.bounded(path))
-        seconds = [float(each) for each in record["seconds"].values()]
-        good = record["outcome"] == "ok" and seconds
-        return (float(record["start_up"]), seconds) if good else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, UserError):
-        return None  # a hint is no reason not to pack
+    except (OSError, ValueError, RecursionError, UserError):
+        return {}
+    return record if isinstance(record, dict) else {}
 
 
 def image_ratio(local: Speed, judge: Speed) -> Ratio:

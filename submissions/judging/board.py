@@ -187,7 +187,9 @@ def _notes(results: Sequence[Result], basis: Basis) -> dict[str, str]:
             notes[identity] = f"failed: {result.outcome}"
         if team == BASELINE:
             continue
-        if teams is not None and team not in teams.teams:
+        if not team:
+            notes[identity] = "nothing in it says whose it is"
+        elif teams is not None and team not in teams.teams:
             notes[identity] = "not in the list of teams"
         elif rules.deadline is not None and _time(result) > rules.deadline:
             notes[identity] = "after the deadline"

@@ -48,8 +48,15 @@ def test_a_folder_that_is_no_challenge(tmp_path):
     with pytest.raises(UserError) as caught:
         open_challenge(tmp_path)
     assert str(caught.value) == (
-        f"{tmp_path}: is not a prepared challenge; make it with `challenge prepare {tmp_path.name}`"
+        f"{tmp_path}: is not a prepared challenge; nothing is prepared here: give another "
+        "`--workspace`, or `challenge prepare FILE.yaml`"
     )
+    with pytest.raises(UserError, match="make it with `challenge prepare levin`"):
+        open_challenge(tmp_path / "public" / "levin")
+    (tmp_path / "public" / "mine").mkdir(parents=True)
+    (tmp_path / "public" / "mine" / "manifest.json").write_bytes(b"")
+    with pytest.raises(UserError, match=r"did you mean `mine`\? prepared here: mine"):
+        open_challenge(tmp_path / "public" / "mime")
 
 
 def test_a_missing_file_is_named(public):

@@ -16,11 +16,14 @@ from typing import Any
 import pytest
 
 from challenge.data.challenges.challenge import Challenge
+from challenge.methods import registry
 from challenge.submissions.entries import archive, member_names
 from challenge.submissions.entries.check import check
 from challenge.submissions.entries.teams import Teams
 from challenge.submissions.entries.violations import Violation, outcome_of
 
+MADE_FOR = {"network", "unrolled", "lpd", "lista", "bilevel"}
+"""Methods with `channels` among their knobs."""
 Contents = dict[str, bytes]
 
 
@@ -400,3 +403,26 @@ def test_extract_refuses_what_was_not_checked(entry: Path, tmp_path: Path) -> No
     with pytest.raises(ValueError, match="was not checked"):
         archive.extract(entry, tmp_path / "out" / "in")
     assert not list(tmp_path.rglob("escape.py"))
+
+
+def grey(challenge: Challenge) -> Challenge:
+    images = challenge.config.images.model_copy(update={"mode": "grey"})
+    config = challenge.config.model_copy(update={"images": images})
+    manifest = json.loads((challenge.path / "manifest.json").read_text())
+    return Challenge(challenge.path, config, manifest)
+
+
+@pytest.mark.parametrize("name", sorted(registry.METHODS))
+def test_a_network_for_colours_is_refused_in_a_grey_challenge(
+    make_entry: Callable[..., Path], challenge: Challenge, name: str
+) -> None:
+    """Without running it, for every method that is made for a number of channels."""
+    for channels, section in ((3, f"name: {name}"), (1, f"name: {name}\n  channels: 1")):
+        entry = make_entry()
+        rewrite(entry, edit("config.yaml", 'name: "plugin/method.py:Mine"', section))
+        for challenged, has in ((challenge, 3), (grey(challenge), 1)):
+            said = told(check(entry, challenged))
+            differs = name in MADE_FOR and channels != has
+            words = {1: "grey", 3: "colour"}[channels]
+            assert (f"`{name}` is for {words} images" in said) == differs, said
+            assert (f"train it with `method.channels={has}`" in said) == differs
