@@ -73,7 +73,6 @@ def compare(
     from challenge.data.layout import Workspace
     from challenge.submissions import scratch
     from challenge.submissions.jail.probe import choose
-    from challenge.submissions.layout import baselines
     from challenge.submissions.reports import comparison, comparison_pictures, images_to_show
 
     if out.suffix.lower() != ".png" or out.is_dir():
@@ -81,8 +80,8 @@ def compare(
         raise UserError.of(f"--out {out}", cause, "give a file such as `comparison.png`")
     if not out.parent.is_dir():
         raise UserError.of(f"--out {out}", f"there is no folder `{out.parent}`", "make it first")
-    named = [path for path in paths if path.exists() or str(path) not in baselines()]
-    kinds.expect(named, "run", "entry", also=kinds.ZIPS)
+    there = [path for path in paths if path.exists()]
+    kinds.expect(there, "run", "entry", also=kinds.ZIPS)
     found = comparison.candidates(paths, challenge)
     place = Workspace(find_workspace(workspace, *(each.path for each in found)))
     opened = open_prepared(place.public(found[0].challenge))

@@ -62,7 +62,7 @@ def test_five_methods_fit_into_eighty_columns(challenge, story, tmp_path):
         paths.append(f"workspace/runs/deblur/{name}")
         shutil.copytree(story / TV, story / paths[-1])
     try:
-        out = tmp_path / "some" / "where.png"
+        out = tmp_path / "where.png"
         done = challenge("compare", *paths, "--out", out)
     finally:
         for path in paths[1:]:
@@ -118,8 +118,11 @@ def test_a_method_that_fails_is_a_row(challenge, story):
     ("arguments", "texts"),
     [
         ((TV, "workspace/runs/deblur/tvv"), ["tvv: does not exist; give a run's folder"]),
-        ((TV, "workspace"), ["workspace: is not a run; give a folder made by `challenge train`"]),
-        ((TV, "workspace/public/deblur/manifest.json"), ["is not a zip file"]),
+        ((TV, "workspace"), ["workspace: is a workspace; give a run's folder"]),
+        (
+            (TV, "workspace/public/deblur/manifest.json"),
+            ["json: is a file; give a run's folder"],
+        ),
         ((TV, "--out", "workspace"), ["--out workspace: is a folder; give a file such as"]),
         ((TV, "--out", "comparison.jpg"), ["is not the name of a PNG"]),
         ((TV, "--images", "typo"), ["`typo` is not an image of val; there are 2, such as"]),
