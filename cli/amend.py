@@ -8,7 +8,7 @@ import typer
 
 from challenge.cli.shared import completion
 from challenge.cli.shared.options import WORKSPACE, Overrides, WorkspaceOption
-from challenge.cli.shared.workspace import tell_format
+from challenge.cli.shared.workspace import tell_format, use
 
 if TYPE_CHECKING:
     from challenge.data.challenges.challenge import Challenge
@@ -34,11 +34,14 @@ def amend(
     Example: challenge amend deblur rules.deadline=2026-12-05T17:00:00Z
     """
     from challenge.cli.shared.console import show
+    from challenge.cli.shared.kinds import expect_name
     from challenge.data.challenges.amend import amend as amend_challenge
     from challenge.data.challenges.challenge import open_challenge
     from challenge.data.layout import Public, Workspace
 
+    expect_name(challenge, "amend")
     place = Workspace(workspace)
+    use(place.public(challenge))
     tell_format(place.public(challenge))
     if not overrides:
         opened = open_challenge(place.public(challenge).path)

@@ -41,12 +41,12 @@ def prepare(
     from challenge.configs.paths import find
     from challenge.data.layout import Workspace
 
-    given = Path(challenge)
-    if given.is_dir():
+    path = Path(challenge)
+    if path.is_dir():
         with suppress(UserError):  # a folder that has the name of a challenge
-            given = find(challenge, "challenges")
-    if given.exists():
-        expect([given], "challenge", also=("yaml",))
+            path = find(challenge, "challenges")
+    if path.exists():
+        expect([path], "challenge", also=("yaml",))
     config, source = load_challenge(challenge, overrides or [])
     # After it, for it takes seconds: a mistake of the file is told at once.
     from challenge.data.challenges.prepare import prepare as prepare_challenge

@@ -60,6 +60,8 @@ COMMANDS = {
     "prepare images": (["prepare", "deblur", "images.source=folder", "images.path=NAME"], ""),
     "kit": (["kit", "NAME"], ""),
     "seal": (["seal", "NAME"], ""),
+    "amend": (["amend", "NAME"], ""),
+    "amend a setting": (["amend", "deblur", "NAME=1"], ""),
     "board": (["board", "NAME"], ""),
     "board of": (["board", "--workspace", "NAME"], ""),
     "methods": (["methods", "NAME"], ""),
@@ -203,10 +205,13 @@ def test_only_the_console_prints():
         if path.name in ("console.py", "streams.py"):
             continue
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and ast.unparse(node.func) in (
-                *("print", "sys.stdout.write", "sys.stderr.write", "click.echo"),
-            ):
+            called = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+            if called in ("print", "sys.stdout.write", "sys.stderr.write", "click.echo"):
                 wrong.append(f"{path.name}:{node.lineno}")
+            # A line end in a message would be written out, as one in a name is.
+            texts = [each.value for each in ast.walk(node) if isinstance(each, ast.Constant)]
+            if called in ("say", "warn", "show", "alarm"):
+                wrong += [f"{path.name}:{node.lineno}" for each in texts if "\n" in str(each)]
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("rich"):
                 wrong.append(f"{path.name}:{node.lineno}")
     assert not wrong
