@@ -147,7 +147,7 @@ def test_a_judged_name_is_harmless_wherever_it_is_repeated(story, call, tmp_path
         done = call(tmp_path, *command)
         assert done.code == 0, done.err
         said += done.out + done.err
-    for command in (["board"], ["board", "--json"]):
+    for command in (["board", "--all"], ["board", "--all", "--json"]):
         done = call(tmp_path, *command)
         assert done.code == 0, done.err
         said += done.out + done.err

@@ -3,13 +3,15 @@
 import io
 import json
 import shutil
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
 
 from challenge.configs.errors import UserError
 from challenge.configs.loader import load_challenge
-from challenge.data.challenges import seal
+from challenge.configs.schema.challenge import Terms
+from challenge.data.challenges import rules, seal
 from challenge.data.challenges.challenge import open_challenge
 from challenge.data.challenges.prepare import prepare
 from challenge.data.challenges.verify import TOLERANCE, verify
@@ -82,6 +84,10 @@ def hash_anew(place):
     manifest["seal"] = record["seal"]
     manifest["files"] = {name: digest(public.path / name) for name in manifest["files"]}
     public.manifest.write_text(json.dumps(manifest))
+    terms = Terms.model_validate(manifest["terms"])
+    standing = rules.Standing(terms, (), digest(public.manifest), datetime.now(UTC))
+    for path in (public.rules, hidden.rules):
+        rules.write(path, standing)
 
 
 def measurement(by, split):
