@@ -243,7 +243,7 @@ def test_a_cut_off_zip_is_not_a_team_that_is_not_listed(things, call, tmp_path):
     assert "cut.zip: invalid_entry: cut.zip: is cut off" in done.err
     done = call(tmp_path, "board")
     assert "not in the list of teams" not in done.err
-    assert "cut: nothing in it says whose it is" in done.err
+    assert ": nothing in it says whose it is" in done.err
 
 
 def test_no_image_has_no_time():
