@@ -19,7 +19,7 @@ from challenge.methods.networks.architectures import Net
 from challenge.methods.training.loop import supervised
 
 SCRIPT = """
-import json, os, socket, sys, traceback
+import json, os, signal, socket, sys, traceback
 from pathlib import Path
 import torch
 from safetensors.torch import save_file
@@ -35,6 +35,7 @@ from challenge.methods import registry
 from challenge.methods.training.loop import supervised
 from challenge.submissions.layout import Run
 from challenge.submissions.runs.session import RunSession
+from challenge.submissions.runs.signals import stop_on_signals
 
 tune_batch = patches.tune_batch
 patches.tune_batch = lambda *each: patches.Batch(
@@ -78,7 +79,8 @@ def stop(folder):
     rank = session.fabric.global_rank
     before = session.should_stop()
     if rank == 1:
-        session.request_stop()
+        with stop_on_signals(session, None):
+            os.kill(os.getpid(), signal.SIGTERM)
     after = session.should_stop()
     session.log(1, 2, loss=1.0)
     session.close()
