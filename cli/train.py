@@ -64,8 +64,9 @@ def train(
 ) -> None:
     """Train or tune a method on the train split; the result is a run.
 
-    Ctrl-C, SIGTERM, SIGHUP, SIGUSR1 and SIGXCPU finish the step and save. An extended run goes
-    on with the learning rate that the schedule of the new length has at the step it reached.
+    Ctrl-C, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2 and SIGXCPU finish the step and save. An extended
+    run goes on with the learning rate that the schedule of the new length has at the step it
+    reached.
 
     Example: challenge train configs/network.yaml train.minutes=12
     """

@@ -1,9 +1,10 @@
 """Signals that ask a training to stop: it finishes its step, saves, and can be continued.
 
     SIGINT, SIGTERM                 Ctrl-C, a batch system, `kill`; a second one ends it at once
-    SIGHUP, SIGUSR1, SIGXCPU        the terminal is closed, a batch system warns, time runs out
+    SIGHUP, SIGUSR1, SIGUSR2        the terminal is closed, a batch system warns
+    SIGXCPU                         its processor time runs out
 
-The second row never ends it at once: a closed terminal sends its signal twice, and the system
+The others never end it at once: a closed terminal sends its signal twice, and the system
 repeats that of the processor time every second.
 """
 
@@ -15,7 +16,7 @@ from contextlib import contextmanager, suppress
 from typing import Protocol
 
 REQUESTS = ("SIGINT", "SIGTERM")
-WARNINGS = ("SIGHUP", "SIGUSR1", "SIGXCPU")
+WARNINGS = ("SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU")
 """Those that the system has are caught, unless it was told to ignore them, as `nohup` does."""
 
 OnStop = Callable[[int], None]

@@ -80,8 +80,8 @@ def train(
         force: throw an existing run of this name away.
         finish: make a finished run of one that was stopped, with the best weights so far.
         progress: called with step, total (None: not known yet) and the values logged there.
-        catch_interrupts: the first Ctrl-C, SIGTERM, SIGHUP, SIGUSR1 or SIGXCPU finishes the step
-            and saves, a second Ctrl-C or SIGTERM interrupts. Python allows that in the main
+        catch_interrupts: the first Ctrl-C, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2 or SIGXCPU finishes
+            the step and saves, a second Ctrl-C or SIGTERM interrupts. Python allows that in the main
             thread only. Without it Ctrl-C interrupts at once, and a run continues from its last
             checkpoint.
         on_start: called with the run when its folder is there.

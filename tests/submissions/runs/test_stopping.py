@@ -29,7 +29,14 @@ CONFIG = {
     },
     "train": {"steps": 12, "evaluate": 4, "patch": 32, "batch": 2, "precision": "float32"},
 }
-ASKING = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGXCPU]
+ASKING = [
+    signal.SIGINT,
+    signal.SIGTERM,
+    signal.SIGHUP,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+    signal.SIGXCPU,
+]
 
 
 @pytest.fixture
