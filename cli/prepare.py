@@ -77,3 +77,7 @@ def prepare(
             given += ["--workspace", str(workspace)]
         warn(f"fewer than half of the {sum(done.counts.values())} photographs train; more do with")
         say(f"  challenge prepare {shlex.join(given)}")
+    from challenge.submissions.judging import originals
+
+    for line in originals.warnings(done.hidden):
+        warn(line)

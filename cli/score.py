@@ -127,6 +127,7 @@ def _judge(
     from challenge.submissions.entries.pack import repack_baseline
     from challenge.submissions.jail import levels
     from challenge.submissions.jail.probe import choose
+    from challenge.submissions.judging import originals
     from challenge.submissions.judging.judge import open_judge
     from challenge.submissions.judging.load import Meter
     from challenge.submissions.judging.pool import judge_all, shares
@@ -144,6 +145,8 @@ def _judge(
     judge = open_judge(
         place, challenge, Hidden(hidden), teams.load(place), level=chosen, repeats=repeat
     )
+    for line in originals.warnings(Hidden(hidden)):
+        warn(line)
     say(f"isolation  {levels.SUMMARY[chosen]}")
     if chosen == "process":
         warn("an entry's code can read this machine's files; the results and the board say so")

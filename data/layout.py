@@ -87,7 +87,7 @@ class Hidden:
 
     @property
     def sources(self) -> Path:
-        """Which source photograph every id of every split came from."""
+        """Which file every id of every split came from, and files with the same pixels."""
         return self.path / "sources.json"
 
     @property

@@ -29,7 +29,7 @@ from challenge.data.layout import Workspace
 from challenge.data.physics import measurements, problem
 from challenge.methods import registry
 from challenge.submissions import scratch
-from challenge.submissions.entries import archive, pack
+from challenge.submissions.entries import archive, pack, packages
 from challenge.submissions.entries.check import check
 from challenge.submissions.inference import supervisor
 from challenge.submissions.inference.loading import load_folder
@@ -110,9 +110,11 @@ def start(quick: bool, here: list[Level]) -> list[Result]:
         plain = [sys.executable, "-c", ""]
 
         def jailed(level: Level) -> Callable[[], None]:
+            jail = Jail(level, runner, permitted=packages.readable(Rules()))
+
             def begin() -> None:
                 with scratch.folder("bench") as folder, scratch.folder("entry") as entry:
-                    spawn.spawn(Jail(level, runner), folder, entry, Limits(), []).communicate()
+                    spawn.spawn(jail, folder, entry, Limits(), []).communicate()
 
             return begin
 

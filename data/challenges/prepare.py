@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -114,7 +115,7 @@ def prepare(
         with staging.replacing(public, hidden) as (new_public, new_hidden):
             published = _Writer(
                 config, arrays, key, new_public, new_hidden, progress, notice
-            ).write(plan)
+            ).write(plan, duplicates)
     counts = {split: len(plan[split]) for split in layout.SPLITS}
     shrunk = splits.shrunk([item for items in plan.values() for item in items])
     return Prepared(public, hidden, counts, published, duplicates, shrunk, proposal)
@@ -135,7 +136,7 @@ class _Writer:
     def problem(self) -> Problem:
         return open_problem(self.config, self.arrays, self.config.metric.crop or 0)
 
-    def write(self, plan: splits.Plan) -> str:
+    def write(self, plan: splits.Plan, duplicates: Sequence[tuple[str, str]]) -> str:
         """Write everything, manifest and rules last; returns the seal."""
         _put(self.hidden.key, self.key)
         terms = {name: True for name in type(self.config.rules).model_fields}
@@ -150,8 +151,15 @@ class _Writer:
         _put_json(
             self.hidden.sources,
             {
-                split: {item.identity: item.source for item in plan[split]}
-                for split in layout.SPLITS
+                **{
+                    split: {item.identity: item.source for item in plan[split]}
+                    for split in layout.SPLITS
+                },
+                # Each is the truth of an image as well, if that is of test.
+                "duplicates": {
+                    str(number): os.path.abspath(file)
+                    for number, (file, _) in enumerate(duplicates)
+                },
             },
         )
         crop = self.config.metric.crop

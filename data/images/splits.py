@@ -6,6 +6,7 @@ file it came from.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -153,7 +154,8 @@ def _items(
             picture = codec.read(file, factor).picture
             return codec.centre(codec.adapt(picture, channels), side, side)
 
-        return Item(identity, str(file), read, looked[file].shrunk)
+        # Absolute: the judge keeps it closed, wherever it is called.
+        return Item(identity, os.path.abspath(file), read, looked[file].shrunk)
 
     train, val, test = chosen["train"], chosen["val"], chosen["test"]
     return {

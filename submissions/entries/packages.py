@@ -24,7 +24,12 @@ _EXTRA = re.compile(r'extra == "([^"]+)"')
 
 def permitted(rules: Rules) -> frozenset[str]:
     """The distributions whose modules an entry may import, their names in the one normal form."""
-    return _toolkit(tuple(sys.path)) | listed(rules)
+    return _with_needs((TOOLKIT,), tuple(sys.path)) | listed(rules)
+
+
+def readable(rules: Rules) -> frozenset[str]:
+    """The distributions whose files an entry may read: the permitted ones and what they need."""
+    return _with_needs((TOOLKIT, *sorted(rules.packages)), tuple(sys.path))
 
 
 def listed(rules: Rules) -> frozenset[str]:
@@ -56,13 +61,13 @@ def _has(distribution: metadata.Distribution, module: str) -> bool:
 
 
 @cache
-def _toolkit(path: tuple[str, ...]) -> frozenset[str]:
-    """The toolkit and what it needs, with what that needs in turn.
+def _with_needs(names: tuple[str, ...], path: tuple[str, ...]) -> frozenset[str]:
+    """Distributions and what they need, with what that needs in turn.
 
     Markers of platform and Python version are not evaluated: what one machine permits, all do.
     """
     found: set[tuple[str, str]] = set()
-    todo = [(TOOLKIT, "")]
+    todo = [(name, "") for name in names]
     while todo:
         name, extra = todo.pop()
         if (canonicalize_name(name), extra) in found:

@@ -26,6 +26,7 @@ from challenge.submissions.inference.dialogue import BEFORE, Dialogue, Failed
 from challenge.submissions.inference.messages import Channel
 from challenge.submissions.inference.output import Output
 from challenge.submissions.jail import cgroup, processes, spawn
+from challenge.submissions.jail.readable import readable
 from challenge.submissions.jail.spawn import Jail
 from challenge.submissions.jail.watch import Watch
 from challenge.submissions.outcomes import Outcome
@@ -123,6 +124,8 @@ def infer(
     """
     output.mkdir(parents=True, exist_ok=True)
     loading.compile_packages()
+    # Found out here, and not on the clock: an entry's time begins with its own process.
+    readable(jail.permitted)
     outcome: Outcome = "ok"
     cause = ""
     broken: tuple[str, ...] = ()

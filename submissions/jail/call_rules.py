@@ -39,6 +39,10 @@ _PRCTLS = (2, 3, 15, 16, 21, 23, 38, 39, 41, 42, 51, 64, 0x53564D41)
 SET_NO_NEW_PRIVS and GET, SET_THP_DISABLE and GET, SVE_GET_VL, SME_GET_VL, SET_VMA (names of maps).
 
 Others undo the signal at the supervisor's death, hide the process from it, install filters."""
+_ADVICE = (0, 1, 2, 3, 4, 8, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 22, 23, 25, 102, 103)
+"""madvise's advice about the process's own pages.
+
+Others, MADV_COLD and MADV_PAGEOUT, move out of memory what the system holds for everybody."""
 
 
 @dataclass(frozen=True)
@@ -171,6 +175,15 @@ _RULES: dict[str, tuple[Rule, ...]] = {
             "open_by_handle_at",
         ),
     ),
+    # What others have read lately, and what they would find of that: notes for the next process.
+    "page cache": (
+        *_deny("cachestat", "mincore"),
+        # With any flag, to read only what is in memory for instance.
+        Rule("preadv2", errno.EOPNOTSUPP, argument=5, allowed=(0,)),
+        Rule("madvise", errno.EINVAL, argument=2, allowed=_ADVICE),
+        # Advice is success without an act.
+        *_deny("fadvise64", "readahead", error=0),
+    ),
     # Memory and disk that belong to no process, and so to no limit.
     "shared memory": (
         Rule("mmap", errno.ENOMEM, argument=3, all_of=_SHARED_MEMORY),
@@ -196,7 +209,6 @@ _RULES: dict[str, tuple[Rule, ...]] = {
         "landlock_add_rule",
         "landlock_restrict_self",
         "seccomp",
-        "cachestat",
         "clock_adjtime",
         "clock_settime",
         "delete_module",

@@ -11,7 +11,7 @@ import ctypes
 import os
 import stat
 import struct
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 
 _CREATE, _ADD, _RESTRICT = 444, 445, 446
 _VERSION = 1
@@ -41,6 +41,8 @@ def restrict(
     writable: Iterable[str],
     excluded: Collection[str],
     *,
+    listed: Iterable[str] = (),
+    files: Iterable[str] = (),
     network: bool = True,
     signals: bool = True,
 ) -> None:
@@ -52,6 +54,8 @@ def restrict(
         readable: files and folders with all that is in them; what does not exist is left out.
         writable: folders in which files may be made, changed and removed, and device files.
         excluded: files and folders within `readable` that stay closed, by their real paths.
+        listed: folders in which names are seen: Python looks for packages by listing folders.
+        files: single files, or links to them, that are readable.
         network: whether TCP and abstract UNIX sockets are closed too, where the kernel can.
         signals: whether signals to others are stopped too, where the kernel can.
 
@@ -67,11 +71,18 @@ def restrict(
     scopes = (1 if network else 0) | (2 if signals else 0)
     described = struct.pack("=QQQ", handled, ports if abi >= 4 else 0, scopes if abi >= 6 else 0)
     described = described[: 8 if abi < 4 else 16 if abi < 6 else 24]
+    closed = frozenset(excluded)
+    around = frozenset(parent for each in closed for parent in _parents(each))
     rules = _call(_CREATE, described, len(described), 0)
     try:
         for path in readable:
-            for part, rights in _parts(path, excluded):
+            for part, rights in _parts(os.path.realpath(path), closed, around):
                 _allow(rules, part, rights & handled)
+        for path in listed:
+            _allow(rules, path, _READ_DIR & handled)
+        for path in files:
+            if os.path.isfile(path):
+                _allow(rules, path, _READ_FILE & handled)
         for path in writable:
             _allow(rules, path, WRITE & handled)
         _call(_RESTRICT, rules, 0)
@@ -79,16 +90,23 @@ def restrict(
         os.close(rules)
 
 
-def _parts(path: str, excluded: Collection[str]) -> Iterable[tuple[str, int]]:
-    """What to allow in order to allow `path` without what is excluded in it.
+def _parents(path: str) -> Iterator[str]:
+    while (parent := os.path.dirname(path)) != path:
+        yield parent
+        path = parent
+
+
+def _parts(
+    real: str, excluded: Collection[str], around: Collection[str]
+) -> Iterable[tuple[str, int]]:
+    """What to allow in order to allow `real` without what is excluded in it.
 
     The names in a folder with something excluded can still be listed: Python looks for packages
     by listing folders.
     """
-    real = os.path.realpath(path)
     if real in excluded:
         return
-    if not any(each.startswith(real.rstrip("/") + "/") for each in excluded):
+    if real not in around:
         yield real, READ
         return
     yield real, _READ_DIR
@@ -96,7 +114,7 @@ def _parts(path: str, excluded: Collection[str]) -> Iterable[tuple[str, int]]:
         child = os.path.join(real, name)
         # The target of a link has its own place, in the list or not.
         if not os.path.islink(child):
-            yield from _parts(child, excluded)
+            yield from _parts(child, excluded, around)
 
 
 def _allow(rules: int, path: str, rights: int) -> None:

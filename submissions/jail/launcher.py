@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import itertools
 import json
 import os
 import runpy
@@ -58,6 +59,9 @@ def begin(policy: dict[str, Any]) -> str:
     sys.path[:0] = [stage]
     if sys.platform == "linux":
         shut_in(policy)
+    from challenge.submissions.jail import closed_modules
+
+    closed_modules.pass_over()
     sys.path[:] = [stage, *(each for each in sys.path if each != stage), *policy["packages"]]
     return str(Path(stage) / policy["runner"])
 
@@ -70,7 +74,7 @@ def shut_in(policy: dict[str, Any]) -> None:
     """
     import resource
 
-    from challenge.submissions.jail import call_rules, landlock, seccomp
+    from challenge.submissions.jail import call_rules, landlock, libraries, seccomp
 
     controls = set(policy["controls"])
     libc = ctypes.CDLL(None, use_errno=True)
@@ -102,10 +106,15 @@ def shut_in(policy: dict[str, Any]) -> None:
     if "files" in controls:
         # An open descriptor keeps the kernel's record of this folder, to which the rule is tied.
         os.open("/proc/self", os.O_PATH)
+        parts = policy["parts"]
+        inside = [os.path.join(folder, name) for folder in parts for name in parts[folder]]
+        shared = itertools.chain(*map(libraries.shared_objects, policy["libraries"]))
         landlock.restrict(
-            [*policy["readable"], *_SELF, "/dev/urandom"],
+            [*policy["readable"], *inside, *_SELF, "/dev/urandom"],
             [policy["scratch"], "/dev/null"],
             policy["excluded"],
+            listed=parts,
+            files=[*shared, *libraries.linked(), libraries.CACHE],
             network="network" in controls,
             signals="signals" in controls,
         )

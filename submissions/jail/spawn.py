@@ -13,16 +13,17 @@ import struct
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from challenge.configs.schema.challenge import Limits
 from challenge.submissions import machine
-from challenge.submissions.jail import bubblewrap, landlock, levels, stage
+from challenge.submissions.jail import bubblewrap, landlock, levels, places, stage
 from challenge.submissions.jail.cgroup import Group
 from challenge.submissions.jail.levels import Level
+from challenge.submissions.jail.readable import readable
 
 THREADS = 512
 """More threads than any method needs: each holds memory of the kernel that no limit counts."""
@@ -47,6 +48,8 @@ class Jail:
     """Folders that stay closed wherever they lie: the workspace, the hidden truth."""
     controls: frozenset[str] = field(default=frozenset())
     """Applied by the launcher; those of the level, unless given."""
+    permitted: frozenset[str] | None = None
+    """The distributions whose packages an entry may read; None: all that are installed."""
 
     def __post_init__(self) -> None:
         if not self.controls:
@@ -75,6 +78,9 @@ def environment(scratch: Path, threads: int) -> dict[str, str]:
         "OPENBLAS_NUM_THREADS": str(threads),
         # The order of a set of words may not decide a reconstruction.
         "PYTHONHASHSEED": "0",
+        # The system's locales and time zones cannot be read.
+        "PYTHONUTF8": "1",
+        "PYTHONTZPATH": "",
     }
 
 
@@ -100,14 +106,19 @@ def spawn(
     scratch.mkdir()
     stage.copy_toolkit(toolkit)
     shutil.copyfile(jail.runner, toolkit / "runner.py")
-    readable = [*stage.readable(), str(toolkit), str(entry.resolve())]
-    excluded = [*stage.pictures(), *(os.path.realpath(each) for each in jail.protected)]
+    seen = readable(jail.permitted)
+    own = [str(toolkit), str(entry.resolve())]
+    excluded = _within(
+        [*places.pictures(), *map(os.path.realpath, jail.protected)], [*seen.shown, *own]
+    )
     policy = {
         "stage": str(toolkit),
         "runner": "runner.py",
-        "packages": stage.packages(),
+        "packages": places.packages(),
         "controls": sorted(jail.controls),
-        "readable": readable,
+        "readable": own,
+        "parts": seen.parts,
+        "libraries": seen.libraries,
         "excluded": excluded,
         "scratch": str(scratch),
         "data": round(limits.memory_gb * 1e9) + UNTOUCHED,
@@ -125,7 +136,9 @@ def spawn(
     with contextlib.ExitStack() as stack:
         passed: tuple[int, ...] = ()
         if jail.level == "bubblewrap":
-            settings = bubblewrap.settings(readable, str(scratch), excluded)
+            # Landlock tells the names in a folder apart; without it they are covered, one by one.
+            covered = excluded if "files" in jail.controls else [*excluded, *seen.closed()]
+            settings = bubblewrap.settings([*seen.shown, *own], str(scratch), covered)
             source = stack.enter_context(tempfile.TemporaryFile())
             source.write(b"\0".join(map(os.fsencode, settings)) + b"\0")
             source.seek(0)
@@ -149,11 +162,21 @@ def spawn(
             group.join(process.pid)
     content = json.dumps(policy).encode()
     with contextlib.suppress(BrokenPipeError):
-        # A pipe holds 64 KiB, a policy has some 10: this does not wait for the process.
+        # A pipe holds 64 KiB, a policy has some 30: this does not wait for the process.
         into = pipes(process)[0]
         into.write(struct.pack(">I", len(content)) + content)
         into.flush()
     return process
+
+
+def _within(paths: Iterable[str], folders: Iterable[str]) -> list[str]:
+    """Those of some real paths that lie in one of the folders: the others are closed anyway."""
+    around = {os.path.realpath(each) for each in folders}
+    return [
+        path
+        for path in dict.fromkeys(paths)
+        if any(str(each) in around for each in (Path(path), *Path(path).parents))
+    ]
 
 
 def pipes(process: subprocess.Popen[bytes]) -> tuple[BinaryIO, BinaryIO, BinaryIO]:

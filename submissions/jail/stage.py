@@ -1,13 +1,12 @@
-"""What a jailed process gets to see of this installation, and what stays closed.
+"""The copy of the toolkit that a jailed process gets.
 
-It sees a copy of the toolkit's own Python files, never the folder they come from: that may be a
-repository with a workspace in it. Packages and Python itself it reads where they are.
+It sees the toolkit's own Python files, never the folder they come from: that may be a repository
+with a workspace in it.
 """
 
 from __future__ import annotations
 
 import functools
-import glob
 import hashlib
 import importlib.util
 import os
@@ -17,8 +16,6 @@ from pathlib import Path
 
 _BINARY = getattr(os, "O_BINARY", 0)
 LAYERS = ("configs", "data", "methods", "submissions")
-_PARTS = ("bin", "lib", "lib32", "lib64", "pyvenv.cfg")
-_SYSTEM = ("/usr", "/etc/ld.so.cache", "/etc/alternatives")
 
 
 def sources() -> Iterator[tuple[str, Path]]:
@@ -74,42 +71,3 @@ def _copy(source: str, target: str, *, timed: bool = False) -> None:
         os.close(place)
     if timed:
         os.utime(target, ns=(facts.st_atime_ns, facts.st_mtime_ns))
-
-
-@functools.cache
-def packages() -> tuple[str, ...]:
-    """The folders with installed packages, in the order in which Python looks."""
-    kinds = ("site-packages", "dist-packages")
-    found = [each for each in sys.path if Path(each).name in kinds and Path(each).is_dir()]
-    return tuple(dict.fromkeys(found))
-
-
-@functools.cache
-def readable() -> tuple[str, ...]:
-    """Files and folders that Python and torch need."""
-    prefixes = {sys.prefix, sys.base_prefix, os.path.realpath(sys.base_prefix)}
-    found = [os.path.join(prefix, part) for prefix in sorted(prefixes) for part in _PARTS]
-    found += [*packages(), *_SYSTEM, *sorted(glob.glob("/lib*"))]
-    found += [each for each in os.environ.get("LD_LIBRARY_PATH", "").split(":") if each]
-    return tuple(each for each in dict.fromkeys(found) if os.path.exists(each))
-
-
-@functools.cache
-def pictures() -> tuple[str, ...]:
-    """scikit-image's packaged pictures: they are the truth of the practice challenge."""
-    kept = {".py", ".pyi", ".txt"}
-    # Whatever else is readable may have its own: the Python that an environment was made from.
-    patterns = ["", "*-packages", "python*/*-packages", "lib*/python*/*-packages"]
-    patterns += ["local/lib/python*/*-packages"]
-    folders = {
-        os.path.realpath(folder)
-        for root in readable()
-        for pattern in patterns
-        for folder in glob.glob(os.path.join(glob.escape(root), pattern, "skimage", "data"))
-    }
-    return tuple(
-        str(path)
-        for folder in sorted(folders)
-        for path in sorted(Path(folder).glob("*"))
-        if path.is_file() and path.suffix not in kept
-    )

@@ -19,7 +19,7 @@ from challenge.data.challenges.challenge import PUBLISHING, Challenge
 from challenge.data.hashing import digest_json
 from challenge.data.layout import Hidden, Public, Workspace
 from challenge.submissions import machine, scratch
-from challenge.submissions.entries import archive, intake
+from challenge.submissions.entries import archive, intake, packages
 from challenge.submissions.entries.check import check
 from challenge.submissions.entries.intake import Taken
 from challenge.submissions.entries.teams import Teams
@@ -30,7 +30,7 @@ from challenge.submissions.jail import levels, stage
 from challenge.submissions.jail.levels import Level
 from challenge.submissions.jail.probe import choose
 from challenge.submissions.jail.spawn import Jail
-from challenge.submissions.judging import received, result_files, verdict
+from challenge.submissions.judging import originals, received, result_files, verdict
 from challenge.submissions.judging.load import Meter
 from challenge.submissions.judging.result import (
     Checked,
@@ -99,7 +99,9 @@ def open_judge(
     seal.verify(Public(challenge.path), hidden)
     rules.compare(Public(challenge.path), hidden.rules, challenge.standing)
     crop = challenge.crop
-    jail = choose.jail(level, runner, workspace.path, hidden.path)
+    may_read = packages.readable(challenge.config.rules)
+    closed = [workspace.path, hidden.path, *originals.closed(hidden, may_read)]
+    jail = choose.jail(level, runner, *closed, permitted=may_read)
     parts = result_files.judge_parts(
         {**metrics.DEFINITION, "crop": crop},
         {**machine.versions(), **machine.metric_versions(), "sources": stage.digest()},

@@ -14,7 +14,7 @@ from challenge.data import atomic
 from challenge.data.challenges.challenge import Challenge, open_challenge
 from challenge.data.layout import Public, Split
 from challenge.submissions import layout, scratch
-from challenge.submissions.entries import archive, pack
+from challenge.submissions.entries import archive, pack, packages
 from challenge.submissions.inference import repeat, supervisor
 from challenge.submissions.inference.supervisor import Inference, Step
 from challenge.submissions.jail import levels
@@ -170,7 +170,8 @@ def jail_of(challenge: Challenge, level: Level | None = None) -> Jail:
         level: of isolation; the strongest that holds here by default.
     """
     chosen = choose.choose() if level is None else level
-    return choose.jail(chosen, supervisor.RUNNER, challenge.workspace.path)
+    may_read = packages.readable(challenge.config.rules)
+    return choose.jail(chosen, supervisor.RUNNER, challenge.workspace.path, permitted=may_read)
 
 
 def infer_folder(

@@ -119,6 +119,8 @@ class Arena:
     memory_gb: float = 1.0
     controls: frozenset[str] = frozenset()
     """Those of the level, unless given."""
+    permitted: frozenset[str] | None = None
+    """The distributions whose packages an entry may read."""
     notes: dict[str, object] = field(default_factory=dict)
     """For an attack that must remember something between its start and its proof."""
 
@@ -126,7 +128,8 @@ class Arena:
         return Path(str(self.facts[name]))
 
     def jail(self) -> Jail:
-        return Jail(self.level, RUNNER, (self.path("workspace"),), self.controls)
+        protected = (self.path("workspace"),)
+        return Jail(self.level, RUNNER, protected, self.controls, self.permitted)
 
     def limits(self, seconds: float) -> Limits:
         return Limits(minutes=seconds / 60, threads=1, memory_gb=self.memory_gb)
@@ -250,7 +253,8 @@ def state(path: Path) -> object:
         inner = [(each.name, state(each)) for each in sorted(path.iterdir())]
     elif stat.S_ISREG(facts.st_mode):
         inner = hashlib.sha256(path.read_bytes()).hexdigest()
-    attributes = [(each, os.getxattr(path, each)) for each in os.listxattr(path)]
+    names = os.listxattr(path, follow_symlinks=False)
+    attributes = [(each, os.getxattr(path, each, follow_symlinks=False)) for each in names]
     owner = facts.st_uid, facts.st_gid
     return facts.st_mode, owner, facts.st_mtime_ns, facts.st_nlink, attributes, inner
 

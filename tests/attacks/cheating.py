@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
+import mmap
+import os
 from dataclasses import replace
 
 from challenge.submissions.inference import repeat
@@ -184,6 +187,73 @@ ATTACKS = [
         outcome="ok",
     ),
     _cheat(
+        "leave a note in an access time of what both can read",
+        # Of a link: files and folders of the entry are read by this test, too.
+        """
+        seen = os.lstat(F.entry + "/link").st_atime
+        print("FOUND a note" if seen > time.time() - 3600 else "nothing")
+        read(F.entry + "/link")
+        """,
+        before=lambda arena: _old_link(arena),
+        play=twice,
+        evidence=said("FOUND a note"),
+        outcome="ok",
+        # Only what is mounted for reading keeps its times.
+        stopped=("bubblewrap",),
+        levels=ALL,
+        unproven="the file system may keep no access times",
+    ),
+    *(
+        _cheat(
+            f"see what the process before has read: {name}",
+            f"""
+            area = mmap.mmap(os.open(F.entry + "/data", os.O_RDONLY), 4096, mmap.MAP_PRIVATE)
+            address = ctypes.c_void_p(ctypes.addressof(ctypes.c_char.from_buffer(area)))
+            kept.append(area)
+            place, page = os.open(F.entry + "/data", os.O_RDONLY), ctypes.create_string_buffer(4096)
+            one = ctypes.create_string_buffer(struct.pack("PQ", ctypes.addressof(page), 4096))
+            whole = ctypes.create_string_buffer(struct.pack("QQ", 0, 4096))
+            attempt(lambda: {call})
+            """,
+            before=lambda arena: _old_file(arena),
+            evidence=claimed,
+            outcome="ok",
+            stopped=JAILED,
+            levels=ALL,
+            controls=("page cache",),
+            unproven="an old kernel may have no such call" if name == "cachestat" else "",
+        )
+        for name, call in (
+            ("mincore", "call(27, address, ctypes.c_size_t(4096), page)"),
+            ("preadv2", "call(327, place, one, 1, 0, 0, 8)"),
+            ("cachestat", "call(451, place, whole, page, 0)"),
+        )
+    ),
+    *(
+        _cheat(
+            f"leave a note for the next process in the page cache: {name}",
+            f"""
+            place = os.open(F.entry + "/data", os.O_RDONLY)
+            area = mmap.mmap(place, 1 << 20, mmap.MAP_PRIVATE)
+            address = ctypes.c_void_p(ctypes.addressof(ctypes.c_char.from_buffer(area)))
+            kept.append(area)
+            size = ctypes.c_size_t(1 << 20)
+            attempt(lambda: {call})
+            """,
+            before=lambda arena: _old_file(arena),
+            evidence=lambda arena, _: not _in_memory(arena),
+            outcome="ok",
+            stopped=JAILED,
+            levels=ALL,
+            controls=("page cache",),
+            unproven="the file system may lie in memory",
+        )
+        for name, call in (
+            ("fadvise64", "call(221, place, ctypes.c_long(0), size, 4)"),
+            ("madvise", "sum(area[::4096]) * 0 + call(28, address, size, 21)"),
+        )
+    ),
+    _cheat(
         "write a better answer itself",
         """
         import numpy as np
@@ -200,6 +270,34 @@ ATTACKS = [
         outcomes={"process": "nondeterministic"},
     ),
 ]
+
+
+def _old_file(arena: Arena) -> None:
+    """A file of a megabyte that every process can read."""
+    place = arena.path("entry") / "data"
+    place.write_bytes(bytes(1 << 20))
+    with place.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _old_link(arena: Arena) -> None:
+    """A link that nobody has followed for long."""
+    place = arena.path("entry") / "link"
+    place.symlink_to("method.py")
+    os.utime(place, (1e9 + 1, 1e9), follow_symlinks=False)
+
+
+def _in_memory(arena: Arena) -> bool:
+    """Whether the system holds any of that file in memory, which does not change that."""
+    with (arena.path("entry") / "data").open("rb") as file:
+        area = mmap.mmap(file.fileno(), 0, mmap.MAP_PRIVATE)
+    pages = ctypes.create_string_buffer(len(area) // mmap.PAGESIZE)
+    begins = ctypes.c_char.from_buffer(area)
+    address = ctypes.c_void_p(ctypes.addressof(begins))
+    assert ctypes.CDLL(None).mincore(address, ctypes.c_size_t(len(area)), pages) == 0
+    del begins
+    area.close()
+    return any(each & 1 for each in pages.raw)
 
 
 def _contract(arena: Arena, attack: Attack) -> Ran:

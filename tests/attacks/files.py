@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import sys
 
-from challenge.submissions.jail import stage
+from challenge.configs.schema.challenge import Rules
+from challenge.submissions.entries import packages
+from challenge.submissions.jail import libraries, places, readable
 
-from .attack import ALL, ROOT, Arena, Attack, Ran, changed, claimed, leaked, said
+from .attack import ALL, ROOT, Arena, Attack, Ran, changed, claimed, leaked, said, state
 
 NEEDS_ROOT = "" if ROOT else "needs root"
-_PICTURE = next((each for each in stage.pictures() if each.endswith(".png")), "")
+_PICTURE = next((each for each in places.pictures() if each.endswith(".png")), "")
 FLAGS_SET = """
 import fcntl
 def setting(path, flags, extra=0):
@@ -22,6 +26,48 @@ def setting(path, flags, extra=0):
 def picture_read(_: Arena, ran: Ran) -> bool:
     with open(_PICTURE, "rb") as file:
         return hashlib.sha256(file.read()).hexdigest() in ran.found.log
+
+
+def _of_the_system() -> list[str]:
+    """Files that no library of Python needs, one for each folder of the system."""
+    folders = ("/usr/share", "/usr/include", "/usr/lib", "/usr/libexec", "/usr/src", "/opt", "/etc")
+    folders += (sys.base_prefix + "/share", sys.base_prefix + "/include")
+    found = []
+    for folder in folders:
+        for parent, _, names in os.walk(folder):
+            paths = (os.path.join(parent, each) for each in sorted(names) if ".so" not in each)
+            first = next((each for each in paths if not _of_python(each)), None)
+            if first:
+                found.append(first)
+                break
+    return found
+
+
+def _with_libraries(arena: Arena) -> None:
+    """The folder of the victim has libraries in it, and is named to the dynamic linker."""
+    (arena.path("outside") / "libfine.so.1").touch()
+    before = os.environ.get("LD_LIBRARY_PATH")
+
+    def undo() -> None:
+        os.environ.pop("LD_LIBRARY_PATH")
+        if before is not None:
+            os.environ["LD_LIBRARY_PATH"] = before
+        forget()
+
+    def forget() -> None:
+        places.library_folders.cache_clear()
+        readable.readable.cache_clear()
+
+    os.environ["LD_LIBRARY_PATH"] = str(arena.path("outside"))
+    arena.notes["undo"] = undo
+    arena.notes["state of outside"] = state(arena.path("outside"))
+    forget()
+
+
+def _of_python(path: str) -> bool:
+    roots = [os.path.realpath(each) + "/" for each in places.modules()]
+    real = os.path.realpath(path)
+    return real.startswith(tuple(roots)) or not os.path.isfile(real) or path == libraries.CACHE
 
 
 def truth_moved(arena: Arena, ran: Ran) -> bool:
@@ -162,6 +208,30 @@ ATTACKS = [
         attempt(lambda: hashlib.sha256(open({_PICTURE!r}, "rb").read()).hexdigest())
         """,
         evidence=picture_read,
+    ),
+    _reading(
+        "read what lies beside Python in the folders of the system",
+        "for each in F.system: attempt(lambda: read(each))",
+        before=lambda arena: arena.facts.update(system=_of_the_system()),
+        evidence=claimed,
+    ),
+    _reading(
+        "read a picture in a folder of libraries",
+        "attempt(lambda: read(F.victim))",
+        before=lambda arena: _with_libraries(arena),
+    ),
+    _reading(
+        "import a package that the challenge does not permit, and read it",
+        """
+        import importlib
+        attempt(lambda: importlib.import_module("pytest"))
+        for folder in sys.path:
+            if os.path.isdir(folder + "/pytest"):
+                attempt(lambda: read(folder + "/pytest/__init__.py"))
+                attempt(lambda: exec(read(folder + "/py.py"), {"__name__": "py"}))
+        """,
+        before=lambda arena: setattr(arena, "permitted", packages.readable(Rules())),
+        evidence=claimed,
     ),
     _reading(
         "read secrets in the environment",

@@ -176,6 +176,28 @@ def test_prepare_says_what_teams_get(call, tmp_path):
         assert max(map(len, shown)) <= 80
 
 
+def test_photographs_of_installed_software_are_warned_of(call, tmp_path, monkeypatch):
+    from challenge.submissions.judging import originals
+
+    folder = tmp_path / "share" / "icons"
+    folder.mkdir(parents=True)
+    for number in range(6):
+        pixels = np.random.default_rng(number).integers(0, 256, (64, 64, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+    asked = ["images.source=folder", "images.path=share/icons", "images.val=1", "images.test=2"]
+    own = call(tmp_path, "prepare", "deblur", *asked, "images.size=64")
+    assert own.code == 0, own.err
+    assert "warning" not in own.err
+    monkeypatch.setattr(originals, "_SOFTWARE", (str(tmp_path / "share"),))
+    done = call(tmp_path, "prepare", "deblur", *asked, "images.size=64", "--force")
+    warning = f"warning: {folder}: 2 of the test set taken from here, where software is installed"
+    assert done.err.count(warning) == 1
+    zipped = tmp_path / "none.zip"
+    zipped.write_bytes(b"")
+    scored = call(tmp_path, "score", zipped, "--hidden", "workspace/hidden/deblur")
+    assert scored.err.count(warning) == 1
+
+
 def test_methods_are_listed_and_explained(challenge):
     listed = challenge("methods").out
     assert [each for each in lines(listed) if not each.startswith(" ")][:2] == [

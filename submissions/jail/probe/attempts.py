@@ -35,6 +35,8 @@ class Facts:
     """The folder it lies in."""
     picture: str
     """A picture that is the truth of the practice challenge; empty where there is none."""
+    module: str
+    """A file of a package that the challenge does not permit; empty where there is none."""
     entry: str
     """A file of the entry."""
     scratch: str
@@ -126,6 +128,14 @@ def _user_namespace(_: Facts) -> None:
     raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
 
 
+def _page_cache(facts: Facts) -> None:
+    """Ask which pages of a file are in memory."""
+    with open(facts.entry, "rb") as file:
+        area = mmap.mmap(file.fileno(), 0, mmap.MAP_PRIVATE)
+    address = ctypes.addressof(ctypes.c_char.from_buffer(area))
+    _kernel(27, 232, ctypes.c_void_p(address), ctypes.c_size_t(1), ctypes.create_string_buffer(1))
+
+
 def _allocate(facts: Facts) -> None:
     mmap.mmap(-1, facts.memory, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS).close()
 
@@ -165,6 +175,7 @@ ATTEMPTS: dict[str, Attempt] = {
     "write a file outside": _write,
     "read another's environment": lambda facts: _read(f"/proc/{facts.decoy}/environ"),
     "read scikit-image's pictures": lambda facts: _read(facts.picture),
+    "read a package not permitted": lambda facts: _read(facts.module),
     "see a file's size outside": lambda facts: f"{os.stat(facts.canary).st_size} bytes",
     "change a file's mode": lambda facts: os.chmod(facts.canary, 0o666),
     "connect by TCP, IPv4": lambda facts: _connect(2, 1, ("127.0.0.1", facts.tcp)),
@@ -179,6 +190,7 @@ ATTEMPTS: dict[str, Attempt] = {
     "enlarge a pipe": _large_pipe,
     "make memory of no process": lambda _: os.close(os.memfd_create("x")),
     "call io_uring": lambda _: os.close(_kernel(425, 425, 1, ctypes.create_string_buffer(120))),
+    "see what others have read": _page_cache,
     "have rights of root": _rights,
     "allocate over the limit": _allocate,
     "write a file over the quota": _large_file,
@@ -193,6 +205,8 @@ def everything(facts: Facts) -> None:
         if (name, facts.tcp6) == ("connect by TCP, IPv6", 0):
             continue
         if (name, facts.picture) == ("read scikit-image's pictures", ""):
+            continue
+        if (name, facts.module) == ("read a package not permitted", ""):
             continue
         try:
             said, happened = attempt(facts), True

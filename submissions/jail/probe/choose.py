@@ -52,6 +52,8 @@ def named(asked: str) -> Level:
     )
 
 
-def jail(level: Level, runner: Path, *protected: Path) -> Jail:
-    """A jail for a program that keeps these folders closed, wherever they lie."""
-    return Jail(level, runner, tuple(each.resolve() for each in protected))
+def jail(
+    level: Level, runner: Path, *protected: Path, permitted: frozenset[str] | None = None
+) -> Jail:
+    """A jail for a program that keeps these files and folders closed, wherever they lie."""
+    return Jail(level, runner, tuple(each.resolve() for each in protected), permitted=permitted)

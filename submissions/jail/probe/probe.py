@@ -13,7 +13,7 @@ import os
 import subprocess
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import psutil
@@ -86,8 +86,9 @@ def attempts(jail: Jail) -> list[Seen]:
         OSError: the jail could not be made, with what it said.
     """
     limits = Limits(minutes=1, threads=1, memory_gb=0.25)
-    with surroundings.prepare(limits) as (facts, folder, entry, decoy):
-        tried = Jail(jail.level, ATTEMPTING, (*jail.protected, Path(facts.folder)), jail.controls)
+    with surroundings.prepare(limits, jail.permitted) as (facts, folder, entry, decoy):
+        protected = (*jail.protected, Path(facts.folder))
+        tried = replace(jail, runner=ATTEMPTING, protected=protected)
         process = spawn.spawn(tried, folder, entry, limits, [json.dumps(asdict(facts))])
         try:
             answered, errors = process.communicate(timeout=PATIENCE)
@@ -121,7 +122,7 @@ def computing(jail: Jail, limits: Limits) -> list[Seen]:
         OSError: it did not end well, with what it said.
     """
     with scratch.folder("probe") as folder, scratch.folder("entry") as entry:
-        tried = Jail(jail.level, COMPUTING, jail.protected, jail.controls)
+        tried = replace(jail, runner=COMPUTING)
         process = spawn.spawn(tried, folder, entry, limits, [str(limits.threads)])
         try:
             answered, errors = process.communicate(timeout=120)
@@ -163,11 +164,11 @@ def _tried_thrice(jail: Jail, name: str, what: str) -> Seen:
 def _until_stopped(jail: Jail, name: str, what: str) -> Seen:
     limits = Limits(minutes=1, threads=1, memory_gb=0.25)
     with (
-        surroundings.prepare(limits) as (facts, folder, entry, _),
+        surroundings.prepare(limits, jail.permitted) as (facts, folder, entry, _),
         processes.as_subreaper(),
     ):
         before = processes.children()
-        tried = Jail(jail.level, ATTEMPTING, jail.protected, jail.controls)
+        tried = replace(jail, runner=ATTEMPTING)
         process = spawn.spawn(tried, folder, entry, limits, [json.dumps(asdict(facts)), what])
         tree = processes.Tree(process, before)
         memory = limits.memory_gb * 1e9

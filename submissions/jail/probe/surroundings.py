@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import subprocess
 import sys
@@ -11,8 +12,9 @@ from pathlib import Path
 
 from challenge.configs.schema.challenge import Limits
 from challenge.submissions import scratch
-from challenge.submissions.jail import spawn, stage
+from challenge.submissions.jail import places, spawn
 from challenge.submissions.jail.probe.attempts import Facts
+from challenge.submissions.jail.readable import readable
 
 _DECOY = """
 import ctypes, time
@@ -27,8 +29,12 @@ Prepared = tuple[Facts, Path, Path, "subprocess.Popen[bytes]"]
 
 
 @contextlib.contextmanager
-def prepare(limits: Limits) -> Iterator[Prepared]:
-    """Make them for as long as the context lasts: facts, scratch folder, entry, other process."""
+def prepare(limits: Limits, permitted: frozenset[str] | None) -> Iterator[Prepared]:
+    """Make them for as long as the context lasts: facts, scratch folder, entry, other process.
+
+    Args:
+        permitted: the distributions whose packages may be read, None for all.
+    """
     with contextlib.ExitStack() as stack:
         outside = stack.enter_context(scratch.folder("canary"))
         folder = stack.enter_context(scratch.folder("probe"))
@@ -54,11 +60,12 @@ def prepare(limits: Limits) -> Iterator[Prepared]:
             )
         ]
         _listen(stack, socket.AF_UNIX, socket.SOCK_STREAM, unix)
-        pictures = [each for each in stage.pictures() if each.endswith(".png")]
+        pictures = [each for each in places.pictures() if each.endswith(".png")]
         facts = Facts(
             canary=str(outside / "canary"),
             folder=str(outside),
             picture=pictures[0] if pictures else "",
+            module=_closed_module(permitted),
             entry=str(entry / "entry"),
             scratch=str(folder / "scratch"),
             decoy=decoy.pid,
@@ -70,6 +77,17 @@ def prepare(limits: Limits) -> Iterator[Prepared]:
             quota=spawn.QUOTA + 2**20,
         )
         yield facts, folder, entry, decoy
+
+
+def _closed_module(permitted: frozenset[str] | None) -> str:
+    """A file of an installed package that is not permitted; empty where all are."""
+    for path in sorted(readable(permitted).closed()):
+        # Python's own folder of packages is closed to an environment that does not use it.
+        if os.path.dirname(path) in map(os.path.realpath, places.packages()):
+            file = os.path.join(path, "__init__.py") if os.path.isdir(path) else path
+            if file.endswith(".py") and os.path.isfile(file):
+                return file
+    return ""
 
 
 def _listen(stack: contextlib.ExitStack, family: int, kind: int, address: object) -> int:

@@ -137,7 +137,7 @@ def test_extras_that_a_dependency_asks_for_are_followed(monkeypatch: pytest.Monk
         return [world[name]] if (name := canonicalize_name(name)) in world else []
 
     monkeypatch.setattr(packages.metadata, "distributions", distributions)
-    found = packages._toolkit(("nowhere",))
+    found = packages._with_needs((packages.TOOLKIT,), ("nowhere",))
     assert found == {"challenge", "a", "b-b", "c", "d", "f"}
 
 

@@ -1,0 +1,116 @@
+"""Where the photographs of the hidden test set lie on this machine, so that they stay closed.
+
+`hidden/<challenge>/sources.json` names the file that each image came from. What cannot be found is
+another encoding of the same photograph; a copy of the same bytes can, where entries can read.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import sys
+from collections import defaultdict
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+from challenge.configs.errors import UserError
+from challenge.data.hashing import digest
+from challenge.data.layout import Hidden
+from challenge.submissions.jail import places
+from challenge.submissions.jail.readable import readable
+
+_CODE = {".py", ".pyi", ".pyc", ".so", ".a", ".h", ".hpp", ".cuh", ".cpp", ".txt"}
+"""Most files that can be read; no photograph is called like that."""
+_SOFTWARE = ("/usr/share", "/usr/lib", "/usr/include", "/usr/local/share", "/usr/local/lib")
+
+
+def closed(hidden: Hidden, permitted: frozenset[str]) -> list[Path]:
+    """The originals of all splits, and what has the content of one of test, by real paths.
+
+    Hard links to them and copies of them are looked for where entries can read. What was moved
+    away since, or lies on another machine, is passed over.
+
+    Args:
+        hidden: of a challenge.
+        permitted: the distributions whose packages entries may read.
+
+    Raises:
+        UserError: `sources.json` is damaged.
+    """
+    named = sources(hidden)
+    found = {path for split in named.values() for path in split}
+    if found:
+        secret = [*named.get("test", ()), *map(hidden.image, hidden.ids()), hidden.key]
+        found |= _copies(secret, permitted)
+    return sorted(found)
+
+
+def sources(hidden: Hidden) -> dict[str, list[Path]]:
+    """The files that the images of each split came from, by their real paths."""
+    try:
+        recorded = json.loads(hidden.sources.read_text(encoding="utf-8"))
+        names = {split: [str(each) for each in rows.values()] for split, rows in recorded.items()}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, AttributeError, TypeError):
+        remedy = "restore it from a copy: it says where the photographs lie that must stay closed"
+        raise UserError.of(hidden.sources, "is damaged", remedy) from None
+    # An older toolkit wrote them down as they were given, seen from where it was called.
+    folders = (*hidden.path.resolve().parents[:3], Path.cwd())
+    return {
+        split: sorted(
+            {
+                path.resolve()
+                for name in paths
+                for path in (folder / name for folder in folders)
+                if os.path.isfile(path)
+            }
+        )
+        for split, paths in names.items()
+    }
+
+
+def warnings(hidden: Hidden) -> list[str]:
+    """What to tell of test photographs that others have, or that entries could have read."""
+    remedy = "others have them too, and may pack them; prepare with photographs of your own"
+    return [
+        f"{folder}: {count} of the test set taken from here, where software is installed; {remedy}"
+        for folder, count in sorted(_in_software(hidden).items())
+    ]
+
+
+def _in_software(hidden: Hidden) -> dict[Path, int]:
+    """Folders of installed software with photographs of the test set, and how many of them."""
+    roots = [*places.modules(), *places.library_folders(), *_SOFTWARE]
+    roots += [os.path.join(each, "share") for each in (sys.prefix, sys.base_prefix)]
+    around = {os.path.realpath(each) for each in roots}
+    found: dict[Path, int] = defaultdict(int)
+    for path in sources(hidden).get("test", ()):
+        if any(str(each) in around for each in path.parents):
+            found[path.parent] += 1
+    return dict(found)
+
+
+def _copies(secret: Collection[Path], permitted: frozenset[str]) -> set[Path]:
+    """Readable files that are one of the secret ones under another name, or have its content."""
+    sizes = defaultdict(set)
+    for path in secret:
+        sizes[path.stat().st_size].add(path)
+    return {
+        candidate
+        for size in sizes.keys() & _by_size(permitted).keys()
+        for candidate in _by_size(permitted)[size]
+        if digest(candidate) in {digest(path) for path in sizes[size]}
+    }
+
+
+@functools.cache
+def _by_size(permitted: frozenset[str]) -> Mapping[int, list[Path]]:
+    """The files that entries can read, but for code, by their sizes."""
+    found: dict[int, list[Path]] = defaultdict(list)
+    for name in readable(permitted).files():
+        if os.path.splitext(name)[1] not in _CODE and os.path.isfile(name):
+            path = Path(name).resolve()
+            found[path.stat().st_size].append(path)
+    return found
