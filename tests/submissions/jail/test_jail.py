@@ -305,6 +305,11 @@ def test_calls_are_judged_by_their_arguments() -> None:
     assert not allowed("mmap", 0, 4096, 3, shared | anonymous)
     for flag in (0x100, 0x40000):  # GROWSDOWN, HUGETLB
         assert not allowed("mmap", 0, 4096, 3, private | anonymous | flag)
+    assert allowed("preadv2", 3, 0, 1, 0, 0, 0)
+    for flags in (1, 8, 0x80):
+        assert not allowed("preadv2", 3, 0, 1, 0, 0, flags)
+    assert allowed("madvise", 0, 4096, 4)
+    assert not allowed("madvise", 0, 4096, 20) and not allowed("madvise", 0, 4096, 21)
 
 
 COMMANDS = {
