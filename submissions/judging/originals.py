@@ -75,7 +75,7 @@ def warnings(hidden: Hidden) -> list[str]:
     """What to tell of test photographs that others have, or that entries could have read."""
     remedy = "others have them too, and may pack them; prepare with photographs of your own"
     return [
-        f"{folder}: {count} of the test set taken from here, where software is installed; {remedy}"
+        f"{folder}: software is installed here, and test images come from it ({count}); {remedy}"
         for folder, count in sorted(_in_software(hidden).items())
     ]
 

@@ -203,55 +203,43 @@ ATTACKS = [
         levels=ALL,
         unproven="the file system may keep no access times",
     ),
-    *(
-        _cheat(
-            f"see what the process before has read: {name}",
-            f"""
-            area = mmap.mmap(os.open(F.entry + "/data", os.O_RDONLY), 4096, mmap.MAP_PRIVATE)
-            address = ctypes.c_void_p(ctypes.addressof(ctypes.c_char.from_buffer(area)))
-            kept.append(area)
-            place, page = os.open(F.entry + "/data", os.O_RDONLY), ctypes.create_string_buffer(4096)
-            one = ctypes.create_string_buffer(struct.pack("PQ", ctypes.addressof(page), 4096))
-            whole = ctypes.create_string_buffer(struct.pack("QQ", 0, 4096))
-            attempt(lambda: {call})
-            """,
-            before=lambda arena: _old_file(arena),
-            evidence=claimed,
-            outcome="ok",
-            stopped=JAILED,
-            levels=ALL,
-            controls=("page cache",),
-            unproven="an old kernel may have no such call" if name == "cachestat" else "",
-        )
-        for name, call in (
-            ("mincore", "call(27, address, ctypes.c_size_t(4096), page)"),
-            ("preadv2", "call(327, place, one, 1, 0, 0, 8)"),
-            ("cachestat", "call(451, place, whole, page, 0)"),
-        )
+    _cheat(
+        "see what the process before has read",
+        """
+        area = mmap.mmap(os.open(F.entry + "/data", os.O_RDONLY), 4096, mmap.MAP_PRIVATE)
+        address = ctypes.c_void_p(ctypes.addressof(ctypes.c_char.from_buffer(area)))
+        kept.append(area)
+        place, page = os.open(F.entry + "/data", os.O_RDONLY), ctypes.create_string_buffer(4096)
+        one = ctypes.create_string_buffer(struct.pack("PQ", ctypes.addressof(page), 4096))
+        whole = ctypes.create_string_buffer(struct.pack("QQ", 0, 4096))
+        attempt(lambda: call(27, address, ctypes.c_size_t(4096), page) or "mincore")
+        attempt(lambda: call(327, place, one, 1, 0, 0, 8) and "preadv2")
+        attempt(lambda: call(451, place, whole, page, 0) or "cachestat")
+        """,
+        before=lambda arena: _old_file(arena),
+        evidence=claimed,
+        outcome="ok",
+        stopped=JAILED,
+        levels=ALL,
+        controls=("page cache",),
     ),
-    *(
-        _cheat(
-            f"leave a note for the next process in the page cache: {name}",
-            f"""
-            place = os.open(F.entry + "/data", os.O_RDONLY)
-            area = mmap.mmap(place, 1 << 20, mmap.MAP_PRIVATE)
-            address = ctypes.c_void_p(ctypes.addressof(ctypes.c_char.from_buffer(area)))
-            kept.append(area)
-            size = ctypes.c_size_t(1 << 20)
-            attempt(lambda: {call})
-            """,
-            before=lambda arena: _old_file(arena),
-            evidence=lambda arena, _: not _in_memory(arena),
-            outcome="ok",
-            stopped=JAILED,
-            levels=ALL,
-            controls=("page cache",),
-            unproven="the file system may lie in memory",
-        )
-        for name, call in (
-            ("fadvise64", "call(221, place, ctypes.c_long(0), size, 4)"),
-            ("madvise", "sum(area[::4096]) * 0 + call(28, address, size, 21)"),
-        )
+    _cheat(
+        "leave a note for the next process in the page cache",
+        """
+        place = os.open(F.entry + "/data", os.O_RDONLY)
+        attempt(lambda: call(221, place, ctypes.c_long(0), ctypes.c_size_t(1 << 20), 4))
+        area = mmap.mmap(place, 1 << 20, mmap.MAP_PRIVATE)
+        address = ctypes.c_void_p(ctypes.addressof(ctypes.c_char.from_buffer(area)))
+        kept.append(area)
+        attempt(lambda: call(28, address, ctypes.c_size_t(1 << 20), 21))
+        """,
+        before=lambda arena: _old_file(arena),
+        evidence=lambda arena, _: not _in_memory(arena),
+        outcome="ok",
+        stopped=JAILED,
+        levels=ALL,
+        controls=("page cache",),
+        unproven="the file system may lie in memory",
     ),
     _cheat(
         "write a better answer itself",

@@ -224,10 +224,10 @@ ATTACKS = [
         "import a package that the challenge does not permit, and read it",
         """
         import importlib
-        attempt(lambda: importlib.import_module("pytest"))
+        attempt(lambda: importlib.import_module("iniconfig"))
         for folder in sys.path:
-            if os.path.isdir(folder + "/pytest"):
-                attempt(lambda: read(folder + "/pytest/__init__.py"))
+            if os.path.isdir(folder + "/iniconfig"):
+                attempt(lambda: read(folder + "/iniconfig/__init__.py"))
                 attempt(lambda: exec(read(folder + "/py.py"), {"__name__": "py"}))
         """,
         before=lambda arena: setattr(arena, "permitted", packages.readable(Rules())),

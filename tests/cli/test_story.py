@@ -190,7 +190,7 @@ def test_photographs_of_installed_software_are_warned_of(call, tmp_path, monkeyp
     assert "warning" not in own.err
     monkeypatch.setattr(originals, "_SOFTWARE", (str(tmp_path / "share"),))
     done = call(tmp_path, "prepare", "deblur", *asked, "images.size=64", "--force")
-    warning = f"warning: {folder}: 2 of the test set taken from here, where software is installed"
+    warning = f"warning: {folder}: software is installed here, and test images come from it (2)"
     assert done.err.count(warning) == 1
     zipped = tmp_path / "none.zip"
     zipped.write_bytes(b"")

@@ -136,7 +136,8 @@ def test_photographs_of_installed_software_are_told_of(
     assert originals.warnings(hidden) == []
     record(hidden, str(package / "pictures" / "b.png"))
     (line,) = originals.warnings(hidden)
-    assert line.startswith(f"{package / 'pictures'}: 1 of the test set taken from here, where soft")
+    assert line.startswith(f"{package / 'pictures'}: software is installed here, and test images")
+    assert "(1); others have them too" in line
     if system is not None and system.is_file():
         record(hidden, str(system))
         assert len(originals.warnings(hidden)) == 1
