@@ -88,6 +88,8 @@ def methods(
     others = ", ".join(f"train.{key}" for key in cls.reads if key not in usual)
     if others:
         show_block(_wrapped(f"With other knobs it also reads: {others}"))
+    if cls.reads:
+        show("What they mean: challenge config train")
 
 
 def _reads(cls: type[Method]) -> Sequence[str]:

@@ -57,6 +57,8 @@ def test_every_knob_has_a_sentence(name: str) -> None:
         assert len(knob.meaning.split()) > 1 and knob.meaning[-1] in ".", knob.name
         assert knob.meaning in " ".join(page.split())
         assert f"method.{knob.name}:" in page
+    reads = registry.resolve(name, Path()).reads
+    assert ("challenge config train" in page) == bool(reads), "where its train keys are explained"
 
 
 def blocks(text: str, place: str) -> Iterator[dict[str, Any]]:
