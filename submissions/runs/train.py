@@ -82,8 +82,8 @@ def train(
         progress: called with step, total (None: not known yet) and the values logged there.
         catch_interrupts: the first Ctrl-C, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2 or SIGXCPU finishes
             the step and saves, a second Ctrl-C or SIGTERM interrupts. Python allows that in the
-            main thread only. Without it Ctrl-C interrupts at once, and a run continues from its last
-            checkpoint.
+            main thread only. Without it Ctrl-C interrupts at once, and a run continues from its
+            last checkpoint.
         on_start: called with the run when its folder is there.
         on_stop: called with the signal's number at the first one, in the process that writes.
         draw: called at evaluations with the run and the method as it would be kept; seldom enough
