@@ -125,6 +125,12 @@ def test_exact_duplicates_are_dropped_and_reported(prepare, photographs):
     notices: list[str] = []
     prepared = prepare(text(photographs), notices=notices)
     assert sum(prepared.counts.values()) == 12
+    # The judge closes what has the pixels of an image, wherever it is called from.
+    recorded = json.loads(prepared.hidden.sources.read_text())
+    assert {*recorded.pop("duplicates").values()} == {
+        os.path.abspath(dropped) for dropped, _ in prepared.duplicates
+    }
+    assert all(os.path.isabs(file) for files in recorded.values() for file in files.values())
     pairs = [(Path(one).name, Path(other).name) for one, other in prepared.duplicates]
     assert pairs == [("zcopy.png", "a.png"), ("zother.bmp", "b.png")]
     assert [re.sub(r"\S*/", "", notice) for notice in notices] == [
