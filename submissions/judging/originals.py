@@ -95,22 +95,27 @@ def _in_software(hidden: Hidden) -> dict[Path, int]:
 def _copies(secret: Collection[Path], permitted: frozenset[str]) -> set[Path]:
     """Readable files that are one of the secret ones under another name, or have its content."""
     sizes = defaultdict(set)
+    linked = False
     for path in secret:
-        sizes[path.stat().st_size].add(path)
+        facts = path.stat()
+        sizes[facts.st_size].add(path)
+        # Another name of the same file may look like anything; copies do not look like code.
+        linked |= facts.st_nlink > 1
+    readable_files = _by_size(permitted, linked)
     return {
         candidate
-        for size in sizes.keys() & _by_size(permitted).keys()
-        for candidate in _by_size(permitted)[size]
+        for size in sizes.keys() & readable_files.keys()
+        for candidate in readable_files[size]
         if digest(candidate) in {digest(path) for path in sizes[size]}
     }
 
 
 @functools.cache
-def _by_size(permitted: frozenset[str]) -> Mapping[int, list[Path]]:
-    """The files that entries can read, but for code, by their sizes."""
+def _by_size(permitted: frozenset[str], code: bool) -> Mapping[int, list[Path]]:
+    """The files that entries can read, with or without code, by their sizes."""
     found: dict[int, list[Path]] = defaultdict(list)
     for name in readable(permitted).files():
-        if os.path.splitext(name)[1] not in _CODE and os.path.isfile(name):
+        if (code or os.path.splitext(name)[1] not in _CODE) and os.path.isfile(name):
             path = Path(name).resolve()
             found[path.stat().st_size].append(path)
     return found

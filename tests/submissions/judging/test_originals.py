@@ -55,6 +55,9 @@ def record(hidden: Hidden, test: str, **more: object) -> None:
 Put = Callable[[Path, Path], None]
 OTHERS: dict[str, Put] = {
     "a hard link": lambda original, there: os.link(original, there / "another.png"),
+    "a hard link that is called like code": lambda original, there: os.link(
+        original, there / "module.py"
+    ),
     "a copy of the same bytes": lambda original, there: _copy(original, there / "icon.svg"),
     "a copy of the stored truth": lambda original, there: _copy(
         original.parents[1] / "course/workspace/hidden/tiny/test/0001.png", there / "x"
