@@ -53,7 +53,7 @@ def config(
 
     Example: challenge config train
     """
-    from challenge.cli.shared.console import show_block, show_json, width
+    from challenge.cli.shared.console import show_block, show_json, show_page, width
     from challenge.configs.errors import UserError
     from challenge.configs.reference import texts
     from challenge.configs.reference.parts import FILES, json_schema, parts
@@ -66,7 +66,7 @@ def config(
         return
     files = {file: parts(json_schema(model)) for file, model in FILES.items()}
     if page:
-        print(_page(files), end="")
+        show_page(_page(files))
         return
     found = [each for all_of in files.values() for each in all_of]
     if section is None:

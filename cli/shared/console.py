@@ -90,6 +90,11 @@ def show_block(text: str) -> None:
     _console().print(harmless(text), soft_wrap=True)
 
 
+def show_page(text: str) -> None:
+    """A text that goes into a file, to the letter, on stdout."""
+    sys.stdout.write(harmless(text))
+
+
 def say_block(title: str, text: str) -> None:
     """A message with what an entry's code, or a traceback, says; on stderr.
 

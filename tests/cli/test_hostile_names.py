@@ -202,7 +202,7 @@ def test_only_the_console_prints():
     wrong = []
     (folder,) = challenge.cli.__path__
     for path in sorted(Path(folder).rglob("*.py")):
-        if path.name in ("console.py", "streams.py"):
+        if path.name in ("console.py", "streams.py", "columns.py", "progress_line.py"):
             continue
         for node in ast.walk(ast.parse(path.read_text())):
             called = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
