@@ -34,7 +34,7 @@ _bars: list[Console] = []
 """The console of the progress bars that are on the screen: messages appear above them."""
 
 
-def _console(*, stderr: bool = False) -> Console:
+def console(*, stderr: bool = False) -> Console:
     """A Rich console; wide where the output goes to a file, so that nothing is cut."""
     from rich.console import Console
 
@@ -56,22 +56,22 @@ def _line(text: str) -> str:
 
 def width() -> int:
     """Columns of what is written to stdout."""
-    return _console().width
+    return console().width
 
 
 def say(text: str) -> None:
     """A message for a person, on stderr."""
-    _console(stderr=True).print(_line(text), soft_wrap=True)
+    console(stderr=True).print(_line(text), soft_wrap=True)
 
 
 def warn(text: str) -> None:
     """A message that must not be overlooked, on stderr."""
-    _console(stderr=True).print(_line(f"warning: {text}"), style="yellow", soft_wrap=True)
+    console(stderr=True).print(_line(f"warning: {text}"), style="yellow", soft_wrap=True)
 
 
 def alarm(text: str) -> None:
     """What does not hold as it should, on stderr."""
-    _console(stderr=True).print(_line(text), style="red", soft_wrap=True)
+    console(stderr=True).print(_line(text), style="red", soft_wrap=True)
 
 
 def fail(error: UserError) -> None:
@@ -82,12 +82,12 @@ def fail(error: UserError) -> None:
 
 def show(text: str) -> None:
     """A result, on stdout."""
-    _console().print(_line(text), soft_wrap=True)
+    console().print(_line(text), soft_wrap=True)
 
 
 def show_block(text: str) -> None:
     """A result of several lines, on stdout."""
-    _console().print(harmless(text), soft_wrap=True)
+    console().print(harmless(text), soft_wrap=True)
 
 
 def show_page(text: str) -> None:
@@ -101,7 +101,7 @@ def say_block(title: str, text: str) -> None:
     Its lines are indented, so that none of them can be taken for one of ours.
     """
     say(title)
-    screen = _console(stderr=True)
+    screen = console(stderr=True)
     for line in harmless(text).rstrip().splitlines():
         screen.print(f"  {_line(line)}", soft_wrap=True)
 
@@ -134,7 +134,7 @@ def table(
 
     from challenge.cli.shared.columns import GAP, fit, records
 
-    screen = _console()
+    screen = console()
     words = [_cell(each) for each in left]
     heads, body = [_cell(each) for each in columns], [[*map(_cell, row)] for row in rows]
     fitted = fit(heads, body, screen.width, words)
@@ -173,7 +173,7 @@ class Report(Protocol):
 @contextmanager
 def progress() -> Iterator[Report]:
     """A progress bar with the time that is left; in a file, a line about every ten seconds."""
-    screen = _console(stderr=True)
+    screen = console(stderr=True)
     if not screen.is_terminal:
         yield _lines()
         return
