@@ -37,6 +37,9 @@ class Example:
 
 MIX_UPS: tuple[tuple[str, Callable[[Image], Image]], ...] = (
     ("in [0, 255]: end `forward` with a division by 255", lambda x: x / 255),
+    ("in [0, 65535]: end `forward` with a division by 65535", lambda x: x / 65535),
+    ("divided by 255 twice: leave one division out", lambda x: x * 255),
+    ("in [-0.5, 0.5]: end `forward` with `x_hat + 0.5`", lambda x: x + 0.5),
     ("in [-1, 1]: end `forward` with `(x_hat + 1) / 2`", lambda x: (x + 1) / 2),
     ("standardised: multiply by the deviation and add the mean at the end", lambda x: x),
     ("negatives: end `forward` with `1 - x_hat`", lambda x: 1 - x),
@@ -44,6 +47,9 @@ MIX_UPS: tuple[tuple[str, Callable[[Image], Image]], ...] = (
     ("with rows and columns exchanged: `x_hat.transpose(2, 3)`", lambda x: x.transpose(0, 2, 1)),
     ("upside down: `x_hat.flip(2)`", lambda x: x[:, ::-1]),
     ("mirrored: `x_hat.flip(3)`", lambda x: x[:, :, ::-1]),
+    ("turned by half a circle: `x_hat.flip(2, 3)`", lambda x: x[:, ::-1, ::-1]),
+    ("turned by 90 degrees: `x_hat.rot90(-1, (2, 3))`", lambda x: np.rot90(x, -1, (1, 2))),
+    ("turned by 90 degrees: `x_hat.rot90(1, (2, 3))`", lambda x: np.rot90(x, 1, (1, 2))),
 )
 
 
@@ -79,10 +85,10 @@ def hints(examples: Sequence[Example], crop: int = 0) -> list[str]:
     shows = as_it_is + gain > grey
     low = min(float(each.x_hat.min()) for each in examples)
     high = max(float(each.x_hat.max()) for each in examples)
-    if max(float(each.x_hat.std()) for each in examples) < FLAT:
-        said.append("every estimate is one flat colour")
-    elif gain > GAIN and shows:
+    if gain > GAIN and shows:
         said.append(f"estimates seem to be {words}; that gains {gain:.1f} dB")
+    elif max(float(each.x_hat.std()) for each in examples) < FLAT:
+        said.append("every estimate is one flat colour")
     elif low < -FAR or high > 1 + FAR:
         said.append(f"estimates reach from {low:.3g} to {high:.3g}, images live in [0, 1]")
     measured = [each.measured for each in examples]
