@@ -78,6 +78,7 @@ def test_the_page_leads_from_the_zip_to_a_checked_entry(tmp_path: Path, mode: st
     asked = [
         each.replace("mine.yaml ", "mine.yaml train.steps=10 ") if " train " in each else each
         for each in found[2:]
+        if "/tv " not in each  # as with the template's run, a jail each
     ]
     if mode == "colour":  # what takes a jail is played once
         asked = [each for each in asked if re.match("challenge (train my|pack|check)", each)]
