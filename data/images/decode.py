@@ -38,7 +38,7 @@ def read(path: Path, factor: shrink.Factor = shrink.whole) -> Samples:
         if kind == "JPEG" and jpeg_files.is_deep(path):
             return jpeg_files.read(path)
         return pillow_files.read(path, factor)
-    except UserError:
+    except (UserError, ModuleNotFoundError):  # the file is not to blame for a missing package
         raise
     except ranges.Meaningless as error:
         raise UserError.of(path, str(error), CONVERT) from None

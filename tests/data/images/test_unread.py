@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import random
 import struct
+import sys
 import zlib
 from pathlib import Path
 
@@ -192,3 +193,11 @@ def test_spoilt_bytes_give_a_picture_or_one_line(tmp_path, name, capfd):
         except UserError as error:
             said.append(str(error))
     assert not [line for line in said if "\n" in line]
+
+
+def test_a_missing_package_is_not_said_of_the_file(tmp_path, monkeypatch):
+    path = tmp_path / "deep.png"
+    path.write_bytes(imagecodecs.png_encode(DEEP))
+    monkeypatch.setitem(sys.modules, "imagecodecs", None)
+    with pytest.raises(ModuleNotFoundError, match="imagecodecs"):
+        codec.photograph(path)
