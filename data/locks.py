@@ -1,8 +1,9 @@
-"""Who works on a challenge: locks of the kernel's, which end with the process that holds them.
+"""Who works on a challenge or a run: locks of the kernel's, which end with their process.
 
-The file `.locks/CHALLENGE` of a workspace is locked by one who makes the challenge anew, or by many
-who use it, and says who they are. A file that nobody locks means nothing: its owner is gone,
-however it ended. Where the system or the file system has no such locks, nothing is locked.
+The file `.locks/NAME` beside it is locked by one who works on it alone, who prepares a challenge or
+trains a run, or by many who use it, and says who they are. A file that nobody locks means nothing:
+its owner is gone, however it ended. Where the system or the file system has no such locks, nothing
+is locked.
 """
 
 from __future__ import annotations
@@ -75,6 +76,16 @@ def together(file: Path, place: Path, doing: str) -> Iterator[None]:
         if opened.writable():
             _sign(opened, doing)
         yield
+
+
+def holder(file: Path) -> str | None:
+    """What is done and by whom, `is being trained by process 12 on HOST`; None: nobody
+    holds it alone."""
+    try:
+        with file.open("rb") as opened:
+            return None if _lock(opened, shared=True) else _holders(opened)
+    except OSError:
+        return None
 
 
 def _open_to_use(file: Path) -> BinaryIO | None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from challenge.configs.errors import UserError
-from challenge.data import atomic
+from challenge.data import atomic, locks
 from challenge.data.challenges.challenge import Challenge, open_challenge
 from challenge.data.layout import Public, Split
 from challenge.submissions import layout, scratch
@@ -22,7 +22,7 @@ from challenge.submissions.jail.levels import Level
 from challenge.submissions.jail.probe import choose
 from challenge.submissions.jail.spawn import Jail
 from challenge.submissions.layout import Run
-from challenge.submissions.runs import lock, storage
+from challenge.submissions.runs import storage
 from challenge.submissions.runs.facts import read_facts
 from challenge.submissions.scoring import pictures
 from challenge.submissions.scoring.hints import Example
@@ -74,7 +74,7 @@ def infer(
     run, challenge = _opened(run, challenge)
     jail = jail_of(challenge, level)
     with (
-        lock.held(run.lock, run.path, "reconstructed"),
+        locks.alone(run.lock, run.path, "is being reconstructed by"),
         atomic.new_tree(run.reconstructions(split)) as output,
         scratch.folder("entry") as folder,
     ):

@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from challenge.configs.errors import UserError
 from challenge.configs.schema.entry import EntryConfig
-from challenge.data import atomic
+from challenge.data import atomic, locks
 from challenge.data.challenges.challenge import Challenge
 from challenge.data.layout import Workspace
 from challenge.submissions import layout, machine
 from challenge.submissions.layout import PLUGIN, Run
-from challenge.submissions.runs import lock
 from challenge.submissions.runs import resume as resuming
 from challenge.submissions.runs.facts import (
     Machine,
@@ -139,8 +138,8 @@ def finished(run: Run, challenge: Challenge) -> RunFacts:
     record = read_facts(run)
     check_challenge(run, record, challenge)
     if record.state != "finished" or not run.weights.is_file():
-        if who := lock.holder(run.lock):
-            raise UserError.of(run.path, f"is being {who}", "wait for its end, or stop it there")
+        if who := locks.holder(run.lock):
+            raise UserError.of(run.path, who, "wait for its end, or stop it there")
         remedy = (
             f"finish it with `challenge train {run.path} --resume`, or with `--finish` in its "
             "place, which takes the best weights so far"

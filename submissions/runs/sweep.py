@@ -12,11 +12,11 @@ from typing import Any
 
 from challenge.configs.errors import UserError
 from challenge.configs.loader import load_entry
+from challenge.data import locks
 from challenge.data.layout import Workspace
 from challenge.methods import registry
 from challenge.submissions import layout
 from challenge.submissions.layout import Run
-from challenge.submissions.runs import lock
 from challenge.submissions.runs.facts import read_facts
 
 
@@ -110,8 +110,10 @@ def held(planned: Sequence[Planned]) -> Iterator[None]:
     Raises:
         UserError: another one has some of them.
     """
-    with ExitStack() as locks:
+    with ExitStack() as until_the_end:
         for each in planned:
             file = each.run.lock.with_name(f"{each.run.path.name}.sweep")
-            locks.enter_context(lock.held(file, each.run.path, "trained in a sweep"))
+            until_the_end.enter_context(
+                locks.alone(file, each.run.path, "is being trained in a sweep by")
+            )
         yield

@@ -12,13 +12,13 @@ from challenge.configs.errors import Mistake, UserError
 from challenge.configs.loader import load_entry
 from challenge.configs.schema.entry import EntryConfig
 from challenge.configs.schema.training import TrainConfig
-from challenge.data import atomic
+from challenge.data import atomic, locks
 from challenge.data.challenges.challenge import Challenge, open_challenge
 from challenge.data.layout import Workspace
 from challenge.methods import plugin, registry
 from challenge.submissions import layout, machine
 from challenge.submissions.layout import Run
-from challenge.submissions.runs import checkpoint, lock, pretrained, reading, storage, verify
+from challenge.submissions.runs import checkpoint, pretrained, reading, storage, verify
 from challenge.submissions.runs.facts import read_facts
 from challenge.submissions.runs.renewal import Renewal
 from challenge.submissions.runs.session import Progress, RunSession
@@ -133,7 +133,7 @@ def train(
     with ExitStack() as until_the_end:
 
         def begin() -> None:
-            until_the_end.enter_context(lock.held(run.lock, run.path, "trained"))
+            until_the_end.enter_context(locks.alone(run.lock, run.path, "is being trained by"))
             atomic.remove_leftovers(run.path)
             if finish:
                 _check_stopped(run)

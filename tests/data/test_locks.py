@@ -63,6 +63,19 @@ def test_one_alone_or_many_together_until_they_are_gone(tmp_path, hold, theirs, 
         pass
 
 
+def test_who_looks_is_told_who_holds_it_and_holds_nothing(tmp_path, hold):
+    file = tmp_path / "lock"
+    assert locks.holder(file) is None
+    process = hold("alone")
+    who = f"is held alone by process {process.pid} on {socket.gethostname()}"
+    assert locks.holder(file) == who
+    process.kill()
+    process.wait()
+    assert locks.holder(file) is None
+    with locks.alone(file, tmp_path, "is used by"):
+        pass
+
+
 def test_only_those_who_are_there_are_named(tmp_path, hold):
     gone = hold("together")
     gone.kill()

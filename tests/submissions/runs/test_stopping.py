@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -15,7 +13,7 @@ from safetensors.torch import load_file
 from challenge.configs.errors import UserError
 from challenge.submissions import layout
 from challenge.submissions.judging import trial
-from challenge.submissions.runs import lock, log, storage, sweep
+from challenge.submissions.runs import log, storage, sweep
 from challenge.submissions.runs.facts import read_facts
 from challenge.submissions.runs.train import train
 
@@ -322,35 +320,6 @@ def test_a_sweep_is_alone_with_its_runs_also_with_those_that_it_finished(place):
             pass
     with sweep.held(others):
         pass
-
-
-def test_the_lock_ends_with_its_process_however_it_ends(tmp_path):
-    code = (
-        "import os, sys; from pathlib import Path\n"
-        "from challenge.submissions.runs import lock\n"
-        "with lock.held(Path(sys.argv[1]), Path('run'), 'trained'):\n"
-        "    print('held', flush=True); sys.stdin.read()\n"
-    )
-    file = tmp_path / "lock"
-    other = subprocess.Popen(
-        [sys.executable, "-c", code, str(file)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    with other:
-        other.stdout.readline()
-        assert lock.holder(file) == f"trained by process {other.pid} on {os.uname().nodename}"
-        with pytest.raises(UserError, match=f"trained by process {other.pid}"):
-            lock.held(file, tmp_path, "trained").__enter__()
-        other.kill()
-        other.wait()
-    assert lock.holder(file) is None
-    with lock.held(file, tmp_path, "trained"):
-        assert f"process {os.getpid()}" in lock.holder(file)
-
-
-# --- pictures ------------------------------------------------------------------------------------
 
 
 def test_pictures_are_drawn_while_it_trains_and_change_nothing(place, whole):
