@@ -14,7 +14,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from importlib.abc import MetaPathFinder
-from importlib.machinery import ModuleSpec
+from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 from typing import Any
 
@@ -22,15 +22,27 @@ _COMPILER = "torch._dynamo.utils"
 
 
 class _Finder(MetaPathFinder):
-    """Finds nothing: it prepares the import of deepinv, once, and leaves it to the others."""
+    """Finds deepinv as Python does, and prepares its import, once.
+
+    When it is imported, not when it is looked for: the supervisor asks where it lies.
+    """
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if fullname == "deepinv" and self in sys.meta_path:
-            sys.meta_path.remove(self)
+        spec = PathFinder.find_spec(fullname, path) if fullname == "deepinv" else None
+        if spec is None or spec.loader is None:
+            return None
+        execute = spec.loader.exec_module
+
+        def prepare_and_execute(module: ModuleType) -> None:
+            if self in sys.meta_path:
+                sys.meta_path.remove(self)
             _import_torchvision()
-        return None
+            execute(module)
+
+        spec.loader.exec_module = prepare_and_execute  # type: ignore[method-assign]
+        return spec
 
 
 def install() -> None:
