@@ -109,7 +109,9 @@ def rows(
     groups: dict[tuple[str, str], list[Result]] = defaultdict(list)
     for result in newest:
         team = result.entry.team
-        groups[team, result.entry.name if team == BASELINE else ""].append(result)
+        # What nobody's name can be read from is not of one team.
+        alone = result.entry.name if team == BASELINE else "" if team else result.entry.hash
+        groups[team, alone].append(result)
     found = [_team(group, notes, said, basis) for group in groups.values()]
     counting = sorted((group[0] for group in found if group[0].counts), key=_order)
     failed = sorted((group[0] for group in found if not group[0].counts), key=_by_name)

@@ -125,6 +125,17 @@ def test_a_team_has_one_row_whatever_its_methods_are_called(
     assert not any(each.rank or each.counts for each in every[1:])
 
 
+def test_entries_without_a_readable_team_are_not_taken_for_one_team() -> None:
+    broken = {"team": "", "outcome": "invalid_entry"}
+    found = rows(
+        [result("a", None, name="one", **broken), result("b", None, name="two", **broken)], Rules()
+    )
+    assert {(row.name, row.main, row.entries, row.rank) for row in found} == {
+        ("one", True, 1, None),
+        ("two", True, 1, None),
+    }
+
+
 def test_the_rule_is_said_in_one_line() -> None:
     rules = Rules.model_validate({"counts": "best", "entries_per_day": 3, "deadline": DEADLINE})
     assert rule(rules) == (
