@@ -33,6 +33,7 @@ def blocks(page: Path) -> list[tuple[str, str]]:
     return re.findall(r"```(sh|python)\n(.*?)```", page.read_text(), re.S)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["monday", "tuesday"])
 def test_a_page_runs_from_top_to_bottom(name, tmp_path):
     script = [

@@ -54,6 +54,7 @@ def test_a_run_and_its_entry_are_one_method(challenge, story):
     assert {each["id"] for each in found["picture"]["images"]} <= {*ids}
 
 
+@pytest.mark.slow
 def test_five_methods_fit_into_eighty_columns(challenge, story, tmp_path):
     """Even with long names, and scores of the widest form."""
     names = ["tv", "a-rather-long-name-of-a-run", "network_without_any_hyphen", "e", "f"]

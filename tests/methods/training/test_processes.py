@@ -226,6 +226,7 @@ def by_two(folder, **environment):
     )
 
 
+@pytest.mark.slow
 def test_the_command_shares_a_run_among_processes(prepared):
     # What other jobs on the machine leave in the environment, with a port that is taken.
     with socket.socket() as taken:

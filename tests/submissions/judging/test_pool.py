@@ -158,7 +158,7 @@ def _running(temporary: Path) -> list[psutil.Process]:
 @pytest.mark.parametrize(
     ("kills", "count"),
     [
-        (4, 6),
+        (3, 4),
         pytest.param(20, 10, marks=pytest.mark.slow),
         pytest.param(200, 10, marks=pytest.mark.by_hand),
     ],
