@@ -34,6 +34,7 @@ def train_and_show(config: str, overrides: Sequence[str], where: Where) -> Train
     """
     from challenge.cli.shared.console import progress, say, show
     from challenge.submissions.reports import training_pictures
+    from challenge.submissions.runs import checkpoint
     from challenge.submissions.runs.train import train
 
     label = ["train"]
@@ -65,7 +66,8 @@ def train_and_show(config: str, overrides: Sequence[str], where: Where) -> Train
         )
     if not done.finished:
         say(f"stopped; continue exactly with: challenge train {done.run.path} --resume")
-        say(f"or take the best weights so far:  challenge train {done.run.path} --finish")
+        if checkpoint.trained(done.run):
+            say(f"or take the best weights so far:  challenge train {done.run.path} --finish")
         return done
     show(f"trained {done.run.path.name} in {done.seconds:.0f} s -> {done.run.path}")
     _remark(done)

@@ -111,6 +111,12 @@ def progress(run: Run) -> Progress | None:
         return None
 
 
+def trained(run: Run) -> bool:
+    """Whether `--finish` has weights to take: a checkpoint after at least one step."""
+    reached = progress(run)
+    return reached is not None and reached.step > 0
+
+
 def _current(run: Run) -> str | None:
     """The name of the tensors' file that `state.json` points to."""
     try:

@@ -103,12 +103,14 @@ def _check_budget(run: Run, record: RunFacts, config: EntryConfig) -> None:
             raise UserError.of(run.path, "has no checkpoint to be extended from", remedy)
         return
     steps, minutes = config.train.steps, config.train.minutes
-    finish = f"give more, or take the best weights with `challenge train {run.path} --finish`"
+    more = "give more"
+    if record.state != "finished" and checkpoint.trained(run):
+        more += f", or take the best weights with `challenge train {run.path} --finish`"
     if steps is not None and steps <= reached.step:
-        raise UserError.of("`train.steps`", f"is {steps}, {reached.step} are done already", finish)
+        raise UserError.of("`train.steps`", f"is {steps}, {reached.step} are done already", more)
     if minutes is not None and minutes * 60 <= reached.seconds:
         spent = f"is {minutes:g}, {reached.seconds / 60:.1f} are spent already"
-        raise UserError.of("`train.minutes`", spent, finish)
+        raise UserError.of("`train.minutes`", spent, more)
 
 
 def _sources(run: Run) -> dict[str, bytes]:

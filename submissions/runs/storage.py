@@ -17,6 +17,7 @@ from challenge.data.challenges.challenge import Challenge
 from challenge.data.layout import Workspace
 from challenge.submissions import layout, machine
 from challenge.submissions.layout import PLUGIN, Run
+from challenge.submissions.runs import checkpoint
 from challenge.submissions.runs import resume as resuming
 from challenge.submissions.runs.facts import (
     Machine,
@@ -140,10 +141,9 @@ def finished(run: Run, challenge: Challenge) -> RunFacts:
     if record.state != "finished" or not run.weights.is_file():
         if who := locks.holder(run.lock):
             raise UserError.of(run.path, who, "wait for its end, or stop it there")
-        remedy = (
-            f"finish it with `challenge train {run.path} --resume`, or with `--finish` in its "
-            "place, which takes the best weights so far"
-        )
+        remedy = f"finish it with `challenge train {run.path} --resume`"
+        if checkpoint.trained(run):
+            remedy += ", or with `--finish` in its place, which takes the best weights so far"
         raise UserError.of(run.path, "is not finished", remedy)
     return record
 

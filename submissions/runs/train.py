@@ -202,8 +202,7 @@ def _check_stopped(run: Run) -> None:
     if read_facts(run).state == "finished":
         remedy = "extend it with `--resume train.steps=N`"
         raise UserError.of(run.path, "is finished already", remedy)
-    reached = checkpoint.progress(run)
-    if reached is None or reached.step == 0:
+    if not checkpoint.trained(run):
         raise UserError.of(
             run.path,
             "has no checkpoint with weights that were trained",

@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from challenge.cli.shared.training import Where, train_and_show
 from challenge.configs.errors import UserError
 from challenge.submissions import layout
 from challenge.submissions.judging import trial
@@ -193,6 +194,26 @@ def test_what_cannot_be_finished_says_why(place, step, text):
         stopped_at(place, step)
     with pytest.raises(UserError, match=text):
         train(CONFIG, workspace=place, finish=True)
+
+
+@pytest.mark.parametrize("step", [0, 8])
+def test_finish_is_proposed_exactly_where_it_works(place, step, capfd, monkeypatch):
+    """By the command that was stopped, and by those that want a finished run."""
+    stopped = stopped_at(place, step)
+    run = stopped.run
+    monkeypatch.setattr("challenge.submissions.runs.train.train", lambda *_, **options: stopped)
+    train_and_show(str(run.path), [], Where(place))
+    with pytest.raises(UserError) as refused:
+        trial.infer(run)
+    assert "continue exactly with" in (said := capfd.readouterr().err)
+    assert ("--finish" in said) == ("--finish" in str(refused.value)) == (step > 0)
+    if step:
+        with pytest.raises(UserError, match="give more, or take the best weights with"):
+            train(run.path, ["train.steps=5"], workspace=place, resume=True)
+        train(run.path, workspace=place, finish=True)
+        with pytest.raises(UserError) as refused:
+            train(run.path, ["train.steps=5"], workspace=place, resume=True)
+        assert "--finish" not in str(refused.value)
 
 
 @pytest.mark.parametrize(
