@@ -10,6 +10,7 @@ from challenge.configs.errors import UserError
 from challenge.configs.reader.source import shown
 from challenge.configs.reader.writer import printable
 
+YAML = (".yaml", ".yml")
 KINDS = ("challenges", "methods")
 """Folders of the YAML files, inside `configs/`."""
 
@@ -43,7 +44,7 @@ def find(name: str, kind: str | None = None) -> Path:
     given = Path(name).expanduser()
     if os.path.isfile(given):
         return given
-    folder, short = given.parent, given.stem if given.suffix in (".yaml", ".yml") else given.name
+    folder, short = given.parent, given.stem if given.suffix in YAML else given.name
     own = [Path("configs"), *(Path("configs") / each for each in KINDS)]
     if folder in (Path(), *own) and short:
         kinds: tuple[str, ...] = KINDS if folder in (Path(), Path("configs")) else (folder.name,)
@@ -65,9 +66,21 @@ def find(name: str, kind: str | None = None) -> Path:
         if name and os.path.isfile(Path(beside).expanduser()):
             remedy = f"a file is given with its ending: `{printable(beside, 200)}`"
             raise UserError.of(printable(name, 80), "no such config", remedy)
-    raise UserError.of(
-        printable(name, 80), "no such config", spelling.did_you_mean(short, known, listed)
-    )
+    near = _nearest(given, short, known)
+    question = f"did you mean `{near}`? " if near else ""
+    raise UserError.of(printable(name, 80), "no such config", question + listed)
+
+
+def _nearest(given: Path, short: str, known: list[str]) -> str:
+    """What may be meant: a YAML file in the folder of `given` before a known name; else ""."""
+    try:
+        files = {each.stem: each for each in given.parent.iterdir() if each.suffix in YAML}
+    except (OSError, ValueError):
+        files = {}
+    if beside := spelling.nearest(short, files, cutoff=0.7):
+        return shown(files[beside[0]])
+    # Stricter than elsewhere: `week` is as near to `wiener` as `net` is to `network`.
+    return next(iter(spelling.nearest(short, known, cutoff=0.65)), "")
 
 
 def find_file(name: str, source_path: Path | None) -> Path:

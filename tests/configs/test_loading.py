@@ -136,6 +136,35 @@ def test_what_cannot_be_found(name, line):
     assert str(caught.value) == line
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("mine.yml", "mine.yaml"),
+        ("team/mine.yml", "team/mine.yaml"),
+        ("team/mnie.yaml", "team/mine.yaml"),
+        ("team/deblurr.yaml", "deblur"),
+        ("wek", "week.yml"),
+        ("weak.yaml", "week.yml"),
+        ("mime", "mine.yaml"),
+        ("blurr", "deblur"),
+    ],
+)
+def test_a_file_that_is_there_is_meant_before_a_packaged_one(name, meant):
+    Path("team").mkdir()
+    for file in ("mine.yaml", "team/mine.yaml", "week.yml"):
+        Path(file).write_text("")
+    with pytest.raises(UserError) as caught:
+        find(name)
+    assert f"; did you mean `{meant}`? known: " in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["week", "mine", "mine.yml", "team/mine.yml"])
+def test_a_name_that_is_far_from_all_is_no_question(name):
+    with pytest.raises(UserError) as caught:
+        find(name)
+    assert str(caught.value) == f"{name}: no such config; {KNOWN}"
+
+
 def test_a_file_that_may_not_be_read(monkeypatch):
     def refuse(path):
         raise PermissionError(13, "Permission denied", str(path))
