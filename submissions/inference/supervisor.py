@@ -6,6 +6,7 @@ The same code serves a team's dry run and the organiser's verdict.
 
 from __future__ import annotations
 
+import io
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -268,7 +269,13 @@ def _read(source: Path) -> tuple[bytes, Measurement]:
 def _save(path: Path, x_hat: NDArray[np.float32]) -> None:
     """Write a reconstruction, whole or not at all; it can be made again, so no fsync."""
     temporary = path.with_name(f".{path.name}.partial")
+    # Not into the file at once: what `np.save` raises then does not say that the disk is full.
+    content = io.BytesIO()
+    np.save(content, x_hat, allow_pickle=False)
     with atomic.disk_errors(path):
-        with temporary.open("wb") as file:
-            np.save(file, x_hat, allow_pickle=False)
-        os.replace(temporary, path)
+        try:
+            temporary.write_bytes(content.getbuffer())
+            os.replace(temporary, path)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            raise

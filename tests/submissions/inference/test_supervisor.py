@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import resource
 import subprocess
 import sys
 import textwrap
@@ -14,6 +16,7 @@ import numpy as np
 import psutil
 import pytest
 
+from challenge.configs.errors import UserError
 from challenge.configs.schema.challenge import Limits
 from challenge.data.physics import measurements
 from challenge.data.physics.measurements import of_blur
@@ -448,3 +451,23 @@ def test_the_supervisor_is_free_of_torch() -> None:
         [sys.executable, "-I", "-c", textwrap.dedent(code)], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is full, of Linux")
+@pytest.mark.parametrize("side", [1, 16, 256])
+def test_a_full_disk_is_told_and_no_half_file_is_left(tmp_path: Path, side: int) -> None:
+    (tmp_path / ".0001.npy.partial").symlink_to("/dev/full")
+    with pytest.raises(UserError, match="0001.npy: the disk is full; free some space"):
+        supervisor._save(tmp_path / "0001.npy", np.zeros((1, side, side), np.float32))
+    assert not list(tmp_path.iterdir())
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))  # full in the middle of a file
+    try:
+        with pytest.raises(OSError, match="File too large") as broken:
+            supervisor._save(tmp_path / "0001.npy", np.zeros((1, side, side), np.float32))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert broken.value.errno == errno.EFBIG, "an error that says what is wrong"
+    assert not list(tmp_path.iterdir())
+    supervisor._save(tmp_path / "0001.npy", np.ones((1, side, side), np.float32))
+    assert np.load(tmp_path / "0001.npy").sum() == side**2
