@@ -64,7 +64,7 @@ def _show_rules(challenge: Challenge) -> None:
 
     for section in ("rules", "limits"):
         for name, value in getattr(challenge.standing.terms, section):
-            show(f"{section}.{name:16} {shown(value)}")
+            show(f"{f'{section}.{name}':22} {shown(value)}")
     show(f"rules {challenge.standing.digest[:16]}: {challenge.standing.version}")
     for change in challenge.standing.changes:
         show(f"{shown(change.at)}  {change}")

@@ -169,7 +169,7 @@ def _show(compared: Sequence[Compared], failed: Sequence[Failure], challenge: Ch
         "SSIM",
         ("s an", "image"),
         "MB",
-        ("para-", "meters"),
+        "parameters",
     ]
     if len(compared) > 1:
         columns.insert(2, [*wrap(f"over {first}", 20), "[95 %]"])

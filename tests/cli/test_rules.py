@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -61,6 +62,8 @@ def test_a_deadline_is_moved_to_and_fro_and_every_move_is_on_the_board(organiser
     assert "of each team its latest valid entry counts" in shown.err
     assert found["rules_digest"][:16] in shown.err
     every = organiser("amend", "deblur").out
+    values = [re.match(r"(?:rules|limits)\.\w+ +", line) for line in every.splitlines()]
+    assert len({match.end() for match in values if match}) == 1, "the values are one column"
     assert "rules.deadline         2096-01-01 00:00 UTC" in every
     assert every.count("rules.deadline:") == 2
     assert max(map(len, every.splitlines())) <= 100
