@@ -57,8 +57,10 @@ def folders(config: FolderImages, source: Source) -> dict[Split, Path]:
         tried = [source.path.parent / path, path]
         folder = next((each for each in tried if each.is_dir()), None)
         if folder is None:
-            cause = f"there is no folder `{path}`"
-            mistakes.append(source.mistake(place, cause, "give the path of your photographs"))
+            cause, remedy = f"there is no folder `{path}`", "give the path of your photographs"
+            if any(each.exists() for each in tried):
+                cause, remedy = f"`{path}` is no folder", "give the folder of your photographs"
+            mistakes.append(source.mistake(place, cause, remedy))
         else:
             found[split] = folder
     if mistakes:

@@ -336,6 +336,12 @@ def test_a_missing_folder_names_the_line(prepare, photographs):
     assert len(caught.value.mistakes) == 2
 
 
+def test_a_file_in_place_of_a_folder_is_said_to_be_one(prepare, photographs):
+    file = next(each for each in photographs.iterdir() if each.is_file())
+    with pytest.raises(UserError, match=r"` is no folder; give the folder of your photographs"):
+        prepare(text(file))
+
+
 def test_a_folder_beside_the_yaml_is_found(prepare, photographs):
     assert sum(prepare(text(photographs.name)).counts.values()) == 12
 
