@@ -55,6 +55,13 @@ def parent(process: int) -> int | None:
         return None
 
 
+def runs(process: int) -> bool:
+    """Whether a thread of a process runs, or may at any moment: it has not ended or stopped."""
+    tasks = f"/proc/{process}/task"
+    states = (read(f"{tasks}/{each}/stat").rpartition(b") ")[2][:1] for each in names(tasks))
+    return any(each not in (b"", b"T", b"t", b"Z", b"X") for each in states)
+
+
 def orphans(candidates: Collection[int], before: Collection[int]) -> list[int]:
     """Children of this process, of those, that are new and of another session.
 

@@ -78,6 +78,25 @@ class Tree:
                 total += getattr(times, "children_user", 0) + getattr(times, "children_system", 0)
         return total
 
+    @contextlib.contextmanager
+    def held_still(self, patience: float = 0.5) -> Iterator[None]:
+        """All members stop, as soon as each of their threads leaves the kernel, and then go on.
+
+        Args:
+            patience: seconds to wait for that at most.
+        """
+        stopped = self.members() if family.LINUX else []
+        try:
+            for each in stopped:
+                _signal(each, signal.SIGSTOP)
+            end = time.monotonic() + patience
+            while any(map(family.runs, stopped)) and time.monotonic() < end:
+                time.sleep(0.001)
+            yield
+        finally:
+            for each in stopped:
+                _signal(each, signal.SIGCONT)
+
     def kill(self, patience: float = 10) -> bool:
         """Kill until `LOOKS` looks in a row find nobody; False if after `patience` seconds some do.
 
@@ -133,6 +152,11 @@ class Tree:
 def children() -> set[int]:
     """The numbers of this process's children now."""
     return {*family.lookup()(os.getpid())}
+
+
+def _signal(process: int, number: int) -> None:
+    with contextlib.suppress(OSError):
+        os.kill(process, number)
 
 
 def _kill(process: int) -> None:

@@ -115,11 +115,22 @@ class Watch:
         """Look at the disk."""
         if self.full:
             return
-        used = disk.folder_usage(self._folder, self.quota)
-        used += disk.nameless_usage(self._records, self._folder, self.quota)
+        try:
+            used = self._used()
+        except disk.Moved:
+            # Who gives its files other names all the time is not seen but by chance.
+            with self._tree.held_still():
+                used = self._used(still=True)
         if used > self.quota:
             self.full = True
             self._tree.kill()
+
+    def _used(self, *, still: bool = False) -> int:
+        """Bytes on disk, as far as the quota reaches."""
+        used = disk.folder_usage(self._folder, self.quota, still=still)
+        if used > self.quota:
+            return used
+        return used + disk.nameless_usage(self._records, self._folder, self.quota, still=still)
 
     def _guarded(self, loop: Callable[..., None], *arguments: Callable[[], None]) -> None:
         """Run a loop; an entry that nobody watches may not go on."""

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import textwrap
 import threading
 import time
 from collections.abc import Iterator
@@ -23,11 +24,16 @@ HOARDER = "import sys, time; sys.stdin.read(1); hoard = bytearray(200_000_000); 
 
 
 @contextmanager
-def running(source: str) -> Iterator[tuple[subprocess.Popen[bytes], processes.Tree]]:
+def running(
+    source: str, stdout: int | None = None
+) -> Iterator[tuple[subprocess.Popen[bytes], processes.Tree]]:
     with processes.as_subreaper():
         before = processes.children()
         process = subprocess.Popen(
-            [sys.executable, "-c", source], stdin=subprocess.PIPE, start_new_session=True
+            [sys.executable, "-c", textwrap.dedent(source)],
+            stdin=subprocess.PIPE,
+            stdout=stdout,
+            start_new_session=True,
         )
         tree = processes.Tree(process, before)
         try:
@@ -44,16 +50,18 @@ def test_memory_is_looked_at_while_there_is_much_else_to_count(
 ) -> None:
     stuck, go_on = threading.Event(), threading.Event()
 
-    def endless(*_: object) -> int:
+    def endless(*_: object, **__: object) -> int:
         stuck.set()
         go_on.wait(60)
         return 0
 
+    # A folder that changed a moment ago would be counted while the process is held still.
+    os.utime(tmp_path, (0, 0))
     with running(HOARDER) as (process, tree):
         watch = Watch(tree, process, 100e6, tmp_path, 10**6, lambda: None)
         try:
             if slow == "processes":
-                monkeypatch.setattr(watch._tree, "members", lambda: [endless()])
+                monkeypatch.setattr(watch._tree, "members", lambda: [process.pid] * (1 + endless()))
             else:
                 name = "folder_usage" if slow.endswith("folder") else "nameless_usage"
                 monkeypatch.setattr(disk, name, endless)
@@ -184,3 +192,65 @@ def test_a_tree_is_ended_where_there_are_neither_proc_nor_signals(
             ended = tree.kill()
         assert made is None and held.now > 0 and ended
         assert process.poll() is not None
+
+
+MOVING = {
+    "names in a folder": """
+        import os
+        names = [f"n{number:02}" for number in range(64)]
+        for number in range(1000): open(f"other-{number}", "w").close()
+        with open(names[-1], "wb") as file: file.write(bytes(20 << 20))
+        print(flush=True)
+        while True:
+            for before, after in zip([names[-1], *names], names): os.rename(before, after)
+        """,
+    "a folder": """
+        import os
+        names = [f"n{number:02}" for number in range(64)]
+        for number in range(1000): open(f"other-{number}", "w").close()
+        os.mkdir(names[-1])
+        with open(names[-1] + "/large", "wb") as file: file.write(bytes(20 << 20))
+        print(flush=True)
+        while True:
+            for before, after in zip([names[-1], *names], names): os.rename(before, after)
+        """,
+    "descriptors": """
+        import os
+        others = [os.open("/dev/null", os.O_RDONLY) for _ in range(500)]
+        place = os.open("large", os.O_RDWR | os.O_CREAT)
+        os.unlink("large")
+        os.write(place, bytes(20 << 20))
+        print(flush=True)
+        while True:
+            for number in range(600, 900):
+                os.dup2(place, number)
+                os.close(place)
+                place = number
+        """,
+}
+
+
+@LINUX
+@pytest.mark.parametrize("what", MOVING)
+def test_what_moves_all_the_time_is_counted_at_every_look(
+    what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with running(MOVING[what], stdout=subprocess.PIPE) as (process, tree):
+        assert process.stdout is not None
+        process.stdout.readline()
+        watch = Watch(tree, process, 1e9, tmp_path, 16 << 20, lambda: None)
+        monkeypatch.setattr(tree, "kill", lambda: True)
+        try:
+            missed = 0
+            for _ in range(10):
+                watch.full = False
+                watch.sample()
+                missed += not watch.full
+            assert missed == 0
+            # It was held still for a moment, and goes on.
+            assert psutil.Process(process.pid).status() in ("running", "disk-sleep", "sleeping")
+        finally:
+            monkeypatch.undo()
+            watch.close()
+            process.stdout.close()
