@@ -306,3 +306,48 @@ def test_a_file_beside_the_yaml_is_found(tmp_path):
     assert kernels.build(config, tmp_path / "c.yaml", lambda _: None).shape == (4, 5, 5)
     with pytest.raises(UserError, match=r"theirs\.npy"):
         kernels.build(FileKernel(file="theirs.npy"), tmp_path / "c.yaml", lambda _: None)
+
+
+def _huge_header(path):
+    with path.open("wb") as file:
+        shape = {"descr": "<f8", "fortran_order": False, "shape": (10**9, 10**9)}
+        np.lib.format.write_array_header_1_0(file, shape)
+        file.write(bytes(100))
+
+
+def _huge_variable(path):
+    with h5py.File(path, "w") as file:
+        file.create_dataset("k", shape=(10**7, 10**7), dtype="f8", chunks=(10, 10))
+
+
+def _link_to_itself(path):
+    with h5py.File(path, "w") as file:
+        file["k"] = ONE
+        file["a"] = h5py.SoftLink("/a")
+
+
+def _cell_of_itself(path):
+    with h5py.File(path, "w") as file:
+        cell = file.create_dataset("k", (1, 1), dtype=h5py.ref_dtype)
+        cell[0, 0] = cell.ref
+
+
+def _nothing(path):
+    with h5py.File(path, "w") as file:
+        file["k"] = h5py.Empty("f8")
+
+
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [
+        ("k.npy", _huge_header),
+        ("k.mat", _huge_variable),
+        ("k.mat", _link_to_itself),
+        ("k.mat", _cell_of_itself),
+        ("k.mat", _nothing),
+    ],
+)
+def test_what_no_reader_gets_to_its_end_is_refused(tmp_path, name, write):
+    write(tmp_path / name)
+    with pytest.raises(UserError, match="cannot be read|holds no kernels"):
+        kernel_files.read(tmp_path / name)
