@@ -107,9 +107,10 @@ def _calibrate(place: Workspace, threads: int) -> bool:
     spread = found.kernels[found.worst].spread
     if spread > BUSY:
         nothing = "" if saved else ", so nothing was saved"
+        older = "" if saved else "; what is shown was measured before"
         warn(
             f"other programs disturbed the measurement: `{found.worst}` spreads by "
-            f"{100 * spread:.0f} %{nothing}; close them and measure again"
+            f"{100 * spread:.0f} %{nothing}; close them and measure again{older}"
         )
     return saved
 

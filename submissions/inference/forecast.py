@@ -70,10 +70,12 @@ def find_machines(
 ) -> Machines | None:
     """Both speeds, where the judge's is known; this machine's is measured and stored if need be.
 
-    In the organiser's workspace the judge's is not known: it is this machine's own.
+    In the organiser's workspace the judge's is not known: it is this machine's own. A measurement
+    that other programs disturbed says nothing of the judge's time, and is not stored.
 
     Args:
-        notice: called with one line, that a measurement begins, which takes some seconds.
+        notice: called with one line, that a measurement begins, which takes some seconds, or that
+            it says nothing.
 
     Raises:
         UserError: a file of speeds is damaged or of another format.
@@ -86,7 +88,12 @@ def find_machines(
     if local is None or not local.is_here or not local.usable:
         notice(f"measuring this machine's speed on {counted(threads)} once, about 5 s")
         local = speed.measure(threads)
-        speed.store(path, local)
+        if not speed.store(path, local):
+            notice(
+                "other programs disturb this machine: no forecast of the time on the judge's; "
+                f"close them and {speed.CALIBRATE}"
+            )
+            return None
     return Machines(local, judge)
 
 

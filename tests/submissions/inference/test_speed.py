@@ -248,6 +248,20 @@ def test_this_machine_is_measured_once_where_the_judge_is_known(
     assert len(said) == 2
 
 
+def test_a_machine_that_others_disturb_foresees_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, said = Workspace(tmp_path), list[str]()
+    disturbed = plain()
+    wide = replace(disturbed.kernels["fft"], high=disturbed.kernels["fft"].seconds * 30)
+    disturbed = replace(disturbed, kernels={**disturbed.kernels, "fft": wide})
+    monkeypatch.setattr(speed, "measure", lambda threads: disturbed)
+    speed.store(layout.judge_speed(place), plain())
+    assert find_machines(place, 2, said.append) is None
+    assert "no forecast" in said[-1]
+    assert not layout.speed(place).exists()
+
+
 def test_a_run_is_foreseen_by_its_own_weights_only(make_run: Callable[..., Run]) -> None:
     import os
 
