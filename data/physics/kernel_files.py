@@ -7,8 +7,6 @@ Nothing is unpickled.
 from __future__ import annotations
 
 import re
-import zipfile
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -57,7 +55,9 @@ def read(path: Path, notice: Notice = lambda _: None) -> Arrays:
         variables = {name: kernel_axes.kernels(value) for name, value in reader(path).items()}
     except UserError:
         raise
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    # A damaged file leads the readers into any exception: one whose header promises more than any
+    # memory holds, links and references that lead back to themselves.
+    except Exception as error:
         raise UserError.of(path, f"cannot be read ({type(error).__name__})", _REMEDY) from error
     found = {name: value for name, value in variables.items() if value.rank is Rank.KERNELS}
     # A row of numbers is a kernel only where there is nothing else; beside one it says something.
