@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from heapq import merge
+from itertools import product
 
 from challenge.data.challenges.rules import shown
 from challenge.submissions.entries import likeness
@@ -87,12 +88,14 @@ def _parts(like: Likeness, count: Mapping[str, int]) -> Iterator[Hashable]:
 
 
 def _cells(result: Result) -> list[Hashable]:
-    """Where its first scores lie on a grid of `CLOSE`, and the places beside that."""
-    psnr = [each.psnr or 0.0 for each in sorted(result.images, key=lambda each: each.id)[:2]]
-    if len(result.images) < FEWEST:
+    """Where mean and first two scores lie on a grid of `CLOSE`, then the places beside that."""
+    if result.psnr is None or len(result.images) < FEWEST:
         return []
-    row, column = (math.floor(each / CLOSE) for each in psnr)
-    return [(row + one, column + other) for one in (0, -1, 1) for other in (0, -1, 1)]
+    first = [each.psnr or 0.0 for each in sorted(result.images, key=lambda each: each.id)[:2]]
+    place = [math.floor(each / CLOSE) for each in (result.psnr.mean, *first)]
+    return [
+        tuple(map(sum, zip(place, step, strict=True))) for step in product((0, -1, 1), repeat=3)
+    ]
 
 
 def _once(numbers: Iterable[int]) -> Iterator[int]:
