@@ -70,8 +70,19 @@ class Source:
                         f"'{dotted}=\"{written}\"'" if key in self._places.given else f'"{written}"'
                     )
                     remedy = f"put it in quotes, `{inner}`"
-            found.append(self.mistake(key, cause, remedy))
+            beside = self._beside(key) if complaint.words == "is missing" else None
+            if beside is None:
+                found.append(self.mistake(key, cause, remedy))
+                continue
+            # The file is not to blame for what an override asks for.
+            remedy = remedy.replace(f"`{key[-1]}: ", f"`{dotted}=") or f"give `{dotted}=...`"
+            found.append(Mistake(f"`{printable(beside, 80)}`", cause, remedy))
         return in_order(found)
+
+    def _beside(self, key: KeyPath) -> str | None:
+        """The override of another key of the same section, if there is one."""
+        overrides = self._places.given.items()
+        return next((text for each, text in overrides if each[:-1] == key[:-1]), None)
 
     def _written(self, key: KeyPath, value: Any) -> str:
         """A value as the user wrote it."""

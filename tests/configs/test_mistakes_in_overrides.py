@@ -69,6 +69,7 @@ noise: {sigma: 0.03}
         ),
         ("images={}", "`images.source` is missing; it is one of `builtin`, `folder`"),
         ("images={source: folder}", "`images.path` is missing; for example `path: photographs`"),
+        ("images.source=folder", "`images.path` is missing; for example `images.path=photographs`"),
         (
             "images={source: folder, path: {train: a, tset: b}}",
             "`images.path.tset` is not a known key; did you mean `test`?",
