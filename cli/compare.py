@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -80,6 +81,9 @@ def compare(
         raise UserError.of(f"--out {out}", cause, "give a file such as `comparison.png`")
     if not out.parent.is_dir():
         raise UserError.of(f"--out {out}", f"there is no folder `{out.parent}`", "make it first")
+    if not os.access(out.parent, os.W_OK):  # said before minutes of reconstructing
+        cause = f"nothing can be written in `{out.parent}`"
+        raise UserError.of(f"--out {out}", cause, "give a file in a folder of yours")
     there = [path for path in paths if path.exists()]
     kinds.expect(there, "run", "entry", also=kinds.ZIPS)
     found = comparison.candidates(paths, challenge)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -158,3 +159,10 @@ def test_an_interrupt_is_told_and_leaves_no_picture(challenge, story, monkeypatc
 )
 def test_numbers_of_parameters_are_short(number, text):
     assert compare.count(number) == text
+
+
+def test_a_folder_that_is_not_ones_own_is_refused_before_the_work(challenge, monkeypatch):
+    monkeypatch.setattr(compare.os, "access", lambda _, mode: mode != os.W_OK)
+    done = challenge("compare", TV, "--out", "x.png")
+    assert done.code == 2
+    assert "--out x.png: nothing can be written in `.`" in done.err
