@@ -190,6 +190,7 @@ def test_a_damaged_judge_names_the_remedy(challenge, story, judge) -> None:
     assert "judge.json: is damaged; take it from a fresh kit" in done.err
 
 
+@pytest.mark.slow
 def test_calibrate_measures_what_the_challenges_are_judged_on(
     challenge, elsewhere, story, judge, measured, tmp_path
 ) -> None:

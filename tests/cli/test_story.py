@@ -61,6 +61,7 @@ def test_an_entry_is_checked_judged_and_on_the_board(challenge):
     assert "practice" in shown.out
 
 
+@pytest.mark.slow
 def test_the_dry_run_is_the_judges(challenge):
     done = challenge("check", ENTRY, "--run")
     assert done.code == 0, done.err
@@ -131,6 +132,7 @@ def test_verdicts_on_another_preparation_are_counted(story, call, tmp_path):
     assert "1 verdict on another preparation of deblur is not shown" in done.err
 
 
+@pytest.mark.slow
 def test_an_older_challenge_is_told_of_in_one_line(story, call, tmp_path, to_format_1):
     """With the remedy, by every command that opens it, and on stderr; nothing else changes."""
     from challenge.data.layout import Workspace
@@ -386,6 +388,7 @@ def test_the_board_names_the_members_of_a_team(challenge, story):
     assert row["members"] == ["Ada", "Grace"]
 
 
+@pytest.mark.slow
 def test_overviews_carry_no_temporary_name(challenge, story, monkeypatch):
     from challenge.submissions.scoring import pictures
 

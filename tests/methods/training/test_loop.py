@@ -165,22 +165,26 @@ for folder, seconds in eval(sys.argv[2]):
 DELAYS = [0.004, 0.012, 0.036]
 
 
-@pytest.fixture(scope="module")
-def killed(tmp_path_factory):
+def kill(tmp_path_factory, delays):
     """Runs that were killed: after the log line of step 20 (None), or some seconds after step 10.
 
     At most one test may go on with each.
     """
-    folders = {delay: tmp_path_factory.mktemp("killed") for delay in (None, *DELAYS)}
+    folders = {delay: tmp_path_factory.mktemp("killed") for delay in delays}
     jobs = [(str(folder), delay) for delay, folder in folders.items()]
     command = [sys.executable, "-c", KILLED, str(Path(__file__).parent), repr(jobs)]
     subprocess.run(command, check=True, timeout=300)
     return folders
 
 
-def test_a_killed_run_goes_on_from_its_last_checkpoint(whole, killed):
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory):
+    return kill(tmp_path_factory, DELAYS)
+
+
+def test_a_killed_run_goes_on_from_its_last_checkpoint(whole, tmp_path_factory):
     # Killed after the log line of step 20, before its checkpoint: step 10's is the last.
-    folder = killed[None]
+    folder = kill(tmp_path_factory, [None])[None]
     assert checkpoint(folder)[1]["step"] == 10
     assert log(folder)[-1]["step"] == 20
     train(folder, resume=True)
@@ -474,6 +478,7 @@ def test_a_checkpoint_of_another_optimiser_is_refused(tmp_path):
         train(tmp_path, resume=True, optimiser="sgd")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("delay", DELAYS)
 def test_killed_at_a_random_moment_a_run_goes_on(whole, killed, delay):
     folder = killed[delay]

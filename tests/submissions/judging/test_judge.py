@@ -188,6 +188,7 @@ def test_a_changed_measurement_is_not_judged_with(place: Workspace, challenge: C
         judge(place, challenge)
 
 
+@pytest.mark.slow
 def test_where_measurements_lie_does_not_matter(
     make_entry: Callable[..., Path],
     place: Workspace,
@@ -351,6 +352,7 @@ def of_mode(make_entry: Callable[..., Path], mode: str) -> Path:
     return make_entry(PLAIN, method={"name": "method.py:Mine", "mode": mode})
 
 
+@pytest.mark.slow
 def test_another_judge_gives_another_verdict(
     make_entry: Callable[..., Path],
     place: Workspace,

@@ -55,6 +55,7 @@ def entry_of(make_entry: Callable[..., Path], name: str, mode: str = "") -> Path
     return make_entry(SOURCE, name, method={"name": "method.py:Mine", "mode": mode or name})
 
 
+@pytest.mark.slow
 @TWO_CORES
 def test_two_workers_judge_what_one_judges(
     make_entry: Callable[..., Path], judge: Judge, place: Workspace
@@ -158,8 +159,7 @@ def _running(temporary: Path) -> list[psutil.Process]:
 @pytest.mark.parametrize(
     ("kills", "count"),
     [
-        (3, 4),
-        pytest.param(20, 10, marks=pytest.mark.slow),
+        pytest.param(12, 8, marks=pytest.mark.slow),
         pytest.param(200, 10, marks=pytest.mark.by_hand),
     ],
 )

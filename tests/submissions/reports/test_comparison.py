@@ -210,6 +210,7 @@ class TestInformativeImages:
 
 
 class TestRuns:
+    @pytest.mark.slow
     def test_scores_are_those_of_challenge_score(self, make_run, challenge, tmp_path):
         one, two = make_run(), make_run(name="half", method={"name": "method.py:Mine", "gain": 0.5})
         trial.infer(one, challenge, level="process")
@@ -265,6 +266,7 @@ class TestRuns:
 
 
 class TestEntries:
+    @pytest.mark.slow
     def test_an_entry_is_its_run(self, make_entry, challenge, tmp_path):
         entry = make_entry()
         run = Run(tmp_path / "workspace" / "runs" / "tiny" / "mine")

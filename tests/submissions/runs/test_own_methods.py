@@ -225,6 +225,7 @@ def start(team):
     return net
 
 
+@pytest.mark.slow
 def test_a_method_begins_with_weights_of_its_own_and_its_entry_holds_to_the_contract(
     team, start, challenge
 ):
