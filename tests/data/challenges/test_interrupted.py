@@ -191,7 +191,7 @@ def test_killed_in_the_middle_then_again(prepare, tmp_path, force):
     not sys.platform.startswith("linux") or os.geteuid() != 0, reason="needs root on Linux"
 )
 def test_a_disk_that_is_really_full(tmp_path):
-    """On a file system of 1 MB: one line, exit code of a user's mistake, nothing left but a lock."""
+    """On a file system of 1 MB: one line, exit code of a user's mistake, only a lock left."""
     disk = tmp_path / "disk"
     disk.mkdir()
     mounted = subprocess.run(
