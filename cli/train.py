@@ -88,7 +88,7 @@ def train(
         with suppress(UserError):  # a folder that has the name of a config
             config = str(find(config, "methods"))
             given = Path(config)
-    if given.exists():
+    if given.exists() or _beside_runs(given):
         expect([given], "config", "run", also=("yaml",))
     if given.is_dir():
         workspace = find_workspace(workspace, given)
@@ -103,6 +103,15 @@ def train(
     if not done.finished:
         raise typer.Exit(exit_code(done))
     show(f"next: challenge infer {done.run.path}")
+
+
+def _beside_runs(path: Path) -> bool:
+    """Whether a path lies where runs do."""
+    from challenge.submissions.layout import Run
+
+    if len(path.parts) < 2 or not path.parent.is_dir():
+        return False
+    return any(Run(each).facts.is_file() for each in path.parent.iterdir())
 
 
 def _device(name: str) -> str:

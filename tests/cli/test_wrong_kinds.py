@@ -142,6 +142,7 @@ WAYS = (
     (["kit", "debur"], "did you mean `deblur`? prepared here: deblur"),
     (["kit", "levin"], "make it with `challenge prepare levin`"),
     (["infer", "workspace/runs/deblur/tv1"], "did you mean `workspace/runs/deblur/tv`?"),
+    (["train", "workspace/runs/deblur/tv1", "--resume"], "mean `workspace/runs/deblur/tv`?"),
     (["score", ENTRY, "--hidden", "workspace/public/deblur"], "workspace/hidden/deblur`"),
     (["compare", TV, "--out", "new/folder/x.png"], "there is no folder `new/folder`"),
 )
