@@ -62,6 +62,10 @@ class Source:
             key = (*prefix, *complaint.key)
             dotted = printable(".".join(map(str, key)), 80)
             cause, remedy = f"`{dotted}` {complaint.words}", complaint.remedy
+            if complaint.words == "is not a known key" and key in self._places.given:
+                # An override is typed with the whole key.
+                section = printable("".join(f"{each}." for each in key[:-1]), 80)
+                remedy = remedy.replace("did you mean `", f"did you mean `{section}", 1)
             if complaint.shows_value:
                 written = self._written(key, complaint.value)
                 cause += f" (got {written})"

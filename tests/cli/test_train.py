@@ -179,7 +179,7 @@ def test_a_key_that_is_not_read_with_these_knobs_is_refused(challenge, knobs, ke
     [
         (["--sweep", "train.lr"], "is not of the form `key=a,b`"),
         (["--sweep", "train.lr=1,,2"], "is not of the form `key=a,b`"),
-        (["--sweep", "train.shedule=step,cosine"], "did you mean `schedule`"),
+        (["--sweep", "train.shedule=step,cosine"], "did you mean `train.schedule`"),
         (["--sweep", "train.lr=1e-3,1e-3"], "twice"),
         (["--sweep", "method.net.pooling=max,best"], "method.net.pooling"),
         (["--sweep", "train.lr=1e-3,1e-4", "--processes", "2"], "trains with one process"),
@@ -191,7 +191,7 @@ def test_a_key_that_is_not_read_with_these_knobs_is_refused(challenge, knobs, ke
             ["method.net.architecture=cnn"],
             "`method.net.blocks` is not a knob of `architecture: cnn` (got 1)",
         ),
-        (["method.net.wdth=4"], "did you mean `width`"),
+        (["method.net.wdth=4"], "did you mean `method.net.width`"),
         (["method.width=4"], "elsewhere: `net.width`"),
         (["method.net=3"], "`method.net` must be a section"),
         (["train.precision=fp16"], "`fp16` is for GPUs"),

@@ -56,7 +56,7 @@ name: twice
         "did you mean `latest`?",
         "bad.yaml:14: `name` is given twice; keep one, the other is in line 1",
         "`rules.deadline`: is not of the form `key=value`; for example `noise.sigma=0.05`",
-        "`metric.crup=1`: `metric.crup` is not a known key; did you mean `crop`?",
+        "`metric.crup=1`: `metric.crup` is not a known key; did you mean `metric.crop`?",
         "`seed=1.5`: `seed` must be a whole number (got 1.5)",
     ]
 
