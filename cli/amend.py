@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -33,7 +34,7 @@ def amend(
 
     Example: challenge amend deblur rules.deadline=2026-12-05T17:00:00Z
     """
-    from challenge.cli.shared.console import show
+    from challenge.cli.shared.console import show, warn
     from challenge.cli.shared.kinds import expect_name
     from challenge.data.challenges.amend import amend as amend_challenge
     from challenge.data.challenges.challenge import open_challenge
@@ -55,6 +56,10 @@ def amend(
         show(f"changed  {change}")
     for line in _effects(done.changes):
         show(line)
+    deadline = done.challenge.config.rules.deadline
+    moved = any(change.key == "rules.deadline" for change in done.changes)
+    if moved and deadline is not None and deadline < datetime.now(UTC):
+        warn("this deadline has passed: nothing that is handed in from now on counts")
     show(f"give     {Public(done.challenge.path).rules} to the teams, in place of theirs")
 
 

@@ -48,6 +48,7 @@ def test_a_deadline_is_moved_to_and_fro_and_every_move_is_on_the_board(organiser
         assert done.code == 0, done.err
         assert RULES in done.out
         assert "no verdict changes" in done.out
+        assert ("this deadline has passed" in done.err) is not counts
         assert "ok" in organiser("check", ENTRY).out
         shown = organiser("board")
         assert ("does not count: alpha tv, received" in shown.err) is not counts
