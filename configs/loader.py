@@ -161,7 +161,8 @@ def _text(path: Path) -> str:
     place = shown(path)
     try:
         size = os.path.getsize(path)
-        content = path.read_bytes() if size <= LARGEST else b""
+        # Some files of `/proc`, of no size, never end.
+        content = path.read_bytes() if 0 < size <= LARGEST else b""
     except OSError as error:
         cause = f"cannot be read, {error.strerror}"
         raise UserError.of(place, cause, "check its permissions") from error

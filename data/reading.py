@@ -6,6 +6,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 
@@ -31,7 +32,20 @@ def kind(path: Path) -> str:
     Raises:
         OSError: there is nothing, or nothing that may be looked at.
     """
-    return KINDS.get(stat.S_IFMT(path.stat().st_mode), "")
+    return _kind(path.stat())
+
+
+def _kind(facts: os.stat_result) -> str:
+    found = KINDS.get(stat.S_IFMT(facts.st_mode), "")
+    # To the system they are regular files, of no size, and to read some of them never ends.
+    return found or ("a file that the system makes up" if facts.st_dev in _made_up() else "")
+
+
+@cache
+def _made_up() -> frozenset[int]:
+    """The devices of file systems that store nothing."""
+    places = [Path(each) for each in ("/proc", "/sys")]
+    return frozenset(each.stat().st_dev for each in places if each.is_mount())
 
 
 @contextmanager
@@ -45,8 +59,7 @@ def opened(path: Path) -> Iterator[BinaryIO]:
     # A pipe that nobody writes to would wait here for ever.
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     with open(handle, "rb") as file:
-        other = KINDS.get(stat.S_IFMT(os.fstat(handle).st_mode))
-        if other:
+        if other := _kind(os.fstat(handle)):
             raise UserError.of(path, f"is {other}, not a file", "give a file")
         yield file
 

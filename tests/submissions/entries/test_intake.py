@@ -49,6 +49,12 @@ def listening(path: Path) -> None:
         made.bind(os.path.relpath(path))
 
 
+def endless(path: Path) -> None:
+    """A regular file, says the system."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.symlink_to("/proc/kmsg" if os.path.exists("/proc/kmsg") else "/dev/zero")
+
+
 READERS = {
     "an entry": ("x.zip", lambda path: intake.take(path, path.parent, Limits(weights_mb=1))),
     "a result": ("x.json", result_files.read),
@@ -64,7 +70,7 @@ READERS = {
 }
 
 
-@pytest.mark.parametrize("make", [sparse, pipe, device, listening])
+@pytest.mark.parametrize("make", [sparse, pipe, device, listening, endless])
 @pytest.mark.parametrize("what", READERS)
 def test_what_is_no_file_or_too_large_is_not_read(tmp_path, monkeypatch, what, make):
     """At once, in one line, and without memory for it."""
