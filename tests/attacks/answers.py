@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import textwrap
 import time
 
@@ -49,9 +50,7 @@ def _answer(name: str, source: str, **more: object) -> Attack:
     return Attack(name, FORGE + body, **more)  # type: ignore[arg-type]
 
 
-def _printing(name: str, source: str, **more: object) -> Attack:
-    more = {"evidence": never, "stopped": ALL, "levels": EITHER, **more}
-    return Attack(name, source, **more)  # type: ignore[arg-type]
+_printing = functools.partial(Attack, evidence=never, stopped=ALL, levels=EITHER)
 
 
 def foreseen(_: Arena, ran: Ran) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import mmap
 import os
 from dataclasses import replace
@@ -11,16 +12,9 @@ from challenge.submissions.inference import repeat
 
 from .attack import ALL, EITHER, JAILED, Arena, Attack, Ran, claimed, never, said
 
-
-def _cheat(name: str, source: str, **more: object) -> Attack:
-    more = {
-        "evidence": never,
-        "stopped": ALL,
-        "outcome": "nondeterministic",
-        "levels": EITHER,
-        **more,
-    }
-    return Attack(name, source, **more)  # type: ignore[arg-type]
+_cheat = functools.partial(
+    Attack, evidence=never, stopped=ALL, outcome="nondeterministic", levels=EITHER
+)
 
 
 def repeated(arena: Arena, attack: Attack) -> Ran:

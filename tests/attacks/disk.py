@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+
 from .attack import ALL, EITHER, JAILED, QUOTA, ROOT, Attack, changed, claimed, never
 
 OVER = QUOTA + 2**20
 
 
-def _disk(name: str, source: str, **more: object) -> Attack:
-    more = {"evidence": never, "stopped": ALL, "levels": EITHER, **more}
-    return Attack(name, source, **more)  # type: ignore[arg-type]
+_disk = functools.partial(Attack, evidence=never, stopped=ALL, levels=EITHER)
 
 
 RESERVE = f"""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import sys
@@ -74,9 +75,7 @@ def truth_moved(arena: Arena, ran: Ran) -> bool:
     return leaked(arena, ran) or not arena.path("truth").exists()
 
 
-def _reading(name: str, source: str, **more: object) -> Attack:
-    more = {"controls": ("files",), "evidence": leaked, **more}
-    return Attack(name, source, **more)  # type: ignore[arg-type]
+_reading = functools.partial(Attack, controls=("files",), evidence=leaked)
 
 
 def _changing(name: str, source: str, what: str = "victim", **more: object) -> Attack:
@@ -218,7 +217,7 @@ ATTACKS = [
     _reading(
         "read a picture in a folder of libraries",
         "attempt(lambda: read(F.victim))",
-        before=lambda arena: _with_libraries(arena),
+        before=_with_libraries,
     ),
     _reading(
         "import a package that the challenge does not permit, and read it",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import os
 
 from challenge.submissions.jail import landlock
@@ -67,9 +68,7 @@ def posix_queue_gone(arena: Arena, _: Ran) -> bool:
     return bool(place < 0)
 
 
-def _kernel(name: str, source: str, **more: object) -> Attack:
-    more = {"controls": ("kernel",), "evidence": claimed, **more}
-    return Attack(name, source, **more)  # type: ignore[arg-type]
+_kernel = functools.partial(Attack, controls=("kernel",), evidence=claimed)
 
 
 ATTACKS = [

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import functools
+
 from .attack import ALL, EITHER, JAILED, Attack, any_or_all, claimed, never
 
 LIMIT = 0.3
 
 
-def _memory(name: str, source: str, **more: object) -> Attack:
-    more = {
-        "evidence": never,
-        "stopped": ALL,
-        "controls": ("memory",),
-        "outcome": "out_of_memory",
-        "memory_gb": LIMIT,
-        "levels": EITHER,
-        **more,
-    }
-    return Attack(name, source, **more)  # type: ignore[arg-type]
+_memory = functools.partial(
+    Attack,
+    evidence=never,
+    stopped=ALL,
+    controls=("memory",),
+    outcome="out_of_memory",
+    memory_gb=LIMIT,
+    levels=EITHER,
+)
 
 
 ATTACKS = [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 from .attack import ROOT, Arena, Attack, Ran, claimed
 
 NEEDS_ROOT = "" if ROOT else "needs root"
@@ -23,9 +25,7 @@ def reached(kind: str):
     return look
 
 
-def _network(name: str, source: str, **more: object) -> Attack:
-    more = {"controls": ("network",), "evidence": claimed, **more}
-    return Attack(name, source, **more)  # type: ignore[arg-type]
+_network = functools.partial(Attack, controls=("network",), evidence=claimed)
 
 
 CONNECT = """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import subprocess
 import sys
@@ -17,9 +18,7 @@ from .attack import ALL, Arena, Attack, Ran, claimed, leaked, said
 VFORK = r"b'\xb8\x3a\x00\x00\x00\x0f\x05\x85\xc0\x75\x09\x31\xff\xb8\x3c\x00\x00\x00\x0f\x05\xc3'"
 
 
-def _starting(name: str, source: str, **more: object) -> Attack:
-    more = {"controls": ("processes",), "evidence": claimed, **more}
-    return Attack(name, source, **more)  # type: ignore[arg-type]
+_starting = functools.partial(Attack, controls=("processes",), evidence=claimed)
 
 
 COMET = r"""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import psutil
 
 from .attack import Arena, Attack, Ran, claimed
@@ -12,9 +14,7 @@ def hit(arena: Arena, _: Ran) -> bool:
     return not arena.decoy_is_well()
 
 
-def _signal(name: str, source: str, **more: object) -> Attack:
-    more = {"controls": ("signals",), "evidence": hit, "harms_decoy": True, **more}
-    return Attack(name, source, **more)  # type: ignore[arg-type]
+_signal = functools.partial(Attack, controls=("signals",), evidence=hit, harms_decoy=True)
 
 
 def niceness(arena: Arena, _: Ran) -> bool:

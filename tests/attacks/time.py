@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 from unittest.mock import patch
 
 from challenge.submissions.inference import supervisor
 
 from .attack import ALL, EITHER, Arena, Attack, Ran, claimed, never
 
-
-def _time(name: str, source: str, **more: object) -> Attack:
-    more = {
-        "evidence": never,
-        "stopped": ALL,
-        "outcome": "timeout",
-        "seconds": 1.2,
-        "patience": 3,
-        "levels": EITHER,
-        **more,
-    }
-    return Attack(name, source, **more)  # type: ignore[arg-type]
+_time = functools.partial(
+    Attack, evidence=never, stopped=ALL, outcome="timeout", seconds=1.2, patience=3, levels=EITHER
+)
 
 
 def seconds_forged(_: Arena, ran: Ran) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 from .attack import ALL, EITHER, QUOTA, Attack, claimed
 
 LIMIT = 0.3
@@ -51,16 +53,14 @@ def mapped():
 """
 
 
-def _hidden(name: str, source: str, **more: object) -> Attack:
-    more = {
-        "evidence": claimed,
-        "stopped": ALL,
-        "outcome": "crash|out_of_memory",
-        "memory_gb": LIMIT,
-        "levels": ALL,
-        **more,
-    }
-    return Attack(name, source, **more)  # type: ignore[arg-type]
+_hidden = functools.partial(
+    Attack,
+    evidence=claimed,
+    stopped=ALL,
+    outcome="crash|out_of_memory",
+    memory_gb=LIMIT,
+    levels=ALL,
+)
 
 
 ATTACKS = [
