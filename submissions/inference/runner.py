@@ -2,7 +2,7 @@
 
     launcher.py ENTRY_FOLDER THREADS      (`jail`: it shuts the process in, then runs this)
 
-stdin and stdout carry messages (`frames`); before any code of a team is imported they are moved
+stdin and stdout carry messages (`messages`); before any code of a team is imported they are moved
 out of its reach: stdin is empty for it and whatever it prints goes to the log. In order:
 
     -> started                      our own imports are done

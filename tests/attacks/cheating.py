@@ -165,7 +165,7 @@ ATTACKS = [
     ),
     _cheat(
         "go on computing when it has answered",
-        # All of it counts: the clock runs from spawn to the last saved reconstruction.
+        # All of it counts: the clock runs from spawn to the last reconstruction.
         """
         import numpy as np
         done = []
