@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from challenge.submissions.jail.family import names
-from challenge.submissions.jail.syscalls import CALLS
+from challenge.submissions.jail.syscalls import number
 
 _SAME_FILES = 2
 """kcmp's KCMP_FILES: whether two threads share one table of open files."""
@@ -135,8 +135,8 @@ def _tables(process: int) -> list[str]:
 
 def _share_files(one: int, other: int) -> bool:
     """Whether two threads share their open files; no where the kernel does not tell."""
-    number = dict(zip(("x86_64", "aarch64"), CALLS["kcmp"], strict=True)).get(os.uname().machine)
-    return number is not None and _libc().syscall(number, one, other, _SAME_FILES, 0, 0) == 0
+    kcmp = number("kcmp", os.uname().machine)
+    return kcmp is not None and _libc().syscall(kcmp, one, other, _SAME_FILES, 0, 0) == 0
 
 
 @functools.cache

@@ -14,10 +14,10 @@ import struct
 from collections.abc import Collection
 
 from challenge.submissions.jail.call_rules import Rule, rules
-from challenge.submissions.jail.syscalls import CALLS, NEWEST
+from challenge.submissions.jail.syscalls import NEWEST, number
 
-_ARCHITECTURES = {"x86_64": (0xC000003E, 0), "aarch64": (0xC00000B7, 1)}
-"""The kernel's name of an architecture, and its column in `CALLS`."""
+_ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
+"""The kernel's names of the machines."""
 
 _ALLOW, _ERRNO, _KILL = 0x7FFF0000, 0x00050000, 0x80000000
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _AND, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x54, 0x06
@@ -37,10 +37,9 @@ def program(controls: Collection[str], pid: int, machine: str) -> bytes:
         pid: the process that the filter is for, by its own count.
         machine: `x86_64` or `aarch64`.
     """
-    architecture, column = _ARCHITECTURES[machine]
     made = [
         _step(_LOAD, 4),
-        _step(_EQUAL, architecture, 1, 0),
+        _step(_EQUAL, _ARCHITECTURES[machine], 1, 0),
         _step(_RETURN, _KILL),
         _step(_LOAD, 0),
         # Both the x32 interface and calls that are newer than the table.
@@ -49,17 +48,16 @@ def program(controls: Collection[str], pid: int, machine: str) -> bytes:
     ]
     for control in controls:
         for rule in rules(control, pid):
-            number = CALLS[rule.call][column]
-            if number is not None:
-                made += _instructions(rule, number)
+            if (called := number(rule.call, machine)) is not None:
+                made += _instructions(rule, called)
     made.append(_step(_RETURN, _ALLOW))
     return b"".join(made)
 
 
-def _instructions(rule: Rule, number: int) -> list[bytes]:
+def _instructions(rule: Rule, called: int) -> list[bytes]:
     refuse = _step(_RETURN, _ERRNO | rule.error)
     if rule.argument is None:
-        return [_step(_EQUAL, number, 0, 1), refuse]
+        return [_step(_EQUAL, called, 0, 1), refuse]
     if rule.all_of:
         tests = [_step(_AND, rule.all_of), _step(_EQUAL, rule.all_of, 0, 1)]
     elif rule.any_of:
@@ -74,7 +72,7 @@ def _instructions(rule: Rule, number: int) -> list[bytes]:
         ]
     # Another rule may name the same call: what is not refused goes on, with the number again.
     block = [_step(_LOAD, 16 + 8 * rule.argument), *tests, refuse, _step(_LOAD, 0)]
-    return [_step(_EQUAL, number, 0, len(block)), *block]
+    return [_step(_EQUAL, called, 0, len(block)), *block]
 
 
 def _step(code: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:
@@ -89,7 +87,8 @@ def install(controls: Collection[str]) -> None:
     Raises:
         OSError: the kernel has no seccomp filters.
     """
-    content = program(controls, os.getpid(), os.uname().machine)
+    machine = os.uname().machine
+    content = program(controls, os.getpid(), machine)
     buffer = ctypes.create_string_buffer(content, len(content))
 
     class Program(ctypes.Structure):
@@ -97,8 +96,8 @@ def install(controls: Collection[str]) -> None:
 
     described = Program(len(content) // 8, ctypes.addressof(buffer))
     libc = ctypes.CDLL(None, use_errno=True)
-    seccomp, set_filter, keep_speculation = (317, 277), 1, 4
-    number = seccomp[_ARCHITECTURES[os.uname().machine][1]]
-    if libc.syscall(number, set_filter, keep_speculation, ctypes.byref(described)) != 0:
+    set_filter, keep_speculation = 1, 4
+    called = number("seccomp", machine)
+    if libc.syscall(called, set_filter, keep_speculation, ctypes.byref(described)) != 0:
         code = ctypes.get_errno()
         raise OSError(code, f"seccomp: {os.strerror(code)}")

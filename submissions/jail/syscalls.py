@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+MACHINES = ("x86_64", "aarch64")
+
 CALLS: dict[str, tuple[int | None, int | None]] = {
     "accept": (43, 202),
     "accept4": (288, 242),
@@ -158,7 +160,12 @@ CALLS: dict[str, tuple[int | None, int | None]] = {
     "vhangup": (153, 58),
     "vmsplice": (278, 75),
 }
-"""Numbers on x86_64 and on aarch64; None where the architecture does not have the call."""
+"""Numbers on the `MACHINES`, in their order; None where one does not have the call."""
 
 NEWEST = 467
 """The highest number of a call that this table was made with (Linux 6.15)."""
+
+
+def number(call: str, machine: str) -> int | None:
+    """The number of a call on a machine; None where it does not have it, or is another machine."""
+    return dict(zip(MACHINES, CALLS[call], strict=True)).get(machine)
