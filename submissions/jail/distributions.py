@@ -8,6 +8,7 @@ permitted name by name.
 from __future__ import annotations
 
 import contextlib
+import csv
 import os
 import sys
 from collections import defaultdict
@@ -60,8 +61,8 @@ def parts(folder: str, permitted: Collection[str]) -> dict[str, tuple[str, ...]]
 def _recorded(place: Path, names: Collection[str]) -> list[str] | None:
     """The files of a distribution, relative to the folder of packages; None where nobody knows."""
     with contextlib.suppress(OSError):
-        lines = (place / "RECORD").read_text(encoding="utf-8", errors="surrogateescape")
-        return [each.rsplit(",", 2)[0].strip('"') for each in lines.splitlines() if each]
+        record = (place / "RECORD").read_text(encoding="utf-8", errors="surrogateescape")
+        return [row[0] for row in csv.reader(record.splitlines()) if row]
     with contextlib.suppress(OSError):
         tops = (place / "top_level.txt").read_text(encoding="utf-8").split()
         return [each for each in names if each.partition(".")[0] in tops]

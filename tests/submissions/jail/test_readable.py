@@ -35,6 +35,7 @@ site/bad/picture.png                        closed
 site/bad-2.0.dist-info/METADATA             closed
 site/shared/yes/module.py                   open
 site/shared/yes.py                          open
+site/shared/a,"b".py                        open
 site/shared/no/module.py                    closed
 site/shared/no.py                           closed
 site/shared/nobodys/picture.png             closed
@@ -72,6 +73,7 @@ libraries can be read whole where the kernel has no Landlock."""
 RECORDS = {
     "good-1.0.dist-info": "good/__init__.py,,\ngood/data/table.csv,,\nsingle.py,,\n"
     "good-1.0.dist-info/METADATA,,\ngood.libs/libown-12.so.1,,\nshared/yes/module.py,,\n"
+    '"shared/a,""b"".py",,\n'
     "../prefix/lib/libmkl.so.2,,\n../prefix/bin/program,,\nshared/yes.py,,\n",
     "bad-2.0.dist-info": 'bad/__init__.py,,\nlone.py,,\nshared/no/module.py,,\n"a,b.txt",,\n'
     "bad.pth,,\nbad/picture.png,,\nbad-2.0.dist-info/METADATA,,\nshared/no.py,,\n",
