@@ -172,6 +172,10 @@ def test_children_are_found_with_and_without_the_kernel_s_lists(
         if family.LINUX:
             assert family.lookup()(process.pid) == [child]
             assert family.parent(child) == process.pid
+            with monkeypatch.context() as patch:
+                patch.setattr(os.path, "exists", lambda path: False)
+                assert family.lookup() is not family._by_lists
+                assert family.lookup()(process.pid) == [child]
         assert tree.kill() and tree.members() == []
 
 
