@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import pytest
 
 from challenge.configs.schema.challenge import Limits
 from challenge.submissions.inference import supervisor
-from challenge.submissions.jail import cgroup, processes
+from challenge.submissions.jail import cgroup, processes, spawn
 from challenge.submissions.jail.spawn import Jail
 from tests.attacks.attack import RUNNER, write_measurements
 
@@ -89,3 +90,29 @@ def test_an_entry_is_in_a_group_of_its_own(level: str, count: int, tmp_path: Pat
     # bubblewrap stays outside, and is the first process inside.
     assert len(seen) == count
     assert [*parent.glob(f"challenge-{os.getpid()}-*")] == []
+
+
+def test_what_its_group_ended_for_its_memory_is_out_of_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A group as the kernel would have it, of files; the entry ends as by the kernel."""
+    tree = tmp_path / "group"
+    tree.mkdir()
+    for name in ("cgroup.procs", "memory.max"):
+        (tree / name).touch()
+    (tree / "memory.events").write_text("oom 1\noom_kill 1\n")
+    monkeypatch.setattr(cgroup, "group", lambda: contextlib.nullcontext(cgroup.Group(tree)))
+    (tmp_path / "entry").mkdir()
+    source = "import os\ndef forward(y, identity): os.kill(os.getpid(), 9)"
+    (tmp_path / "entry" / "method.py").write_text(source)
+    sources = write_measurements(tmp_path / "public", 1)
+    limits = Limits(minutes=1, threads=1, memory_gb=1)
+    jail = Jail("process", RUNNER)
+    found = supervisor.infer(tmp_path / "entry", sources, tmp_path / "output", limits, jail)
+    assert (found.outcome, found.cause.split(" (")[0]) == (
+        "out_of_memory",
+        "its process was ended by signal SIGKILL",
+    )
+    assert int((tree / "cgroup.procs").read_text()) > 1
+    # A group counts what is cached of files, too: the limit, the reserve and the quota.
+    assert int((tree / "memory.max").read_text()) == 10**9 + spawn.UNTOUCHED + spawn.QUOTA
