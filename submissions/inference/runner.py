@@ -141,7 +141,7 @@ def estimate(method: Method, content: bytes) -> tuple[dict[str, Any], bytes]:
             raise
         # A tensor without values, for instance: no answer, and no fault of the runner's.
         traceback.print_exc()
-        return {**described, "unreadable": f"{type(error).__name__}: {error}"[:LONGEST]}, b""
+        return {**described, "unreadable": _in_words(error)}, b""
 
 
 def array(x: torch.Tensor) -> NDArray[np.float32]:
@@ -187,11 +187,15 @@ def _failed(answers: BinaryIO, outcome: str, error: BaseException) -> None:
     traceback.print_exc()
     if out_of_memory(error):
         outcome = "out_of_memory"
+    messages.write(answers, {"kind": "failed", "outcome": outcome, "error": _in_words(error)})
+
+
+def _in_words(error: BaseException) -> str:
+    """The class of an exception and what it says, in at most `LONGEST` characters."""
     try:
-        text = f"{type(error).__name__}: {error}"[:LONGEST]
+        return f"{type(error).__name__}: {error}"[:LONGEST]
     except Exception:  # an exception of a team may fail to describe itself
-        text = type(error).__name__
-    messages.write(answers, {"kind": "failed", "outcome": outcome, "error": text})
+        return type(error).__name__
 
 
 def out_of_memory(error: BaseException) -> bool:

@@ -158,6 +158,23 @@ def test_a_tensor_without_values_is_no_answer_and_no_crash(name: str, dialogue: 
     assert failed.value.outcome == "bad_shape"
 
 
+class Mute(torch.Tensor):
+    """Refuses everything, and does not say why."""
+
+    class Refusal(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError
+
+    @classmethod
+    def __torch_dispatch__(cls, function, types, args=(), kwargs=None):
+        raise Mute.Refusal
+
+
+def test_a_tensor_that_cannot_be_read_need_not_say_why() -> None:
+    described, content = runner.estimate(Made(lambda y: Mute(y)), MEASUREMENT)
+    assert (described["unreadable"], content) == ("Refusal", b"")
+
+
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", NOT_FLOAT32)
 def test_a_tensor_of_another_type_is_described(name: str) -> None:
