@@ -99,6 +99,7 @@ def negated(y):
 
 HONEST = {
     "negative bit": negated,
+    "negative bit, in order": lambda y: torch._neg_view(-y),
     "real part of a conjugate": lambda y: torch.complex(y, y).conj().real,
     "gradient": with_gradient,
     "parameter": torch.nn.Parameter,
