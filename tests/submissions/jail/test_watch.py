@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -196,6 +197,27 @@ def test_a_tree_is_ended_where_there_are_neither_proc_nor_signals(
             ended = tree.kill()
         assert made is None and held.now > 0 and ended
         assert process.poll() is not None
+
+
+@LINUX
+def test_what_was_born_just_now_is_ended_before_a_list_has_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with running("import time; time.sleep(60)") as (_, tree):
+        monkeypatch.setattr(tree, "members", list)
+        # Others on this machine start processes too: it need not be among the newest each time.
+        met = False
+        for _ in range(20):
+            born = subprocess.Popen(["sleep", "30"], start_new_session=True)
+            tree.kill()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                met = born.wait(1) == -signal.SIGKILL
+            born.kill()
+            born.wait()
+            if met:
+                break
+        monkeypatch.undo()
+        assert met
 
 
 MOVING = {
