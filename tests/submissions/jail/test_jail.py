@@ -55,8 +55,15 @@ def seen(level: Level, without: str = "") -> dict[str, Seen]:
 @LINUX
 @pytest.mark.parametrize("level", levels.LEVELS)
 def test_every_attempt_ends_as_promised(level: Level) -> None:
-    needs(level)
-    found = seen(level)
+    # Not by `needs`: a level with a hole does not work, and every other test leaves it out.
+    if reason := probe.available(level):
+        pytest.skip(f"{level}: {reason}")
+    try:
+        found = seen(level)
+    except OSError as error:
+        if level != "bubblewrap":
+            raise
+        pytest.skip(f"no namespaces here: {error}")
     assert [name for name, each in found.items() if not each.as_promised] == []
     # What a method needs works everywhere, and what is tried is tried everywhere.
     assert all(found[name].happened for name in found if name not in expected.STOPPED_BY)
