@@ -138,7 +138,7 @@ def _picture(hidden: Any, rows: list[Result]) -> None:
         panels.append(
             (
                 row.entry.name,
-                np.load(hidden.judged(row.entry.label, row.entry.title) / f"{shown}.npy"),
+                np.load(hidden.judged(row.entry.label) / f"{shown}.npy"),
             )
         )
     panels.append(("truth", truth))
