@@ -90,12 +90,6 @@ class Comparison:
     failed: tuple[Failure, ...]
 
 
-class _Failed(Exception):
-    def __init__(self, inference: Inference) -> None:
-        super().__init__(inference.cause)
-        self.inference = inference
-
-
 def candidates(paths: Sequence[Path], challenge: str | None = None) -> list[Candidate]:
     """Look at what is to be compared, without running any of it.
 
@@ -158,11 +152,15 @@ def check_candidates(
         try:
             checked.append(_checked(each, challenge))
         except UserError as error:
-            mistakes = tuple(error.mistakes)
-            refused.append(Failure(each, "refused", mistakes[0].cause, mistakes=mistakes))
+            refused.append(_refused(each, error))
     if not checked:
         raise UserError(*(mistake for each in refused for mistake in each.mistakes))
     return checked, refused
+
+
+def _refused(each: Candidate, error: UserError) -> Failure:
+    mistakes = tuple(error.mistakes)
+    return Failure(each, "refused", mistakes[0].cause, mistakes=mistakes)
 
 
 def _checked(each: Candidate, challenge: Challenge) -> Candidate:
@@ -209,19 +207,19 @@ def compare(
         scored: called after each scored image with ("score NAME", done, total).
     """
     done, failed = list[Compared](), list[Failure]()
-    known: dict[Path, tuple[Path, float, bool] | _Failed] = {}
+    known: dict[Path, tuple[Path, float, bool] | Inference] = {}
     for number, each in enumerate(found):
         where = each.path.resolve()
         if where not in known:
             step = None if progress is None else _for_method(progress, each.name)
             try:
                 known[where] = _reconstruct(each, challenge, scratch / str(number), level, step)
-            except _Failed as failure:
-                known[where] = failure
+            except UserError as error:  # such as: somebody else works on the run
+                failed.append(_refused(each, error))
+                continue
         made = known[where]
-        if isinstance(made, _Failed):
-            said = made.inference
-            failed.append(Failure(each, said.outcome, said.cause, said.log))
+        if isinstance(made, Inference):
+            failed.append(Failure(each, made.outcome, made.cause, made.log))
             continue
         folder, seconds, reused = made
         report = None if scored is None else _with_name(scored, each.name)
@@ -230,8 +228,7 @@ def compare(
             trial.check_scores(scores, folder, each.path)
             size, parameters = size_of_weights(each.path)
         except UserError as error:
-            mistakes = tuple(error.mistakes)
-            failed.append(Failure(each, "refused", mistakes[0].cause, mistakes=mistakes))
+            failed.append(_refused(each, error))
             continue
         first = done[0].scores if done else scores
         difference = paired(scores.psnr_by_image(), first.psnr_by_image())
@@ -264,8 +261,11 @@ def _reconstruct(
     scratch: Path,
     level: Level | None,
     step: Callable[[Step], None] | None,
-) -> tuple[Path, float, bool]:
-    """The folder of the reconstructions, seconds of an image, whether they were there before."""
+) -> tuple[Path, float, bool] | Inference:
+    """The folder of the reconstructions, seconds of an image, whether they were there before.
+
+    Where nothing came of it, what went wrong.
+    """
     if each.path.is_dir():
         run = Run(each.path)
         folder = run.reconstructions("val")
@@ -282,7 +282,7 @@ def _reconstruct(
         jail = trial.jail_of(challenge, level)
         inference = trial.infer_folder(entry, folder, challenge, jail, progress=step)
     if inference.outcome != "ok":
-        raise _Failed(inference)
+        return inference
     return folder, statistics.fmean(inference.seconds.values()), False
 
 

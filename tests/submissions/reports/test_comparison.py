@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 
 from challenge.configs.errors import UserError
 from challenge.configs.loader import load_challenge
+from challenge.data import locks
 from challenge.data.challenges.challenge import Challenge, open_challenge, read_manifest
 from challenge.data.challenges.prepare import prepare
 from challenge.data.layout import Public, Workspace
@@ -311,6 +312,18 @@ class TestEntries:
         assert failure.candidate.path == bad
         assert failure.outcome == (fault if fault in get_args(Outcome) else "refused")
         assert failure.cause
+
+    @INSTANTLY
+    def test_a_run_that_is_worked_on_leaves_the_others(
+        self, make_entry, make_run, challenge, tmp_path
+    ):
+        entry, busy = make_entry(), make_run(name="busy")
+        with locks.alone(busy.lock, busy.path, "is being trained by"):
+            found = compare_all([busy.path, entry], challenge, tmp_path / "scratch")
+        assert [each.candidate.path for each in found.compared] == [entry]
+        (failure,) = found.failed
+        assert (failure.candidate.path, failure.outcome) == (busy.path, "refused")
+        assert "is being trained by" in failure.cause
 
     def test_every_problem_of_every_entry_is_told_at_once(self, make_entry, challenge, tmp_path):
         good = make_entry()
