@@ -44,7 +44,8 @@ def board(
     from challenge.data.layout import Workspace
     from challenge.submissions.entries import teams
     from challenge.submissions.judging import received, result_files
-    from challenge.submissions.judging.board import remarks, rows
+    from challenge.submissions.judging.board import rows
+    from challenge.submissions.judging.remarks import remarks
 
     if challenge is not None:
         expect_name(challenge, "board")
@@ -145,7 +146,7 @@ def _about_entries(rows: list[Row], everything: bool) -> list[str]:
 def _about_rules(challenge: Challenge) -> list[str]:
     """Which entries count, and every change of the rules since the challenge was published."""
     from challenge.data.challenges.rules import shown
-    from challenge.submissions.judging.board import rule
+    from challenge.submissions.judging.remarks import rule
 
     standing = challenge.standing
     changes = [f"changed {shown(each.at)}: {each}" for each in standing.changes]

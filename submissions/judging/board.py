@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from challenge.configs.schema.challenge import AmendableRules, Limits
 from challenge.data.challenges.rules import shown
 from challenge.submissions.entries.teams import BASELINE, Teams
 from challenge.submissions.judging.copies import alike
+from challenge.submissions.judging.counting import Basis, newest, received_at, why_not
 from challenge.submissions.judging.received import Sight
 from challenge.submissions.judging.result import Result
 from challenge.submissions.judging.result_files import SHORT
@@ -69,22 +70,6 @@ class Row:
     """Entries of other teams that are the same, with who was first."""
 
 
-@dataclass(frozen=True)
-class Basis:
-    """What rows are made by, beside verdicts."""
-
-    rules: AmendableRules
-    """Deadline, entries a day, and which entry counts."""
-    teams: Teams | None = None
-    """Entries of teams that are not in the list do not count."""
-    challenge: str | None = None
-    """Leaves out verdicts on any other preparation of the challenge."""
-    limits: Limits | None = None
-    """Those that hold: of several verdicts on an entry, one that was made by them goes first."""
-    sights: Mapping[str, Sight] | None = None
-    """The register of first sight, by the entries' hashes."""
-
-
 def rows(
     results: Iterable[Result],
     rules: AmendableRules,
@@ -103,104 +88,20 @@ def rows(
         everything: also the entries that are not their team's one row.
     """
     basis = Basis(rules, teams, challenge_hash, limits, sights or {})
-    newest = _newest(results, basis)
-    notes = _notes(newest, basis)
-    said = alike(newest, basis.sights or {})
+    verdicts = newest(results, basis)
+    notes = why_not(verdicts, basis)
+    said = alike(verdicts, basis.sights)
     groups: dict[tuple[str, str], list[Result]] = defaultdict(list)
-    for result in newest:
+    for result in verdicts:
         team = result.entry.team
         # What nobody's name can be read from is not of one team.
         alone = result.entry.name if team == BASELINE else "" if team else result.entry.hash
         groups[team, alone].append(result)
     found = [_team(group, notes, said, basis) for group in groups.values()]
-    counting = sorted((group[0] for group in found if group[0].counts), key=_order)
+    ranking = sorted((group[0] for group in found if group[0].counts), key=_order)
     failed = sorted((group[0] for group in found if not group[0].counts), key=_by_name)
     others = sorted((row for group in found for row in group[1:]), key=_by_name)
-    return [*_ranked(counting), *failed, *(others if everything else ())]
-
-
-def remarks(rows: Sequence[Row]) -> list[str]:
-    """What a reader of the board must know about how its rows were judged, a line each."""
-    counting = [row for row in rows if row.counts]
-    said = []
-    open_rows = [row for row in counting if row.isolation == "process"]
-    if open_rows:
-        said.append(
-            f"judged without isolation ({_share(open_rows, counting)}): the entries' code could "
-            "read files and use the network of the judging machine"
-        )
-    for what in ("limits", "rules of the check"):
-        if old := [row for row in counting if row.outdated == what]:
-            said.append(
-                f"judged by other {what} than hold now ({_share(old, counting)}): score these "
-                "entries again"
-            )
-    if len({row.judge for row in counting}) > 1:
-        said.append(
-            "not all rows were judged alike (toolkit, limits, isolation or repeat differ): score "
-            "all entries again for a fair comparison"
-        )
-    return said
-
-
-def rule(rules: AmendableRules) -> str:
-    """Which entries count, in one line."""
-    when = f"; deadline {shown(rules.deadline)}" if rules.deadline else ""
-    return (
-        f"of each team its {rules.counts} valid entry counts (`rules.counts`), of at most "
-        f"{rules.entries_per_day} a day, days in UTC{when}"
-    )
-
-
-def _share(some: Sequence[Row], of: Sequence[Row]) -> str:
-    return "all" if len(some) == len(of) else f"{len(some)} of {len(of)}"
-
-
-def _newest(results: Iterable[Result], basis: Basis) -> list[Result]:
-    """One verdict on each entry, in the order in which the entries were received.
-
-    The last one; but one that was made by the limits that hold goes before any other: they may
-    have been changed, and changed back.
-    """
-    limits = basis.limits and basis.limits.model_dump(mode="json")
-    last: dict[tuple[str, str], Result] = {}
-    ordered = sorted(results, key=lambda each: (each.judge.limits == limits, each.judged_at))
-    for result in ordered:
-        challenge = result.challenge.hash
-        if basis.challenge in (None, challenge):
-            last[result.entry.hash, challenge] = _dated(result, basis)
-    return sorted(last.values(), key=lambda each: (_time(each), each.entry.hash))
-
-
-def _dated(result: Result, basis: Basis) -> Result:
-    """A verdict with the time of the register."""
-    sight = (basis.sights or {}).get(result.entry.hash)
-    return result.model_copy(update={"received": sight.received}) if sight else result
-
-
-def _notes(results: Sequence[Result], basis: Basis) -> dict[str, str]:
-    """Why entries do not count, by hash. A failed entry uses up no part of a day's number."""
-    rules, teams = basis.rules, basis.teams
-    notes: dict[str, str] = {}
-    valid: dict[tuple[str, str], int] = defaultdict(int)
-    for result in results:
-        identity, team = result.entry.hash, result.entry.team
-        if result.outcome != "ok":
-            notes[identity] = f"failed: {result.outcome}"
-        if team == BASELINE:
-            continue
-        if not team:
-            notes[identity] = "nothing in it says whose it is"
-        elif teams is not None and team not in teams.teams:
-            notes[identity] = "not in the list of teams"
-        elif rules.deadline is not None and _time(result) > rules.deadline:
-            notes[identity] = "after the deadline"
-        elif result.outcome == "ok":
-            day = team, _time(result).date().isoformat()
-            valid[day] += 1
-            if valid[day] > rules.entries_per_day:
-                notes[identity] = f"more than {rules.entries_per_day} entries that day (UTC)"
-    return notes
+    return [*_ranked(ranking), *failed, *(others if everything else ())]
 
 
 def _team(
@@ -261,11 +162,11 @@ def _row(result: Result, note: str, said: tuple[str, ...], basis: Basis) -> Row:
 
 
 def _doubts(result: Result, basis: Basis) -> Iterable[str]:
-    sight, deadline = (basis.sights or {}).get(result.entry.hash), basis.rules.deadline
+    sight, deadline = basis.sights.get(result.entry.hash), basis.rules.deadline
     if sight is not None and result.entry.team != BASELINE:
         if sight.doubt:
             yield f"received as it was seen first, {_words(sight.seen)}: {sight.doubt}"
-        elif deadline and _time(result) <= deadline < datetime.fromisoformat(sight.seen):
+        elif deadline and received_at(result) <= deadline < datetime.fromisoformat(sight.seen):
             yield f"on time by its file's date alone: seen first {_words(sight.seen)}"
     if result.in_doubt and result.load is not None:
         yield (
@@ -306,10 +207,6 @@ def _by_name(row: Row) -> tuple[Any, ...]:
 def _scores(result: Result) -> tuple[float, float]:
     assert result.psnr and result.ssim
     return result.psnr.mean, result.ssim.mean
-
-
-def _time(result: Result) -> datetime:
-    return datetime.fromisoformat(result.received).astimezone(UTC)
 
 
 def _words(moment: str) -> str:

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from challenge.configs.schema.challenge import Limits, Rules
 from challenge.submissions.entries.teams import Teams
-from challenge.submissions.judging.board import Row, remarks, rows, rule
+from challenge.submissions.judging.board import Row, rows
 from challenge.submissions.judging.received import Sight
+from challenge.submissions.judging.remarks import remarks, rule
 from challenge.submissions.judging.result import Result
 
 DEADLINE = "2026-12-04T17:00:00Z"
