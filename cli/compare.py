@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from challenge.cli.shared.console import Cell, Report
     from challenge.data.challenges.challenge import Challenge
     from challenge.submissions.inference.supervisor import Step
-    from challenge.submissions.reports.comparison import Compared, Failure
+    from challenge.submissions.reports.candidates import Failure
+    from challenge.submissions.reports.comparison import Compared
 
 NAME = 14
 """Characters of a line of a name: five methods and all columns fit into 80."""
@@ -74,7 +75,12 @@ def compare(
     from challenge.data.layout import Workspace
     from challenge.submissions import scratch
     from challenge.submissions.jail.probe import choose
-    from challenge.submissions.reports import comparison, comparison_pictures, images_to_show
+    from challenge.submissions.reports import (
+        candidates,
+        comparison,
+        comparison_pictures,
+        images_to_show,
+    )
 
     if out.suffix.lower() != ".png" or out.is_dir():
         cause = "is a folder" if out.is_dir() else "is not the name of a PNG"
@@ -86,10 +92,10 @@ def compare(
         raise UserError.of(f"--out {out}", cause, "give a file in a folder of yours")
     there = [path for path in paths if path.exists()]
     kinds.expect(there, "run", "entry", also=kinds.ZIPS)
-    found = comparison.candidates(paths, challenge)
+    found = candidates.look_at(paths, challenge)
     place = Workspace(find_workspace(workspace, *(each.path for each in found)))
     opened = open_prepared(place.public(found[0].challenge))
-    found, refused = comparison.check_candidates(found, opened)
+    found, refused = candidates.check_candidates(found, opened)
     asked = [each.strip() for each in (images or "").split(",") if each.strip()]
     shown = images_to_show.requested_images(asked, opened)
     chosen = None if level is None else choose.choose(level)

@@ -29,12 +29,14 @@ from challenge.submissions.judging import trial
 from challenge.submissions.layout import Run
 from challenge.submissions.outcomes import Outcome
 from challenge.submissions.reports import (
+    candidates,
     comparison,
     comparison_pictures,
     comparison_rows,
     images_to_show,
 )
-from challenge.submissions.reports.comparison import Candidate, Compared, Comparison
+from challenge.submissions.reports.candidates import Candidate
+from challenge.submissions.reports.comparison import Compared, Comparison
 from challenge.submissions.scoring import scorer, statistics
 from challenge.submissions.scoring.scores import Interval, Score, Scores
 
@@ -95,7 +97,7 @@ def compare(paths, challenge, folder):
 
 
 def compare_all(paths, challenge, folder):
-    found, refused = comparison.check_candidates(comparison.candidates(paths), challenge)
+    found, refused = candidates.check_candidates(candidates.look_at(paths), challenge)
     done = comparison.compare(found, challenge, folder, level="process")
     return Comparison(done.compared, (*refused, *done.failed))
 
@@ -258,7 +260,7 @@ class TestRuns:
         def stop(name, step):
             raise KeyboardInterrupt
 
-        found = comparison.candidates([run.path])
+        found = candidates.look_at([run.path])
         with pytest.raises(KeyboardInterrupt):
             comparison.compare(found, challenge, tmp_path / "s", level="process", progress=stop)
         after = {path.name: path.read_bytes() for path in run.reconstructions("val").iterdir()}
@@ -334,7 +336,7 @@ class TestEntries:
             (tmp_path / name).write_bytes(content)
             bad.append(tmp_path / name)
         with pytest.raises(UserError) as caught:
-            comparison.check_candidates(comparison.candidates(bad), challenge)
+            candidates.check_candidates(candidates.look_at(bad), challenge)
         assert {each.place.partition("/")[0] for each in caught.value.mistakes} == {
             "one.zip",
             "two.zip",
@@ -345,7 +347,7 @@ class TestRefused:
     @pytest.mark.parametrize("name", ["typo", "typo.zip"])
     def test_what_does_not_exist(self, make_run, tmp_path, name):
         with pytest.raises(UserError) as caught:
-            comparison.candidates([make_run().path, tmp_path / name])
+            candidates.look_at([make_run().path, tmp_path / name])
         (mistake,) = caught.value.mistakes
         assert str(mistake).startswith(
             f"{tmp_path / name}: does not exist; "
@@ -356,7 +358,7 @@ class TestRefused:
         (tmp_path / "x.zip").write_bytes(b"this is no zip")
         for path, cause in ((tmp_path, "is not a run"), (tmp_path / "x.zip", "is not a zip file")):
             with pytest.raises(UserError, match=cause) as caught:
-                comparison.candidates([path])
+                candidates.look_at([path])
             assert len(caught.value.mistakes) == 1
 
     def test_methods_of_two_challenges(self, make_run):
@@ -365,14 +367,14 @@ class TestRefused:
         record["challenge"]["name"] = "other"
         two.facts.write_text(json.dumps(record))
         with pytest.raises(UserError) as caught:
-            comparison.candidates([one.path, two.path])
+            candidates.look_at([one.path, two.path])
         (mistake,) = caught.value.mistakes
         assert str(mistake) == (
             f"{two.path}: is for `other`, {one.path} is for `tiny`; "
             "compare runs and entries of one challenge"
         )
         with pytest.raises(UserError, match="is for `other`, not for `tiny`"):
-            comparison.candidates([two.path], "tiny")
+            candidates.look_at([two.path], "tiny")
 
     def test_a_run_of_another_preparation(self, make_run, challenge):
         run = make_run()
@@ -380,23 +382,23 @@ class TestRefused:
         record["challenge"]["hash"] = "0" * 64
         run.facts.write_text(json.dumps(record))
         with pytest.raises(UserError, match="another preparation"):
-            comparison.check_candidates(comparison.candidates([run.path]), challenge)
+            candidates.check_candidates(candidates.look_at([run.path]), challenge)
 
     def test_a_baseline_is_packed_for_the_challenge_of_the_others(
         self, workspace, challenge, monkeypatch, make_entry, make_run
     ):
         entry, run = make_entry(), make_run(name="theirs").path
-        for module in (comparison, pack):
+        for module in (candidates, pack):
             monkeypatch.setattr(module, "baselines", lambda: {"mine": entry})
         monkeypatch.setattr(
-            comparison, "_challenge_of", lambda path: "other" if path == entry else "tiny"
+            candidates, "_challenge_of", lambda path: "other" if path == entry else "tiny"
         )
-        found = comparison.candidates([entry, run])
+        found = candidates.look_at([entry, run])
         assert [each.challenge for each in found] == ["tiny", "tiny"]
-        assert comparison.candidates([entry])[0].challenge == "deblur"
-        assert comparison.candidates([entry], "tiny") == found[:1]
-        assert comparison.candidates([Path("mine")])[0].path == entry
-        admitted, refused = comparison.check_candidates(found, challenge)
+        assert candidates.look_at([entry])[0].challenge == "deblur"
+        assert candidates.look_at([entry], "tiny") == found[:1]
+        assert candidates.look_at([Path("mine")])[0].path == entry
+        admitted, refused = candidates.check_candidates(found, challenge)
         assert not refused
         assert [each.name for each in admitted] == [each.name for each in found]
         assert admitted[0].path == layout.entry(workspace, "baseline", "mine")
@@ -407,13 +409,13 @@ class TestRefused:
         self, workspace, challenge, monkeypatch, make_entry, rule
     ):
         entry = make_entry()
-        for module in (comparison, pack):
+        for module in (candidates, pack):
             monkeypatch.setattr(module, "baselines", lambda: {"mine": entry})
         rules = challenge.config.rules.model_copy(update={rule: "forbidden"})
         config = challenge.config.model_copy(update={"rules": rules})
         strict = Challenge(challenge.path, config, read_manifest(Public(challenge.path)))
-        admitted, refused = comparison.check_candidates(
-            comparison.candidates([Path("mine")], "tiny"), strict
+        admitted, refused = candidates.check_candidates(
+            candidates.look_at([Path("mine")], "tiny"), strict
         )
         assert not refused
         if rule == "pretrained":
