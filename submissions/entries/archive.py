@@ -103,7 +103,7 @@ def members(path: Path, shown: str) -> Listing:
         wrong = [] if foreign else list(zip_structure.differences(raw, infos, shown))
     if foreign:
         problems.append(_zipped_anew(foreign, shown))
-    for name in [*found]:
+    for name in found:
         for parent in PurePosixPath(name).parents:
             if str(parent) in found:
                 place = f"{shown}/{one_line(str(parent), 80)}"

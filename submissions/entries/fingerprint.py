@@ -32,7 +32,7 @@ def of(entry: Path) -> Likeness:
     members = archive.members(entry, entry.name).members
     with zipfile.ZipFile(entry) as file:
         with file.open(members[WEIGHTS]) as opened:
-            tensors = _tensors(archive.Hashed(opened), members[WEIGHTS].file_size)
+            tensors = _tensors(opened, members[WEIGHTS].file_size)
         sources = [
             archive.read_small(file, info, LONGEST_SOURCE) or b""
             for name, info in members.items()

@@ -68,10 +68,7 @@ def identify(entry: Path, limits: Limits) -> str:
         size = os.fstat(file.fileno()).st_size
         if size > largest:
             return _of_beginning(hashlib.sha256(file.read(BEGINNING)).hexdigest(), size)
-        found = hashlib.sha256()
-        while piece := file.read(reading.CHUNK):
-            found.update(piece)
-        return found.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _of_beginning(begins: str, size: int) -> str:

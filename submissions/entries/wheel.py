@@ -23,8 +23,9 @@ from packaging.version import Version
 
 from challenge.configs.errors import UserError
 from challenge.submissions.entries.archive import DATE
+from challenge.submissions.jail import stage
 
-LAYERS = ("cli", "configs", "data", "methods", "submissions")
+LAYERS = ("cli", *stage.LAYERS)
 SUFFIXES = {".py", ".pyi", ".typed", ".yaml", ".json", ".npy", ".zip", ".md", ".ipynb"}
 """Of the files that belong to the toolkit."""
 TAG = "py3-none-any"

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from heapq import merge
-from itertools import product
+from itertools import groupby, product
 
 from challenge.data.challenges.rules import shown
 from challenge.submissions.entries import likeness
@@ -71,7 +71,7 @@ def _candidates(results: Sequence[Result]) -> Iterator[Iterable[int]]:
         others = [
             numbers for team in teams for name, numbers in team.items() if name != each.entry.team
         ]
-        yield _once(merge(*others))
+        yield (number for number, _ in groupby(merge(*others)))
 
 
 def _parts(like: Likeness, count: Mapping[str, int]) -> Iterator[Hashable]:
@@ -96,15 +96,6 @@ def _cells(result: Result) -> list[Hashable]:
     return [
         tuple(map(sum, zip(place, step, strict=True))) for step in product((0, -1, 1), repeat=3)
     ]
-
-
-def _once(numbers: Iterable[int]) -> Iterator[int]:
-    """Sorted numbers, each once."""
-    last = -1
-    for each in numbers:
-        if each != last:
-            yield each
-        last = each
 
 
 def _common(first: Result, second: Result) -> str:

@@ -102,12 +102,11 @@ def _copies(secret: Collection[Path], permitted: frozenset[str]) -> set[Path]:
         # Another name of the same file may look like anything; copies do not look like code.
         linked |= facts.st_nlink > 1
     readable_files = _by_size(permitted, linked)
-    return {
-        candidate
-        for size in sizes.keys() & readable_files.keys()
-        for candidate in readable_files[size]
-        if digest(candidate) in {digest(path) for path in sizes[size]}
-    }
+    found = set()
+    for size in sizes.keys() & readable_files.keys():
+        contents = {digest(path) for path in sizes[size]}
+        found |= {each for each in readable_files[size] if digest(each) in contents}
+    return found
 
 
 @functools.cache

@@ -8,7 +8,6 @@ no later than that look; a date before the challenge was prepared, or in the fut
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -166,7 +165,7 @@ def _text(moment: datetime) -> str:
 
 def _append(path: Path, sight: Sight) -> None:
     """Add a line, whole; what an interrupted one left before it is cut off, for it is none."""
-    line = json.dumps(sight.model_dump(), ensure_ascii=False).encode() + b"\n"
+    line = sight.model_dump_json().encode() + b"\n"
     with path.open("ab") as file:
         written = path.read_bytes()
         whole = _whole(written)

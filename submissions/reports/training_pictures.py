@@ -94,7 +94,8 @@ def curves(runs: Mapping[str, Run], path: Path, title: str = "") -> None:
             axis.set_ylim(largest * 1e-4, largest * 2)
     if len(runs) > 1:
         axes[1].legend(fontsize=8)
-    title = title or next(iter(runs), "") if len(runs) == 1 else title
+    if len(runs) == 1 and not title:
+        (title,) = runs
     if title:
         figure.suptitle(title, fontsize=12)
     figure.supxlabel(TUNE, fontsize=8, color="dimgrey")

@@ -41,7 +41,6 @@ MIX_UPS: tuple[tuple[str, Callable[[Image], Image]], ...] = (
     ("divided by 255 twice: leave one division out", lambda x: x * 255),
     ("in [-0.5, 0.5]: end `forward` with `x_hat + 0.5`", lambda x: x + 0.5),
     ("in [-1, 1]: end `forward` with `(x_hat + 1) / 2`", lambda x: (x + 1) / 2),
-    ("standardised: multiply by the deviation and add the mean at the end", lambda x: x),
     ("negatives: end `forward` with `1 - x_hat`", lambda x: 1 - x),
     ("with their colours in reverse order (BGR): `x_hat.flip(1)`", lambda x: x[::-1]),
     ("with rows and columns exchanged: `x_hat.transpose(2, 3)`", lambda x: x.transpose(0, 2, 1)),
@@ -103,8 +102,8 @@ def hints(examples: Sequence[Example], crop: int = 0) -> list[str]:
 
 
 def _mix_ups(examples: Sequence[Example]) -> list[tuple[str, Callable[[Image], Image]]]:
-    """The mix-ups; that of a mean and a deviation as these examples have them."""
+    """All mix-ups: one is of a mean and a deviation, as these examples have them."""
     mean = float(np.mean([each.truth.mean() for each in examples]))
     deviation = float(np.mean([each.truth.std() for each in examples]))
-    undo = {"standardised": lambda x: x * deviation + mean}
-    return [(words, undo.get(words.partition(":")[0], change)) for words, change in MIX_UPS]
+    words = "standardised: multiply by the deviation and add the mean at the end"
+    return [*MIX_UPS, (words, lambda x: x * deviation + mean)]
