@@ -26,7 +26,7 @@ from challenge.submissions.entries.archive import DATE
 from challenge.submissions.jail import stage
 
 LAYERS = ("cli", *stage.LAYERS)
-SUFFIXES = {".py", ".pyi", ".typed", ".yaml", ".json", ".npy", ".zip", ".md", ".ipynb"}
+SUFFIXES = {".py", ".pyi", ".typed", ".yaml", ".json", ".npy", ".zip", ".md", ".txt", ".ipynb"}
 """Of the files that belong to the toolkit."""
 TAG = "py3-none-any"
 

@@ -7,7 +7,7 @@ import hashlib
 import json
 import runpy
 import zipfile
-from importlib import metadata
+from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from challenge.data.layout import Hidden, Public, Workspace
 from challenge.data.physics.families import FAMILIES
 from challenge.methods import registry, toy_problem
 from challenge.submissions import curve, layout, train
-from challenge.submissions.entries import kit_configs, teams
+from challenge.submissions.entries import kit_configs, teams, wheel
 from challenge.submissions.entries.kit import make_kit
 from challenge.submissions.jail import stage
 
@@ -195,6 +195,13 @@ def test_the_wheel_is_the_toolkit_that_is_installed_here(kit: Path) -> None:
         for name in packaged().rglob("*.yaml"):
             inside = name.relative_to(packaged()).as_posix()
             assert file.read(f"challenge/configs/{inside}") == name.read_bytes()
+        for layer in wheel.LAYERS:
+            home = Path(str(resources.files(f"challenge.{layer}")))
+            for path in home.rglob("[!.]*.*"):
+                inside = path.relative_to(home)
+                if path.suffix != ".pyc" and path.is_file():
+                    made_of = file.read(f"challenge/{layer}/{inside.as_posix()}")
+                    assert made_of == path.read_bytes()
         assert {Path(name).stem for name in file.namelist() if "/baselines/" in name} >= set(
             layout.baselines()
         )
