@@ -24,7 +24,7 @@ def look_at(
     from challenge.cli.shared.console import warn
     from challenge.submissions import layout
     from challenge.submissions.entries.intake import identify
-    from challenge.submissions.entries.teams import BASELINE
+    from challenge.submissions.entries.teams import BASELINE, misnamed
     from challenge.submissions.judging import received
 
     # One look at all of them: what comes first in the list was not seen first.
@@ -46,5 +46,5 @@ def look_at(
                 now=now,
                 first=tell,
             )
-            if sight.team and (odd := received.misnamed(entry, sight.team, known)):
+            if sight.team and (odd := misnamed(entry, sight.team, known)):
                 warn(odd)

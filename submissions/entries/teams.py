@@ -7,6 +7,7 @@ teams:
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, ValidationError, field_validator
@@ -17,6 +18,7 @@ from challenge.configs.schema.section import Section
 from challenge.configs.schema.values import Name, refusal
 from challenge.data.layout import Workspace
 from challenge.submissions import layout
+from challenge.submissions.text import one_line
 
 BASELINE = "baseline"
 """The team of packaged baselines, which no list names: judged and shown, not ranked."""
@@ -65,3 +67,21 @@ def load(workspace: Workspace) -> Teams | None:
         return Teams.model_validate(source.tree)
     except ValidationError as error:
         raise UserError(*source.explain(error, model=Teams)) from error
+
+
+def misnamed(entry: Path, team: str, known: frozenset[str]) -> str:
+    """Why the place or the name of a zip speaks of another team than its manifest; else empty.
+
+    Args:
+        team: as the manifest says.
+        known: names of all teams.
+    """
+    folder, name = entry.resolve().parent.name, one_line(entry.name, 100)
+    others = sorted(known - {team}, key=len, reverse=True)
+    if folder in others:
+        return f"{name} lies in the folder of `{folder}` and says that it is of team `{team}`"
+    if entry.name.startswith(f"{team}-"):
+        return ""
+    named = next((other for other in others if entry.name.startswith(f"{other}-")), "")
+    by = f", and is named after `{named}`" if named else ", which its name does not"
+    return f"{name} says that it is of team `{team}`{by}"

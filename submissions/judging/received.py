@@ -186,21 +186,3 @@ def _whole(content: bytes) -> bytes:
     except ValueError:
         return before + end
     return content + b"\n"
-
-
-def misnamed(entry: Path, team: str, known: frozenset[str]) -> str:
-    """Why the place or the name of a zip speaks of another team than its manifest; else empty.
-
-    Args:
-        team: as the manifest says.
-        known: names of all teams.
-    """
-    folder, name = entry.resolve().parent.name, one_line(entry.name, 100)
-    others = sorted(known - {team}, key=len, reverse=True)
-    if folder in others:
-        return f"{name} lies in the folder of `{folder}` and says that it is of team `{team}`"
-    if entry.name.startswith(f"{team}-"):
-        return ""
-    named = next((other for other in others if entry.name.startswith(f"{other}-")), "")
-    by = f", and is named after `{named}`" if named else ", which its name does not"
-    return f"{name} says that it is of team `{team}`{by}"

@@ -36,3 +36,22 @@ def test_mistakes_have_their_line(tmp_path: Path, text: str, said: str) -> None:
     (tmp_path / "teams.yaml").write_text(text)
     with pytest.raises(UserError, match=said):
         teams.load(Workspace(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("where", "said"),
+    [
+        ("alpha-net.zip", ""),
+        ("alpha-anything.zip", ""),
+        ("inbox/alpha-net.zip", ""),
+        ("alpha/alpha-net.zip", ""),
+        ("beta-copy.zip", "says that it is of team `alpha`, and is named after `beta`"),
+        ("copy.zip", "says that it is of team `alpha`, which its name does not"),
+        ("alphabet-net.zip", "says that it is of team `alpha`, and is named after `alphabet`"),
+        ("beta/alpha-net.zip", "lies in the folder of `beta` and says that it is of team `alpha`"),
+    ],
+)
+def test_a_name_of_another_team_is_noticed(tmp_path: Path, where: str, said: str) -> None:
+    known = frozenset({"alpha", "beta", "alphabet"})
+    assert said in teams.misnamed(tmp_path / where, "alpha", known)
+    assert bool(teams.misnamed(tmp_path / where, "alpha", known)) == bool(said)

@@ -128,22 +128,3 @@ def test_a_damaged_line_is_named_and_its_remedy_works(place: Workspace, tmp_path
         received.read(place)
     path.write_bytes(whole)
     assert received.read(place) == {first.entry: first}
-
-
-@pytest.mark.parametrize(
-    ("where", "said"),
-    [
-        ("alpha-net.zip", ""),
-        ("alpha-anything.zip", ""),
-        ("inbox/alpha-net.zip", ""),
-        ("alpha/alpha-net.zip", ""),
-        ("beta-copy.zip", "says that it is of team `alpha`, and is named after `beta`"),
-        ("copy.zip", "says that it is of team `alpha`, which its name does not"),
-        ("alphabet-net.zip", "says that it is of team `alpha`, and is named after `alphabet`"),
-        ("beta/alpha-net.zip", "lies in the folder of `beta` and says that it is of team `alpha`"),
-    ],
-)
-def test_a_name_of_another_team_is_noticed(tmp_path: Path, where: str, said: str) -> None:
-    teams = frozenset({"alpha", "beta", "alphabet"})
-    assert said in received.misnamed(tmp_path / where, "alpha", teams)
-    assert bool(received.misnamed(tmp_path / where, "alpha", teams)) == bool(said)
