@@ -140,6 +140,48 @@ def test_every_problem_has_its_outcome(
         assert outcome_of(problems) == "invalid_entry"
 
 
+@pytest.mark.parametrize("text", ["x" * 201, "a\nb", "\x1b[2J", "\u202ea", "\x9bm", "\udcff"])
+@pytest.mark.parametrize(
+    "place",
+    [
+        lambda facts, text: facts.update(versions={"torch": text}),
+        lambda facts, text: facts.update(versions={text: "2"}),
+        lambda facts, text: facts["training"].update(machine=text),
+        lambda facts, text: facts["training"].update(source=text),
+        lambda facts, text: facts["files"].update({text: facts["files"]["config.yaml"]}),
+    ],
+    ids=["a version", "of what", "the machine", "the images", "a file"],
+)
+def test_free_words_of_a_manifest_are_few_and_printable(
+    entry: Path, place: Callable[[dict[str, Any], str], None], text: str
+) -> None:
+    """Results and tables repeat them."""
+
+    def change(contents: Contents) -> None:
+        facts = json.loads(contents["manifest.json"])
+        facts["training"] = {
+            "source": "builtin", "images": 1, "seed": 0, "seconds": 1.0, "machine": "one"
+        }  # fmt: skip
+        place(facts, text)
+        contents["manifest.json"] = json.dumps(facts).encode()
+
+    rewrite(entry, change, manifest=False)
+    said = told(check(entry))
+    assert "manifest.json: is wrong" in said
+    assert all(line.isprintable() for line in said.splitlines())
+
+
+def test_a_manifest_names_few_versions(entry: Path) -> None:
+    versions = {f"package{number}": "1" for number in range(21)}
+
+    def change(contents: Contents) -> None:
+        facts = json.loads(contents["manifest.json"])
+        contents["manifest.json"] = json.dumps(facts | {"versions": versions}).encode()
+
+    rewrite(entry, change, manifest=False)
+    assert "manifest.json: is wrong, `versions`" in told(check(entry))
+
+
 def test_a_manifest_that_is_none(entry: Path) -> None:
     for content in (b"", b"[]", b"{}" * 600_000, b'{"format": 1' * 9, b"\xff", b"[" * 90_000):
         rewrite(entry, put("manifest.json", content), manifest=False)

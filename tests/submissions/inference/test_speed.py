@@ -302,6 +302,20 @@ def test_a_kit_from_another_machine_carries_the_judges(challenge: Challenge, tmp
     assert speed.find(layout.judge_speed(team), 2) == scaled(plain(), 3)
 
 
+def test_a_speed_that_others_disturbed_does_not_go_out(challenge: Challenge, tmp_path: Path):
+    """Older toolkits stored what was measured on a busy machine."""
+    place = Workspace(tmp_path)
+    disturbed = plain(spread=30.0)
+    assert not disturbed.usable
+    for path in (layout.speed(place), layout.judge_speed(place)):
+        record = {"format": speed.FORMAT, "speeds": speed.to_json([disturbed])}
+        atomic.write_json(path, record)
+        assert speed.read(path) == (disturbed,)
+        with zipfile.ZipFile(make_kit(challenge, place)) as file:
+            names = file.namelist()
+        assert not [name for name in names if name.endswith(("judge.json", "speed.json"))]
+
+
 def test_a_damaged_speed_does_not_go_out(challenge: Challenge, tmp_path: Path) -> None:
     place = Workspace(tmp_path)
     layout.speed(place).write_text("{")
