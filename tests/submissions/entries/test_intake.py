@@ -131,6 +131,28 @@ def test_an_entry_that_is_too_large_has_its_verdict_without_a_copy(tmp_path, wor
     assert len(list(layout.results(place).glob("*.json"))) == 2
 
 
+def test_an_entry_that_is_made_smaller_meanwhile_is_not_judged(
+    tmp_path, workspace, make_entry, monkeypatch
+):
+    """There is no copy of it, so that others could change what is judged."""
+    shutil.copytree(workspace.path, tmp_path / "organiser")
+    place = Workspace(tmp_path / "organiser")
+    opened = open_challenge(place.public("tiny").path)
+    judge = open_judge(place, opened, place.hidden("tiny"), None, level="process")
+    good, take = make_entry(), intake.take
+
+    def taken_then_replaced(entry, *rest):
+        taken = take(entry, *rest)
+        shutil.copyfile(good, entry)
+        return taken
+
+    monkeypatch.setattr(intake, "take", taken_then_replaced)
+    sparse(tmp_path / "x.zip")
+    with pytest.raises(UserError, match="was changed while it was read"):
+        judge_entry(judge, tmp_path / "x.zip")
+    assert not list(layout.results(place).glob("*.json"))
+
+
 def test_a_time_that_cannot_be_read_is_no_time(tmp_path):
     """A hint is no reason not to pack."""
     run = Run(tmp_path)
