@@ -18,3 +18,6 @@ Outcome = Literal[
     "non_finite",  # a reconstruction has NaN or infinite values
     "nondeterministic",  # the same measurement gave two reconstructions
 ]
+
+SLOWER = "times as long"
+"""In the cause of `nondeterministic`: the second time was too slow, by words that results keep."""

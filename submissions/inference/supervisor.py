@@ -30,7 +30,7 @@ from challenge.submissions.jail import cgroup, processes, spawn
 from challenge.submissions.jail.readable import readable
 from challenge.submissions.jail.spawn import Jail
 from challenge.submissions.jail.watch import Watch
-from challenge.submissions.outcomes import Outcome
+from challenge.submissions.outcomes import SLOWER, Outcome
 
 RUNNER = Path(__file__).parent / "runner.py"
 """The program that runs an entry."""
@@ -244,7 +244,7 @@ def _first_once_more(
     except Failed as failure:
         if failure.outcome != "timeout":
             raise
-        cause = f"it took over {REPEAT_FACTOR} times as long ({dialogue.stage})"
+        cause = f"it took over {REPEAT_FACTOR} {SLOWER} ({dialogue.stage})"
         raise Failed("nondeterministic", cause) from None
     before = np.load(output / f"{measurement.identity}.npy", allow_pickle=False)
     difference = float(np.abs(x_hat.astype(np.float64) - before).max())

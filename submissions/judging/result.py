@@ -15,7 +15,7 @@ from challenge.configs.schema.entry import Uses
 from challenge.configs.schema.section import Section
 from challenge.submissions.entries.likeness import Likeness
 from challenge.submissions.judging.load import Load
-from challenge.submissions.outcomes import Outcome
+from challenge.submissions.outcomes import SLOWER, Outcome
 from challenge.submissions.scoring.scores import Interval
 
 
@@ -150,7 +150,7 @@ class Result(Section):
     @property
     def failed_by_the_clock(self) -> bool:
         """Whether a quiet machine might have judged otherwise."""
-        slower = "timeout:" in self.cause or "times as long" in self.cause
+        slower = "timeout:" in self.cause or SLOWER in self.cause
         return self.outcome == "timeout" or (self.outcome == "nondeterministic" and slower)
 
     def outdated(self, limits: Limits, rules: AmendableRules) -> str:
