@@ -53,7 +53,7 @@ class Fault:
                 raise error
             return encode(picture)
 
-        monkeypatch.setattr(prepare_module.codec, "encode", failing)
+        monkeypatch.setattr(codec, "encode", failing)
 
 
 def nothing_is_left(tmp_path: Path) -> bool:
