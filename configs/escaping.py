@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 
 def escape(text: str, shown: Callable[[str], bool] = str.isprintable) -> str:
@@ -16,10 +17,16 @@ def escape(text: str, shown: Callable[[str], bool] = str.isprintable) -> str:
     return "".join(each if shown(each) else each.encode("unicode_escape").decode() for each in text)
 
 
-def escape_json(text: str) -> str:
-    """JSON text with every character that is not printable as `\\u202e`: the same JSON."""
+def json_text(value: Any) -> str:
+    """Indented JSON in which what is not printable is written out, as `\\u202e`.
+
+    So nothing acts on a terminal that shows it, and a file's name that is not UTF-8 can be written;
+    NaN and infinity are refused.
+    """
     import json
 
-    return "".join(
+    text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False)
+    escaped = (
         each if each == "\n" or each.isprintable() else json.dumps(each)[1:-1] for each in text
     )
+    return "".join(escaped) + "\n"

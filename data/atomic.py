@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import shutil
 import tempfile
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from challenge.configs.errors import UserError
-from challenge.configs.escaping import escape_json
+from challenge.configs.escaping import json_text
 
 _CAUSES: tuple[tuple[tuple[int, ...], str, str], ...] = (
     (
@@ -89,13 +88,8 @@ def write_text(path: Path, content: str, mode: int = 0o644) -> None:
 
 
 def write_json(path: Path, value: Any, mode: int = 0o644) -> None:
-    """Write `value` as indented JSON; NaN and infinity are refused.
-
-    What is not printable is written out, so that nothing acts on a terminal that shows the file,
-    and a file's name that is not UTF-8 can be written.
-    """
-    text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False)
-    write_text(path, escape_json(text) + "\n", mode)
+    """Write `value` as indented JSON, what is not printable written out; NaN is refused."""
+    write_text(path, json_text(value), mode)
 
 
 @contextmanager

@@ -7,7 +7,6 @@ lines by its nature is a `block`.
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from challenge.cli.shared.streams import raw, written_by
 from challenge.configs.errors import UserError
-from challenge.configs.escaping import escape, escape_json
+from challenge.configs.escaping import escape, json_text
 from challenge.submissions.text import harmless
 
 if TYPE_CHECKING:
@@ -114,8 +113,7 @@ def say_output(log: str) -> None:
 
 def show_json(value: Any) -> None:
     """A result for a program, on stdout."""
-    text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False)
-    sys.stdout.write(escape_json(text) + "\n")
+    sys.stdout.write(json_text(value))
 
 
 def table(

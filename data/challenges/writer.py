@@ -8,7 +8,6 @@ One image is in memory at a time.
 from __future__ import annotations
 
 import io
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from challenge.configs import loader
-from challenge.configs.escaping import escape_json
+from challenge.configs.escaping import json_text
 from challenge.configs.schema.challenge import ChallengeConfig
 from challenge.configs.schema.images import BuiltinImages, FolderPaths
 from challenge.data import layout, noise
@@ -176,8 +175,7 @@ def _put(path: Path, content: bytes) -> None:
 
 
 def _put_json(path: Path, value: Any) -> None:
-    text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False)
-    _put(path, (escape_json(text) + "\n").encode())
+    _put(path, json_text(value).encode())
 
 
 def _published(config: ChallengeConfig) -> ChallengeConfig:
