@@ -21,7 +21,7 @@ import numpy as np
 
 from challenge.configs import loader
 from challenge.configs.escaping import json_text
-from challenge.configs.schema.challenge import ChallengeConfig
+from challenge.configs.schema.challenge import AmendableRules, ChallengeConfig
 from challenge.configs.schema.images import BuiltinImages, FolderPaths
 from challenge.data import layout, noise
 from challenge.data.challenges import rules, seal, test_set
@@ -57,9 +57,8 @@ class Writer:
     def write(self, plan: splits.Plan, duplicates: Sequence[tuple[str, str]]) -> str:
         """Write everything, manifest and rules last; returns the seal."""
         _put(self.hidden.key, self.key)
-        terms = {name: True for name in type(self.config.rules).model_fields}
-        del terms["test_measurements"]
-        text = loader.dump(_published(self.config), {"limits": True, "rules": terms})
+        amendable = {"limits": True, "rules": set(AmendableRules.model_fields)}
+        text = loader.dump(_published(self.config), amendable)
         _put(self.public.config, text.encode())
         buffer = io.BytesIO()
         np.savez(buffer, **dict(self.arrays))  # type: ignore[arg-type]
