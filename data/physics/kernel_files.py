@@ -26,7 +26,6 @@ _NAMES = ("kernels", "kernel", "k", "psf", "filter")
 """The variable that is taken where a file has several, in this order."""
 _REMEDY = "store one 2-D array, an array (N, k, k) or, in MATLAB, a cell of 2-D arrays"
 _EACH = "store each kernel as a 2-D array, as `np.savez(path, *kernels)` or a MATLAB cell does"
-_LOSSY = (".jpg", ".jpeg", ".jpe", ".jfif")
 _NUMBERED = re.compile(r"(.*?)(\d{1,9})")
 
 
@@ -96,7 +95,7 @@ def _read_picture(path: Path, notice: Notice) -> NDArray[np.float64]:
     kernel = colour.luminance(samples)
     if samples.alpha != "none" and np.ptp(samples.values[..., -1]):
         raise UserError.of(path, "is a picture with transparent parts", "save it without them")
-    lossy = "; a JPEG file adds errors around it" if path.suffix.lower() in _LOSSY else ""
+    lossy = "; a JPEG file adds errors around it" if formats.of(path) == "JPEG" else ""
     notice(f"{path}: a picture, read as grey and normalised{lossy}")
     border = np.concatenate([kernel[0], kernel[-1], kernel[:, 0], kernel[:, -1]])
     if border.mean() > kernel.max() / 2 and border.min() > kernel.min():

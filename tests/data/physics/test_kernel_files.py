@@ -241,11 +241,11 @@ def test_a_picture_is_a_kernel(tmp_path, name):
 
 
 def test_pictures_that_are_no_kernels(tmp_path):
-    Image.fromarray(DISK).save(tmp_path / "a.jpg")
     notices: list[str] = []
-    kernel_files.read(tmp_path / "a.jpg", notices.append)
-    assert notices[0].endswith("; a JPEG file adds errors around it")
-    notices.clear()
+    for name in ("a.jpg", "a.jif", "called.png"):
+        Image.fromarray(DISK).save(tmp_path / name, format="JPEG")
+        kernel_files.read(tmp_path / name, notices.append)
+        assert notices.pop().endswith("; a JPEG file adds errors around it")
     Image.fromarray(255 - np.pad(DISK, 9)).save(tmp_path / "negative.png")
     kernel_files.read(tmp_path / "negative.png", notices.append)
     assert notices[1].endswith("brighter at its border than inside, but a kernel is white on black")
