@@ -3,7 +3,7 @@
 public/<challenge>/   challenge.yaml  rules.yaml  manifest.json  operator.npz
                       contact-<split>.png  train/<id>.png  val/<id>.png + <id>.npz
 hidden/<challenge>/   test/<id>.png + <id>.npz  key  seal.json  sources.json  contact-test.png
-                      rules.yaml
+                      rules.yaml  .rules.lock
 .locks/<challenge>    who prepares it, or uses it
 cache/<challenge>-<hash>/   <id>.npy, decoded training images that memory has no room for
 
@@ -84,6 +84,11 @@ class Hidden:
     def rules(self) -> Path:
         """The organiser's own copy of the public `rules.yaml`, to hold that against."""
         return self.path / RULES
+
+    @property
+    def rules_lock(self) -> Path:
+        """The file that is locked while rules are changed."""
+        return self.path / ".rules.lock"
 
     @property
     def sources(self) -> Path:

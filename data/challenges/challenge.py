@@ -75,7 +75,7 @@ class Challenge:
 
     @property
     def files(self) -> set[str]:
-        """The names of all files of the public folder but the manifest."""
+        """The names of all files of the public folder but the manifest and the rules."""
         return set(self._files)
 
     @property
