@@ -68,11 +68,12 @@ def meaning(
 
 
 def looked_up(page: Any, index: NDArray[Any]) -> NDArray[np.uint16]:
+    """The colours of a palette in 16 bits: (H, W, 3) for indices (H, W)."""
     colours = np.asarray(page.colormap).T  # (entries, 3), 16 bits
     if colours.max() < 256:  # written by programs that know 8 bits only
         colours = colours * 257
-    looked_up: NDArray[np.uint16] = colours.astype(np.uint16)[index]
-    return looked_up
+    found: NDArray[np.uint16] = colours.astype(np.uint16)[index]
+    return found
 
 
 def lab(path: Path, values: NDArray[Any], photometric: int) -> NDArray[np.uint8]:
@@ -93,6 +94,7 @@ def lab(path: Path, values: NDArray[Any], photometric: int) -> NDArray[np.uint8]
     return np.concatenate([whole.astype(np.uint8), signed.astype(np.int8).view(np.uint8)], axis=2)
 
 
-def tag(page: Any, number: Any) -> Any:
+def tag(page: Any, number: int) -> Any:
+    """A tag's value; None where the page has none. A damaged one is an error."""
     found = page.tags.get(number)
     return None if found is None else found.value

@@ -7,6 +7,7 @@ YCbCr, whose colours are fewer than its pixels.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,9 @@ from challenge.data.images.tiff_colours import (
 
 _REDUCED, _MASK = 1, 4
 """Bits of NewSubfileType: a smaller copy, a mask of transparency."""
-_TAGS = {"profile": 34675, "orientation": 274, "low": (340, 280), "high": (341, 281)}
+_ORIENTATION, _PROFILE = 274, 34675
+_LOWEST, _HIGHEST = (340, 280), (341, 281)
+"""SMinSampleValue before MinSampleValue; SMaxSampleValue before MaxSampleValue."""
 
 
 def read(path: Path) -> Samples:
@@ -108,7 +111,7 @@ def _samples(path: Path, page: Any, values: NDArray[Any], remarks: tuple[str, ..
         if opacity is not None and bits == 16:
             opacity = opacity >> 8
         bits = 8
-    low, high = (_declared(page, name) for name in ("low", "high"))
+    low, high = _declared(page, _LOWEST, min), _declared(page, _HIGHEST, max)
     if photometric == PALETTE or colour == "lab":
         extent = ranges.Range(0, 2**bits - 1)
     else:
@@ -127,17 +130,17 @@ def _samples(path: Path, page: Any, values: NDArray[Any], remarks: tuple[str, ..
         black,
         white,
         alpha[0],
-        int(tag(page, _TAGS["orientation"]) or 1),
-        tag(page, _TAGS["profile"]),
+        int(tag(page, _ORIENTATION) or 1),
+        tag(page, _PROFILE),
         remarks + extent.remarks,
     )
 
 
-def _declared(page: Any, name: str) -> float | None:
+def _declared(page: Any, numbers: tuple[int, ...], of: Callable[..., Any]) -> float | None:
     """The lowest or highest value that the file says its samples have."""
-    for number in _TAGS[name]:  # type: ignore[attr-defined]
+    for number in numbers:
         if (value := tag(page, number)) is not None:
-            return float((min if name == "low" else max)(np.atleast_1d(value)))
+            return float(of(np.atleast_1d(value)))
     return None
 
 
