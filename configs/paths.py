@@ -62,7 +62,7 @@ def find(name: str, kind: str | None = None) -> Path:
     # Of what was asked for; files of the user's own folder may be either.
     known = sorted({*names(kind), *(path.stem for place in own for path in place.glob("*.yaml"))})
     listed = f"known: {', '.join(known)}, or a path to a YAML file"
-    for beside in (f"{name}.yaml", f"{name}.yml"):
+    for beside in (f"{name}{suffix}" for suffix in YAML):
         if name and os.path.isfile(Path(beside).expanduser()):
             remedy = f"a file is given with its ending: `{printable(beside, 200)}`"
             raise UserError.of(printable(name, 80), "no such config", remedy)

@@ -12,7 +12,7 @@ from challenge.configs.loader import Source
 from challenge.configs.schema.images import FolderImages
 from challenge.data.images import codec, levels, shrink, sources
 from challenge.data.images.remarks import Remarks
-from challenge.data.layout import Split
+from challenge.data.layout import SPLITS, Split
 
 Progress = Callable[[str, int, int], None]
 Notice = Callable[[str], None]
@@ -44,10 +44,9 @@ def folders(config: FolderImages, source: Source) -> dict[Split, Path]:
             "train": (("images", "path"), config.path)
         }
     else:
-        splits: tuple[Split, ...] = ("train", "val", "test")
         given = {
             split: (("images", "path", split), path)
-            for split in splits
+            for split in SPLITS
             if (path := getattr(config.path, split)) is not None
         }
     found: dict[Split, Path] = {}
