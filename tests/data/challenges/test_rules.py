@@ -74,6 +74,7 @@ def test_every_rule_and_limit_is_changed_one_after_the_other(any_age: Workspace)
         assert opened.hash == first.hash
         assert opened.config.rules.test_measurements == first.config.rules.test_measurements
     assert seal.verify(public, hidden)
+    assert hidden.rules.stat().st_mode & 0o777 == 0o600
     after = {path: digest(path) for path in before if path != public.rules}
     assert after == {path: each for path, each in before.items() if path != public.rules}
 
