@@ -54,15 +54,20 @@ def opened(path: Path) -> Iterator[BufferedReader]:
     """A regular file, open to be read.
 
     Raises:
-        UserError: it is a folder, a pipe, a device, which would block or never end.
+        UserError: it is a folder, a pipe, a socket, a device, which would block or never end.
         OSError: it cannot be opened.
     """
-    # A pipe that nobody writes to would wait here for ever.
+    _refuse(path, kind(path))  # a socket cannot be opened, and a device may act
+    # A pipe that took its place would wait here for ever.
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     with open(handle, "rb") as file:
-        if other := _kind(os.fstat(handle)):
-            raise UserError.of(path, f"is {other}, not a file", "give a file")
+        _refuse(path, _kind(os.fstat(handle)))
         yield file
+
+
+def _refuse(path: Path, kind: str) -> None:
+    if kind:
+        raise UserError.of(path, f"is {kind}, not a file", "give a file")
 
 
 def bounded(path: Path, largest: int = RECORD) -> bytes:
@@ -72,8 +77,6 @@ def bounded(path: Path, largest: int = RECORD) -> bytes:
         UserError: it is larger, or no file; nothing was read then.
         OSError: it cannot be read.
     """
-    if other := kind(path):
-        raise UserError.of(path, f"is {other}, not a file", "give a file")
     with opened(path) as file:
         size = os.fstat(file.fileno()).st_size
         content = b"" if size > largest else file.read(largest + 1)

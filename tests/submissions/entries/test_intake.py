@@ -92,6 +92,17 @@ def test_what_is_no_file_or_too_large_is_not_read(tmp_path, monkeypatch, what, m
         tracemalloc.stop()
 
 
+@pytest.mark.parametrize(
+    ("make", "kind"), [(pipe, "pipe"), (device, "device"), (listening, "socket")]
+)
+def test_what_is_no_file_is_told_what_it_is(tmp_path, monkeypatch, make, kind):
+    monkeypatch.chdir(tmp_path)
+    make(tmp_path / "x")
+    for read in (reading.bounded, reading.check):
+        with pytest.raises(UserError, match=f"x: is a {kind}, not a file; give a file"):
+            read(tmp_path / "x")
+
+
 def test_a_pipe_that_takes_a_files_place_after_the_look_does_not_block(tmp_path, monkeypatch):
     pipe(tmp_path / "x")
     monkeypatch.setattr(reading, "kind", lambda _: "")
