@@ -93,7 +93,7 @@ def test_every_rule_and_limit_is_changed_one_after_the_other(any_age: Workspace)
         ("rules={test_measurements: published}", "would replace all `rules`"),
         ("rules={counts: best}", "would replace all `rules`"),
         ("limits={minutes: 30}", "would replace all `limits`"),
-        ("rules.deadlin=2026-12-05T17:00:00Z", "did you mean `deadline`?"),
+        ("rules.deadlin=2026-12-05T17:00:00Z", "did you mean `rules.deadline`?"),
         ("rule.deadline=2026-12-05T17:00:00Z", "did you mean `rules`?"),
         ("deadline=2026-12-05T17:00:00Z", "elsewhere: `rules.deadline`"),
         ("rules.deadline=2026-12-05T17:00:00", "must have a time zone"),
