@@ -105,24 +105,21 @@ def _lock(file: BinaryIO, *, shared: bool) -> bool:
         import fcntl
     except ImportError:
         return True
+    # Who has it alone clears what those left who used it before; a reader clears nothing.
+    kinds = [fcntl.LOCK_EX] if file.writable() else []
+    kinds += [fcntl.LOCK_SH] if shared else []
     for _ in range(TRIES):
-        try:
-            # Who has it alone clears what those left who used it before.
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if shared:
-                if file.writable():
-                    file.truncate(0)
+        for kind in kinds:
+            try:
+                fcntl.flock(file, kind | fcntl.LOCK_NB)
+            except OSError as error:
+                if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+                    continue
+                return True
+            if shared and kind == fcntl.LOCK_EX:
+                file.truncate(0)
                 fcntl.flock(file, fcntl.LOCK_SH)
             return True
-        except OSError as error:
-            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
-                return True
-        try:
-            if shared:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-                return True
-        except OSError:
-            pass
         time.sleep(PAUSE)
     return False
 
