@@ -88,7 +88,8 @@ def _root(
     ] = False,
 ) -> None:
     global _whole
-    _whole = traceback
+    # `demo` calls the app anew for each of its commands.
+    _whole = _whole or traceback
 
 
 def _with_interrupts(command: Callable[..., None]) -> Callable[..., None]:
@@ -133,6 +134,8 @@ def main() -> None:
     from challenge.cli.shared import streams
     from challenge.cli.shared.console import fail
 
+    global _whole
+    _whole = False
     streams.guard()
     try:
         app(obj=functools.partial(app, standalone_mode=False))

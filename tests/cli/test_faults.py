@@ -87,6 +87,17 @@ def test_the_whole_traceback_is_there_when_it_is_asked_for(challenge, tmp_path):
         challenge("--traceback", *command)
 
 
+def test_it_is_there_for_the_commands_of_the_demo_too(elsewhere, monkeypatch):
+    from challenge.cli import demo
+    from challenge.configs.errors import UserError
+
+    story = [["board", "--workspace", "nowhere"]]
+    monkeypatch.setattr(demo, "_story", lambda folder, minutes: story)
+    with pytest.raises(UserError, match="has no judged entries"):
+        elsewhere("--traceback", "demo", "demo")
+    assert elsewhere("demo", "other").code == 2, "the next call does not ask for it"
+
+
 def test_a_long_recursion_is_cut(challenge, tmp_path):
     config(tmp_path)
     done = challenge(*write(tmp_path, FAILING["constructor"], "give(x)"))
