@@ -6,7 +6,6 @@ import functools
 import re
 import sys
 from collections.abc import Callable
-from importlib.metadata import version
 from typing import Annotated, Any
 
 import typer
@@ -68,6 +67,8 @@ _whole = False
 
 def _version(wanted: bool) -> None:
     if wanted:
+        from importlib.metadata import version
+
         typer.echo(f"challenge {version('challenge')}")
         raise typer.Exit
 
