@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
-
-from challenge.cli.shared import completion
-from challenge.cli.shared.options import WORKSPACE, Overrides, WorkspaceOption
+from challenge.cli.shared.options import WORKSPACE, Overrides, PreparedChallenge, WorkspaceOption
 from challenge.cli.shared.workspace import tell_format, use
 
 if TYPE_CHECKING:
@@ -17,12 +14,7 @@ if TYPE_CHECKING:
 
 
 def amend(
-    challenge: Annotated[
-        str,
-        typer.Argument(
-            help="The name of a prepared challenge.", autocompletion=completion.prepared
-        ),
-    ],
+    challenge: PreparedChallenge,
     overrides: Overrides = None,
     workspace: WorkspaceOption = WORKSPACE,
 ) -> None:

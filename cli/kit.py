@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
-
-from challenge.cli.shared import completion
-from challenge.cli.shared.options import WORKSPACE, WorkspaceOption
+from challenge.cli.shared.options import WORKSPACE, PreparedChallenge, WorkspaceOption
 from challenge.cli.shared.workspace import open_prepared
 
 
 def kit(
-    challenge: Annotated[
-        str,
-        typer.Argument(
-            help="The name of a prepared challenge.", autocompletion=completion.prepared
-        ),
-    ],
+    challenge: PreparedChallenge,
     workspace: WorkspaceOption = WORKSPACE,
 ) -> None:
     """Make the zip for the teams.

@@ -7,18 +7,12 @@ from typing import Annotated
 
 import typer
 
-from challenge.cli.shared import completion
-from challenge.cli.shared.options import WORKSPACE, WorkspaceOption
+from challenge.cli.shared.options import WORKSPACE, PreparedChallenge, WorkspaceOption
 from challenge.cli.shared.workspace import use
 
 
 def seal(
-    challenge: Annotated[
-        str,
-        typer.Argument(
-            help="The name of a prepared challenge.", autocompletion=completion.prepared
-        ),
-    ],
+    challenge: PreparedChallenge,
     hidden: Annotated[
         Path | None,
         typer.Option(help="The revealed hidden folder, where it is not in the workspace."),

@@ -32,6 +32,11 @@ IsolationOption = Annotated[
     ),
 ]
 
+PreparedChallenge = Annotated[
+    str,
+    typer.Argument(help="The name of a prepared challenge.", autocompletion=completion.prepared),
+]
+
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(
