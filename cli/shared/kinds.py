@@ -39,7 +39,6 @@ WANTED = {
 }
 ZIPS = ("zip", "broken zip")
 """What `check` looks into all the same."""
-_PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp")
 
 
 def kind_of(path: Path) -> str:
@@ -76,6 +75,8 @@ def _folder(path: Path) -> str:
 
 
 def _file(path: Path) -> str:
+    from challenge.data.images import formats
+
     suffix = path.suffix.lower()
     try:
         with path.open("rb") as file:
@@ -86,7 +87,9 @@ def _file(path: Path) -> str:
         return _zip(path)
     if suffix in (".yaml", ".yml"):
         return _yaml(path)
-    return "python" if suffix == ".py" else "picture" if suffix in _PICTURES else "file"
+    if suffix == ".py":
+        return "python"
+    return "picture" if suffix in formats.SUFFIXES | {*formats.HEIC} else "file"
 
 
 def _zip(path: Path) -> str:

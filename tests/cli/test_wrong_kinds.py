@@ -247,6 +247,15 @@ def test_a_cut_off_zip_is_not_a_team_that_is_not_listed(things, call, tmp_path):
     assert ": nothing in it says whose it is" in done.err
 
 
+@pytest.mark.parametrize("suffix", [".png", ".JPG", ".tiff", ".jp2", ".avif", ".pgm", ".heic"])
+def test_every_picture_that_prepare_knows_is_called_one(tmp_path, suffix):
+    from challenge.cli.shared import kinds
+
+    path = tmp_path / f"x{suffix}"
+    path.write_bytes(b"\0\0")
+    assert kinds.kind_of(path) == "picture"
+
+
 def test_no_image_has_no_time():
     from challenge.cli.shared.dry_run import timing
     from challenge.submissions.inference.supervisor import Inference
