@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,7 +38,8 @@ def train_and_show(config: str, overrides: Sequence[str], where: Where) -> Train
 
     label = ["train"]
     _use(config, overrides, where.workspace)
-    with leave_closed_terminal() as look, progress() as report:
+    look = _leaving_closed_terminal()
+    with progress() as report:
 
         def stopping(number: int) -> None:
             look()
@@ -84,9 +84,8 @@ def exit_code(stopped: TrainedRun) -> int:
     return 128 + (stopped.signal or signal.SIGINT)
 
 
-@contextmanager
-def leave_closed_terminal() -> Iterator[Callable[[], None]]:
-    """Give a function that sends output to nowhere if the terminal that was there is closed."""
+def _leaving_closed_terminal() -> Callable[[], None]:
+    """A function that sends output to nowhere if the terminal that is here now is closed then."""
     there = [number for number in (1, 2) if os.isatty(number)]
 
     def look() -> None:
@@ -96,7 +95,7 @@ def leave_closed_terminal() -> Iterator[Callable[[], None]]:
                 os.dup2(nowhere, number)
                 os.close(nowhere)
 
-    yield look
+    return look
 
 
 def _not_drawn(error: Exception) -> None:
