@@ -64,9 +64,10 @@ def check(
             continue
         place = Workspace(find_workspace(workspace, entry))
         challenge = _challenge(entry, place, open_once)
-        problems = checking.check(entry, challenge, teams.load(place))
+        listed = teams.load(place)
+        problems = checking.check(entry, challenge, listed)
         if challenge is not None and place.hidden(challenge.config.name).key.is_file():
-            look_at([entry], place, challenge, teams.load(place))
+            look_at([entry], place, challenge, listed)
         if challenge is not None and challenge not in told:
             told.append(challenge)
             tell_rules(challenge)

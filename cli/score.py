@@ -135,22 +135,20 @@ def _judge(
     place = Workspace(find_workspace(workspace, hidden))
     challenge = open_prepared(place.public(hidden.resolve().name), verify=True)
     entries = _of_this_challenge(entries, challenge, place)
-    limits = challenge.config.limits
-    look_at(entries, place, challenge, teams.load(place))
+    limits, listed = challenge.config.limits, teams.load(place)
+    look_at(entries, place, challenge, listed)
     meter = Meter(limits.threads * min(workers, len(entries)))
     if workers > 1:
         shares(min(workers, len(entries)), limits.threads)
     _look_at_machine(min(workers, len(entries)), limits)
     chosen = choose.choose(level, official=True)
-    judge = open_judge(
-        place, challenge, Hidden(hidden), teams.load(place), level=chosen, repeats=repeat
-    )
+    judge = open_judge(place, challenge, Hidden(hidden), listed, level=chosen, repeats=repeat)
     for line in originals.warnings(Hidden(hidden)):
         warn(line)
     say(f"isolation  {levels.SUMMARY[chosen]}")
     if chosen == "process":
         warn("an entry's code can read this machine's files; the results and the board say so")
-    entries = [repack_baseline(entry, place, challenge, judge.teams) for entry in entries]
+    entries = [repack_baseline(entry, place, challenge, listed) for entry in entries]
     rejudge = _look_at_load(meter.read(), rejudge)
     found, faults = [], 0
     with progress() as report:
