@@ -54,8 +54,7 @@ def pack(
     from challenge.submissions.entries.pack import pack as pack_run
     from challenge.submissions.entries.pack import repack, target_of
     from challenge.submissions.entries.violations import refusal
-    from challenge.submissions.runs import storage
-    from challenge.submissions.runs.facts import read_facts
+    from challenge.submissions.runs.facts import read_config, read_facts
 
     baselines = layout.baselines()
     if not run.exists() and str(run) in baselines:
@@ -79,7 +78,7 @@ def pack(
     else:
         place = Workspace(find_workspace(workspace, run))
         made = layout.Run(run)
-        trained_for, config = read_facts(made).challenge, storage.read_config(made)
+        trained_for, config = read_facts(made).challenge, read_config(made)
         if challenge not in (None, trained_for.name):
             remedy = "pack the run first, then the entry for the other challenge"
             raise UserError.of("--challenge", "is for entries", remedy)

@@ -22,7 +22,7 @@ from challenge.submissions.entries.violations import refusal
 from challenge.submissions.layout import CONFIG, MANIFEST, PLUGIN, WEIGHTS, Run, baselines
 from challenge.submissions.layout import entry as layout_entry
 from challenge.submissions.runs import storage
-from challenge.submissions.runs.facts import MadeFor, RunFacts, write_facts
+from challenge.submissions.runs.facts import MadeFor, RunFacts, read_config, write_facts
 from challenge.submissions.text import one_line
 
 
@@ -67,7 +67,7 @@ def pack(
         UserError: with every problem the entry would have; nothing is written then.
     """
     record = storage.finished(run, challenge)
-    config = storage.read_config(run)
+    config = read_config(run)
     contents = entry_files(run)
     members = {name: _member(path) for name, path in contents.items()}
     try:
@@ -119,7 +119,7 @@ def repack(entry: Path, team: str, target: Path, challenge: Challenge, teams: Te
     with tempfile.TemporaryDirectory(prefix="challenge-entry-") as folder:
         archive.extract(entry, Path(folder))
         run = Run(Path(folder))
-        config = storage.read_config(run)
+        config = read_config(run)
         # What it was trained on belongs to another preparation, unless it is this very one.
         external = config.uses.external_data or facts.challenge.hash != challenge.hash
         uses = config.uses.model_copy(update={"pretrained": True, "external_data": external})

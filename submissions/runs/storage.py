@@ -28,7 +28,6 @@ from challenge.submissions.runs.facts import (
     read_facts,
     write_facts,
 )
-from challenge.submissions.runs.facts import read_config as read_config
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -19,7 +19,7 @@ from challenge.methods import plugin, registry
 from challenge.submissions import layout, machine
 from challenge.submissions.layout import Run
 from challenge.submissions.runs import checkpoint, pretrained, reading, storage, verify
-from challenge.submissions.runs.facts import read_facts
+from challenge.submissions.runs.facts import read_config, read_facts
 from challenge.submissions.runs.renewal import Renewal
 from challenge.submissions.runs.session import Progress, RunSession
 from challenge.submissions.runs.signals import OnStop, stop_on_signals
@@ -194,7 +194,7 @@ def _watched(name: str, base: Path) -> Iterator[list[Path]]:
 
 def _rebuilt(run: Run) -> Method:
     """The method of a run, built as it will be for inference; without weights."""
-    return registry.build(storage.read_config(run).method, run.path)
+    return registry.build(read_config(run).method, run.path)
 
 
 def _check_stopped(run: Run) -> None:

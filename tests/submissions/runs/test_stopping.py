@@ -15,7 +15,7 @@ from challenge.configs.errors import UserError
 from challenge.submissions import layout
 from challenge.submissions.judging import trial
 from challenge.submissions.runs import log, storage, sweep
-from challenge.submissions.runs.facts import read_facts
+from challenge.submissions.runs.facts import read_config, read_facts
 from challenge.submissions.runs.train import train
 
 CONFIG = {
@@ -231,7 +231,7 @@ def test_a_run_is_extended_by_steps(place, schedule, finished):
     run = (train(config, workspace=place) if finished else stopped_at(place, 8, config=config)).run
     done = train(run.path, ["train.steps=20"], workspace=place, resume=True)
     assert done.finished
-    assert storage.read_config(run).train.steps == 20
+    assert read_config(run).train.steps == 20
     rates = dict(zip(*log.curve(run, "lr"), strict=True))
     assert [line["step"] for line in log.read(run) if "loss" in line][-1] == 20
     if schedule == "cosine":

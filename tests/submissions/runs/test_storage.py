@@ -18,7 +18,7 @@ from challenge.methods.contract import Method
 from challenge.submissions.entries.load import load
 from challenge.submissions.layout import Run
 from challenge.submissions.runs import storage
-from challenge.submissions.runs.facts import MadeFor, read_facts
+from challenge.submissions.runs.facts import MadeFor, read_config, read_facts
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_a_run_is_complete_before_work_begins(
     assert names(run.path) == [
         "config.yaml", "plugin/blocks.py", "plugin/method.py", "plugin/nets/unet.py", "run.json",
     ]  # fmt: skip
-    config = storage.read_config(run)
+    config = read_config(run)
     assert config.method == {"name": "plugin/method.py:Mine", "gain": 0.5}
     assert config.train == CONFIG.train
     facts = read_facts(run)
@@ -88,7 +88,7 @@ def test_a_run_continues_only_as_itself(tmp_path: Path, challenge: Challenge, fo
         storage.create(place, challenge, CONFIG, folder, resume=True)
     run = storage.create(place, challenge, CONFIG, folder)
     # Its own config names the copy of the method; that is the same run.
-    own = storage.read_config(run)
+    own = read_config(run)
     storage.create(place, challenge, own, run.path, resume=True)
     changed = CONFIG.model_copy(update={"seed": 1})
     with pytest.raises(UserError, match=r"config\.yaml: differs from the config"):

@@ -12,6 +12,7 @@ import torch
 from challenge.configs.errors import UserError
 from challenge.data.physics.problem import tensors
 from challenge.submissions.runs import storage
+from challenge.submissions.runs.facts import read_config
 from challenge.submissions.runs.sweep import plan
 from challenge.submissions.runs.train import train
 
@@ -62,7 +63,7 @@ def test_keys_are_trained_off_the_main_thread_without_a_word(place, handler, cap
     done = made[0]
     assert done.finished
     assert storage.finished(done.run, done.challenge).seconds == done.seconds
-    assert storage.read_config(done.run).train.steps == 2
+    assert read_config(done.run).train.steps == 2
     measurement = done.challenge.measurement("val", done.challenge.ids("val")[0])
     assert torch.isfinite(done.method(*tensors(measurement))).all()
     assert capfd.readouterr() == ("", "")
