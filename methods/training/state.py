@@ -45,8 +45,11 @@ class State:
         Then the total is counted anew, and the patience begins anew.
         """
         before, self.steps, self.minutes = (self.steps, self.minutes), train.steps, train.minutes
-        unknown = before == (None, None) and (train.steps is None or train.steps != self.total)
-        if not unknown and before in ((None, None), (train.steps, train.minutes)):
+        if before == (None, None):
+            same = train.steps is not None and train.steps == self.total
+        else:
+            same = before == (train.steps, train.minutes)
+        if same:
             return False
         self.total, self.since_best = train.steps, 0
         return True
