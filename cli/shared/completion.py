@@ -43,21 +43,15 @@ def entries(ctx: typer.Context, incomplete: str) -> list[str]:
     return _of(_in_workspace(ctx, "entries/*.zip"), incomplete, ".zip")
 
 
-def baselines(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Baselines that come with the toolkit."""
-    found = [path.stem for path in _toolkit("submissions").glob("baselines/*.zip")]
-    return _of(found, incomplete)
-
-
 def comparable(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Runs, entries and baselines."""
-    own = [*_in_workspace(ctx, "runs/*/*"), *_in_workspace(ctx, "entries/*.zip")]
-    return _of([*own, *baselines(ctx, incomplete)], incomplete, ".zip")
+    """Runs, entries and the baselines that come with the toolkit."""
+    baselines = [path.stem for path in _toolkit("submissions").glob("baselines/*.zip")]
+    return _of([*_runs_and_entries(ctx), *baselines], incomplete, ".zip")
 
 
 def runs_and_entries(ctx: typer.Context, incomplete: str) -> list[str]:
-    own = [*_in_workspace(ctx, "runs/*/*"), *_in_workspace(ctx, "entries/*.zip")]
-    return _of(own, incomplete, ".zip")
+    """Runs and packed entries of the workspace."""
+    return _of(_runs_and_entries(ctx), incomplete, ".zip")
 
 
 def methods(incomplete: str) -> list[str]:
@@ -76,10 +70,12 @@ def sections(incomplete: str) -> list[str]:
 
 
 def levels(incomplete: str) -> list[str]:
+    """Levels of isolation."""
     return _of(LEVELS, incomplete)
 
 
 def devices(incomplete: str) -> list[str]:
+    """Where a training may run."""
     return _of(DEVICES, incomplete)
 
 
@@ -112,6 +108,10 @@ def _workspace(ctx: typer.Context) -> Path:
 def _in_workspace(ctx: typer.Context, pattern: str) -> list[str]:
     place = _workspace(ctx)
     return [str(path) for path in place.glob(pattern) if not path.name.startswith(".")]
+
+
+def _runs_and_entries(ctx: typer.Context) -> list[str]:
+    return [*_in_workspace(ctx, "runs/*/*"), *_in_workspace(ctx, "entries/*.zip")]
 
 
 def _prepared(ctx: typer.Context) -> list[str]:
