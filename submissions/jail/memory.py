@@ -21,6 +21,10 @@ _PAGE = os.sysconf("SC_PAGE_SIZE") if family.LINUX else 0
 _KEPT_OPEN = 32
 """Records that stay open at a time, two files each: descriptors of ours are few."""
 _KILLED = 1 << (signal.SIGKILL - 1) if family.LINUX else 0
+_FLAGS = 6
+"""Where a thread's flags stand in /proc/PID/stat, behind its name."""
+_ENDING = 0x4 | 0x400
+"""The kernel's PF_EXITING and PF_SIGNALED."""
 _FIELDS = re.compile(
     rb"^(State|VmHWM|VmRSS|VmPTE|VmSwap|HugetlbPages|Threads|SigPnd):\s+(\S+)", re.M
 )
@@ -51,6 +55,7 @@ class Record:
         self._last = Held()
         self._suspect = False
         self._threads: set[str] = set()
+        self._living: set[str] = set()
         if keep and family.LINUX:
             with contextlib.suppress(OSError):
                 self._status = os.open(_path(process, "status"), os.O_RDONLY | os.O_CLOEXEC)
@@ -91,13 +96,13 @@ class Record:
         """Whether threads live on after their first, seen twice in a row.
 
         In a process that ends as a whole they are still there for a moment too, but each of them is
-        killed, and none is born.
+        killed, and none is born. Between taking the signal and ending, a thread looks alive for an
+        instant: so one counts that lived at the look before as well.
         """
         folder = f"/proc/{self._process}/task"
         before, self._threads = self._threads, {*family.names(folder)}
-        goes_on = bool(before and self._threads - before) or any(
-            _lives(family.read(f"{folder}/{each}/status")) for each in self._threads
-        )
+        lived, self._living = self._living, {each for each in self._threads if _lives(folder, each)}
+        goes_on = bool(before and self._threads - before) or bool(lived & self._living)
         twice, self._suspect = goes_on and self._suspect, goes_on
         return twice
 
@@ -137,10 +142,14 @@ def parse(status: bytes) -> Held:
     return Held(now, max(now, peak), beside, threads, headless)
 
 
-def _lives(status: bytes) -> bool:
-    """Whether a thread has its memory still and is not about to be killed."""
-    found = dict(_FIELDS.findall(status))
-    return b"VmRSS" in found and not int(found.get(b"SigPnd", b"0"), 16) & _KILLED
+def _lives(folder: str, thread: str) -> bool:
+    """Whether a thread has its memory still, is not about to be killed and does not end."""
+    found = dict(_FIELDS.findall(family.read(f"{folder}/{thread}/status")))
+    if b"VmRSS" not in found or int(found.get(b"SigPnd", b"0"), 16) & _KILLED:
+        return False
+    # Its name, in brackets, may hold anything.
+    fields = family.read(f"{folder}/{thread}/stat").rpartition(b") ")[2].split()
+    return len(fields) > _FLAGS and not int(fields[_FLAGS]) & _ENDING
 
 
 def _path(process: int, name: str) -> str:

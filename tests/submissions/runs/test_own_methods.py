@@ -26,10 +26,9 @@ TRAIN = {"steps": 2, "evaluate": 1, "patch": 32, "batch": 2, "precision": "float
 
 
 @pytest.fixture
-def team(workspace, tmp_path):
+def team(place):
     """Train a method's source in a workspace of the test's own."""
-    (tmp_path / "public").symlink_to(workspace.path / "public")
-    folder = tmp_path / "team"
+    folder = place / "team"
     folder.mkdir()
 
     def call(source, *overrides, knobs=None, learns=False, **options):
@@ -40,9 +39,9 @@ def team(workspace, tmp_path):
             "method": {"name": str(folder / "method.py"), **(knobs or {})},
             **({"train": TRAIN} if learns else {}),
         }
-        return train(config, overrides, workspace=tmp_path, **options)
+        return train(config, overrides, workspace=place, **options)
 
-    call.folder, call.place = folder, layout.Workspace(tmp_path)
+    call.folder, call.place = folder, layout.Workspace(place)
     return call
 
 

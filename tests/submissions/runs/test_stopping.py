@@ -38,13 +38,6 @@ ASKING = [
 ]
 
 
-@pytest.fixture
-def place(workspace, tmp_path):
-    """A workspace of the test's own, with the prepared challenge."""
-    (tmp_path / "public").symlink_to(workspace.path / "public")
-    return tmp_path
-
-
 @pytest.fixture(scope="module")
 def whole(workspace, tmp_path_factory):
     """The weights of a training that nobody stopped."""

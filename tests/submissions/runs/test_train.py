@@ -29,13 +29,6 @@ CONFIG = {
 
 
 @pytest.fixture
-def place(workspace, tmp_path):
-    """A workspace of the test's own, with the prepared challenge."""
-    (tmp_path / "public").symlink_to(workspace.path / "public")
-    return tmp_path
-
-
-@pytest.fixture
 def handler():
     """Ctrl-C's handler, which a test must leave as it was.
 
@@ -114,7 +107,7 @@ def test_a_second_ctrl_c_and_one_that_nobody_catches_interrupt_at_once(place, ha
     ("keys", "overrides", "text"),
     [
         ({"nam": "x"}, [], "did you mean `name`"),
-        ({}, ["train.stepz=3"], "did you mean `steps`"),
+        ({}, ["train.stepz=3"], "did you mean `train.steps`"),
         ({"challenge": "absent"}, [], "absent"),
         ({"method": "netwrk"}, [], "did you mean `network`"),
     ],
@@ -137,5 +130,5 @@ def test_a_sweep_is_checked_before_it_begins(place):
     assert planned[1].is_finished()
     with pytest.raises(UserError, match="exists already"):
         plan(CONFIG, [], sweep, place, fresh=True)
-    with pytest.raises(UserError, match="did you mean `schedule`"):
+    with pytest.raises(UserError, match="did you mean `train.schedule`"):
         plan(CONFIG, [], ["train.shedule=step,cosine"], place, fresh=False)
