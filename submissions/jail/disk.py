@@ -96,12 +96,13 @@ def nameless_usage(
         still: whether nobody can open or close anything now.
 
     Raises:
-        Moved: a descriptor that was listed was gone when it was looked at, and it is not `still`.
+        Moved: descriptors were opened or closed meanwhile, and it is not `still`.
     """
     found: dict[tuple[int, int], int] = {}
     for process in processes:
         for table in _tables(process):
-            for file in names(table):
+            listed = names(table)
+            for file in listed:
                 try:
                     facts = os.stat(f"{table}/{file}")
                 except FileNotFoundError:
@@ -112,6 +113,9 @@ def nameless_usage(
                     continue
                 if stat.S_ISREG(facts.st_mode) and facts.st_nlink == 0:
                     found[facts.st_dev, facts.st_ino] = 512 * facts.st_blocks
+            # One that went from a late number to an early one meanwhile stood in no list.
+            if not still and names(table) != listed and os.path.exists(table):
+                raise Moved
         with contextlib.suppress(OSError):
             maps = Path(f"/proc/{process}/maps").read_bytes()
             gone = [line for line in maps.splitlines() if line.endswith(b" (deleted)")]
