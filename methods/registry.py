@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 METHODS: dict[str, str] = {
     "bilevel": "challenge.methods.variational.bilevel:Bilevel",
+    "drunet": "challenge.methods.plug_and_play.drunet:DRUNet",
     "huber": "challenge.methods.variational.huber:Huber",
     "lista": "challenge.methods.end_to_end.lista:Lista",
     "lpd": "challenge.methods.end_to_end.lpd:LPD",
@@ -33,7 +34,11 @@ METHODS: dict[str, str] = {
     "wiener": "challenge.methods.variational.wiener:Wiener",
 }
 
-CHAPTERS = {"variational": "Variational", "end_to_end": "End to end"}
+CHAPTERS = {
+    "variational": "Variational",
+    "end_to_end": "End to end",
+    "plug_and_play": "Plug-and-play",
+}
 """The chapters of the course, in its order, by the folder in which their methods stand."""
 
 GROUP = "challenge.methods"

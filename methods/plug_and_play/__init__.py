@@ -1,0 +1,1 @@
+"""Plug-and-play: denoisers as priors, and the denoisers themselves."""

@@ -1,0 +1,119 @@
+"""What every denoiser has in common: a noise level, and the range of levels it was trained for.
+
+    D(x, sigma) = an estimate of x_0 from x = x_0 + sigma n,   n ~ N(0, I)
+
+A denoiser is a method of a challenge whose operator is the identity, so that it is trained, judged
+and packed as every method is. Here it is called as a function of an image and a noise level.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from challenge.configs.errors import UserError
+from challenge.data.physics import families, noise_models
+from challenge.data.physics.noise_models import ends
+from challenge.methods.contract import Method
+
+if TYPE_CHECKING:
+    from challenge.data.physics.problem import Problem
+
+UNKNOWN = -1.0
+"""Both ends of the range before a training."""
+SLACK = 1e-3
+"""By which a level may lie outside the range, as a share of it: rounding of a schedule."""
+
+
+@runtime_checkable
+class Denoiser(Protocol):
+    """A method that can be told a noise level, and be differentiated with respect to it."""
+
+    def denoise(self, x: Tensor, sigma: Tensor) -> Tensor:
+        """D(x, sigma).
+
+        Args:
+            x: noisy images, shape (B, C, H, W).
+            sigma: noise level in units of the image range, shape (1 | B, 1, 1, 1).
+
+        Returns:
+            The estimate, of the shape of `x`.
+        """
+
+
+def denoise(method: Method, x: Tensor, sigma: Tensor | float) -> Tensor:
+    """D(x, sigma) of any method that takes the identity as its operator.
+
+    Args:
+        method: a `Denoiser`, or one that is told the level by its operator's noise model.
+        x: noisy images, shape (B, C, H, W).
+        sigma: noise level in units of the image range, a number or of shape (1 | B, 1, 1, 1).
+    """
+    level = torch.as_tensor(sigma, dtype=x.dtype, device=x.device).reshape(-1, 1, 1, 1)
+    if isinstance(method, Denoiser):
+        estimate: Tensor = method.denoise(x, level)
+        return estimate
+    shape = (int(x.shape[1]), int(x.shape[2]), int(x.shape[3]))
+    physics = families.build("identity", [{}], shape, x.device)
+    drawn = [{"sigma": each} for each in level.flatten().tolist()]
+    found: Tensor = method(x, noise_models.attach(physics, "gaussian", drawn, x))
+    return found
+
+
+class NoiseRange(nn.Module):
+    """The noise levels that a denoiser was trained for; they travel with its weights."""
+
+    ends: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("ends", torch.full((2,), UNKNOWN))
+
+    def learn(self, problem: Problem) -> None:
+        """Take the range of a problem's Gaussian noise; of other noise, no range is known."""
+        gaussian = problem.noise.kind == "gaussian"
+        found = ends(problem.noise.sigma) if gaussian else (UNKNOWN, UNKNOWN)
+        self.ends.copy_(torch.tensor(found))
+
+    @property
+    def known(self) -> tuple[float, float] | None:
+        """The lowest and the highest level; None where the denoiser takes any."""
+        low, high = self.ends.tolist()
+        return None if high < 0 else (low, high)
+
+
+def noise_range(method: nn.Module) -> tuple[float, float] | None:
+    """The noise levels that a denoiser was trained for; None where it takes any, or is not known.
+
+    Args:
+        method: holds a `NoiseRange` as its attribute `levels`, or has none.
+    """
+    levels = getattr(method, "levels", None)
+    return levels.known if isinstance(levels, NoiseRange) else None
+
+
+def check_levels(method: Method, lowest: float, highest: float, remedy: str) -> None:
+    """Raise `UserError` where noise levels leave the range that a denoiser was trained for.
+
+    Args:
+        method: the denoiser.
+        lowest: of the levels at which it is called, in units of the image range.
+        highest: of them.
+        remedy: what to do, in words.
+    """
+    known = noise_range(method)
+    if known is None:
+        return
+    low, high = known
+    slack = SLACK * high
+    if low - slack <= lowest and highest <= high + slack:
+        return
+    outside = lowest if lowest < low - slack else highest
+    raise UserError.of(
+        "the denoiser",
+        f"was trained for noise levels from {255 * low:.3g}/255 to {255 * high:.3g}/255, and is "
+        f"asked for {255 * outside:.3g}/255",
+        remedy,
+    )
