@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from challenge.configs.errors import UserError
+from challenge.configs.schema.physics import GaussianNoise
 from challenge.data.physics import families, noise_models
 from challenge.data.physics.noise_models import ends
 from challenge.methods.contract import Method
@@ -73,8 +74,9 @@ class NoiseRange(nn.Module):
 
     def learn(self, problem: Problem) -> None:
         """Take the range of a problem's Gaussian noise; of other noise, no range is known."""
-        gaussian = problem.noise.kind == "gaussian"
-        found = ends(problem.noise.sigma) if gaussian else (UNKNOWN, UNKNOWN)
+        found = (UNKNOWN, UNKNOWN)
+        if isinstance(problem.noise, GaussianNoise):
+            found = ends(problem.noise.sigma)
         self.ends.copy_(torch.tensor(found))
 
     @property
