@@ -10,10 +10,11 @@ import inspect
 import re
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin, get_type_hints
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     PydanticUserError,
@@ -24,6 +25,7 @@ from pydantic import (
 
 from challenge.configs.errors import UserError
 from challenge.configs.schema.values import refusal
+from challenge.methods.parts import Part, part_of, section
 
 if TYPE_CHECKING:
     from challenge.methods.contract import Method
@@ -65,7 +67,10 @@ def model(method: type[Method]) -> type[BaseModel]:
                 "write `def __init__(self, *, knob: type = default)`: every knob by name",
             )
         default = ... if parameter.default is inspect.Parameter.empty else parameter.default
-        fields[name] = (hints[name], Field(default, description=meanings.get(name)))
+        if mark := part_of(hints[name]):
+            fields[name] = _part(mark, meanings.get(name))
+        else:
+            fields[name] = (hints[name], Field(default, description=meanings.get(name)))
     try:
         built: type[BaseModel] = create_model(
             method.__name__,
@@ -80,6 +85,13 @@ def model(method: type[Method]) -> type[BaseModel]:
             place(method), f"a knob cannot be read from YAML: {said}", remedy
         ) from None
     return built
+
+
+def _part(mark: Part, meaning: str | None) -> Any:
+    """The field of a knob that is a method: its section, which the registry builds."""
+    value = dict[str, Any] | None if mark.default is None else dict[str, Any]
+    default = None if mark.default is None else {"name": mark.default}
+    return Annotated[value, mark, BeforeValidator(section)], Field(default, description=meaning)
 
 
 def place(method: type[Method]) -> str:
@@ -129,6 +141,9 @@ def knobs(method: type[Method]) -> list[Knob]:
     found = []
     for name, parameter in inspect.signature(method).parameters.items():
         hint, default = hints[name], parameter.default
+        if mark := part_of(hint):
+            found.append(Knob(name, mark.words, mark.default, meanings.get(name, "")))
+            continue
         if not (isinstance(hint, type) and issubclass(hint, BaseModel)):
             found.append(Knob(name, _words(hint), default, meanings.get(name, "")))
             continue

@@ -6,7 +6,7 @@ import ast
 import dataclasses
 import importlib
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ from challenge.methods import plugin
 if TYPE_CHECKING:
     from challenge.configs.loader import Source
     from challenge.methods.contract import Method
+    from challenge.methods.parts import Part
 
 METHODS: dict[str, str] = {
     "bilevel": "challenge.methods.variational.bilevel:Bilevel",
@@ -99,14 +100,27 @@ def resolve(name: str, base: Path) -> type[Method]:
     return found
 
 
-def build(section: dict[str, Any], base: Path = Path()) -> Method:
-    """Build the method of a config's `method:` section.
+def build(
+    section: Mapping[str, Any],
+    base: Path = Path(),
+    parts: Mapping[str, Method] | None = None,
+    *,
+    key: str = "method",
+) -> Method:
+    """Build the method of a config's `method:` section, and the methods that its knobs are.
+
+    Args:
+        section: the method's name and knobs.
+        base: folder in which a team's file is looked up first.
+        parts: methods that are there already, with their weights, by the knob that they are.
+        key: the section's place in the config.
 
     Raises:
         UserError: no such method, or knobs that its constructor does not accept.
     """
     from challenge.configs.reader.messages import complaints
     from challenge.methods.knobs import model
+    from challenge.methods.parts import parts_of
 
     cls = resolve(str(section.get("name", "")), base)
     given = {key: value for key, value in section.items() if key != "name"}
@@ -116,11 +130,40 @@ def build(section: dict[str, Any], base: Path = Path()) -> Method:
         found = complaints(error, model(cls))
         raise UserError(
             *(
-                Mistake("`method." + ".".join(map(str, each.key)) + "`", each.words, each.remedy)
+                Mistake(f"`{key}." + ".".join(map(str, each.key)) + "`", each.words, each.remedy)
                 for each in found
             )
         ) from error
-    return _construct(cls, {name: getattr(values, name) for name in type(values).model_fields})
+    knobs = {name: getattr(values, name) for name in type(values).model_fields}
+    for name, part in parts_of(model(cls)).items():
+        given_part = (parts or {}).get(name)
+        if knobs[name] is not None:
+            place = f"{key}.{name}"
+            method = given_part or build(knobs[name], base, key=place)
+            check_part(type(method), str(knobs[name]["name"]), part, f"`{place}`")
+            knobs[name] = method
+    return _construct(cls, knobs)
+
+
+def check_part(cls: type[Method], name: str, part: Part, place: str) -> None:
+    """Raise `UserError` where a method cannot be what a knob of another one takes.
+
+    Args:
+        cls: the method's class.
+        name: its name, for the message.
+        part: what the knob takes.
+        place: the knob, for the message.
+    """
+    from challenge.methods.knobs import model
+    from challenge.methods.parts import parts_of
+
+    remedy = "`challenge methods` lists what each method takes"
+    if inner := parts_of(model(cls)):
+        cause = f"`{name}` has a `{next(iter(inner))}` itself"
+        raise UserError.of(place, cause, "give a denoiser that needs no other method")
+    if cls.operators is not None and part.operator not in cls.operators:
+        cause = f"`{name}` is for the operators {', '.join(cls.operators)}, not for {part.operator}"
+        raise UserError.of(place, cause, remedy)
 
 
 def _construct(cls: type[Method], knobs: dict[str, Any]) -> Method:
@@ -147,22 +190,10 @@ def _construct(cls: type[Method], knobs: dict[str, Any]) -> Method:
 
 def mistakes(source: Source, section: dict[str, Any]) -> list[Mistake]:
     """Every mistake of a `method:` section and of the `train:` keys the method would not read."""
-    from challenge.methods.knobs import model
-
     name = section.get("name")
-    if not isinstance(name, str):
-        remedy = f"one of {', '.join(names())}, or a file `path/method.py`"
-        return [source.mistake(("method", "name"), "`method.name` is missing", remedy)]
-    problem = unknown(name)
-    if problem is not None:
-        return [source.mistake(("method", "name"), *problem)]
-    cls = resolve(name, source.path.parent)
-    found, reads = [], cls.reads
-    given = {key: value for key, value in section.items() if key != "name"}
-    try:
-        reads = cls.reads_with(dict(model(cls).model_validate(given)))
-    except ValidationError as error:
-        found = source.explain(error, ("method",), model(cls))
+    cls, reads, found = _mistakes_in(source, section, ("method",))
+    if cls is None:
+        return found
     train = source.tree.get("train")
     defaults = TrainConfig().model_dump()
     for key, value in train.items() if isinstance(train, dict) else ():
@@ -173,6 +204,37 @@ def mistakes(source: Source, section: dict[str, Any]) -> list[Mistake]:
             cause = f"`{name}` does not read `train.{key}`{here}"
             found.append(source.mistake(("train", key), cause, f"it reads {listed}"))
     return found
+
+
+def _mistakes_in(
+    source: Source, section: Mapping[str, Any], place: tuple[str, ...]
+) -> tuple[type[Method] | None, Sequence[str], list[Mistake]]:
+    """The class of a section, the `train:` keys that it reads, and the section's mistakes.
+
+    A knob that is a method may be a path, which is for others to look up.
+    """
+    from challenge.methods.knobs import model
+    from challenge.methods.parts import parts_of
+
+    name, dotted = section.get("name"), ".".join(place)
+    if not isinstance(name, str):
+        remedy = f"one of {', '.join(names())}, or a file `path/method.py`"
+        missing = source.mistake((*place, "name"), f"`{dotted}.name` is missing", remedy)
+        return None, (), [missing]
+    problem = unknown(name)
+    if problem is not None:
+        return None, (), [source.mistake((*place, "name"), *problem)]
+    cls = resolve(name, source.path.parent)
+    found, reads = [], cls.reads
+    given = {key: value for key, value in section.items() if key != "name"}
+    try:
+        reads = cls.reads_with(dict(model(cls).model_validate(given)))
+    except ValidationError as error:
+        found = source.explain(error, place, model(cls))
+    for knob in parts_of(model(cls)):
+        if isinstance(inner := given.get(knob), dict) and "name" in inner:
+            found += _mistakes_in(source, inner, (*place, knob))[2]
+    return cls, reads, found
 
 
 def check_operator(method: Method, name: str, challenge: str, kind: str) -> None:

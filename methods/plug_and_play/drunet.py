@@ -64,7 +64,7 @@ class DRUNet(Method):
             depth: coarser scales.
             blocks: residual blocks of a scale, on the way down and on the way up.
             shuffle: side of the squares of pixels that the network sees as one; 1 is slowest.
-            predicts: `noise` is taken off the measurement, and is zero before training.
+            predicts: the image, or the noise, which is taken off the measurement and begins at 0.
             blind: the network is not told the noise level.
             channels: 3 for colour, 1 for grey images.
             precision: of inference; see `challenge methods network`.
