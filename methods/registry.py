@@ -6,7 +6,7 @@ import ast
 import dataclasses
 import importlib
 import importlib.util
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -143,6 +143,16 @@ def build(
             check_part(type(method), str(knobs[name]["name"]), part, f"`{place}`")
             knobs[name] = method
     return _construct(cls, knobs)
+
+
+def sections(
+    section: Mapping[str, Any], key: str = "method"
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """A `method:` section with its place, and those of the methods that its knobs are."""
+    yield key, section
+    for knob, value in section.items():
+        if isinstance(value, Mapping) and "name" in value:
+            yield from sections(value, f"{key}.{knob}")
 
 
 def check_part(cls: type[Method], name: str, part: Part, place: str) -> None:

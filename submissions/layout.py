@@ -3,7 +3,7 @@
 runs/<challenge>/.locks/<name>   who works on a run
 runs/<challenge>/<name>/   config.yaml  weights.safetensors  run.json  log.jsonl  plugin/**/*.py
                            curves.png  samples.png  checkpoint/  pretrained/  score-<split>.json
-                           reconstructions/<split>/<id>.npy + <id>.png
+                           parts/<knob>.safetensors  reconstructions/<split>/<id>.npy + <id>.png
 entries/<team>-<name>.zip  manifest.json  config.yaml  weights.safetensors  plugin/**/*.py
 results/<entry>-<challenge>-<judge>.json   results/history/*.json   results/.locks/<entry>
 results/received.jsonl
@@ -67,6 +67,10 @@ class Run:
         """Copies of weights that the method begins with."""
         return self.path / "pretrained"
 
+    def part(self, knob: str) -> Path:
+        """Weights of the method that a knob of the run's method is, as they were taken along."""
+        return self.path / "parts" / f"{knob}.safetensors"
+
     @property
     def checkpoint(self) -> Path:
         return self.path / "checkpoint"
@@ -99,6 +103,12 @@ class Run:
 def run(workspace: Workspace, challenge: str, name: str) -> Run:
     """The run `name` of a challenge."""
     return Run(workspace.path / "runs" / challenge / name)
+
+
+def runs(workspace: Workspace) -> list[str]:
+    """The runs of a workspace as `CHALLENGE/NAME`, sorted."""
+    found = (workspace.path / "runs").glob("*/*/run.json")
+    return sorted("/".join(path.parts[-3:-1]) for path in found)
 
 
 def open_run(run: Run | Path | str) -> Run:

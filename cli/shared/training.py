@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from challenge.submissions.layout import Run
     from challenge.submissions.runs.train import TrainedRun
 
 
@@ -32,8 +33,10 @@ def train_and_show(config: str, overrides: Sequence[str], where: Where) -> Train
         UserError: what `runs.train` refuses.
     """
     from challenge.cli.shared.console import progress, say, show
+    from challenge.submissions.entries.load import unpacked
     from challenge.submissions.reports import training_pictures
     from challenge.submissions.runs import checkpoint
+    from challenge.submissions.runs.facts import read_facts
     from challenge.submissions.runs.train import train
 
     label = ["train"]
@@ -45,6 +48,12 @@ def train_and_show(config: str, overrides: Sequence[str], where: Where) -> Train
             look()
             again = "; press Ctrl-C again to stop at once" if number == signal.SIGINT else ""
             say(f"stopping after this step{again}")
+
+        def started(run: Run) -> None:
+            label.append(run.path.name)
+            for knob, part in read_facts(run).parts.items():
+                licence = f", licence {part.licence}" if part.licence else ""
+                say(f"{knob}: {part.method} of {part.source}{licence}, sha256 {part.sha256[:16]}")
 
         done = train(
             config,
@@ -58,11 +67,12 @@ def train_and_show(config: str, overrides: Sequence[str], where: Where) -> Train
             progress=lambda step, total, values: report(
                 " ".join(label), step, total, _values(values)
             ),
-            on_start=lambda run: label.append(run.path.name),
+            on_start=started,
             catch_interrupts=True,
             on_stop=stopping,
             draw=training_pictures.draw,
             on_failed_drawing=_not_drawn,
+            open_entry=unpacked,
         )
     if not done.finished:
         say(f"stopped; continue exactly with: challenge train {done.run.path} --resume")

@@ -122,6 +122,10 @@ class Challenge:
             return summarise(self.config.operator.kind, measured)
         return TestSet.model_validate(self._manifest["test"])
 
+    def digests(self, split: Split) -> set[str]:
+        """SHA-256 of the images of a split; those of a hidden one are not published."""
+        return {hash for name, hash in self._files.items() if name.startswith(f"{split}/")}
+
     def ids(self, split: Split) -> list[str]:
         """The sorted ids of a split; raises `UserError` for a hidden one."""
         self._refuse_hidden(split)

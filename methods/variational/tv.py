@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import torch
 from annotated_types import Ge, Gt
@@ -58,7 +58,7 @@ class TV(Method):
     def __init__(
         self,
         *,
-        weight: Annotated[float, Gt(0)] | None = 0.007,
+        weight: Annotated[float, Gt(0)] | Literal["usual"] | None = 0.007,
         iterations: Annotated[int, Ge(1)] = 60,
         tolerance: Annotated[float, Gt(0)] | None = None,
         coupled: bool = True,
@@ -66,7 +66,8 @@ class TV(Method):
         """Take the knobs.
 
         Args:
-            weight: of the regulariser, more is smoother; null: tuned on held-out images.
+            weight: of the regulariser, more is smoother; `usual`: 0.2 times the noise level of
+                each image; null: tuned on held-out images.
             iterations: at most.
             tolerance: share of the objective that the primal-dual gap may be at the end; null:
                 all iterations.
@@ -122,12 +123,14 @@ class TV(Method):
 
     def advice(self, problem: Problem, images: Images) -> str | None:
         """Says so where the weight is meant for other noise."""
-        if self.weight is None:
+        if self.weight is None or self.weight == "usual":
             return None
         return advice(self.weight, problem, images, "`method.weight=null` tunes it")
 
     def _weight(self, y: Tensor, physics: LinearPhysics) -> Tensor:
         """The weight of every image, shape (1 | B, 1, 1, 1); log-linear between tuned levels."""
+        if self.weight == "usual":
+            return usual_weight(noise_level(y, physics))
         if self.weight is not None:
             return y.new_full((1, 1, 1, 1), self.weight)
         if not bool((self.tuned_levels > 0).all()):

@@ -7,11 +7,16 @@ A search begins there; a weight that is given and lies far from it was meant for
 
 from __future__ import annotations
 
+from typing import TypeVar
+
+from torch import Tensor
+
 from challenge.data.images.dataset import Images
 from challenge.data.physics.noise_models import extremes
 from challenge.data.physics.problem import Problem
 from challenge.methods.transforms.noise_level import noise_level
 
+Level = TypeVar("Level", float, Tensor)
 SHARE = 0.2
 FAR = 2.0
 """A factor within which a weight is good enough to say nothing."""
@@ -19,8 +24,8 @@ SIDE = 96
 """Pixels of the side of the picture whose noise is looked at, at most."""
 
 
-def usual_weight(sigma: float) -> float:
-    """About the best weight at a noise level."""
+def usual_weight(sigma: Level) -> Level:
+    """About the best weight at a noise level, a number or of any shape."""
     return SHARE * sigma
 
 

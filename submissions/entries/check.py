@@ -141,8 +141,7 @@ def _identity(
 def _operators(config: EntryConfig, challenge: Challenge, place: str) -> Iterator[Violation]:
     """A method of the table that does not take the challenge's operator; `--run` tries a team's."""
     name, kind = str(config.method.get("name")), challenge.config.operator.kind
-    known = name in registry.METHODS or name in registry.installed()
-    takes = registry.operators(name) if known else None
+    takes = registry.operators(name) if _known(name) else None
     if takes is not None and kind not in takes:
         cause = f"`{name}` is for the operators {', '.join(takes)}; this one is {kind}"
         remedy = "`challenge methods` lists what each method takes"
@@ -150,17 +149,25 @@ def _operators(config: EntryConfig, challenge: Challenge, place: str) -> Iterato
 
 
 def _channels(config: EntryConfig, challenge: Challenge, place: str) -> Iterator[Violation]:
-    """A network of the table for colours in a grey challenge, or the other way round."""
-    name = str(config.method.get("name"))
-    known = name in registry.METHODS or name in registry.installed()
-    takes = registry.channels(config.method) if known else None
-    if takes not in (None, challenge.channels):
-        words = {1: "grey", 3: "colour"}
-        cause = (
-            f"`{name}` is for {words[takes]} images, this challenge has {words[challenge.channels]}"
-        )
-        remedy = f"train it with `method.channels={challenge.channels}`"
-        yield Violation("invalid_entry", place, cause, remedy)
+    """A network of the table for colours in a grey challenge, or the other way round.
+
+    It may be the method, or one that a knob of it is.
+    """
+    for key, section in registry.sections(config.method):
+        name = str(section.get("name"))
+        takes = registry.channels(section) if _known(name) else None
+        if takes not in (None, challenge.channels):
+            words = {1: "grey", 3: "colour"}
+            cause = (
+                f"`{name}` is for {words[takes]} images, this challenge has "
+                f"{words[challenge.channels]}"
+            )
+            remedy = f"train it with `{key}.channels={challenge.channels}`"
+            yield Violation("invalid_entry", place, cause, remedy)
+
+
+def _known(name: str) -> bool:
+    return name in registry.METHODS or name in registry.installed()
 
 
 def _rules(facts: Manifest, rules: Rules, place: str) -> Iterator[Violation]:

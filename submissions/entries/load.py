@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,14 +27,24 @@ def load(path: Path | str) -> Method:
     Raises:
         UserError: the path is neither, or the entry has problems.
     """
-
     path = Path(path)
     if path.is_dir():
         read_facts(Run(path))
         return load_folder(path)
+    with unpacked(path) as folder:
+        return load_folder(folder)
+
+
+@contextmanager
+def unpacked(path: Path) -> Iterator[Path]:
+    """A folder with the files of a packed entry, which was checked; it goes at the end.
+
+    Raises:
+        UserError: the entry has problems.
+    """
     problems = check(path)
     if problems:
         raise refusal(problems)
     with tempfile.TemporaryDirectory(prefix="challenge-") as folder:
         archive.extract(path, Path(folder))
-        return load_folder(Path(folder))
+        yield Path(folder)

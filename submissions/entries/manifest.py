@@ -55,6 +55,18 @@ class Training(Section):
     machine: Words
 
 
+class PartOrigin(Section):
+    """A method that a knob is, and where its weights came from."""
+
+    method: Words
+    source: Words
+    """In words: `run denoising/drunet`."""
+    sha256: Digest
+    """Of the file of its weights, which the entry holds among its own."""
+    licence: Words | None = None
+    """Of published weights."""
+
+
 class Manifest(Section):
     format: Literal[1]
     team: Name
@@ -64,13 +76,18 @@ class Manifest(Section):
     """Of toolkit, torch and deepinv when the run was made."""
     uses: Uses
     training: Training | None = None
+    parts: Annotated[dict[Words, PartOrigin], Field(max_length=20)] = {}
+    """By knob, such as `denoiser`."""
     files: Annotated[dict[Words, Member], Field(max_length=FILES)]
     """Every other file of the entry."""
 
 
 def dump(manifest: Manifest) -> bytes:
     """The manifest's bytes: the same manifest gives the same bytes."""
-    return (json.dumps(manifest.model_dump(mode="json"), indent=2) + "\n").encode()
+    content = manifest.model_dump(mode="json")
+    if not manifest.parts:  # an entry without any is the bytes that older toolkits make of it
+        del content["parts"]
+    return (json.dumps(content, indent=2) + "\n").encode()
 
 
 def parse(content: bytes) -> Manifest:

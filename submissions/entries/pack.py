@@ -16,13 +16,19 @@ from challenge.data.layout import Workspace
 from challenge.methods import plugin
 from challenge.submissions.entries import archive, manifest, weights
 from challenge.submissions.entries.check import check, read_manifest
-from challenge.submissions.entries.manifest import ForChallenge, Manifest, Member, Training
+from challenge.submissions.entries.manifest import (
+    ForChallenge,
+    Manifest,
+    Member,
+    PartOrigin,
+    Training,
+)
 from challenge.submissions.entries.teams import BASELINE, Teams
 from challenge.submissions.entries.violations import refusal
 from challenge.submissions.layout import CONFIG, MANIFEST, PLUGIN, WEIGHTS, Run, baselines
 from challenge.submissions.layout import entry as layout_entry
 from challenge.submissions.runs import storage
-from challenge.submissions.runs.facts import MadeFor, RunFacts, read_config, write_facts
+from challenge.submissions.runs.facts import MadeFor, PartFacts, RunFacts, read_config, write_facts
 from challenge.submissions.text import one_line
 
 
@@ -79,6 +85,9 @@ def pack(
             versions=record.versions,
             uses=config.uses,
             training=training or _training(record, config.seed),
+            parts={
+                knob: PartOrigin(**origin.model_dump()) for knob, origin in record.parts.items()
+            },
             files=members,
         )
     except ValueError:
@@ -130,6 +139,7 @@ def repack(entry: Path, team: str, target: Path, challenge: Challenge, teams: Te
             challenge=MadeFor(name=challenge.config.name, hash=challenge.hash),
             versions=facts.versions,
             seconds=0.0,
+            parts={knob: PartFacts(**origin.model_dump()) for knob, origin in facts.parts.items()},
         )
         write_facts(run, record)
         pack(run, team, target, challenge, teams, training=facts.training)

@@ -88,18 +88,28 @@ def _root(config: EntryConfig | None, files: Collection[str]) -> str:
 def unknown_method(
     config: EntryConfig, classes: Mapping[str, set[str]], rules: Rules | None, shown: str
 ) -> Iterator[Violation]:
-    """What is wrong with the method's name.
+    """What is wrong with the method's name, and with those of the methods that its knobs are.
 
     It must be a word of the table, a class of a file that is in the entry, or a method of an
     installed package that the rules permit.
     """
-    from challenge.methods import plugin, registry
+    from challenge.methods import registry
 
     place = f"{shown}/{CONFIG}"
-    name = config.method.get("name")
-    if not isinstance(name, str):
-        yield Violation("invalid_entry", place, "`method.name` is missing", PACK_AGAIN)
-    elif plugin.is_plugin(name):
+    for key, section in registry.sections(config.method):
+        name = section.get("name")
+        if isinstance(name, str):
+            yield from _unknown(name, classes, rules, place)
+        else:
+            yield Violation("invalid_entry", place, f"`{key}.name` is missing", PACK_AGAIN)
+
+
+def _unknown(
+    name: str, classes: Mapping[str, set[str]], rules: Rules | None, place: str
+) -> Iterator[Violation]:
+    from challenge.methods import plugin, registry
+
+    if plugin.is_plugin(name):
         source, _, wanted = name.partition(":")
         if source not in classes:
             yield Violation("invalid_entry", place, f"`{source}` is not in the entry", PACK_AGAIN)

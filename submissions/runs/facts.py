@@ -46,6 +46,19 @@ class TrainImages(Section):
     """How many."""
 
 
+class PartFacts(Section):
+    """A method that another one holds, and where its weights came from."""
+
+    method: str
+    """Its name: `drunet`."""
+    source: str
+    """In words: `run denoising/drunet`."""
+    sha256: str
+    """Of the file of its weights."""
+    licence: str | None = None
+    """Of published weights."""
+
+
 class RunFacts(Section):
     format: Literal[1] = 1
     state: Literal["started", "finished"]
@@ -62,6 +75,8 @@ class RunFacts(Section):
     """Bytes of the process."""
     peak_gpu_memory: int | None = None
     """Bytes on a GPU."""
+    parts: dict[str, PartFacts] = {}
+    """Methods that knobs of the method are, such as `denoiser`."""
     method: dict[str, Any] = {}
     """Parameters and, of a network, multiplications per pixel and receptive field."""
     fault: str | None = None

@@ -10,13 +10,13 @@ import os
 import sys
 import sysconfig
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 from challenge.configs.errors import UserError
-from challenge.methods import plugin
+from challenge.methods import plugin, registry
 
 WEIGHTS = {".safetensors", ".pt", ".pth", ".ckpt", ".bin", ".npz", ".npy", ".h5", ".mat", ".pkl"}
 """Endings of files that hold weights, wherever they are."""
@@ -49,6 +49,21 @@ def refused(folders: Sequence[Path], name: str) -> Iterator[None]:
     finally:
         opened, _found = _found, before
     _refuse(opened, folders, name)
+
+
+@contextmanager
+def watched(name: str, base: Path) -> Iterator[list[Path]]:
+    """Refuse what a method that is not the toolkit's reads meanwhile; its folder, if it has one.
+
+    Args:
+        name: `method.name`.
+        base: the folder of its config.
+    """
+    beside = []
+    if plugin.is_plugin(name):
+        beside = [plugin.locate(name, base)[0].parent]
+    with nullcontext() if name in registry.METHODS else refused([*beside, base], name):
+        yield beside
 
 
 def _refuse(opened: Sequence[str], folders: Sequence[Path], name: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +17,7 @@ from challenge.data.challenges.challenge import Challenge
 from challenge.data.layout import Workspace
 from challenge.submissions import layout, machine
 from challenge.submissions.layout import PLUGIN, Run
-from challenge.submissions.runs import checkpoint
+from challenge.submissions.runs import checkpoint, parts, team_files
 from challenge.submissions.runs import resume as resuming
 from challenge.submissions.runs.facts import (
     Machine,
@@ -28,6 +28,7 @@ from challenge.submissions.runs.facts import (
     read_facts,
     write_facts,
 )
+from challenge.submissions.runs.parts import Taken
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
 
 METADATA = {"format": "pt"}
 """At most one key: the library writes several in a random order."""
-MOST_SOURCES = 500
-"""Python files beside a method; more is a folder that holds something else as well."""
 
 
 def create(
@@ -45,6 +44,7 @@ def create(
     challenge: Challenge,
     config: EntryConfig,
     base: Path,
+    taken: Mapping[str, Taken] | None = None,
     *,
     force: bool = False,
     resume: bool = False,
@@ -56,6 +56,7 @@ def create(
 
     Args:
         base: the folder in which the config's files are looked up.
+        taken: the methods that knobs of the config's method are.
         force: replace a run of this name.
         resume: continue the run of this name; config and files must be those it began with, but
             for its budget.
@@ -72,7 +73,7 @@ def create(
     with atomic.disk_errors(run.path):
         run.path.parent.mkdir(parents=True, exist_ok=True)
     with atomic.disk_errors(run.path), _folder_beside(run.path) as made:
-        _fill(Run(made), challenge, config, base)
+        _fill(Run(made), challenge, config, base, taken or {})
         if resume:
             resuming.reopen(run, Run(made), challenge)
         else:
@@ -147,7 +148,13 @@ def finished(run: Run, challenge: Challenge) -> RunFacts:
     return record
 
 
-def _fill(run: Run, challenge: Challenge, config: EntryConfig, base: Path) -> None:
+def _fill(
+    run: Run,
+    challenge: Challenge,
+    config: EntryConfig,
+    base: Path,
+    taken: Mapping[str, Taken],
+) -> None:
     """Write everything that a run has before work begins."""
     from challenge.configs.loader import dump
     from challenge.methods import plugin
@@ -156,11 +163,12 @@ def _fill(run: Run, challenge: Challenge, config: EntryConfig, base: Path) -> No
     name = str(method.get("name", ""))
     if plugin.is_plugin(name):
         source, class_name = plugin.locate(name, base)
-        copied = f"{PLUGIN}/{_copy_plugin(source, run.plugin)}"
+        copied = f"{PLUGIN}/{team_files.copy(source, run.plugin)}"
         method["name"] = f"{copied}:{class_name}" if class_name else copied
     if Run(base).pretrained.is_dir() and Run(base).facts.is_file():
         # Made of another run, or of this one anew: with the weights that it began with.
         shutil.copytree(Run(base).pretrained, run.pretrained)
+    parts.keep(taken, run)
     resolved = config.model_copy(update={"method": method, "challenge": challenge.config.name})
     atomic.write_text(run.config, dump(resolved))
     made = RunFacts(
@@ -174,21 +182,9 @@ def _fill(run: Run, challenge: Challenge, config: EntryConfig, base: Path) -> No
         started=datetime.now(UTC).isoformat(timespec="seconds"),
         seconds=0.0,
     )
+    if origins := parts.origins(taken):
+        made = made.model_copy(update={"parts": origins})
     write_facts(run, made)
-
-
-def _copy_plugin(source: Path, target: Path) -> str:
-    """Copy a method's file with the Python files beside it; the file's name in the copy."""
-    from challenge.methods import plugin
-
-    names = plugin.files(source.parent)
-    if len(names) > MOST_SOURCES:
-        cause = f"there are {len(names)} Python files beside the method"
-        raise UserError.of(source, cause, "put the method into a folder of its own")
-    for name in names:
-        (target / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source.parent / name, target / name)
-    return source.name
 
 
 @contextmanager

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,11 +15,12 @@ from challenge.configs.schema.training import TrainConfig
 from challenge.data import atomic, locks
 from challenge.data.challenges.challenge import Challenge, open_challenge
 from challenge.data.layout import Workspace
-from challenge.methods import plugin, registry
+from challenge.methods import registry
 from challenge.submissions import layout, machine
 from challenge.submissions.layout import Run
-from challenge.submissions.runs import checkpoint, pretrained, reading, storage, verify
+from challenge.submissions.runs import checkpoint, parts, pretrained, reading, storage, verify
 from challenge.submissions.runs.facts import read_config, read_facts
+from challenge.submissions.runs.parts import OpenEntry, Taken
 from challenge.submissions.runs.renewal import Renewal
 from challenge.submissions.runs.session import Progress, RunSession
 from challenge.submissions.runs.signals import OnStop, stop_on_signals
@@ -61,6 +62,7 @@ def train(
     on_stop: OnStop | None = None,
     draw: Callable[[Run, Method, Challenge], object] | None = None,
     on_failed_drawing: Callable[[Exception], None] | None = None,
+    open_entry: OpenEntry | None = None,
 ) -> TrainedRun:
     """Train or tune one entry's config on the train split of its challenge.
 
@@ -89,6 +91,7 @@ def train(
         draw: called at evaluations with the run and the method as it would be kept; seldom enough
             to take a hundredth of the time, which counts in no budget.
         on_failed_drawing: called once with what `draw` raised, after which it is not called again.
+        open_entry: unpacks a packed entry that a knob names, such as `denoiser`.
 
     Raises:
         UserError: config, workspace or images do not allow the training, or it diverged; somebody
@@ -108,12 +111,14 @@ def train(
 
     import torch
 
-    torch.manual_seed(entry.seed)
     name, base = str(entry.method["name"]), source.path.parent
-    # Built before the run is made: what the constructor refuses leaves nothing behind.
-    method, folders = _build(entry, base)
-    registry.check_operator(method, name, challenge.config.name, challenge.config.operator.kind)
     run = layout.run(place, challenge.config.name, entry.name)
+    stored = run if resume or finish else Run(base)
+    entry, taken = parts.take(entry, base, challenge, place, stored, open_entry)
+    torch.manual_seed(entry.seed)
+    # Built before the run is made: what the constructor refuses leaves nothing behind.
+    method, folders = _build(entry, base, taken)
+    registry.check_operator(method, name, challenge.config.name, challenge.config.operator.kind)
     machine.forget_peak_memory()
     session = RunSession(
         run,
@@ -139,7 +144,9 @@ def train(
                 _check_stopped(run)
             elif team and not resume:
                 verify.before(method, challenge, device)
-            storage.create(place, challenge, entry, base, force=force, resume=resume or finish)
+            storage.create(
+                place, challenge, entry, base, taken, force=force, resume=resume or finish
+            )
 
         # Launched before anything is written: each of the processes comes to this line by itself.
         session.launch()
@@ -171,25 +178,16 @@ def train(
 
 def _mistakes(source: Source, section: dict[str, Any]) -> list[Mistake]:
     """Those of a `method:` section; a team's file is imported for them."""
-    with _watched(str(section.get("name")), source.path.parent):
+    with reading.watched(str(section.get("name")), source.path.parent):
         return registry.mistakes(source, section)
 
 
-def _build(entry: EntryConfig, base: Path) -> tuple[Method, list[Path]]:
+def _build(entry: EntryConfig, base: Path, taken: Mapping[str, Taken]) -> tuple[Method, list[Path]]:
     """The method of a config, and the folders in which it may have files of its own."""
     name = str(entry.method["name"])
-    with _watched(name, base) as beside:
-        return registry.build(entry.method, base), [*beside, base, Path()]
-
-
-@contextmanager
-def _watched(name: str, base: Path) -> Iterator[list[Path]]:
-    """Refuse what a method that is not the toolkit's reads meanwhile; its folder, if it has one."""
-    beside = []
-    if plugin.is_plugin(name):
-        beside = [plugin.locate(name, base)[0].parent]
-    with nullcontext() if name in registry.METHODS else reading.refused([*beside, base], name):
-        yield beside
+    built = {knob: found.method for knob, found in taken.items()}
+    with reading.watched(name, base) as beside:
+        return registry.build(entry.method, base, built), [*beside, base, Path()]
 
 
 def _rebuilt(run: Run) -> Method:
