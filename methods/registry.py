@@ -140,7 +140,7 @@ def build(
         if knobs[name] is not None:
             place = f"{key}.{name}"
             method = given_part or build(knobs[name], base, key=place)
-            check_part(type(method), str(knobs[name]["name"]), part, f"`{place}`")
+            check_part(type(method), knobs[name], part, f"`{place}`")
             knobs[name] = method
     return _construct(cls, knobs)
 
@@ -155,22 +155,23 @@ def sections(
             yield from sections(value, f"{key}.{knob}")
 
 
-def check_part(cls: type[Method], name: str, part: Part, place: str) -> None:
+def check_part(cls: type[Method], section: Mapping[str, Any], part: Part, place: str) -> None:
     """Raise `UserError` where a method cannot be what a knob of another one takes.
 
     Args:
         cls: the method's class.
-        name: its name, for the message.
+        section: its name and knobs.
         part: what the knob takes.
         place: the knob, for the message.
     """
     from challenge.methods.knobs import model
     from challenge.methods.parts import parts_of
 
-    remedy = "`challenge methods` lists what each method takes"
-    if inner := parts_of(model(cls)):
-        cause = f"`{name}` has a `{next(iter(inner))}` itself"
-        raise UserError.of(place, cause, "give a denoiser that needs no other method")
+    name, remedy = section["name"], "`challenge methods` lists what each method takes"
+    for knob, inner in parts_of(model(cls)).items():
+        if section.get(knob, inner.default) is not None:
+            cause = f"`{name}` has a `{knob}` itself"
+            raise UserError.of(place, cause, "give a denoiser that needs no other method")
     if cls.operators is not None and part.operator not in cls.operators:
         cause = f"`{name}` is for the operators {', '.join(cls.operators)}, not for {part.operator}"
         raise UserError.of(place, cause, remedy)

@@ -19,13 +19,22 @@ learned as logarithms and hence stay positive.
 
 Training begins with one step, and a new one begins as a copy of the one before (`grow`): early
 passes over the data cost one network each, and late steps start from what early ones learned.
+
+With `start`, every D_k begins as a denoiser D instead, called at a level that falls from step to
+step, and hqs begins as plug-and-play with the schedule of DPIR (Zhang et al. 2021):
+
+    D_k(v) = D(v, l_k),   log l_k = a_k + b_k log sigma,   E_k(f) = l_k^2 e_k(f)
+
+a_k, b_k and e_k are learned with the networks; l_k begins at l_1 = 49/255 and ends at sigma, spaced
+evenly in the logarithm, and e_k at 1 / 0.23.
 """
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, cast
 
 import torch
 from annotated_types import Ge, Le
@@ -36,12 +45,14 @@ from challenge.configs.schema.training import TrainConfig
 from challenge.methods.contract import Method, Session
 from challenge.methods.networks.architectures import Net
 from challenge.methods.networks.layers import recompute
+from challenge.methods.parts import Start
+from challenge.methods.plug_and_play.denoisers import Denoiser
 from challenge.methods.solvers import proximal
 from challenge.methods.solvers.data_term import DataTerm
 from challenge.methods.training.fit import check_measurement, check_problem, fit_network
 from challenge.methods.training.guards import check_range
 from challenge.methods.training.loop import READS
-from challenge.methods.training.precision import InferencePrecision, Precision
+from challenge.methods.training.precision import InferencePrecision, Precision, share_precision
 from challenge.methods.transforms import spectrum
 from challenge.methods.transforms.cosine import CHROMINANCE, from_opponent, to_opponent
 from challenge.methods.transforms.noise_level import noise_level
@@ -55,6 +66,10 @@ if TYPE_CHECKING:
     from challenge.data.physics.problem import Problem
 
 Algorithm = Literal["pgd", "hqs", "admm", "pdhg"]
+FIRST_LEVEL = 49 / 255
+"""The noise level l_1 at which a denoiser is called first (DPIR)."""
+PENALTY = 0.23
+"""R_k l_k^2 / sigma^2 of plug-and-play (DPIR's lambda), where 1 / e_k starts."""
 LEVEL = 0.05
 """The error of a Wiener estimate, about, in units of the image range: where l_k starts."""
 STEPS = {"pgd": 1.0, "pdhg": 0.5}
@@ -84,9 +99,10 @@ class Unrolled(Method):
         steps: Annotated[int, Ge(1), Le(64)] = 4,
         tied: bool = False,
         metric: Literal["white", "spectral"] | None = None,
-        grow: Annotated[float, Ge(0), Le(1)] = 0.5,
+        grow: Annotated[float, Ge(0), Le(1)] | None = None,
         memory: Annotated[int, Ge(0), Le(64)] = 0,
         net: Net = Net(),
+        start: Start = None,
         channels: Literal[1, 3] = 3,
         checkpoint: bool = False,
         precision: Precision = "auto",
@@ -99,9 +115,12 @@ class Unrolled(Method):
             tied: one network for all steps; else each has its own.
             metric: of the data step of hqs and admm, `spectral` by default.
             grow: share of the training in which the number of steps grows from 1 to `steps`; a new
-                one begins as a copy of the one before. 0: all from the start.
+                one begins as a copy of the one before. 0: all from the start; null: 0.5, or 0 with
+                `start`.
             memory: features that a network hands to that of the next step, beside the estimate.
             net: the networks N_k.
+            start: what every step begins as, in place of a network `net`: a denoiser's run, such as
+                `runs/denoising/drunet`, or an entry.
             channels: 3 for colour, 1 for grey images.
             checkpoint: in training, keep the steps' estimates only and compute the rest again on
                 the way back, so that memory hardly grows with the number of steps.
@@ -117,19 +136,31 @@ class Unrolled(Method):
                 f"is not a knob of `algorithm: {algorithm}`, whose data step has a length",
                 "take it out, or choose `hqs` or `admm`",
             )
+        if start is not None:
+            _check_start(start, grow=grow, memory=memory, net=net)
+        # In a list: its weights are those of the steps, and not learned beside them.
+        self._start = [start] if start is not None else []
         self.algorithm: Algorithm = algorithm
         self.steps, self.tied, self.memory, self.channels = steps, tied, memory, channels
-        self.spectral, self.grow = metric != "white", grow
+        self.spectral = metric != "white"
+        self.grow = (0.0 if start else 0.5) if grow is None else grow
         self.design, self.checkpoint = net, checkpoint
         self.wiener = WienerFilter()
         self.nets = self._build()
         self.compute = InferencePrecision(precision)
         self.log_level = nn.Parameter(torch.full((steps,), LEVEL).log())
+        if start is not None:
+            share_precision(self.nets, self.compute)
+            share = torch.linspace(0, 1, steps) if steps > 1 else torch.ones(1)
+            self.log_level = nn.Parameter((1 - share) * math.log(FIRST_LEVEL))
+            self.slope = nn.Parameter(share)
         if algorithm in STEPS:
             lengths = torch.full((2 if algorithm == "pdhg" else 1, steps), STEPS[algorithm])
             self.log_step = nn.Parameter(lengths.log())
         else:
             typical = _typical_error(channels) if self.spectral else torch.tensor(LEVEL**2).log()
+            if start is not None:
+                typical = torch.full_like(typical, -math.log(PENALTY))
             self.log_error = nn.Parameter(typical.repeat(steps, *[1] * typical.dim()))
         self.active: Tensor
         self.register_buffer("active", torch.tensor(float(steps)))
@@ -223,11 +254,25 @@ class Unrolled(Method):
             sigma: noise level, shape (1 | B, 1, 1, 1).
             memory: of the step before, shape (B, memory, H, W).
         """
-        level = self.log_level[k].exp() * v.new_ones(1, 1, 1, 1)
-        maps = [each.expand(len(v), 1, *v.shape[-2:]) for each in (sigma, level)]
+        level = self.level(k, sigma)
         net = self.nets[0 if self.tied else k]
+        if self._start:
+            return cast("Denoiser", net).denoise(v, level), memory
+        maps = [each.expand(len(v), 1, *v.shape[-2:]) for each in (sigma, level)]
         found: Tensor = self.compute(net, torch.cat([v, *maps, memory], dim=1))
         return v + found[:, : self.channels], found[:, self.channels :]
+
+    def level(self, k: int, sigma: Tensor) -> Tensor:
+        """l_k, of which a network is told, shape (1 | B, 1, 1, 1).
+
+        Args:
+            k: step, from 0.
+            sigma: noise level of the measurement, shape (1 | B, 1, 1, 1).
+        """
+        logarithm = self.log_level[k] * sigma.new_ones(1, 1, 1, 1)
+        if self._start:
+            logarithm = logarithm + self.slope[k] * sigma.log()
+        return logarithm.exp()
 
     def _step(
         self,
@@ -257,17 +302,42 @@ class Unrolled(Method):
 
     def weight(self, k: int, data: DataTerm) -> Tensor:
         """R_k = sigma^2 / E_k, shape (1 | B, 1, 1, 1) or (1 | B, C, H, W // 2 + 1)."""
+        # Of the denoiser's level, so that a noisier measurement is trusted less from the start.
+        scale = data.sigma.square()
+        if self._start:
+            scale = scale / self.level(k, data.sigma).square()
         if not self.spectral:
-            return data.sigma.square() / self.log_error[k].exp()
+            return scale / self.log_error[k].exp()
         parts = [spectrum.penalty(each, *data.size, mean=True) for each in self.log_error[k]]
         # Both differences of colours have one spectrum.
-        return data.sigma.square() * torch.stack([*parts, *parts[1:]])[None]
+        return scale * torch.stack([*parts, *parts[1:]])[None]
 
     def _build(self) -> nn.ModuleList:
+        if self._start:
+            count = 1 if self.tied else self.steps
+            return nn.ModuleList(copy.deepcopy(self._start[0]) for _ in range(count))
         inside, outside = self.channels + 2 + self.memory, self.channels + self.memory
         return nn.ModuleList(
             self.design.build(inside, outside) for _ in range(1 if self.tied else self.steps)
         )
+
+
+def _check_start(start: Method, *, grow: float | None, memory: int, net: Net) -> None:
+    """Raise `UserError` where networks cannot begin as this denoiser, or for idle knobs."""
+    if not isinstance(start, Denoiser):
+        raise UserError.of(
+            "`method.start`",
+            f"`{type(start).__name__}` is not told the noise level of each step",
+            "give a denoiser with a `denoise(x, sigma)`, such as the run of a `drunet`",
+        )
+    idle = {"grow": bool(grow), "memory": memory > 0, "net": net != Net()}
+    for knob, given in idle.items():
+        if given:
+            raise UserError.of(
+                f"`method.{knob}`",
+                "is not read with `method.start`, whose steps are denoisers from the beginning",
+                "take one of the two out",
+            )
 
 
 def _typical_error(channels: int) -> Tensor:

@@ -86,6 +86,16 @@ class InferencePrecision(nn.Module):
         return cost
 
 
+def share_precision(nets: nn.Module, precision: InferencePrecision) -> None:
+    """Let methods that are parts of another one compute in that one's precision.
+
+    What bfloat16 cost each by itself says nothing of what it costs all together.
+    """
+    for each in nets.modules():
+        if isinstance(getattr(each, "compute", None), InferencePrecision):
+            each.compute = precision
+
+
 @cache
 def cpu_has_bf16() -> bool:
     """Whether this processor has AVX512-BF16 or AMX and torch's convolutions use them."""

@@ -87,7 +87,7 @@ def take(
             continue
         place = f"`method.{knob}`"
         found = _find(given, knob, base, challenge, workspace, stored, open_entry)
-        registry.check_part(type(found.method), str(found.section["name"]), part, place)
+        registry.check_part(type(found.method), found.section, part, place)
         _check_channels(found.method, str(given), challenge, place)
         taken[knob] = found
     method = entry.method | {knob: found.section for knob, found in taken.items()}
