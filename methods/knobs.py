@@ -19,6 +19,7 @@ from pydantic import (
     Field,
     PydanticUserError,
     ValidationInfo,
+    WithJsonSchema,
     create_model,
     field_validator,
 )
@@ -91,7 +92,16 @@ def _part(mark: Part, meaning: str | None) -> Any:
     """The field of a knob that is a method: its section, which the registry builds."""
     value = dict[str, Any] | None if mark.default is None else dict[str, Any]
     default = None if mark.default is None else {"name": mark.default}
-    return Annotated[value, mark, BeforeValidator(section)], Field(default, description=meaning)
+    kinds: list[dict[str, Any]] = [
+        {"type": "string"},
+        {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]},
+    ]
+    if mark.default is None:
+        kinds.append({"type": "null"})
+    schema = WithJsonSchema({"anyOf": kinds})
+    return Annotated[value, mark, BeforeValidator(section), schema], Field(
+        default, description=meaning
+    )
 
 
 def place(method: type[Method]) -> str:
