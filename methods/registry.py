@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
 METHODS: dict[str, str] = {
     "bilevel": "challenge.methods.variational.bilevel:Bilevel",
+    "dncnn": "challenge.methods.plug_and_play.dncnn:DnCNN",
     "drunet": "challenge.methods.plug_and_play.drunet:DRUNet",
+    "ffdnet": "challenge.methods.plug_and_play.ffdnet:FFDNet",
     "huber": "challenge.methods.variational.huber:Huber",
     "lista": "challenge.methods.end_to_end.lista:Lista",
     "lpd": "challenge.methods.end_to_end.lpd:LPD",

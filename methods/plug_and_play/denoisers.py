@@ -8,6 +8,7 @@ and packed as every method is. Here it is called as a function of an image and a
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import torch
@@ -17,9 +18,13 @@ from challenge.configs.errors import UserError
 from challenge.configs.schema.physics import GaussianNoise
 from challenge.data.physics import families, noise_models
 from challenge.data.physics.noise_models import ends
-from challenge.methods.contract import Method
+from challenge.methods.contract import Method, Session
+from challenge.methods.training.fit import check_measurement, check_problem, fit_network
+from challenge.methods.training.precision import InferencePrecision
 
 if TYPE_CHECKING:
+    from challenge.configs.schema.training import TrainConfig
+    from challenge.data.images.dataset import Images
     from challenge.data.physics.problem import Problem
 
 UNKNOWN = -1.0
@@ -84,6 +89,66 @@ class NoiseRange(nn.Module):
         """The lowest and the highest level; None where the denoiser takes any."""
         low, high = self.ends.tolist()
         return None if high < 0 else (low, high)
+
+
+class Learned(Protocol):
+    """A denoiser whose one network is all that it learns."""
+
+    channels: int
+    net: nn.Module
+    levels: NoiseRange
+    compute: InferencePrecision
+
+
+def run_network(denoiser: Learned, x: Tensor, sigma: Tensor | None) -> Tensor:
+    """N([x, sigma]), in the precision of the denoiser, or N(x) where sigma is None.
+
+    Args:
+        denoiser: whose network N is run.
+        x: noisy images, shape (B, C, H, W).
+        sigma: noise level, shape (1 | B, 1, 1, 1); the last channel that the network sees.
+
+    Raises:
+        UserError: the images have not the denoiser's channels.
+    """
+    check_measurement(denoiser.channels, x)
+    if sigma is not None:
+        x = torch.cat([x, sigma.expand(len(x), 1, *x.shape[-2:])], dim=1)
+    found: Tensor = denoiser.compute(denoiser.net, x)
+    return found
+
+
+def fit_denoiser(
+    method: Learned,
+    problem: Problem,
+    images: Images,
+    train: TrainConfig,
+    session: Session,
+    build: Callable[[], nn.Module],
+) -> None:
+    """Train the network of a denoiser from its seeded start, for the noise levels of the problem.
+
+    Args:
+        method: the denoiser.
+        problem: as in `fit`.
+        images: as in `fit`.
+        train: as in `fit`.
+        session: as in `fit`.
+        build: makes a new network.
+    """
+    assert isinstance(method, Method)
+    check_problem(method.channels, problem)
+    method.levels.learn(problem)
+    fit_network(
+        method,
+        problem,
+        images,
+        train,
+        session,
+        net=method.net,
+        build=build,
+        precision=method.compute,
+    )
 
 
 def noise_range(method: nn.Module) -> tuple[float, float] | None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Literal
 
-import torch
 from annotated_types import Ge, Le
 from torch import Tensor, nn
 
@@ -18,8 +17,7 @@ from challenge.configs.schema.training import TrainConfig
 from challenge.methods.contract import Method, Session
 from challenge.methods.networks import drunet
 from challenge.methods.networks.costs import describe
-from challenge.methods.plug_and_play.denoisers import NoiseRange
-from challenge.methods.training.fit import check_measurement, check_problem, fit_network
+from challenge.methods.plug_and_play.denoisers import NoiseRange, fit_denoiser, run_network
 from challenge.methods.training.loop import READS
 from challenge.methods.training.precision import InferencePrecision, Precision
 from challenge.methods.transforms.noise_level import noise_level
@@ -82,25 +80,12 @@ class DRUNet(Method):
 
     def denoise(self, x: Tensor, sigma: Tensor) -> Tensor:
         """D(x, sigma); see `denoisers.Denoiser`."""
-        check_measurement(self.channels, x)
-        seen = [x] if self.blind else [x, sigma.expand(len(x), 1, *x.shape[-2:])]
-        found: Tensor = self.compute(self.net, torch.cat(seen, dim=1))
+        found = run_network(self, x, None if self.blind else sigma)
         return found if self.predicts == "image" else x - found
 
     def fit(self, problem: Problem, images: Images, train: TrainConfig, session: Session) -> None:
         """Train the network from its seeded start, for the noise levels of the problem."""
-        check_problem(self.channels, problem)
-        self.levels.learn(problem)
-        fit_network(
-            self,
-            problem,
-            images,
-            train,
-            session,
-            net=self.net,
-            build=lambda: self._build(self.width),
-            precision=self.compute,
-        )
+        fit_denoiser(self, problem, images, train, session, lambda: self._build(self.width))
 
     def facts(self) -> dict[str, int | None]:
         """Parameters, multiplications per pixel and receptive field of the network."""

@@ -18,7 +18,9 @@ from challenge.methods.transforms.noise_level import noise_level
 
 SMALL = {
     "bilevel": {"filters": 4, "size": 3, "iterations": 40},
+    "dncnn": {"width": 4, "depth": 3, "blind": False},
     "drunet": {"width": 4, "depth": 1, "blocks": 1},
+    "ffdnet": {"width": 4, "depth": 3},
     "huber": {"iterations": 40},
     "lista": {"filters": 12, "layers": 2},
     "lpd": {"steps": 2, "net": {"width": 4, "depth": 1}, "dual_width": 4},
@@ -28,7 +30,7 @@ SMALL = {
 }
 """Knobs that make a method quick to test; the rules do not depend on size."""
 
-COLOURS = ("bilevel", "drunet", "lista", "lpd", "network", "unrolled")
+COLOURS = ("bilevel", "dncnn", "drunet", "ffdnet", "lista", "lpd", "network", "unrolled")
 """Methods made for a number of channels."""
 
 
@@ -44,7 +46,7 @@ def make(name: str, channels: int = 3) -> Method:
 @pytest.mark.parametrize("name", sorted(registry.METHODS))
 def test_every_method_holds_to_the_contract(name, boundary):
     if "blur" not in (registry.operators(name) or FAMILIES):
-        return  # the next test has its operator
+        return
     problem = toy_problem(boundary=boundary)
     steps = 1 if boundary == "circular" else None
     assert check(lambda: make(name), problem=problem, steps=steps) == []
