@@ -102,13 +102,13 @@ def load(module: nn.Module, path: Path, *, partly: bool) -> None:
     if not fits or (not partly and not len(fits) == len(given) == len(own)):
         raise UserError.of(
             path,
-            f"does not fit `{type(module).__name__}`: {_difference(given, own)}",
+            f"does not fit `{type(module).__name__}`: {difference(given, own)}",
             "give the module it was saved from" + ("" if partly else ", or `partly=True`"),
         )
     module.load_state_dict(fits, strict=not partly)
 
 
-def _difference(given: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str:
+def difference(given: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str:
     """What a file has or lacks beside a module's weights, in words."""
     shapes = [name for name in given if name in own and own[name].shape != given[name].shape]
     parts = (
