@@ -52,8 +52,7 @@ def train_and_show(config: str, overrides: Sequence[str], where: Where) -> Train
         def started(run: Run) -> None:
             label.append(run.path.name)
             for knob, part in read_facts(run).parts.items():
-                licence = f", licence {part.licence}" if part.licence else ""
-                say(f"{knob}: {part.method} of {part.source}{licence}, sha256 {part.sha256[:16]}")
+                say(f"{knob}: {part}")
 
         done = train(
             config,

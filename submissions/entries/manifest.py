@@ -65,6 +65,8 @@ class PartOrigin(Section):
     """Of the file of its weights, which the entry holds among its own."""
     licence: Words | None = None
     """Of published weights."""
+    size: Annotated[int, Field(ge=0)] | None = None
+    """Of their file, in bytes."""
 
 
 class Manifest(Section):

@@ -57,6 +57,14 @@ class PartFacts(Section):
     """Of the file of its weights."""
     licence: str | None = None
     """Of published weights."""
+    size: int | None = None
+    """Of their file, in bytes."""
+
+    def __str__(self) -> str:
+        size = self.size and f"{self.size / 1e6:.1f} MB"
+        licence = self.licence and f"licence {self.licence}"
+        words = f"{self.method} of {self.source}", size, licence, f"sha256 {self.sha256[:16]}"
+        return ", ".join(word for word in words if word)
 
 
 class RunFacts(Section):

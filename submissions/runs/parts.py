@@ -25,8 +25,9 @@ from challenge.data.layout import Workspace
 from challenge.methods import plugin, registry
 from challenge.submissions import layout
 from challenge.submissions.layout import PLUGIN, Run
-from challenge.submissions.runs import reading, team_files
+from challenge.submissions.runs import published, reading, team_files
 from challenge.submissions.runs.facts import PartFacts, read_config, read_facts
+from challenge.submissions.runs.published import Published
 
 if TYPE_CHECKING:
     from challenge.methods.contract import Method
@@ -139,6 +140,8 @@ def _find(
         return _of_section(dict(given), knob, base, stored, place)
     if given in registry.names():
         return _of_section({"name": given}, knob, base, stored, place)
+    if (weights := published.find(given, challenge.channels)) is not None:
+        return _of_published(weights, place)
     path = _path(given, base, workspace, place)
     if path.is_dir():
         return _of_run(Run(path), knob, challenge, workspace, f"run {_named(path)}", place)
@@ -170,6 +173,21 @@ def _of_section(section: dict[str, Any], knob: str, base: Path, stored: Run, pla
     return Taken(section, method.eval(), None, Uses(), files)
 
 
+def _of_published(found: Published, place: str) -> Taken:
+    """A part whose weights were published."""
+    method = registry.build(found.section, key=place.strip("`"))
+    method.load_state_dict(found.state)
+    facts = PartFacts(
+        method=str(found.section["name"]),
+        source=found.source,
+        sha256=found.sha256,
+        licence=found.licence,
+        size=found.size,
+    )
+    uses = Uses(pretrained=True, external_data=True)
+    return Taken(found.section, method.eval(), facts, uses, {})
+
+
 def _of_run(
     run: Run, knob: str, challenge: Challenge, workspace: Workspace, source: str, place: str
 ) -> Taken:
@@ -189,9 +207,7 @@ def _of_run(
     uses = Uses(pretrained=config.uses.pretrained, external_data=external)
     facts = None
     if any(True for _ in method.state_dict()):
-        facts = PartFacts(
-            method=str(section["name"]), source=source, sha256=digest(run.weights), licence=None
-        )
+        facts = PartFacts(method=str(section["name"]), source=source, sha256=digest(run.weights))
     return Taken(section, method.eval(), facts, uses, files)
 
 
@@ -232,8 +248,9 @@ def _path(given: str, base: Path, workspace: Workspace, place: str) -> Path:
         if path.is_dir() and (Run(path).facts.is_file() or Run(path).config.is_file()):
             return path
     runs = [f"runs/{each}" for each in layout.runs(workspace)]
+    known = [*registry.names(), *published.WORDS, *runs]
     listed = "give a method's name, a run's folder or an entry, such as `runs/denoising/drunet`"
-    remedy = spelling.did_you_mean(given, [*registry.names(), *runs], listed)
+    remedy = spelling.did_you_mean(given, known, listed)
     raise UserError.of(place, f"there is no method, no run and no entry `{given}`", remedy)
 
 

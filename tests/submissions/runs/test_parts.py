@@ -11,15 +11,19 @@ from safetensors.torch import load_file
 
 from challenge.configs.errors import UserError
 from challenge.configs.loader import load_challenge
+from challenge.configs.schema.entry import Uses
 from challenge.data.challenges.challenge import open_challenge
 from challenge.data.challenges.prepare import prepare
 from challenge.data.layout import Workspace
+from challenge.methods import registry
 from challenge.submissions import layout
 from challenge.submissions.entries.check import check, read_manifest
 from challenge.submissions.entries.load import load, unpacked
 from challenge.submissions.entries.pack import pack, repack
 from challenge.submissions.layout import Run
+from challenge.submissions.runs import published
 from challenge.submissions.runs.facts import read_config, read_facts
+from challenge.submissions.runs.published import Published
 from challenge.submissions.runs.train import train
 
 NOISY = """
@@ -183,6 +187,21 @@ def test_what_it_learned_from_is_declared(place):
     assert not read_config(outer(place, str(same.path)).run).uses.external_data
     declared = read_config(outer(place, str(others.path), name="second").run).uses
     assert declared.external_data and not declared.pretrained
+
+
+def test_published_weights_are_declared_with_size_licence_and_hash(place, monkeypatch):
+    section = {"name": "dncnn", "width": 4, "depth": 3}
+    state = registry.build(section).state_dict()
+    given = Published(section, state, "deepinv: small.pth", "MIT", 64 * "a", 1_234_567)
+    monkeypatch.setattr(published, "find", lambda word, channels: given)
+    run = outer(place, "deepinv/small").run
+    assert read_config(run).uses == Uses(pretrained=True, external_data=True)
+    facts = read_manifest(entry_of(place, run)).parts["denoiser"]
+    assert (facts.licence, facts.size, facts.sha256) == ("MIT", 1_234_567, 64 * "a")
+    words = str(read_facts(run).parts["denoiser"])
+    assert words == f"dncnn of deepinv: small.pth, 1.2 MB, licence MIT, sha256 {16 * 'a'}"
+    found = load(run.path).denoiser.state_dict()
+    assert all(torch.equal(found[name], value) for name, value in state.items())
 
 
 def wrong(place):
