@@ -75,9 +75,7 @@ def match(image: Tensor, grid: References, block: int, radius: int, count: int) 
         ).reshape(across, TILE * TILE, -1)
         lengths = norms.as_strided((across, window, window), (reach, norm_width, 1), corner)
         # The reference's own norm is the same for all of its candidates.
-        distances = torch.baddbmm(
-            lengths.reshape(across, 1, -1), references, candidates, alpha=-2
-        )
+        distances = torch.baddbmm(lengths.reshape(across, 1, -1), references, candidates, alpha=-2)
         found.append(_nearest(distances, window, radius, step, count))
     rows, columns = torch.stack(found).unbind(-1)  # each (down, across, TILE, TILE, count)
     own_rows = torch.arange(down * TILE, device=image.device).reshape(down, 1, TILE, 1, 1)
@@ -93,7 +91,7 @@ def match(image: Tensor, grid: References, block: int, radius: int, count: int) 
 def _padded(
     image: Tensor, grid: References, block: int, radius: int, reach: int
 ) -> tuple[Tensor, Tensor]:
-    """The image with room for every window, and the squared norm of every patch: infinite outside."""
+    """The image with room for every window; every patch's squared norm, infinite outside."""
     height, width = image.shape
     bottom, right = (
         max(radius, first + -(-number // TILE) * reach + 2 * radius + block - side - radius)

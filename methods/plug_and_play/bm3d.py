@@ -40,8 +40,8 @@ RADIUS = 19
 """Of the search: a window of 39 by 39 places."""
 THRESHOLD = 2.8
 """lambda, in standard deviations of a coefficient's noise."""
-SHRINKAGE = 1.0
-"""mu."""
+SHRINKAGE = 0.6
+"""mu. Below 1, since the basic estimate has lost a part of what the image has."""
 WINDOW = 2.0
 """beta of the Kaiser window that weighs the pixels of a patch."""
 REGION = 96
