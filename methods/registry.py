@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 METHODS: dict[str, str] = {
     "bilevel": "challenge.methods.variational.bilevel:Bilevel",
-    "dncnn": "challenge.methods.plug_and_play.dncnn:DnCNN",
     "bm3d": "challenge.methods.plug_and_play.bm3d:BM3D",
+    "dncnn": "challenge.methods.plug_and_play.dncnn:DnCNN",
     "drunet": "challenge.methods.plug_and_play.drunet:DRUNet",
     "ffdnet": "challenge.methods.plug_and_play.ffdnet:FFDNet",
     "huber": "challenge.methods.variational.huber:Huber",

@@ -39,7 +39,8 @@ STEP = 3
 RADIUS = 19
 """Of the search: a window of 39 by 39 places."""
 THRESHOLD = 2.8
-"""lambda, in standard deviations of a coefficient's noise."""
+"""lambda, in standard deviations of a coefficient's noise. It and `SHRINKAGE` are the best of five
+pairs, 2.6 to 3.0 and 0.4 to 1, on crops of eight training photographs."""
 SHRINKAGE = 0.6
 """mu. Below 1, since the basic estimate has lost a part of what the image has."""
 WINDOW = 2.0
