@@ -46,7 +46,7 @@ SHRINKAGE = 0.6
 WINDOW = 2.0
 """beta of the Kaiser window that weighs the pixels of a patch."""
 REGION = 96
-"""References a side that are worked on at once: 50,000 patches and more, about 400 MB."""
+"""References a side that are worked on at once: about 100,000 patches."""
 CHUNK = 4096
 """Patches that are filtered at once: they stay in a processor's cache."""
 TINY = 1e-12
