@@ -94,11 +94,11 @@ def run(quick: bool = False) -> list[Result]:
     try:
         with torch.no_grad():
             if not missing("bm3d"):
-                results.append(_speed("PyPI `bm3d`", binary, 3, 1 if quick else 5))
+                results.append(_speed("PyPI `bm3d`", binary, 3, 1 if quick else 3))
                 levels = LEVELS[1:2] if quick else LEVELS
                 results += [_below(level, 1 if quick else 3) for level in levels]
             if not missing("ptwt"):
-                results.append(_speed("deepinv `BM3D`", torch_peer, 12, 1 if quick else 3))
+                results.append(_speed("deepinv `BM3D`", torch_peer, 12, 1))
                 results.append(_above(25, 1))
     finally:
         torch.set_num_threads(threads)
