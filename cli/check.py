@@ -9,6 +9,7 @@ import typer
 
 from challenge.cli.shared import completion
 from challenge.cli.shared.dry_run import Ahead, timing, watch, went_well
+from challenge.cli.shared.format import rounding
 from challenge.cli.shared.intake import look_at
 from challenge.cli.shared.options import WORKSPACE, IsolationOption, WorkspaceOption
 from challenge.cli.shared.workspace import find_workspace, open_prepared, tell_rules
@@ -78,6 +79,9 @@ def check(
             continue
         against = f"{challenge.config.name} allows it" if challenge else "no challenge at hand"
         show(f"{entry}: ok ({against})")
+        facts = checking.read_manifest(entry)
+        if facts is not None and facts.rounded is not None:
+            show(f"as packed {rounding(facts.rounded)}")
         if chosen is not None and not _dry_run(entry, challenge, place, chosen):
             failed += 1
     if bad or failed:

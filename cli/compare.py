@@ -9,17 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from challenge.cli.shared import completion
-from challenge.cli.shared.dry_run import watch
+from challenge.cli.shared.dry_run import watch_each
 from challenge.cli.shared.format import count, signed
 from challenge.cli.shared.options import WORKSPACE, IsolationOption, JsonOption, WorkspaceOption
 from challenge.cli.shared.workspace import find_workspace, open_prepared
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-    from challenge.cli.shared.console import Cell, Report
+    from challenge.cli.shared.console import Cell
     from challenge.data.challenges.challenge import Challenge
-    from challenge.submissions.inference.supervisor import Step
     from challenge.submissions.reports.candidates import Failure
     from challenge.submissions.reports.comparison import Compared
 
@@ -106,7 +105,7 @@ def compare(
                 opened,
                 folder,
                 level=chosen,
-                progress=_steps(report, opened.config.limits.minutes),
+                progress=watch_each(report, opened.config.limits.minutes),
                 scored=report,
             )
         compared, failed = done.compared, (*refused, *done.failed)
@@ -124,18 +123,6 @@ def compare(
         _explain(each)
     if failed:
         raise typer.Exit(1)
-
-
-def _steps(report: Report, minutes: float) -> Callable[[str, Step], None]:
-    """One line of progress for every method that is reconstructed with."""
-    steps: dict[str, Callable[[Step], None]] = {}
-
-    def step(name: str, done: Step) -> None:
-        if name not in steps:
-            steps[name] = watch(report, f"infer {name}", minutes)
-        steps[name](done)
-
-    return step
 
 
 def _explain(failure: Failure) -> None:

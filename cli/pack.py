@@ -8,12 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from challenge.cli.shared import completion
+from challenge.cli.shared.dry_run import watch_each
 from challenge.cli.shared.options import WORKSPACE, WorkspaceOption
 from challenge.cli.shared.workspace import find_workspace, open_prepared, tell_rules
+
+NOTICED = 0.01
+"""dB: what rounding may change without a warning."""
 
 if TYPE_CHECKING:
     from challenge.data.challenges.challenge import Challenge
     from challenge.data.layout import Workspace
+    from challenge.submissions.entries.manifest import Half, Manifest, Rounded
     from challenge.submissions.layout import Run
 
 
@@ -35,9 +40,20 @@ def pack(
             autocompletion=completion.prepared,
         ),
     ] = None,
+    dtype: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TYPE",
+            help="Round the weights to float16 or bfloat16: about half the bytes.",
+            autocompletion=completion.halves,
+        ),
+    ] = None,
     workspace: WorkspaceOption = WORKSPACE,
 ) -> None:
     """Pack a run as an entry: one zip, checked first.
+
+    With `--dtype`, val is reconstructed before and after rounding, by the judge's own code, and
+    the manifest states both PSNR. Scalars and short vectors are not rounded.
 
     An entry, or a baseline that comes with the toolkit such as `unet`, is packed anew for the
     challenge as it is prepared here; it then declares that it was trained before.
@@ -51,11 +67,13 @@ def pack(
     from challenge.submissions import layout
     from challenge.submissions.entries import teams
     from challenge.submissions.entries.check import check, read_manifest
+    from challenge.submissions.entries.pack import as_run, repack, target_of
     from challenge.submissions.entries.pack import pack as pack_run
-    from challenge.submissions.entries.pack import repack, target_of
     from challenge.submissions.entries.violations import refusal
     from challenge.submissions.runs.facts import read_config, read_facts
 
+    half = None if dtype is None else _half(dtype)
+    changed: Rounded | None = None
     baselines = layout.baselines()
     if not run.exists() and str(run) in baselines:
         run = baselines[str(run)]
@@ -74,7 +92,11 @@ def pack(
         opened = open_prepared(place.public(challenge or manifest.challenge.name))
         name = manifest.name
         target = target_of(place, team, name, opened.config.name)
-        repack(run, team, target, opened, teams.load(place))
+        if half is None:
+            repack(run, team, target, opened, teams.load(place))
+        else:
+            with as_run(run, opened) as (unpacked, facts):
+                changed = _round(unpacked, half, team, target, opened, place, facts)
     else:
         place = Workspace(find_workspace(workspace, run))
         made = layout.Run(run)
@@ -85,11 +107,16 @@ def pack(
         opened = open_prepared(place.public(trained_for.name))
         name = config.name
         target = target_of(place, team, name, trained_for.name)
-        pack_run(made, team, target, opened, teams.load(place))
+        if half is None:
+            pack_run(made, team, target, opened, teams.load(place))
+        else:
+            changed = _round(made, half, team, target, opened, place)
     size, limit = target.stat().st_size, opened.config.limits.weights_mb
     if target.name != (usual := f"{team}-{name}.zip"):
         say(f"{usual} is another entry, and stays")
     show(f"packed {target}: {size / 1e6:.2f} MB of {limit:g} MB")
+    if half is not None:
+        _tell(half, changed)
     tell_rules(opened)
     if made is not None:
         _foresee(made, place, opened)
@@ -118,6 +145,67 @@ def _challenge_of(baseline: Path, place: Workspace) -> str:
         raise UserError.of(place.path, cause, "make one, `challenge prepare deblur`")
     remedy = f"name one, `--challenge NAME`: {', '.join(known)}"
     raise UserError.of(baseline.stem, "may be packed for any challenge", remedy)
+
+
+def _half(name: str) -> Half:
+    """The type that `--dtype` means.
+
+    Raises:
+        UserError: it is another word.
+    """
+    from typing import get_args
+
+    from challenge.configs.errors import UserError
+    from challenge.submissions.entries.manifest import Half
+
+    for each in get_args(Half):
+        if name == each:
+            return each  # type: ignore[no-any-return]
+    raise UserError.of("--dtype", f"is `{name}`", "give float16 or bfloat16, or leave it out")
+
+
+def _round(
+    run: Run,
+    dtype: Half,
+    team: str,
+    target: Path,
+    challenge: Challenge,
+    place: Workspace,
+    facts: Manifest | None = None,
+) -> Rounded | None:
+    """Pack with rounded weights, and show how far val is; `facts` of an entry packed before."""
+    from challenge.cli.shared.console import progress
+    from challenge.submissions.entries import teams
+    from challenge.submissions.judging.rounding import pack_rounded
+
+    with progress() as report:
+        return pack_rounded(
+            run,
+            dtype,
+            team,
+            target,
+            challenge,
+            teams.load(place),
+            training=facts.training if facts else None,
+            rounded=facts.rounded if facts else None,
+            progress=watch_each(report, challenge.config.limits.minutes),
+        )
+
+
+def _tell(dtype: Half, found: Rounded | None) -> None:
+    """What rounding changed on val."""
+    from challenge.cli.shared.console import say, show, warn
+    from challenge.cli.shared.format import rounding
+
+    if found is None:
+        say(f"--dtype {dtype}: the weights are in half precision already, nothing was rounded")
+        return
+    show(rounding(found))
+    if abs(found.change) > NOTICED:
+        other = "without `--dtype` nothing changes"
+        if dtype == "bfloat16":
+            other = "float16 has steps an eighth as large"
+        warn(f"{dtype} changes PSNR on val by {found.change:+.3f} dB; {other}")
 
 
 def _foresee(run: Run, place: Workspace, challenge: Challenge) -> None:

@@ -14,6 +14,8 @@ import typer
 LEVELS = ("process", "landlock", "bubblewrap")
 """Levels of isolation, as `challenge.submissions.jail.levels` has them."""
 DEVICES = ("auto", "cpu", "cuda")
+HALVES = ("float16", "bfloat16")
+"""Types to which weights may be rounded, as `challenge.submissions.entries.manifest` has them."""
 
 
 def challenges(ctx: typer.Context, incomplete: str) -> list[str]:
@@ -77,6 +79,11 @@ def levels(incomplete: str) -> list[str]:
 def devices(incomplete: str) -> list[str]:
     """Where a training may run."""
     return _of(DEVICES, incomplete)
+
+
+def halves(incomplete: str) -> list[str]:
+    """Types to which weights may be rounded."""
+    return _of(HALVES, incomplete)
 
 
 def teams(ctx: typer.Context, incomplete: str) -> list[str]:

@@ -35,6 +35,18 @@ def watch(report: Report, what: str, minutes: float) -> Callable[[Step], None]:
     return step
 
 
+def watch_each(report: Report, minutes: float) -> Callable[[str, Step], None]:
+    """One line of progress for everything that is reconstructed with, by its name."""
+    steps: dict[str, Callable[[Step], None]] = {}
+
+    def step(name: str, done: Step) -> None:
+        if name not in steps:
+            steps[name] = watch(report, f"infer {name}", minutes)
+        steps[name](done)
+
+    return step
+
+
 class Ahead:
     """The test set on the judge's machine; says nothing where its speed is not known."""
 

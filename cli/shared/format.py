@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from challenge.submissions.entries.manifest import Rounded
     from challenge.submissions.scoring.scores import Interval
 
 
@@ -36,3 +37,12 @@ def count(number: int) -> str:
             value = number / size
             return f"{value:.{2 if value < 10 else 1 if value < 100 else 0}f} {unit}"
     return str(number)
+
+
+def rounding(found: Rounded) -> str:
+    """What rounded weights changed: `float16   PSNR on val 33.01 dB, 33.02 before rounding`."""
+    images = f"{found.images} image{'s' * (found.images != 1)}"
+    return (
+        f"{found.dtype:<9} PSNR on val {found.psnr_after:.3f} dB, {found.psnr_before:.3f} before "
+        f"({found.change:+.4f}, {images})"
+    )

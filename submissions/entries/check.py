@@ -15,7 +15,13 @@ from challenge.configs.schema.challenge import Limits, Rules
 from challenge.configs.schema.entry import EntryConfig
 from challenge.data.challenges.challenge import Challenge
 from challenge.methods import registry
-from challenge.submissions.entries import archive, contents, python_files
+from challenge.submissions.entries import (
+    archive,
+    contents,
+    half_precision,
+    python_files,
+    weights,
+)
 from challenge.submissions.entries.archive import Members
 from challenge.submissions.entries.manifest import Manifest
 from challenge.submissions.entries.teams import Teams
@@ -50,7 +56,7 @@ def check(
         return problems
     for name in sorted({MANIFEST, CONFIG, WEIGHTS} - {*members} - listing.refused):
         problems.append(Violation("invalid_entry", f"{shown}/{name}", "is missing", PACK_AGAIN))
-    oversize = list(_size(members, limits, shown))
+    oversize = list(_size(path, members, limits, shown, sound=listing.sound))
     problems += oversize
     if not listing.sound:
         # What stands in the files follows from what is wrong with the zip.
@@ -93,7 +99,9 @@ def read_manifest(path: Path) -> Manifest | None:
         return None
 
 
-def _size(members: Members, limits: Limits, shown: str) -> Iterator[Violation]:
+def _size(
+    path: Path, members: Members, limits: Limits, shown: str, *, sound: bool
+) -> Iterator[Violation]:
     """The bytes of all files together against the limit."""
     total = sum(info.file_size for info in members.values())
     allowed = round(limits.weights_mb * 1_000_000)
@@ -104,8 +112,29 @@ def _size(members: Members, limits: Limits, shown: str) -> Iterator[Violation]:
             "oversize",
             shown,
             f"holds {total:,} bytes, {allowed:,} are allowed; the largest: {listed}",
-            "train a smaller network, or keep its weights in half precision",
+            _smaller(total - _half(path, members) if sound else total, total, allowed),
         )
+
+
+def _smaller(rounded: int, total: int, allowed: int) -> str:
+    """What to do about so many bytes, of which `rounded` are left in half precision."""
+    if rounded + half_precision.STATED <= allowed:
+        return f"pack it with `--dtype float16`, which leaves about {rounded:,} bytes"
+    if rounded < total:
+        return f"train a smaller network: even `--dtype float16` leaves {rounded:,} bytes"
+    return "train a smaller network"
+
+
+def _half(path: Path, members: Members) -> int:
+    """Bytes that half precision saves, by the header of the weights."""
+    if WEIGHTS not in members:
+        return 0
+    try:
+        with zipfile.ZipFile(path) as file, file.open(members[WEIGHTS]) as member:
+            tensors, _ = weights.read_header(member, members[WEIGHTS].file_size)
+    except DAMAGE:
+        return 0
+    return half_precision.saving(tensors)
 
 
 def _identity(

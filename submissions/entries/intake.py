@@ -1,7 +1,8 @@
 """An entry is taken in: a copy that nobody else can write to, of no more bytes than it may have.
 
 What is hashed, checked and judged is that copy. A file that is larger than any entry is not
-copied: it is checked where it lies, which reads its table of contents only.
+copied: it is checked where it lies, which reads its table of contents and what its weights' header
+says of their types.
 """
 
 from __future__ import annotations

@@ -21,6 +21,8 @@ def _printable(text: str) -> str:
 Words = Annotated[str, Field(max_length=200), AfterValidator(_printable)]
 """Free text: what results and tables repeat of it."""
 Version = Annotated[str, Field(max_length=60), AfterValidator(_printable)]
+Half = Literal["float16", "bfloat16"]
+"""Types to which weights may be rounded."""
 FILES = 2000
 """More files than any entry has."""
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -69,6 +71,22 @@ class PartOrigin(Section):
     """Of their file, in bytes."""
 
 
+class Rounded(Section):
+    """Weights that were rounded when the entry was packed, and the PSNR on val with both."""
+
+    dtype: Half
+    images: Annotated[int, Field(ge=1)]
+    """Of val."""
+    psnr_before: float
+    """dB, mean over the images."""
+    psnr_after: float
+
+    @property
+    def change(self) -> float:
+        """dB, below 0 where rounding costs quality."""
+        return self.psnr_after - self.psnr_before
+
+
 class Manifest(Section):
     format: Literal[1]
     team: Name
@@ -80,6 +98,8 @@ class Manifest(Section):
     training: Training | None = None
     parts: Annotated[dict[Words, PartOrigin], Field(max_length=20)] = {}
     """By knob, such as `denoiser`."""
+    rounded: Rounded | None = None
+    """As who packed the entry measured it."""
     files: Annotated[dict[Words, Member], Field(max_length=FILES)]
     """Every other file of the entry."""
 
@@ -87,8 +107,10 @@ class Manifest(Section):
 def dump(manifest: Manifest) -> bytes:
     """The manifest's bytes: the same manifest gives the same bytes."""
     content = manifest.model_dump(mode="json")
-    if not manifest.parts:  # an entry without any is the bytes that older toolkits make of it
-        del content["parts"]
+    # An entry without them is the bytes that older toolkits make of it.
+    for key in ("parts", "rounded"):
+        if not content[key]:
+            del content[key]
     return (json.dumps(content, indent=2) + "\n").encode()
 
 

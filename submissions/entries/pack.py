@@ -6,6 +6,7 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from challenge.configs.errors import UserError
@@ -21,6 +22,7 @@ from challenge.submissions.entries.manifest import (
     Manifest,
     Member,
     PartOrigin,
+    Rounded,
     Training,
 )
 from challenge.submissions.entries.teams import BASELINE, Teams
@@ -60,6 +62,7 @@ def pack(
     teams: Teams | None,
     *,
     training: Training | None = None,
+    rounded: Rounded | None = None,
 ) -> None:
     """Pack a finished run as an entry of `team`.
 
@@ -68,6 +71,7 @@ def pack(
         challenge: the run must belong to this very challenge.
         teams: the organiser's list, where there is one.
         training: how the weights came about; what the run says by default.
+        rounded: what rounding the weights changed, where the run's are rounded ones.
 
     Raises:
         UserError: with every problem the entry would have; nothing is written then.
@@ -88,6 +92,7 @@ def pack(
             parts={
                 knob: PartOrigin(**origin.model_dump()) for knob, origin in record.parts.items()
             },
+            rounded=rounded,
             files=members,
         )
     except ValueError:
@@ -110,8 +115,7 @@ def pack(
 def repack(entry: Path, team: str, target: Path, challenge: Challenge, teams: Teams | None) -> None:
     """Pack an entry anew for another preparation of a challenge, such as a baseline.
 
-    Config, weights and code stay; the new entry declares `uses.pretrained` and, for another
-    preparation, `uses.external_data`, on which the challenge's rules decide.
+    Config, weights and code stay; see `as_run` for what the new entry declares.
 
     Args:
         entry: a packed entry, of any challenge.
@@ -120,6 +124,27 @@ def repack(entry: Path, team: str, target: Path, challenge: Challenge, teams: Te
 
     Raises:
         UserError: with every problem of the old or of the new entry.
+    """
+    with as_run(entry, challenge) as (run, facts):
+        pack(run, team, target, challenge, teams, training=facts.training, rounded=facts.rounded)
+
+
+@contextmanager
+def as_run(entry: Path, challenge: Challenge) -> Iterator[tuple[Run, Manifest]]:
+    """The run that an entry would be packed from for a challenge, in a folder that goes at the end.
+
+    It declares `uses.pretrained` and, for another preparation, `uses.external_data`, on which the
+    challenge's rules decide.
+
+    Args:
+        entry: a packed entry, of any challenge.
+        challenge: the one that it is to be packed for.
+
+    Returns:
+        The run, and the entry's manifest.
+
+    Raises:
+        UserError: with every problem of the entry.
     """
     problems = check(entry)
     facts = read_manifest(entry)
@@ -142,7 +167,7 @@ def repack(entry: Path, team: str, target: Path, challenge: Challenge, teams: Te
             parts={knob: PartFacts(**origin.model_dump()) for knob, origin in facts.parts.items()},
         )
         write_facts(run, record)
-        pack(run, team, target, challenge, teams, training=facts.training)
+        yield run, facts
 
 
 def repack_baseline(

@@ -31,6 +31,7 @@ CASES = {
     "challenge compare x --challenge ": {"deblur"},
     "challenge pack ": {TV, ENTRY, *baselines()},
     "challenge pack x --challenge ": {"deblur"},
+    "challenge pack x --dtype ": {"float16", "bfloat16"},
     "challenge check ": {ENTRY},
     "challenge check workspace/e": {ENTRY},
     "challenge board ": {"deblur"},
