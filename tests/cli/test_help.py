@@ -72,7 +72,7 @@ def test_what_a_command_takes_is_said_in_words(elsewhere, command, columns, monk
     monkeypatch.setenv("COLUMNS", str(columns))
     out = elsewhere(command, "--help").out
     assert max(map(len, out.splitlines())) <= columns
-    for word in (r"<[a-zA-Z]", r"list\[", "Path", "int range", "float", " str ", "INTEGER"):
+    for word in (r"<[a-zA-Z]", r"list\[", "Path", "int range", r"float\b", " str ", "INTEGER"):
         assert not re.search(word, out), word
     shown = out.partition("Options:")[2]
     for option, value in re.findall(r"^  (--[a-z-]+)((?: \S+)?)(?:  |$)", shown, flags=re.M):
