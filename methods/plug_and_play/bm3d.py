@@ -28,7 +28,7 @@ from challenge.methods.plug_and_play.block_matching import (
     match,
 )
 from challenge.methods.plug_and_play.group_variance import correlations, variances
-from challenge.methods.transforms import cosine, wavelets
+from challenge.methods.transforms import cosine, patch_wavelets
 from challenge.methods.transforms.noise_level import noise_level
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class Stage(NamedTuple):
 
 @cache
 def _stages() -> tuple[Stage, Stage]:
-    basic = Stage(wavelets.basis(BLOCK, wavelets.BIOR15), 16)
+    basic = Stage(patch_wavelets.basis(BLOCK, patch_wavelets.BIOR15), 16)
     return basic, Stage(cosine.basis(BLOCK), 32)
 
 
@@ -142,7 +142,7 @@ def _region(
     seen = noisy if pilot is None else pilot
     places = match(seen[0].detach(), grid, BLOCK, RADIUS, count)
     transform = stage.transform.to(noisy)
-    haar = wavelets.basis(count).to(noisy)
+    haar = patch_wavelets.basis(count).to(noisy)
     table = correlations(stage.transform).to(noisy)
     spectra = [_spectra(each, transform) for each in (noisy, pilot) if each is not None]
 

@@ -18,7 +18,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from challenge.methods.transforms import wavelets
+from challenge.methods.transforms import patch_wavelets
 
 
 @cache
@@ -31,7 +31,7 @@ def _pairs(count: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     first, second = torch.triu_indices(count, count, 1)
     level = (first ^ second).to(torch.float64).log2().floor().long() + 1
     node = (first >> level) + count - (count >> (level - 1))
-    haar = wavelets.basis(count)
+    haar = patch_wavelets.basis(count)
     weights = torch.zeros(count, max(count - 1, 0), dtype=torch.float64)
     weights[:, node] = 2 * haar[:, first] * haar[:, second]
     return first, second, node, weights
