@@ -35,6 +35,7 @@ METHODS: dict[str, str] = {
     "network": "challenge.methods.end_to_end.network:Network",
     "tv": "challenge.methods.variational.tv:TV",
     "unrolled": "challenge.methods.end_to_end.unrolled:Unrolled",
+    "wavelet": "challenge.methods.plug_and_play.wavelet:WaveletThresholding",
     "wiener": "challenge.methods.variational.wiener:Wiener",
 }
 
