@@ -57,8 +57,8 @@ class Stage(NamedTuple):
 
     transform: Tensor
     """Of a patch's rows and columns, (BLOCK, BLOCK), every row of norm 1."""
-    count: int
-    """Patches of a group."""
+    patches: int
+    """Of a group."""
 
 
 @cache
@@ -138,7 +138,7 @@ def _region(
 ) -> tuple[Tensor, Tensor]:
     """Weighed sums of the filtered patches of a region, and the sums of their weights."""
     down, across = (side - BLOCK + 1 for side in noisy.shape[1:])
-    count = count_at_most(stage.count, down, across, RADIUS)
+    count = count_at_most(stage.patches, down, across, RADIUS)
     seen = noisy if pilot is None else pilot
     places = match(seen[0].detach(), grid, BLOCK, RADIUS, count)
     transform = stage.transform.to(noisy)
@@ -148,7 +148,7 @@ def _region(
 
     summed = torch.zeros_like(spectra[0])
     weights = summed.new_zeros(len(noisy), down * across)
-    for part in places.split(max(1, CHUNK // count), dim=2):
+    for part in torch.split(places, max(1, CHUNK // count), dim=2):  # type: ignore[no-untyped-call]
         index = (part[0] * across + part[1]).flatten()
         grouped = [_grouped(each, index, haar) for each in spectra]
         shape = (len(noisy), count, part.shape[2], BLOCK**2)

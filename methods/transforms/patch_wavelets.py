@@ -30,12 +30,14 @@ def basis(count: int, low: Sequence[float] = HAAR) -> Tensor:
         low: low-pass filter, of even length.
     """
     high = (1.0, -1.0)
-    coarse, rows = torch.eye(count, dtype=torch.float64), []
+    coarse = torch.eye(count, dtype=torch.float64)
+    rows: list[Tensor] = []
     while len(coarse) > 1:
         rows.insert(0, _filtered(high, len(coarse)) @ coarse)
         coarse = _filtered(low, len(coarse)) @ coarse
     found = torch.cat([coarse, *rows])
-    return found / found.norm(dim=1, keepdim=True)
+    norms: Tensor = found.norm(dim=1, keepdim=True)
+    return found / norms
 
 
 def _filtered(taps: Sequence[float], count: int) -> Tensor:
