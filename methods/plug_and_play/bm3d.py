@@ -148,7 +148,7 @@ def _region(
 
     summed = torch.zeros_like(spectra[0])
     weights = summed.new_zeros(len(noisy), down * across)
-    for part in torch.split(places, max(1, CHUNK // count), dim=2):  # type: ignore[no-untyped-call]
+    for part in torch.split(places, max(1, CHUNK // count), dim=2):
         index = (part[0] * across + part[1]).flatten()
         grouped = [_grouped(each, index, haar) for each in spectra]
         shape = (len(noisy), count, part.shape[2], BLOCK**2)
