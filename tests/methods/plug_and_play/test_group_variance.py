@@ -4,14 +4,16 @@ import pytest
 import torch
 
 from challenge.methods.plug_and_play.group_variance import correlations, variances
-from challenge.methods.transforms import cosine, wavelets
+from challenge.methods.transforms import cosine, patch_wavelets
 
 SIDE = 20
 
 
 @pytest.mark.parametrize("count", [1, 2, 4, 16, 32])
 @pytest.mark.parametrize(
-    "transform", [cosine.basis(8), wavelets.basis(8, wavelets.BIOR15)], ids=["cosine", "bior1.5"]
+    "transform",
+    [cosine.basis(8), patch_wavelets.basis(8, patch_wavelets.BIOR15)],
+    ids=["cosine", "bior1.5"],
 )
 def test_the_variance_is_that_of_the_pixels_weights(transform, count):
     """Of white noise, a weighed sum has the variance sum of squared weights."""
@@ -22,6 +24,6 @@ def test_the_variance_is_that_of_the_pixels_weights(transform, count):
     # weights[k, n, a, pixel]: coefficient a of patch k of group n
     weights = torch.zeros(count, 3, 64, SIDE**2, dtype=torch.float64)
     weights.scatter_(3, index[:, :, None].expand(-1, -1, 64, -1), two.expand(count, 3, 64, 64))
-    grouped = torch.einsum("mk,knap->mnap", wavelets.basis(count), weights)
+    grouped = torch.einsum("mk,knap->mnap", patch_wavelets.basis(count), weights)
     expected = grouped.square().sum(-1)
     torch.testing.assert_close(variances(places, correlations(transform)), expected)
