@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-TILE = 4
+TILE = 6
 """References a side that share a window: more of them copy less and multiply more in vain."""
 
 

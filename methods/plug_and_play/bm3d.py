@@ -186,7 +186,8 @@ def _shrunk(noisy: Tensor, pilot: Tensor | None = None, *, noise: Tensor) -> tup
         power = pilot.square()
         gain = power / (power + SHRINKAGE * noise).clamp_min(TINY)
     gain[:, 0, :, 0] = 1  # the mean of a group
-    return noisy * gain, (gain.square() * noise).sum((1, 3), keepdim=True)
+    squared = gain if pilot is None else gain.square()
+    return noisy * gain, (squared * noise).sum((1, 3), keepdim=True)
 
 
 def _folded(
