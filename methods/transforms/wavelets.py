@@ -1,4 +1,4 @@
-"""Orthonormal wavelets in the plane, periodic.
+"""Orthonormal wavelets in the plane, periodic, and what makes an image periodic.
 
     low_k = sum_n h_n x_{2k+n},   high_k = sum_n g_n x_{2k+n},   g_n = (-1)^n h_{L-1-n}
 
@@ -113,6 +113,22 @@ def synthesise(bands: list[Tensor], wavelet: Wavelet, *, every_shift: bool) -> T
         x = _correlate(rows.reshape(-1, 2, *shape[-2:]), pair[None, :, :, None], -step)
         x = x.reshape(*shape[:2], *shape[-2:])
     return x
+
+
+def mirror(x: Tensor) -> Tensor:
+    """Images beside their mirror images, (B, C, 2 H, 2 W), which are continued without a jump.
+
+    Every pixel is there four times, so that half of this is an isometry.
+    """
+    x = torch.cat([x, x.flip(-1)], dim=-1)
+    return torch.cat([x, x.flip(-2)], dim=-2)
+
+
+def unmirror(x: Tensor) -> Tensor:
+    """The mean of the four images of `mirror`: a quarter of its adjoint, and its left inverse."""
+    up, down = x.chunk(2, dim=-2)
+    left, right = (up + down.flip(-2)).chunk(2, dim=-1)
+    return (left + right.flip(-1)) / 4
 
 
 def _pair(wavelet: Wavelet, x: Tensor, level: int, every_shift: bool) -> tuple[Tensor, int]:
