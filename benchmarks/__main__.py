@@ -20,7 +20,10 @@ from pathlib import Path
 from benchmarks.speed.timing import Result, holds
 
 HERE = Path(__file__).parent
-NAMES = ("start", "tv", "judging", "scoring", "memory", "training", "bilevel", "bm3d")
+NAMES = (
+    *("start", "tv", "judging", "scoring", "memory", "training"),
+    *("bilevel", "bm3d", "denoisers"),
+)
 BEGIN, END = "<!-- begin: python -m benchmarks -->", "<!-- end -->"
 
 
