@@ -9,7 +9,7 @@ and packed as every method is. Here it is called as a function of an image and a
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -66,6 +66,31 @@ def denoise(method: Method, x: Tensor, sigma: Tensor | float) -> Tensor:
     drawn = [{"sigma": each} for each in level.flatten().tolist()]
     found: Tensor = method(x, noise_models.attach(physics, "gaussian", drawn, x))
     return found
+
+
+class Bounds(NamedTuple):
+    """Upper bounds on Lipschitz constants with respect to x, in the Euclidean norm.
+
+    They hold at every noise level and image size, in exact arithmetic; float32 rounds.
+    """
+
+    residual: float
+    """Of I - D."""
+    denoiser: float
+    """Of D, which is at most 1 more."""
+
+
+@runtime_checkable
+class Certified(Protocol):
+    """A denoiser whose architecture bounds its Lipschitz constants."""
+
+    def certificate(self) -> Bounds:
+        """The bounds, computed from the weights as they are."""
+
+
+def certified(method: nn.Module) -> Bounds | None:
+    """Upper bounds on the Lipschitz constants of a denoiser; None where nothing certifies any."""
+    return method.certificate() if isinstance(method, Certified) else None
 
 
 class NoiseRange(nn.Module):

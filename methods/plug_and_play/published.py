@@ -2,7 +2,8 @@
 
 Networks bear deepinv's names. FFDNet's authors number all layers, convolutions and rectifiers
 alike; deepinv's FFDNet shuffles the map of the noise level like the image, so that its first layer
-has four channels for it, which see one value and are added up to one.
+has four channels for it, which see one value and are added up to one. deepinv's gradient-step
+denoiser holds its DRUNet inside two others.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from torch import Tensor
 
 from challenge.methods.networks.ffdnet import SHUFFLE
 
+STUDENT = "student_grad.model."
+"""Before every name of deepinv's GSDRUNet, and of its authors'."""
 FIRST = "blocks.0.0.weight"
 """FFDNet's first layer."""
 
@@ -35,3 +38,8 @@ def ffdnet_of_deepinv(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     image, level = found[FIRST][:, : -(SHUFFLE**2)], found[FIRST][:, -(SHUFFLE**2) :]
     found[FIRST] = torch.cat([image, level.sum(1, keepdim=True)], dim=1)
     return found
+
+
+def gsdrunet_of_deepinv(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of N of deepinv's GSDRUNet, whose potential has alpha = 1."""
+    return {name.removeprefix(STUDENT): value for name, value in state.items()}

@@ -21,7 +21,9 @@ SMALL = {
     "dncnn": {"width": 4, "depth": 3, "blind": False},
     "drunet": {"width": 4, "depth": 1, "blocks": 1},
     "ffdnet": {"width": 4, "depth": 3},
+    "gsdrunet": {"width": 4, "depth": 1, "blocks": 1},
     "huber": {"iterations": 40},
+    "lipschitz": {"width": 4, "blocks": 1},
     "lista": {"filters": 12, "layers": 2},
     "lpd": {"steps": 2, "net": {"width": 4, "depth": 1}, "dual_width": 4},
     "network": {"net": {"width": 8, "depth": 1}},
@@ -30,7 +32,10 @@ SMALL = {
 }
 """Knobs that make a method quick to test; the rules do not depend on size."""
 
-COLOURS = ("bilevel", "dncnn", "drunet", "ffdnet", "lista", "lpd", "network", "unrolled")
+COLOURS = (
+    "bilevel", "dncnn", "drunet", "ffdnet", "gsdrunet", "lipschitz", "lista", "lpd", "network",
+    "unrolled",
+)  # fmt: skip
 """Methods made for a number of channels."""
 
 
