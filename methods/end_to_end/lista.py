@@ -39,12 +39,12 @@ from challenge.methods.networks.dictionary import analyse, cosines, synthesise
 from challenge.methods.networks.layers import recompute
 from challenge.methods.solvers.data_term import DataTerm
 from challenge.methods.solvers.lasso import soft
+from challenge.methods.solvers.wiener_filter import WienerFilter
 from challenge.methods.training.fit import check_measurement, check_problem, fit_network
 from challenge.methods.training.guards import check_range
 from challenge.methods.training.loop import READS
 from challenge.methods.training.precision import InferencePrecision, Precision
 from challenge.methods.transforms import spectrum
-from challenge.methods.variational.wiener import WienerFilter
 
 if TYPE_CHECKING:
     from deepinv.physics import LinearPhysics

@@ -36,13 +36,13 @@ from challenge.methods.contract import Method, Session
 from challenge.methods.networks.architectures import ARCHITECTURES, Net
 from challenge.methods.networks.costs import describe
 from challenge.methods.solvers.data_term import DataTerm
+from challenge.methods.solvers.wiener_filter import WienerFilter
 from challenge.methods.training.fit import check_measurement, check_problem, fit_network
 from challenge.methods.training.loop import READS
 from challenge.methods.training.losses import expectation
 from challenge.methods.training.precision import InferencePrecision, Precision
 from challenge.methods.transforms.noise_level import noise_level
 from challenge.methods.transforms.structure import is_blur, is_circular
-from challenge.methods.variational.wiener import WienerFilter
 
 if TYPE_CHECKING:
     from deepinv.physics import LinearPhysics

@@ -49,6 +49,7 @@ from challenge.methods.parts import Start
 from challenge.methods.plug_and_play.denoisers import Denoiser
 from challenge.methods.solvers import proximal
 from challenge.methods.solvers.data_term import DataTerm
+from challenge.methods.solvers.wiener_filter import WienerFilter
 from challenge.methods.training.fit import check_measurement, check_problem, fit_network
 from challenge.methods.training.guards import check_range
 from challenge.methods.training.loop import READS
@@ -57,7 +58,6 @@ from challenge.methods.transforms import spectrum
 from challenge.methods.transforms.cosine import CHROMINANCE, from_opponent, to_opponent
 from challenge.methods.transforms.noise_level import noise_level
 from challenge.methods.transforms.structure import treats_colours_alike
-from challenge.methods.variational.wiener import WienerFilter
 
 if TYPE_CHECKING:
     from deepinv.physics import LinearPhysics

@@ -35,6 +35,7 @@ from challenge.data.physics.noise_models import extremes
 from challenge.methods.contract import Method, Session
 from challenge.methods.solvers.implicit import Adjoint, Report
 from challenge.methods.solvers.solution import Minimum
+from challenge.methods.solvers.wiener_filter import WienerFilter
 from challenge.methods.training.fit import check_measurement, check_problem
 from challenge.methods.training.loop import READS, supervised
 from challenge.methods.transforms.noise_level import noise_level
@@ -50,7 +51,6 @@ from challenge.methods.variational.energy import (
 )
 from challenge.methods.variational.fields_of_experts import Bank, Potential
 from challenge.methods.variational.weight_search import search
-from challenge.methods.variational.wiener import WienerFilter
 
 if TYPE_CHECKING:
     from deepinv.physics import LinearPhysics

@@ -25,8 +25,8 @@ from challenge.methods.solvers.data_term import DataTerm
 from challenge.methods.solvers.descent import descend
 from challenge.methods.solvers.implicit import Adjoint, Mode, Report, stationary
 from challenge.methods.solvers.solution import Minimum, NotConverged
+from challenge.methods.solvers.wiener_filter import WienerFilter
 from challenge.methods.transforms.structure import transfer_function
-from challenge.methods.variational.wiener import WienerFilter
 
 if TYPE_CHECKING:
     from deepinv.physics import LinearPhysics

@@ -13,7 +13,7 @@ from challenge.methods.end_to_end import lista
 from challenge.methods.end_to_end.lista import Lista
 from challenge.methods.networks.dictionary import analyse, cosines, synthesise
 from challenge.methods.solvers.data_term import DataTerm
-from challenge.methods.variational.wiener import wiener
+from challenge.methods.solvers.wiener_filter import wiener
 
 SMALL = {"layers": 3, "filters": 16, "side": 4}
 BOUNDARIES = ["circular", "valid", "reflect"]

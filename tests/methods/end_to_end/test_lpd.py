@@ -8,7 +8,7 @@ from challenge.configs.schema.training import TrainConfig
 from challenge.methods.contract_test import ToySession, toy_images, toy_problem
 from challenge.methods.end_to_end.lpd import LPD
 from challenge.methods.networks.architectures import Net
-from challenge.methods.variational.wiener import wiener
+from challenge.methods.solvers.wiener_filter import wiener
 
 BOUNDARIES = ["circular", "valid", "reflect"]
 

@@ -14,9 +14,9 @@ from challenge.methods.contract_test import ToySession, toy_images, toy_problem
 from challenge.methods.end_to_end.network import BASE, STRENGTHS, Network
 from challenge.methods.networks.architectures import ARCHITECTURES, Net
 from challenge.methods.networks.unet import UNet
+from challenge.methods.solvers.wiener_filter import wiener
 from challenge.methods.training import precision
 from challenge.methods.training.precision import UNKNOWN, autocast, for_fabric, halve, uses_bf16
-from challenge.methods.variational.wiener import wiener
 
 CPU = torch.device("cpu")
 

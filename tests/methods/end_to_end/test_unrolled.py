@@ -10,12 +10,12 @@ from challenge.methods.end_to_end.unrolled import Unrolled
 from challenge.methods.networks.architectures import Net
 from challenge.methods.solvers import proximal
 from challenge.methods.solvers.data_term import DataTerm
+from challenge.methods.solvers.wiener_filter import wiener
 from challenge.methods.training.losses import mse
 from challenge.methods.training.objective import Objective
 from challenge.methods.training.optimisers import fill_gradients
 from challenge.methods.transforms import spectrum
 from challenge.methods.transforms.cosine import from_opponent, to_opponent
-from challenge.methods.variational.wiener import wiener
 from challenge.submissions.layout import Run
 from challenge.submissions.runs.session import RunSession
 

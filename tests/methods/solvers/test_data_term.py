@@ -139,7 +139,7 @@ def test_the_noise_level_is_that_of_the_residual(operator):
 def test_less_noise_makes_no_worse_estimate(operator, boundary, sigma):
     """As the methods ask for it, however little noise there is: ranges of levels begin at 0."""
     from challenge.configs.schema import physics as schema
-    from challenge.methods.variational.wiener import WienerFilter
+    from challenge.methods.solvers.wiener_filter import WienerFilter
 
     problem = toy_problem(boundary=boundary, operator=operator)
     x = toy_images(1)[0][None, :, :48, :48]

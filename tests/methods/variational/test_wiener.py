@@ -5,8 +5,9 @@ import torch
 
 from challenge.data.physics.blur import blur
 from challenge.methods.contract_test import ToySession, toy_images, toy_problem
+from challenge.methods.solvers.wiener_filter import wiener
 from challenge.methods.transforms import spectrum
-from challenge.methods.variational.wiener import Wiener, wiener
+from challenge.methods.variational.wiener import Wiener
 
 
 def kernel(side: int = 7, count: int = 1) -> torch.Tensor:
