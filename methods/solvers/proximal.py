@@ -5,15 +5,17 @@
     pgd     x <- prox_g(x - s grad f(x))
     hqs     x <- prox_g(prox_{f,R}(x))
     admm    v = prox_{f,R}(x - u),   x <- prox_g(v + u),   u <- u + v - x
+    drs     v = prox_{f,R}(z),       x <- prox_g(2 v - z),   z <- z + x - v
     pdhg    q <- (q + s (A w - y)) / (1 + s),   x+ = prox_g(x - t A^T q),   w = 2 x+ - x,   x <- x+
 
 with prox_{f,R}(v) = argmin_x f(x) + 1/2 <x - v, R (x - v)>. Every function takes prox_g as a
 function of one image, so that a network can stand in its place: the step lengths by which prox_g
 is scaled are the caller's business. pgd converges for 0 < s < 2 / ||A||^2, pdhg for
-s t ||A||^2 <= 1, admm for every R > 0; hqs minimises the envelope of g with penalty R.
+s t ||A||^2 <= 1, admm and drs for every R > 0; hqs minimises g + the envelope of f with penalty R.
 
 Combettes, Wajs 2005 (pgd); Geman, Yang 1995 (hqs); Boyd et al. 2011, section 3 (admm, scaled);
-Chambolle, Pock 2011, algorithm 1 with theta = 1 (pdhg).
+Lions, Mercier 1979 (drs; with a denoiser Ryu et al. 2019, section 2.2); Chambolle, Pock 2011,
+algorithm 1 with theta = 1 (pdhg).
 """
 
 from __future__ import annotations
@@ -35,13 +37,13 @@ class State(NamedTuple):
     x: Tensor
     """The estimate, shape (B, C, H, W)."""
     other: Tensor
-    """admm: the scaled dual u; pdhg: the extrapolated w; of the shape of x, else unused."""
+    """admm: the scaled dual u; drs: z; pdhg: the extrapolated w; of the shape of x, else unused."""
     dual: Tensor
     """pdhg: the dual q of the data term, of the shape of y; else unused."""
 
 
 def start(x: Tensor, data: DataTerm, algorithm: str) -> State:
-    """The state before the first step: u = 0, w = x, q = 0."""
+    """The state before the first step: u = 0, z = w = x, q = 0."""
     other = torch.zeros_like(x) if algorithm == "admm" else x
     return State(x, other, torch.zeros_like(data.y))
 
@@ -61,6 +63,13 @@ def admm(state: State, data: DataTerm, prox: Prox, weight: Tensor) -> State:
     v = data.prox(state.x - state.other, weight)
     x = prox(v + state.other)
     return State(x, state.other + v - x, state.dual)
+
+
+def drs(state: State, data: DataTerm, prox: Prox, weight: Tensor) -> State:
+    """Douglas-Rachford splitting; `weight` R as in `DataTerm.prox`."""
+    v = data.prox(state.other, weight)
+    x = prox(2 * v - state.other)
+    return State(x, state.other + x - v, state.dual)
 
 
 def pdhg(state: State, data: DataTerm, prox: Prox, dual_step: Tensor, step: Tensor) -> State:
