@@ -35,6 +35,7 @@ METHODS: dict[str, str] = {
     "lista": "challenge.methods.end_to_end.lista:Lista",
     "lpd": "challenge.methods.end_to_end.lpd:LPD",
     "network": "challenge.methods.end_to_end.network:Network",
+    "pnp": "challenge.methods.plug_and_play.pnp:PnP",
     "tv": "challenge.methods.variational.tv:TV",
     "unrolled": "challenge.methods.end_to_end.unrolled:Unrolled",
     "wavelet": "challenge.methods.plug_and_play.wavelet:WaveletThresholding",

@@ -29,6 +29,7 @@ from deepinv.physics import Inpainting
 from torch import Tensor
 
 from challenge.methods.solvers.conjugate_gradient import conjugate_gradient
+from challenge.methods.solvers.descent import every_frequency, power_method
 from challenge.methods.solvers.implicit import Adjoint, stationary
 from challenge.methods.transforms.noise_level import noise_level
 from challenge.methods.transforms.structure import (
@@ -78,6 +79,21 @@ class DataTerm:
     def sigma(self) -> Tensor:
         """The noise level, shape (1 | B, 1, 1, 1); see `noise_level`."""
         return noise_level(self.y, self.physics) if self.level is None else self.level
+
+    @cached_property
+    def curvature(self) -> Tensor:
+        """||A||^2, the largest eigenvalue of A^T A, of every image, shape (1 | B, 1, 1, 1).
+
+        By the power method where the Fourier transform does not diagonalise A: from below, with
+        5 % added for safety.
+        """
+        if self.circular:
+            return self.gain.amax((1, 2, 3), keepdim=True)
+        with torch.no_grad():
+            found = power_method(
+                lambda v: self.physics.A_adjoint(self.physics.A(v)), every_frequency(self.back)
+            )
+        return 1.05 * found.reshape(-1, 1, 1, 1)
 
     def gradient(self, x: Tensor) -> Tensor:
         """A^T (A x - y), shape (B, C, H, W)."""

@@ -141,3 +141,13 @@ def power_method(
         v = operator(v / length.reshape(shape))
         value = v.flatten(1).norm(dim=1)
     return value
+
+
+def every_frequency(like: Tensor) -> Tensor:
+    """A start for `power_method` of the shape of `like`, (B, ...), one and the same for all images.
+
+    A golden-section sequence instead of random numbers: it has every frequency.
+    """
+    v = torch.arange(like[0].numel(), dtype=torch.float64, device=like.device)
+    v = (v * 0.6180339887498949).frac().sub(0.5).to(like.dtype).reshape(1, *like.shape[1:])
+    return v.expand_as(like)

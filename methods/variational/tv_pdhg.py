@@ -22,7 +22,7 @@ import torch
 from deepinv.physics import Blur
 from torch import Tensor
 
-from challenge.methods.solvers.descent import power_method
+from challenge.methods.solvers.descent import every_frequency, power_method
 from challenge.methods.transforms.differences import adjoint, differences, laplacian, project
 from challenge.methods.transforms.structure import transfer_function
 
@@ -92,12 +92,9 @@ def metric(physics: LinearPhysics, like: Tensor, iterations: int = 20) -> Tensor
         out: Tensor = torch.fft.irfft2(torch.fft.rfft2(v) * root, s=size)
         return out
 
-    # A golden-section sequence instead of random numbers: it has every frequency.
-    v = torch.arange(like[0].numel(), dtype=torch.float64, device=like.device)
-    v = (v * 0.6180339887498949).frac().sub(0.5).to(like.dtype).reshape(1, *like.shape[1:])
     norm = power_method(
         lambda v: white(physics.A_adjoint(physics.A(white(v)))),
-        v.expand_as(like),
+        every_frequency(like),
         iterations=iterations,
     )
     return 1.05 * norm.reshape(-1, 1, 1, 1).clamp_min(1e-6) * guess

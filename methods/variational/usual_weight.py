@@ -12,16 +12,13 @@ from typing import TypeVar
 from torch import Tensor
 
 from challenge.data.images.dataset import Images
-from challenge.data.physics.noise_models import extremes
 from challenge.data.physics.problem import Problem
-from challenge.methods.transforms.noise_level import noise_level
+from challenge.methods.training.noise_ends import noise_ends
 
 Level = TypeVar("Level", float, Tensor)
 SHARE = 0.2
 FAR = 2.0
 """A factor within which a weight is good enough to say nothing."""
-SIDE = 96
-"""Pixels of the side of the picture whose noise is looked at, at most."""
 
 
 def usual_weight(sigma: Level) -> Level:
@@ -38,13 +35,7 @@ def advice(weight: float, problem: Problem, images: Images, remedy: str) -> str 
         images: training images; the noise of the first one is looked at.
         remedy: what finds a better weight.
     """
-    _, height, width = images.shape(0)
-    most = max(SIDE, 2 * problem.smallest)
-    rows, columns = (problem.fitting(min(side, most)) for side in (height, width))
-    x = images.patch(0, 0, 0, rows, columns)[None]
-    levels = []
-    for end in extremes(problem.noise):
-        levels.append(float(noise_level(*problem.at(end).measure(x, [0])).median()))
+    levels = noise_ends(problem, images)
     if all(1 / FAR <= weight / usual_weight(level) <= FAR for level in levels):
         return None
     span = " to ".join(f"{level:.2g}" for level in dict.fromkeys(levels))

@@ -1,0 +1,316 @@
+"""Plug-and-play: a proximal algorithm with a denoiser in place of the prox of a regulariser.
+
+With f(x) = 1/2 ||A x - y||^2, a denoiser D, noise levels sigma_k and penalties R_k, pass k is
+
+    hqs     x <- D(prox_{f, R_k}(x), sigma_k)
+    admm    v = prox_{f, R_k}(x - u),   x <- D(v + u, sigma_k),     u <- u + v - x
+    drs     v = prox_{f, R_k}(z),       x <- D(2 v - z, sigma_k),   z <- z + x - v
+    pgd     x <- D(x - s_k grad f(x), sigma_k),   s_k = min(1 / R_k, 1 / ||A||^2)
+
+where prox_{f, R}(v) = (A^T A + R)^-1 (A^T y + R v): in closed form where there is one, else by
+conjugate gradients (`solvers/data_term.py`). Levels and penalties follow a schedule
+(`noise_schedule.py`), in which R_k = strength sigma^2 / sigma_k^2 and sigma is the noise of the
+measurement. x starts at the Wiener estimate.
+
+Where D(., s) is the prox of s^2 P and the schedule is fixed, pgd (while 1 / R is its step), admm
+and drs converge to argmin f + strength sigma^2 P, and hqs to the minimiser of strength sigma^2 P
+plus the Moreau envelope of f with penalty R. A denoiser in general is no prox of anything:
+`safeguard.py` watches over the iteration.
+
+Venkatakrishnan, Bouman, Wohlberg 2013 (admm); Zhang et al. 2021, DPIR (hqs, the schedule); Ryu et
+al. 2019 (pgd, admm, drs with a fixed level).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import torch
+from annotated_types import Ge, Gt, Le
+from torch import Tensor
+
+from challenge.configs.errors import UserError
+from challenge.configs.schema.training import TrainConfig
+from challenge.methods.contract import Method, Session
+from challenge.methods.networks.layers import recompute
+from challenge.methods.parts import Denoiser
+from challenge.methods.plug_and_play.denoisers import denoise, noise_range
+from challenge.methods.plug_and_play.ensemble import averaged
+from challenge.methods.plug_and_play.noise_schedule import (
+    Kind,
+    NoiseSchedule,
+    Passes,
+    check_schedule,
+)
+from challenge.methods.plug_and_play.safeguard import Safeguard, Watch
+from challenge.methods.solvers import proximal
+from challenge.methods.solvers.data_term import DataTerm
+from challenge.methods.solvers.wiener_filter import WienerFilter
+from challenge.methods.training.loop import READS, supervised
+from challenge.methods.training.noise_ends import noise_ends
+from challenge.methods.training.tuning import between, tune_several
+
+if TYPE_CHECKING:
+    from deepinv.physics import LinearPhysics
+
+    from challenge.data.images.dataset import Images
+    from challenge.data.physics.problem import Problem
+
+Algorithm = Literal["hqs", "admm", "pgd", "drs"]
+FIRST = 49 / 255
+"""The level of DPIR's first pass."""
+TIMES = 2.0
+"""`level: auto` of a fixed schedule, in units of the measurement's level."""
+ITERATIONS = 100
+"""Conjugate gradient steps of a data step, at most, where there is no closed form."""
+
+
+class PnP(Method):
+    """Plug-and-play: a proximal algorithm whose prox is a denoiser.
+
+        x <- D(prox_{f,R_k}(x), sigma_k),   f = 1/2 ||A x - y||^2   (hqs)
+
+    Also `admm`, `drs`, `pgd`; their equations open this file. The denoiser is a method of a
+    denoising challenge and is not trained on: nothing but the measurement's operator and noise
+    level need be known. Venkatakrishnan, Bouman, Wohlberg, Plug-and-play priors for model based
+    reconstruction, 2013; Zhang, Li, Zuo, Zhang, Van Gool, Timofte, Plug-and-Play Image
+    Restoration with Deep Denoiser Prior, 2021; Ryu et al., Plug-and-play methods provably
+    converge with properly trained denoisers, 2019.
+    """
+
+    reads = READS
+
+    @classmethod
+    def reads_with(cls, knobs: Mapping[str, Any]) -> Sequence[str]:
+        """All for a learned schedule; tune images are for numbers that are not given."""
+        if knobs["schedule"] == "learned":
+            return cls.reads
+        return ("tune",) if None in (knobs["strength"], knobs["level"]) else ()
+
+    def __init__(
+        self,
+        *,
+        denoiser: Denoiser,
+        algorithm: Algorithm = "hqs",
+        schedule: Kind = "dpir",
+        iterations: Annotated[int, Ge(1), Le(10000)] = 8,
+        strength: Annotated[float, Gt(0)] | None = 0.23,
+        level: Annotated[float, Gt(0), Le(1)] | Literal["auto"] | None = "auto",
+        ensemble: bool = False,
+        safeguard: Safeguard = "error",
+    ) -> None:
+        """Take the denoiser and the knobs.
+
+        Args:
+            denoiser: the prior; its weights become part of this method's.
+            algorithm: which one it is plugged into.
+            schedule: of the denoiser's noise levels: `dpir` from `level` down to that of the
+                measurement, equally spaced on a log scale; `fixed` at `level`; `learned` begins as
+                `dpir`, and level and penalty of every pass are trained.
+            iterations: passes of the denoiser.
+            strength: of the regulariser, more is smoother; null: tuned on held-out images.
+            level: noise level of the first pass, in units of the image range; auto: 49/255, of a
+                fixed schedule twice the measurement's; null: tuned on held-out images.
+            ensemble: the denoiser is averaged over the eight turned and mirrored copies of its
+                image, for eight times the time.
+            safeguard: what happens to an iteration that diverges: it is stopped with its residuals,
+                or the best estimate until then is taken.
+
+        Raises:
+            UserError: a learned schedule with a number that is to be tuned.
+        """
+        super().__init__()
+        for name, value in (("strength", strength), ("level", level)):
+            if schedule == "learned" and value is None:
+                raise UserError.of(
+                    f"`method.{name}`",
+                    "is `null`, to be tuned, in a schedule that is learned from it on",
+                    "leave it out, or give a number",
+                )
+        self.denoiser = denoiser.requires_grad_(False)
+        self.algorithm: Algorithm = algorithm
+        self.iterations, self.strength, self.level = iterations, strength, level
+        self.ensemble, self.safeguard = ensemble, safeguard
+        self.schedule = NoiseSchedule(schedule, iterations)
+        self.wiener = WienerFilter()
+        # Filled by fit where a number is tuned; 0, no noise level, means that none was.
+        self.tuned_levels: Tensor
+        self.tuned_logarithms: Tensor
+        self.register_buffer("tuned_levels", torch.zeros(2))
+        self.register_buffer("tuned_logarithms", torch.zeros(2, 2))
+
+    def train(self, mode: bool = True) -> PnP:
+        """As of every module, but the denoiser computes as at inference."""
+        super().train(mode)
+        self.denoiser.eval()
+        return self
+
+    def forward(self, y: Tensor, physics: LinearPhysics) -> Tensor:
+        """Reconstruct: `y` of shape (B, C, H', W') gives `x_hat` of shape (B, C, H, W).
+
+        Raises:
+            UserError: a noise level outside of the denoiser's range, a number that was not tuned.
+            Diverges: the iteration does, unless the safeguard takes the best estimate.
+        """
+        *_, x_hat = self.estimates(y, physics)
+        return x_hat
+
+    def estimates(
+        self,
+        y: Tensor,
+        physics: LinearPhysics,
+        count: int | None = None,
+        start: Tensor | None = None,
+    ) -> Iterator[Tensor]:
+        """Yield the estimate after every pass of the denoiser, each of shape (B, C, H, W).
+
+        Args:
+            y: measurements, shape (B, C, H', W').
+            physics: the operator.
+            count: so many passes instead of `iterations`; beyond the last one, its level and
+                penalty stay.
+            start: the first estimate, shape (B, C, H, W); the Wiener estimate by default.
+        """
+        data = DataTerm(y, physics)
+        strength = self._strength(data.sigma)
+        levels = self._levels(data.sigma)
+        check_schedule(self.denoiser, self.schedule.kind, levels)
+        passes = self.schedule(levels, strength, data.sigma, noise_range(self.denoiser))
+        x = self._start(data, start)
+        watch = None if self.training else Watch(x, self.safeguard)
+        yield from self._iterate(data, passes, x, count or self.iterations, watch)
+
+    def fit(self, problem: Problem, images: Images, train: TrainConfig, session: Session) -> None:
+        """Learn the images' power spectrum, then the schedule, or the numbers that are not given.
+
+        Numbers are tuned at one noise level, or at both ends of the range, for the best mean PSNR
+        on the tune images.
+
+        Raises:
+            UserError: the denoiser is for other images or for other noise levels.
+        """
+        self._check_channels(problem)
+        sigma = torch.tensor(noise_ends(problem, images)).reshape(-1, 1, 1, 1)
+        # A level that is to be tuned will be inside; where a schedule ends is known before.
+        levels = self._levels(sigma, sigma if self.level is None else None)
+        check_schedule(self.denoiser, self.schedule.kind, levels)
+        self.wiener.learn(images)
+        if self.schedule.kind == "learned":
+            supervised(self, problem, images, train, session)
+        elif self._sought:
+            self._tune(problem, images, train, session)
+
+    @property
+    def _sought(self) -> list[str]:
+        """The knobs whose values are tuned."""
+        return [name for name in ("strength", "level") if getattr(self, name) is None]
+
+    def _tune(self, problem: Problem, images: Images, train: TrainConfig, session: Session) -> None:
+        def reconstruct(y: Tensor, physics: LinearPhysics, values: Tensor) -> Tensor:
+            data = DataTerm(y, physics)
+            numbers = dict(zip(self._sought, values, strict=True))
+            strength, first = numbers.get("strength"), numbers.get("level")
+            strength = self._strength(data.sigma) if strength is None else strength
+            passes = self.schedule(self._levels(data.sigma, first), strength, data.sigma)
+            *_, x = self._iterate(data, passes, self._start(data), self.iterations)
+            return x.nan_to_num(0.0)
+
+        def start(sigma: float) -> list[float]:
+            usual = TIMES * sigma if self.schedule.kind == "fixed" else FIRST
+            return [{"strength": 0.23, "level": usual}[name] for name in self._sought]
+
+        found = tune_several(
+            reconstruct, problem, images, train, session, names=self._sought, start=start
+        )
+        if found is not None:
+            levels, logarithms = found
+            self.tuned_levels.copy_(levels)
+            for place, name in enumerate(self._sought):
+                self.tuned_logarithms[:, 0 if name == "strength" else 1] = logarithms[:, place]
+
+    def _start(self, data: DataTerm, start: Tensor | None = None) -> Tensor:
+        """The first estimate, shape (B, C, H, W)."""
+        return self.wiener(data)[0] if start is None else start
+
+    def _iterate(
+        self,
+        data: DataTerm,
+        passes: Passes,
+        x: Tensor,
+        count: int,
+        watch: Watch | None = None,
+    ) -> Iterator[Tensor]:
+        """Yield the estimates of `count` passes that begin at `x`."""
+        state = proximal.start(x, data, self.algorithm)
+        for place in range(count):
+            k, before = min(place, self.iterations - 1), state.x
+            level, penalty = passes.levels[k], passes.penalties[k]
+            state = recompute(self.training, self._step, data, state, level, penalty)
+            if watch is not None:
+                x = watch(state.x, before)
+                # What diverges is computed on as it stood, and may not spoil other images.
+                state = state._replace(x=x, other=torch.where(watch.stopped, x, state.other))
+            yield state.x
+
+    def _step(
+        self, data: DataTerm, state: proximal.State, level: Tensor, penalty: Tensor
+    ) -> proximal.State:
+        """One pass; level and penalty of shape (1 | B, 1, 1, 1)."""
+
+        def prox(v: Tensor) -> Tensor:
+            def denoiser(v: Tensor) -> Tensor:
+                return denoise(self.denoiser, v, level)
+
+            return averaged(denoiser, v) if self.ensemble else denoiser(v)
+
+        if self.algorithm == "pgd":
+            return proximal.pgd(state, data, prox, 1 / torch.maximum(penalty, data.curvature))
+        split = {"hqs": proximal.hqs, "admm": proximal.admm, "drs": proximal.drs}
+        return split[self.algorithm](state, data, prox, penalty)
+
+    def _strength(self, sigma: Tensor) -> Tensor:
+        """The strength for every image, shape (1 | B, 1, 1, 1)."""
+        if self.strength is None:
+            return self._tuned("strength", 0, sigma)
+        return torch.full_like(sigma, self.strength)
+
+    def _levels(self, sigma: Tensor, first: Tensor | None = None) -> Tensor:
+        """The schedule's levels before what was learned, shape (K, 1 | B, 1, 1, 1).
+
+        Args:
+            sigma: noise level of the measurement, shape (1 | B, 1, 1, 1).
+            first: level of the first pass; that of the knob by default.
+        """
+        if first is not None or self.level is None:
+            # What was tuned does not leave the denoiser's range.
+            tuned = self._tuned("level", 1, sigma) if first is None else first
+            first = tuned.clamp(*(noise_range(self.denoiser) or (None, 1.0)))
+            first = first.expand_as(sigma)
+        elif self.level == "auto":
+            fixed = self.schedule.kind == "fixed"
+            first = TIMES * sigma if fixed else torch.full_like(sigma, FIRST)
+        else:
+            first = torch.full_like(sigma, self.level)
+        return self.schedule.levels(first, sigma)
+
+    def _tuned(self, name: str, place: int, sigma: Tensor) -> Tensor:
+        """The tuned value of a knob at noise levels, as `sigma` is shaped."""
+        if not bool((self.tuned_levels > 0).all()):
+            raise UserError.of(
+                f"`method.{name}`",
+                "is `null` and was not tuned yet",
+                "train first (`challenge train`), or give a number",
+            )
+        return between(self.tuned_levels, self.tuned_logarithms[:, place], sigma)
+
+    def _check_channels(self, problem: Problem) -> None:
+        """Raise `UserError` where the denoiser is for another number of channels."""
+        channels = getattr(self.denoiser, "channels", problem.channels)
+        if channels != problem.channels:
+            raise UserError.of(
+                "`method.denoiser`",
+                f"has `channels: {channels}`, the images of `{problem.name}` have "
+                f"`{problem.channels}`",
+                f"give one that was trained with `method.channels={problem.channels}`",
+            )
