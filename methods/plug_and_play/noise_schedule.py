@@ -1,14 +1,17 @@
 """The noise levels at which a plug-and-play iteration calls its denoiser, and their penalties.
 
-    dpir      sigma_k = first^(1 - t) sigma^t,   t = (k - 1) / (K - 1)
+    dpir      sigma_k = first^(1 - t) last^t,   t = (k - 1) / (K - 1)
     fixed     sigma_k = first
-    learned   as dpir, but sigma_k times exp(a_k), and strength times exp(b_k)
+    learned   as dpir, but sigma_k times exp(a_k) and R_k times exp(b_k)
 
-    R_k = strength sigma^2 / sigma_k^2
+    R_k = max(strength sigma^2 / sigma_k^2, least),   last = sigma
 
 for k = 1, ..., K, where sigma is the noise of the measurement. In the objective f + lambda P with
 f(x) = 1/2 ||A x - y||^2 and lambda = strength sigma^2, a denoiser D(., s) that is the prox of
 s^2 P is that of lambda P / R_k at every one of these pairs. Zhang et al. 2021, section 4.2.
+
+An algorithm whose step is 1 / R needs R >= least = ||A||^2. Its pairs are right for levels up to
+sigma sqrt(strength / least), which takes the place of `last`; above, P has more weight.
 """
 
 from __future__ import annotations
@@ -34,7 +37,7 @@ class Passes(NamedTuple):
 
 
 class NoiseSchedule(nn.Module):
-    """The schedule of the file's equations; `learned` has the parameters a_k and b_k, at first 0."""
+    """The schedule of the file's equations; `learned` has parameters a_k and b_k, at first 0."""
 
     def __init__(self, kind: Kind, count: int) -> None:
         """Take K, the number of passes."""
@@ -42,7 +45,7 @@ class NoiseSchedule(nn.Module):
         self.kind, self.count = kind, count
         if kind == "learned":
             self.log_level = nn.Parameter(torch.zeros(count))
-            self.log_strength = nn.Parameter(torch.zeros(count))
+            self.log_penalty = nn.Parameter(torch.zeros(count))
 
     def levels(self, first: Tensor, last: Tensor) -> Tensor:
         """sigma_k without what was learned, shape (K, 1 | B, 1, 1, 1).
@@ -63,6 +66,7 @@ class NoiseSchedule(nn.Module):
         strength: Tensor,
         sigma: Tensor,
         known: tuple[float, float] | None = None,
+        least: Tensor | None = None,
     ) -> Passes:
         """What the passes are given.
 
@@ -71,13 +75,18 @@ class NoiseSchedule(nn.Module):
             strength: > 0, shape (1 | B, 1, 1, 1).
             sigma: the noise level of the measurement, shape (1 | B, 1, 1, 1).
             known: the levels that the denoiser was trained for, which learned ones do not leave.
+            least: the least penalty, shape (1 | B, 1, 1, 1); None: any.
         """
         if self.kind == "learned":
             levels = levels * self.log_level.exp().reshape(-1, 1, 1, 1, 1)
-            strength = strength * self.log_strength.exp().reshape(-1, 1, 1, 1, 1)
             if known is not None:
                 levels = levels.clamp(*known)
-        return Passes(levels, strength * sigma.square() / levels.square())
+        penalties = strength * sigma.square() / levels.square()
+        if least is not None:
+            penalties = torch.maximum(penalties, least)
+        if self.kind == "learned":
+            penalties = penalties * self.log_penalty.exp().reshape(-1, 1, 1, 1, 1)
+        return Passes(levels, penalties)
 
 
 def check_schedule(denoiser: Method, kind: Kind, levels: Tensor) -> None:

@@ -5,17 +5,17 @@ With f(x) = 1/2 ||A x - y||^2, a denoiser D, noise levels sigma_k and penalties 
     hqs     x <- D(prox_{f, R_k}(x), sigma_k)
     admm    v = prox_{f, R_k}(x - u),   x <- D(v + u, sigma_k),     u <- u + v - x
     drs     v = prox_{f, R_k}(z),       x <- D(2 v - z, sigma_k),   z <- z + x - v
-    pgd     x <- D(x - s_k grad f(x), sigma_k),   s_k = min(1 / R_k, 1 / ||A||^2)
+    pgd     x <- D(x - 1/R_k grad f(x), sigma_k),   R_k >= ||A||^2
 
 where prox_{f, R}(v) = (A^T A + R)^-1 (A^T y + R v): in closed form where there is one, else by
 conjugate gradients (`solvers/data_term.py`). Levels and penalties follow a schedule
 (`noise_schedule.py`), in which R_k = strength sigma^2 / sigma_k^2 and sigma is the noise of the
 measurement. x starts at the Wiener estimate.
 
-Where D(., s) is the prox of s^2 P and the schedule is fixed, pgd (while 1 / R is its step), admm
-and drs converge to argmin f + strength sigma^2 P, and hqs to the minimiser of strength sigma^2 P
-plus the Moreau envelope of f with penalty R. A denoiser in general is no prox of anything:
-`safeguard.py` watches over the iteration.
+Where D(., s) is the prox of s^2 P and the schedule is fixed, pgd, admm and drs converge to
+argmin f + strength sigma^2 P, and hqs to the minimiser of strength sigma^2 P plus the Moreau
+envelope of f with penalty R; of pgd this holds for levels up to sqrt(strength) sigma / ||A||. A
+denoiser in general is no prox of anything: `safeguard.py` watches over the iteration.
 
 Venkatakrishnan, Bouman, Wohlberg 2013 (admm); Zhang et al. 2021, DPIR (hqs, the schedule); Ryu et
 al. 2019 (pgd, admm, drs with a fixed level).
@@ -60,10 +60,14 @@ if TYPE_CHECKING:
 Algorithm = Literal["hqs", "admm", "pgd", "drs"]
 FIRST = 49 / 255
 """The level of DPIR's first pass."""
-TIMES = 2.0
+TIMES = 3.0
 """`level: auto` of a fixed schedule, in units of the measurement's level."""
+STRENGTH = {"hqs": 0.23, "admm": 0.5, "drs": 0.5, "pgd": 0.5}
+"""`strength: auto`. That of hqs is DPIR's, and less, for the envelope adds smoothness of its own."""
 ITERATIONS = 100
 """Conjugate gradient steps of a data step, at most, where there is no closed form."""
+TOLERANCE = {torch.float32: 1e-6, torch.float64: 1e-11}
+"""Their relative residual."""
 
 
 class PnP(Method):
@@ -95,7 +99,7 @@ class PnP(Method):
         algorithm: Algorithm = "hqs",
         schedule: Kind = "dpir",
         iterations: Annotated[int, Ge(1), Le(10000)] = 8,
-        strength: Annotated[float, Gt(0)] | None = 0.23,
+        strength: Annotated[float, Gt(0)] | Literal["auto"] | None = "auto",
         level: Annotated[float, Gt(0), Le(1)] | Literal["auto"] | None = "auto",
         ensemble: bool = False,
         safeguard: Safeguard = "error",
@@ -109,9 +113,11 @@ class PnP(Method):
                 measurement, equally spaced on a log scale; `fixed` at `level`; `learned` begins as
                 `dpir`, and level and penalty of every pass are trained.
             iterations: passes of the denoiser.
-            strength: of the regulariser, more is smoother; null: tuned on held-out images.
+            strength: of the regulariser, more is smoother; auto: 0.23 for hqs, else 0.5; null:
+                tuned on held-out images.
             level: noise level of the first pass, in units of the image range; auto: 49/255, of a
-                fixed schedule twice the measurement's; null: tuned on held-out images.
+                fixed schedule three times the measurement's (pgd: the longest step's); null: tuned
+                on held-out images.
             ensemble: the denoiser is averaged over the eight turned and mirrored copies of its
                 image, for eight times the time.
             safeguard: what happens to an iteration that diverges: it is stopped with its residuals,
@@ -172,11 +178,12 @@ class PnP(Method):
                 penalty stay.
             start: the first estimate, shape (B, C, H, W); the Wiener estimate by default.
         """
-        data = DataTerm(y, physics)
+        data = _data_term(y, physics)
+        least = self._least(data)
         strength = self._strength(data.sigma)
-        levels = self._levels(data.sigma)
+        levels = self._levels(data.sigma, strength, least)
         check_schedule(self.denoiser, self.schedule.kind, levels)
-        passes = self.schedule(levels, strength, data.sigma, noise_range(self.denoiser))
+        passes = self.schedule(levels, strength, data.sigma, noise_range(self.denoiser), least)
         x = self._start(data, start)
         watch = None if self.training else Watch(x, self.safeguard)
         yield from self._iterate(data, passes, x, count or self.iterations, watch)
@@ -193,7 +200,9 @@ class PnP(Method):
         self._check_channels(problem)
         sigma = torch.tensor(noise_ends(problem, images)).reshape(-1, 1, 1, 1)
         # A level that is to be tuned will be inside; where a schedule ends is known before.
-        levels = self._levels(sigma, sigma if self.level is None else None)
+        first = sigma if self.level is None else None
+        strength = self._strength(sigma) if self.strength is not None else self._usual(sigma)
+        levels = self._levels(sigma, strength, torch.ones_like(sigma), first)
         check_schedule(self.denoiser, self.schedule.kind, levels)
         self.wiener.learn(images)
         if self.schedule.kind == "learned":
@@ -208,17 +217,19 @@ class PnP(Method):
 
     def _tune(self, problem: Problem, images: Images, train: TrainConfig, session: Session) -> None:
         def reconstruct(y: Tensor, physics: LinearPhysics, values: Tensor) -> Tensor:
-            data = DataTerm(y, physics)
+            data = _data_term(y, physics)
             numbers = dict(zip(self._sought, values, strict=True))
-            strength, first = numbers.get("strength"), numbers.get("level")
+            strength, least = numbers.get("strength"), self._least(data)
             strength = self._strength(data.sigma) if strength is None else strength
-            passes = self.schedule(self._levels(data.sigma, first), strength, data.sigma)
+            levels = self._levels(data.sigma, strength, least, numbers.get("level"))
+            passes = self.schedule(levels, strength, data.sigma, least=least)
             *_, x = self._iterate(data, passes, self._start(data), self.iterations)
             return x.nan_to_num(0.0)
 
         def start(sigma: float) -> list[float]:
             usual = TIMES * sigma if self.schedule.kind == "fixed" else FIRST
-            return [{"strength": 0.23, "level": usual}[name] for name in self._sought]
+            begin = {"strength": STRENGTH[self.algorithm], "level": usual}
+            return [begin[name] for name in self._sought]
 
         found = tune_several(
             reconstruct, problem, images, train, session, names=self._sought, start=start
@@ -246,6 +257,9 @@ class PnP(Method):
         for place in range(count):
             k, before = min(place, self.iterations - 1), state.x
             level, penalty = passes.levels[k], passes.penalties[k]
+            if place and place == k:
+                ratio = passes.penalties[k - 1] / penalty
+                state = proximal.rescaled(state, self.algorithm, ratio)
             state = recompute(self.training, self._step, data, state, level, penalty)
             if watch is not None:
                 x = watch(state.x, before)
@@ -265,34 +279,55 @@ class PnP(Method):
             return averaged(denoiser, v) if self.ensemble else denoiser(v)
 
         if self.algorithm == "pgd":
-            return proximal.pgd(state, data, prox, 1 / torch.maximum(penalty, data.curvature))
+            return proximal.pgd(state, data, prox, 1 / penalty)
         split = {"hqs": proximal.hqs, "admm": proximal.admm, "drs": proximal.drs}
         return split[self.algorithm](state, data, prox, penalty)
+
+    def _least(self, data: DataTerm) -> Tensor | None:
+        """The least penalty, shape (1 | B, 1, 1, 1): pgd's step has a bound, 1 / ||A||^2."""
+        return data.curvature if self.algorithm == "pgd" else None
+
+    def _usual(self, sigma: Tensor) -> Tensor:
+        """`strength: auto`, as `sigma` is shaped."""
+        return torch.full_like(sigma, STRENGTH[self.algorithm])
 
     def _strength(self, sigma: Tensor) -> Tensor:
         """The strength for every image, shape (1 | B, 1, 1, 1)."""
         if self.strength is None:
             return self._tuned("strength", 0, sigma)
+        if self.strength == "auto":
+            return self._usual(sigma)
         return torch.full_like(sigma, self.strength)
 
-    def _levels(self, sigma: Tensor, first: Tensor | None = None) -> Tensor:
+    def _levels(
+        self,
+        sigma: Tensor,
+        strength: Tensor,
+        least: Tensor | None,
+        first: Tensor | None = None,
+    ) -> Tensor:
         """The schedule's levels before what was learned, shape (K, 1 | B, 1, 1, 1).
 
         Args:
             sigma: noise level of the measurement, shape (1 | B, 1, 1, 1).
+            strength: of the regulariser, likewise.
+            least: the least penalty of pgd, likewise.
             first: level of the first pass; that of the knob by default.
         """
+        last = sigma
+        if self.algorithm == "pgd" and least is not None:
+            last = sigma * (strength / least).sqrt()
         if first is not None or self.level is None:
             # What was tuned does not leave the denoiser's range.
             tuned = self._tuned("level", 1, sigma) if first is None else first
-            first = tuned.clamp(*(noise_range(self.denoiser) or (None, 1.0)))
-            first = first.expand_as(sigma)
-        elif self.level == "auto":
-            fixed = self.schedule.kind == "fixed"
-            first = TIMES * sigma if fixed else torch.full_like(sigma, FIRST)
-        else:
+            first = tuned.clamp(*(noise_range(self.denoiser) or (None, 1.0))).expand_as(sigma)
+        elif self.level != "auto":
             first = torch.full_like(sigma, self.level)
-        return self.schedule.levels(first, sigma)
+        elif self.schedule.kind != "fixed":
+            first = torch.full_like(sigma, FIRST)
+        else:
+            first = last if self.algorithm == "pgd" else TIMES * sigma
+        return self.schedule.levels(first, last)
 
     def _tuned(self, name: str, place: int, sigma: Tensor) -> Tensor:
         """The tuned value of a knob at noise levels, as `sigma` is shaped."""
@@ -314,3 +349,8 @@ class PnP(Method):
                 f"`{problem.channels}`",
                 f"give one that was trained with `method.channels={problem.channels}`",
             )
+
+
+def _data_term(y: Tensor, physics: LinearPhysics) -> DataTerm:
+    tolerance = TOLERANCE.get(y.dtype, 1e-6)
+    return DataTerm(y, physics, tolerance=tolerance, iterations=ITERATIONS)

@@ -50,7 +50,15 @@ SMALLEST = 1e-9
 class DataTerm:
     """f(x) = 1/2 ||A x - y||^2 of a batch of measurements (B, C, H', W')."""
 
-    def __init__(self, y: Tensor, physics: LinearPhysics, level: Tensor | None = None) -> None:
+    def __init__(
+        self,
+        y: Tensor,
+        physics: LinearPhysics,
+        level: Tensor | None = None,
+        *,
+        tolerance: float = 1e-6,
+        iterations: int = 20,
+    ) -> None:
         """Take a batch.
 
         Args:
@@ -58,8 +66,12 @@ class DataTerm:
             physics: the operator.
             level: the noise level, shape (1 | B, 1, 1, 1), where y is not what was measured, but
                 has its colours in another basis; by default that of `y`.
+            tolerance: relative residual of conjugate gradients, where there is no closed form and
+                none is given with the call.
+            iterations: at most so many of them, likewise.
         """
         self.y, self.physics, self.level = y, physics, level
+        self.tolerance, self.iterations = tolerance, iterations
         self.back: Tensor = physics.A_adjoint(y)
         height, width = self.size = self.back.shape[-2:]
         transfer = transfer_function(physics, height, width)
@@ -90,47 +102,66 @@ class DataTerm:
         if self.circular:
             return self.gain.amax((1, 2, 3), keepdim=True)
         with torch.no_grad():
-            found = power_method(
-                lambda v: self.physics.A_adjoint(self.physics.A(v)), every_frequency(self.back)
-            )
+            # From a constant image the estimate turns with the operator, and it is that of every
+            # operator without negative numbers (Perron, Frobenius).
+            starts = torch.ones_like(self.back), every_frequency(self.back)
+            found = torch.stack([power_method(self._normal, start) for start in starts]).amax(0)
         return 1.05 * found.reshape(-1, 1, 1, 1)
 
     def gradient(self, x: Tensor) -> Tensor:
         """A^T (A x - y), shape (B, C, H, W)."""
         if self.circular:
             return self._filtered(torch.fft.rfft2(x) * self.gain - self.spectrum)
-        found: Tensor = self.physics.A_adjoint(self.physics.A(x)) - self.back
+        return self._normal(x) - self.back
+
+    def _normal(self, x: Tensor) -> Tensor:
+        found: Tensor = self.physics.A_adjoint(self.physics.A(x))
         return found
 
     def prox(
-        self, v: Tensor, weight: Tensor, *, tolerance: float = 1e-6, iterations: int = 20
+        self,
+        v: Tensor,
+        weight: Tensor,
+        *,
+        tolerance: float | None = None,
+        iterations: int | None = None,
     ) -> Tensor:
         """(A^T A + R)^-1 (A^T y + R v), shape (B, C, H, W).
 
         Args:
             v: shape (B, C, H, W).
             weight: R > 0 on the grid of `rfft2`, broadcastable to (B, C, H, W // 2 + 1).
-            tolerance: relative residual of conjugate gradients, where there is no closed form.
-            iterations: at most so many of them.
+            tolerance: relative residual of conjugate gradients, where there is no closed form; by
+                default that of the data term.
+            iterations: at most so many of them, likewise.
         """
         return self._solve(
             self.spectrum + weight * self._spectrum(v), weight, tolerance, iterations
         )
 
     def regularised(
-        self, weight: Tensor, *, tolerance: float = 1e-6, iterations: int = 20
+        self, weight: Tensor, *, tolerance: float | None = None, iterations: int | None = None
     ) -> Tensor:
         """(A^T A + R)^-1 A^T y, shape (B, C, H, W); arguments as for `prox`."""
         return self._solve(self.spectrum, weight, tolerance, iterations)
 
     def inverse(
-        self, right: Tensor, weight: Tensor, *, tolerance: float = 1e-6, iterations: int = 20
+        self,
+        right: Tensor,
+        weight: Tensor,
+        *,
+        tolerance: float | None = None,
+        iterations: int | None = None,
     ) -> Tensor:
         """(A^T A + R)^-1 right, shape (B, C, H, W); arguments as for `prox`."""
         return self._solve(self._spectrum(right), weight, tolerance, iterations)
 
-    def _solve(self, right: Tensor, weight: Tensor, tolerance: float, iterations: int) -> Tensor:
+    def _solve(
+        self, right: Tensor, weight: Tensor, tolerance: float | None, iterations: int | None
+    ) -> Tensor:
         """The solution for a right side given by its spectrum."""
+        tolerance = self.tolerance if tolerance is None else tolerance
+        iterations = self.iterations if iterations is None else iterations
         if self.factor is not None:
             return self._filtered(self._unaliased(right, weight, self.factor)).to(self.y.dtype)
         if self.circular:
@@ -141,8 +172,7 @@ class DataTerm:
         inverse = 1 / (self.likeness + weight)
 
         def residual(x: Tensor) -> Tensor:
-            back: Tensor = self.physics.A_adjoint(self.physics.A(x))
-            return back + self._filtered(torch.fft.rfft2(x) * weight) - target
+            return self._normal(x) + self._filtered(torch.fft.rfft2(x) * weight) - target
 
         @torch.no_grad()
         def precondition(r: Tensor) -> Tensor:

@@ -72,6 +72,18 @@ def drs(state: State, data: DataTerm, prox: Prox, weight: Tensor) -> State:
     return State(x, state.other + x - v, state.dual)
 
 
+def rescaled(state: State, algorithm: str, ratio: Tensor) -> State:
+    """The state where R is to change, so that the dual in it stays; `ratio` is old R / new R.
+
+    In units of R, the dual of admm is u and that of drs is z - x (Boyd et al. 2011, 3.4.1).
+    """
+    if algorithm == "admm":
+        return state._replace(other=state.other * ratio)
+    if algorithm == "drs":
+        return state._replace(other=state.x + (state.other - state.x) * ratio)
+    return state
+
+
 def pdhg(state: State, data: DataTerm, prox: Prox, dual_step: Tensor, step: Tensor) -> State:
     """Primal-dual hybrid gradient; `dual_step` s and `step` t > 0."""
     ahead: Tensor = data.physics.A(state.other) - data.y
