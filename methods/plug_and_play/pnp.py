@@ -63,7 +63,7 @@ FIRST = 49 / 255
 TIMES = 3.0
 """`level: auto` of a fixed schedule, in units of the measurement's level."""
 STRENGTH = {"hqs": 0.23, "admm": 0.5, "drs": 0.5, "pgd": 0.5}
-"""`strength: auto`. That of hqs is DPIR's, and less, for the envelope adds smoothness of its own."""
+"""`strength: auto`. That of hqs, DPIR's, is lower, since the envelope of f is smoother than f."""
 ITERATIONS = 100
 """Conjugate gradient steps of a data step, at most, where there is no closed form."""
 TOLERANCE = {torch.float32: 1e-6, torch.float64: 1e-11}

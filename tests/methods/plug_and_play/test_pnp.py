@@ -1,6 +1,7 @@
 """Plug-and-play against the convex algorithms, the Wiener filter, and iterations that diverge."""
 
 import itertools
+import re
 
 import pytest
 import torch
@@ -323,12 +324,7 @@ def test_levels_that_the_denoiser_was_not_trained_for_are_refused(known, knobs, 
         use(told(*known, **knobs))
     text = str(caught.value)
     assert len(text.splitlines()) == 1
-    given = dict(
-        each.split("=")
-        for each in text.replace(",", "").replace("`", "").split()
-        if "method." in each
-    )
-    remedy = {key.removeprefix("method."): value for key, value in given.items()}
+    remedy = dict(re.findall(r"method\.(\w+)=([\w.]+)", text))
     remedy["level"] = float(remedy["level"])
     use(told(*known, **{**knobs, **remedy}))
 
