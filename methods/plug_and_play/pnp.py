@@ -35,6 +35,7 @@ from challenge.configs.schema.training import TrainConfig
 from challenge.methods.contract import Method, Session
 from challenge.methods.networks.layers import recompute
 from challenge.methods.parts import Denoiser
+from challenge.methods.plug_and_play import denoisers
 from challenge.methods.plug_and_play.denoisers import denoise, noise_range
 from challenge.methods.plug_and_play.ensemble import averaged
 from challenge.methods.plug_and_play.noise_schedule import (
@@ -124,7 +125,8 @@ class PnP(Method):
                 or the best estimate until then is taken.
 
         Raises:
-            UserError: a learned schedule with a number that is to be tuned.
+            UserError: a learned schedule with a number that is to be tuned, or a denoiser that
+                cannot be differentiated.
         """
         super().__init__()
         for name, value in (("strength", strength), ("level", level)):
@@ -134,6 +136,12 @@ class PnP(Method):
                     "is `null`, to be tuned, in a schedule that is learned from it on",
                     "leave it out, or give a number",
                 )
+        if schedule == "learned" and not isinstance(denoiser, denoisers.Denoiser):
+            raise UserError.of(
+                "`method.schedule`",
+                "is `learned`, through a denoiser that cannot be differentiated",
+                "give `method.denoiser` a network such as `drunet`, or `method.schedule=dpir`",
+            )
         self.denoiser = denoiser.requires_grad_(False)
         self.algorithm: Algorithm = algorithm
         self.iterations, self.strength, self.level = iterations, strength, level

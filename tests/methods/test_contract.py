@@ -27,6 +27,7 @@ SMALL = {
     "lista": {"filters": 12, "layers": 2},
     "lpd": {"steps": 2, "net": {"width": 4, "depth": 1}, "dual_width": 4},
     "network": {"net": {"width": 8, "depth": 1}},
+    "pnp": {"denoiser": {"name": "tv", "weight": "usual", "iterations": 5}, "iterations": 3},
     "tv": {"iterations": 20},
     "unrolled": {"steps": 2, "net": {"width": 4, "depth": 1}},
 }
@@ -147,6 +148,8 @@ class Watched:
         *({"name": name} for name in sorted(registry.METHODS)),
         {"name": "bilevel", "theta": "weight"},
         {"name": "bilevel", "theta": "weight_eps"},
+        {"name": "pnp", "strength": None},
+        {"name": "pnp", "schedule": "learned", "denoiser": {"name": "drunet", **SMALL["drunet"]}},
         {"name": "tv", "weight": None},
     ],
     ids=str,

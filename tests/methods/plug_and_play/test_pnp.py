@@ -396,6 +396,11 @@ def test_a_learned_schedule_takes_no_number_that_is_to_be_tuned(name):
         method(schedule="learned", **{name: None})
 
 
+def test_a_learned_schedule_takes_no_denoiser_without_derivatives():
+    with pytest.raises(UserError, match=r"`method.schedule`: is `learned`.*method.schedule=dpir"):
+        method(schedule="learned", denoiser="tv")
+
+
 def test_a_denoiser_for_other_colours_is_refused():
     denoiser = Wiener()
     denoiser.channels = 3
