@@ -33,7 +33,6 @@ from torch import Tensor
 from challenge.configs.errors import UserError
 from challenge.configs.schema.training import TrainConfig
 from challenge.methods.contract import Method, Session
-from challenge.methods.networks.layers import recompute
 from challenge.methods.parts import Denoiser
 from challenge.methods.plug_and_play import denoisers
 from challenge.methods.plug_and_play.denoisers import denoise, noise_range
@@ -45,12 +44,13 @@ from challenge.methods.plug_and_play.noise_schedule import (
     check_schedule,
 )
 from challenge.methods.plug_and_play.safeguard import Safeguard, Watch
-from challenge.methods.solvers import proximal
+from challenge.methods.plug_and_play.splitting import Algorithm, iterate
 from challenge.methods.solvers.data_term import DataTerm
 from challenge.methods.solvers.wiener_filter import WienerFilter
 from challenge.methods.training.loop import READS, supervised
 from challenge.methods.training.noise_ends import noise_ends
-from challenge.methods.training.tuning import between, tune_several
+from challenge.methods.training.tuned_numbers import TunedNumbers
+from challenge.methods.training.tuning import tune_several
 
 if TYPE_CHECKING:
     from deepinv.physics import LinearPhysics
@@ -58,7 +58,6 @@ if TYPE_CHECKING:
     from challenge.data.images.dataset import Images
     from challenge.data.physics.problem import Problem
 
-Algorithm = Literal["hqs", "admm", "pgd", "drs"]
 FIRST = 49 / 255
 """The level of DPIR's first pass."""
 TIMES = 3.0
@@ -148,11 +147,8 @@ class PnP(Method):
         self.ensemble, self.safeguard = ensemble, safeguard
         self.schedule = NoiseSchedule(schedule, iterations)
         self.wiener = WienerFilter()
-        # Filled by fit where a number is tuned; 0, no noise level, means that none was.
-        self.tuned_levels: Tensor
-        self.tuned_logarithms: Tensor
-        self.register_buffer("tuned_levels", torch.zeros(2))
-        self.register_buffer("tuned_logarithms", torch.zeros(2, 2))
+        sought = [name for name in ("strength", "level") if getattr(self, name) is None]
+        self.tuned = TunedNumbers(sought)
 
     def train(self, mode: bool = True) -> PnP:
         """As of every module, but the denoiser computes as at inference."""
@@ -215,18 +211,13 @@ class PnP(Method):
         self.wiener.learn(images)
         if self.schedule.kind == "learned":
             supervised(self, problem, images, train, session)
-        elif self._sought:
+        elif self.tuned.names:
             self._tune(problem, images, train, session)
-
-    @property
-    def _sought(self) -> list[str]:
-        """The knobs whose values are tuned."""
-        return [name for name in ("strength", "level") if getattr(self, name) is None]
 
     def _tune(self, problem: Problem, images: Images, train: TrainConfig, session: Session) -> None:
         def reconstruct(y: Tensor, physics: LinearPhysics, values: Tensor) -> Tensor:
             data = _data_term(y, physics)
-            numbers = dict(zip(self._sought, values, strict=True))
+            numbers = dict(zip(self.tuned.names, values, strict=True))
             strength, least = numbers.get("strength"), self._least(data)
             strength = self._strength(data.sigma) if strength is None else strength
             levels = self._levels(data.sigma, strength, least, numbers.get("level"))
@@ -237,59 +228,32 @@ class PnP(Method):
         def start(sigma: float) -> list[float]:
             usual = TIMES * sigma if self.schedule.kind == "fixed" else FIRST
             begin = {"strength": STRENGTH[self.algorithm], "level": usual}
-            return [begin[name] for name in self._sought]
+            return [begin[name] for name in self.tuned.names]
 
         found = tune_several(
-            reconstruct, problem, images, train, session, names=self._sought, start=start
+            reconstruct, problem, images, train, session, names=self.tuned.names, start=start
         )
         if found is not None:
-            levels, logarithms = found
-            self.tuned_levels.copy_(levels)
-            for place, name in enumerate(self._sought):
-                self.tuned_logarithms[:, 0 if name == "strength" else 1] = logarithms[:, place]
+            self.tuned.store(*found)
 
     def _start(self, data: DataTerm, start: Tensor | None = None) -> Tensor:
         """The first estimate, shape (B, C, H, W)."""
         return self.wiener(data)[0] if start is None else start
 
     def _iterate(
-        self,
-        data: DataTerm,
-        passes: Passes,
-        x: Tensor,
-        count: int,
-        watch: Watch | None = None,
+        self, data: DataTerm, passes: Passes, x: Tensor, count: int, watch: Watch | None = None
     ) -> Iterator[Tensor]:
         """Yield the estimates of `count` passes that begin at `x`."""
-        state = proximal.start(x, data, self.algorithm)
-        for place in range(count):
-            k, before = min(place, self.iterations - 1), state.x
-            level, penalty = passes.levels[k], passes.penalties[k]
-            if place and place == k:
-                ratio = passes.penalties[k - 1] / penalty
-                state = proximal.rescaled(state, self.algorithm, ratio)
-            state = recompute(self.training, self._step, data, state, level, penalty)
-            if watch is not None:
-                x = watch(state.x, before)
-                # What diverges is computed on as it stood, and may not spoil other images.
-                state = state._replace(x=x, other=torch.where(watch.stopped, x, state.other))
-            yield state.x
 
-    def _step(
-        self, data: DataTerm, state: proximal.State, level: Tensor, penalty: Tensor
-    ) -> proximal.State:
-        """One pass; level and penalty of shape (1 | B, 1, 1, 1)."""
-
-        def prox(v: Tensor) -> Tensor:
-            def denoiser(v: Tensor) -> Tensor:
+        def denoiser(v: Tensor, level: Tensor) -> Tensor:
+            def single(v: Tensor) -> Tensor:
                 return denoise(self.denoiser, v, level)
 
-            return averaged(denoiser, v) if self.ensemble else denoiser(v)
+            return averaged(single, v) if self.ensemble else single(v)
 
-        if self.algorithm == "pgd":
-            return proximal.pgd(state, data, prox, 1 / penalty)
-        split = {"hqs": proximal.hqs, "admm": proximal.admm, "drs": proximal.drs}
-        return split[self.algorithm](state, data, prox, penalty)
+        yield from iterate(
+            self.algorithm, denoiser, data, passes, x, count, watch, checkpointed=self.training
+        )
 
     def _least(self, data: DataTerm) -> Tensor | None:
         """The least penalty, shape (1 | B, 1, 1, 1): pgd's step has a bound, 1 / ||A||^2."""
@@ -302,7 +266,7 @@ class PnP(Method):
     def _strength(self, sigma: Tensor) -> Tensor:
         """The strength for every image, shape (1 | B, 1, 1, 1)."""
         if self.strength is None:
-            return self._tuned("strength", 0, sigma)
+            return self.tuned.value("strength", sigma)
         if self.strength == "auto":
             return self._usual(sigma)
         return torch.full_like(sigma, self.strength)
@@ -327,7 +291,7 @@ class PnP(Method):
             last = sigma * (strength / least).sqrt()
         if first is not None or self.level is None:
             # What was tuned does not leave the denoiser's range.
-            tuned = self._tuned("level", 1, sigma) if first is None else first
+            tuned = self.tuned.value("level", sigma) if first is None else first
             first = tuned.clamp(*(noise_range(self.denoiser) or (None, 1.0))).expand_as(sigma)
         elif self.level != "auto":
             first = torch.full_like(sigma, self.level)
@@ -336,16 +300,6 @@ class PnP(Method):
         else:
             first = last if self.algorithm == "pgd" else TIMES * sigma
         return self.schedule.levels(first, last)
-
-    def _tuned(self, name: str, place: int, sigma: Tensor) -> Tensor:
-        """The tuned value of a knob at noise levels, as `sigma` is shaped."""
-        if not bool((self.tuned_levels > 0).all()):
-            raise UserError.of(
-                f"`method.{name}`",
-                "is `null` and was not tuned yet",
-                "train first (`challenge train`), or give a number",
-            )
-        return between(self.tuned_levels, self.tuned_logarithms[:, place], sigma)
 
     def _check_channels(self, problem: Problem) -> None:
         """Raise `UserError` where the denoiser is for another number of channels."""

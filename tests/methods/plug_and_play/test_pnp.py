@@ -25,9 +25,12 @@ from challenge.methods.transforms import spectrum
 from challenge.methods.variational.wiener import Wiener
 
 ALGORITHMS = ["hqs", "admm", "drs", "pgd"]
-OPERATORS = [(kind, None) for kind in FAMILIES]
-OPERATORS += [("blur", "valid"), ("blur", "reflect"), ("downsampling", "reflect")]
-SIZE = 12, 14
+CLOSED = [("blur", None), ("identity", None), ("inpainting", None), ("downsampling", None)]
+SOLVED = [(kind, None) for kind in FAMILIES if (kind, None) not in CLOSED]
+SOLVED += [("blur", "valid"), ("blur", "reflect"), ("downsampling", "reflect")]
+"""Operators whose data step has a closed form, and those whose data step is solved."""
+OPERATORS = [*CLOSED, *(pytest.param(*each, marks=pytest.mark.slow) for each in SOLVED)]
+SIZE = 8, 10
 SIGMA = 0.1
 WEAK = 0.3  # a level at which pgd's step is 1 / R
 
@@ -93,7 +96,7 @@ def convex(algorithm, matrix, y, prior, x, levels, strength, count):
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-@pytest.mark.parametrize(("operator", "boundary"), OPERATORS)
+@pytest.mark.parametrize(("operator", "boundary"), CLOSED + SOLVED)
 def test_with_an_exact_prox_it_is_the_convex_algorithm(operator, boundary, algorithm):
     y, physics, matrix = scene(operator, boundary)
     start = physics.A_adjoint(y)
@@ -128,7 +131,7 @@ def test_at_a_fixed_level_it_reaches_the_minimiser_of_its_objective(operator, bo
     strength, level = 12.0, WEAK
     penalty = strength * SIGMA**2 / level**2
     pnp = method(algorithm=algorithm, schedule="fixed", strength=strength, level=level)
-    *_, x = pnp.estimates(y, physics, 150)
+    *_, x = pnp.estimates(y, physics, 90)
     normal, prior = matrix.T @ matrix, strength * SIGMA**2 * precision(*shape[-2:])
     back, one = matrix.T @ y.flatten(), torch.eye(len(normal)).double()
     both = torch.linalg.solve(normal + prior, back)
@@ -138,7 +141,7 @@ def test_at_a_fixed_level_it_reaches_the_minimiser_of_its_objective(operator, bo
         expected = torch.linalg.solve(
             prior + penalty * (one - penalty * inverse), penalty * inverse @ back
         )
-        assert (expected - both).norm() > 0.01 * both.norm()
+        assert (expected - both).norm() > 1e-3 * both.norm()
     else:
         expected = both
     torch.testing.assert_close(x.flatten(), expected, rtol=0, atol=1e-6)
@@ -151,7 +154,7 @@ def test_with_the_best_denoiser_of_gaussian_images_it_is_the_wiener_filter(algor
     """With strength 1, at any level: but pgd's step is 1 / R for levels up to sigma / ||A||."""
     y, physics, _ = scene("blur")
     pnp = method(algorithm=algorithm, schedule="fixed", strength=1.0, level=level)
-    *_, x = pnp.estimates(y, physics, 600)
+    *_, x = pnp.estimates(y, physics, 300)
     expected = wiener(y, physics, spectrum.typical().double(), [1.0])[0]
     torch.testing.assert_close(x, expected, rtol=0, atol=1e-6)
 
@@ -160,11 +163,12 @@ def test_the_denoiser_of_gaussian_images_follows_tweedies_formula():
     """D(x, s) = x + s^2 grad log p_s(x), where p_s is the density of images with noise s."""
     x = scene("identity")[0].requires_grad_()
     height, width = x.shape[-2:]
-    power = 1 / spectrum.penalty(spectrum.typical().double(), height, width)
-    power[0, 0] = 1e12  # the mean is free
-    full = torch.fft.fft2(x).abs().square()
-    whole = torch.cat([power, power[:, 1 : width // 2].flip(-1).roll(1, 0).flip(0)], -1)
-    log_density = -(full / (whole + WEAK**2)).sum() / (2 * height * width)
+    penalty = spectrum.penalty(spectrum.typical().double(), height, width)
+    inverse = penalty / (1 + WEAK**2 * penalty)  # 1 / (S + s^2), without the mean, which is free
+    twice = torch.full((width // 2 + 1,), 2.0).double()
+    twice[[0, -1]] = 1  # frequencies that are their own mirror images
+    power = torch.fft.rfft2(x).abs().square()
+    log_density = -(twice * inverse * power).sum() / (2 * height * width)
     (score,) = torch.autograd.grad(log_density, x)
     denoiser = registry.build({"name": "wiener"})
     found = denoise(denoiser, x.detach(), WEAK)
@@ -206,17 +210,20 @@ def turned(operator, parameters, which):
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-@pytest.mark.parametrize("boundary", ["circular", "valid", "reflect", "mask"])
+@pytest.mark.parametrize(
+    "boundary",
+    ["circular", "mask", *(pytest.param(b, marks=pytest.mark.slow) for b in ("valid", "reflect"))],
+)
 def test_with_the_ensemble_the_estimate_turns_with_the_measurement(boundary, algorithm):
     operator, boundary = ("inpainting", None) if boundary == "mask" else ("blur", boundary)
     problem = toy_problem(1, boundary, operator, {"sigma": SIGMA})
-    x = toy_images(1, 1)[0][None, :, :20, :24]
-    shape = (1, 20, 24)
+    x = toy_images(1, 1)[0][None, :, :12, :16]
+    shape = (1, 12, 16)
     drawn = problem._draw(shape, problem.key, "train", 0)[0]
 
     def reconstruct(which, ensemble):
         seen = turn(y, which)
-        size = (1, *shape[1:]) if which % 2 == 0 else (1, *shape[:0:-1])
+        size = shape if which % 2 == 0 else (1, shape[2], shape[1])
         physics = families.build(operator, [turned(operator, drawn, which)], size)
         physics.noise_model = GaussianNoise(sigma=torch.tensor([SIGMA]))
         pnp = PnP(denoiser=Shifts(), algorithm=algorithm, iterations=2, ensemble=ensemble)
@@ -303,7 +310,7 @@ def told(low, high, **knobs):
         ((0.0, 20 / 255), {"level": 30 / 255}, "30/255"),
         ((0.0, 10 / 255), {}, "49/255"),  # the measurement is noisier than that
         ((0.15, 0.5), {}, "25.5/255"),
-        ((0.0, 0.15), {"schedule": "fixed"}, "51/255"),
+        ((0.0, 0.25), {"schedule": "fixed"}, "76.5/255"),
         ((0.3, 0.5), {"schedule": "fixed", "level": 0.2}, "51/255"),
         ((0.0, 20 / 255), {"schedule": "learned"}, "49/255"),
     ],
