@@ -49,6 +49,14 @@ class Denoiser(Protocol):
         """
 
 
+@runtime_checkable
+class HasPotential(Protocol):
+    """A denoiser that is a gradient step on a function g: D(x, sigma) = x - grad g(x, sigma)."""
+
+    def potential(self, x: Tensor, sigma: Tensor) -> Tensor:
+        """g(x, sigma) of every image, shape (B,); arguments as for `Denoiser.denoise`."""
+
+
 def denoise(method: Method, x: Tensor, sigma: Tensor | float) -> Tensor:
     """D(x, sigma) of any method that takes the identity as its operator.
 

@@ -22,12 +22,18 @@ SMALL = {
     "drunet": {"width": 4, "depth": 1, "blocks": 1},
     "ffdnet": {"width": 4, "depth": 3},
     "gsdrunet": {"width": 4, "depth": 1, "blocks": 1},
+    "gs_pnp": {
+        "denoiser": {"name": "gsdrunet", "width": 4, "depth": 1, "blocks": 1},
+        "iterations": 2,
+        "start": 1,
+    },
     "huber": {"iterations": 40},
     "lipschitz": {"width": 4, "blocks": 1},
     "lista": {"filters": 12, "layers": 2},
     "lpd": {"steps": 2, "net": {"width": 4, "depth": 1}, "dual_width": 4},
     "network": {"net": {"width": 8, "depth": 1}},
     "pnp": {"denoiser": {"name": "tv", "weight": "usual", "iterations": 5}, "iterations": 3},
+    "red": {"denoiser": {"name": "tv", "weight": "usual", "iterations": 5}, "iterations": 3},
     "tv": {"iterations": 20},
     "unrolled": {"steps": 2, "net": {"width": 4, "depth": 1}},
 }
@@ -44,6 +50,8 @@ def make(name: str, channels: int = 3) -> Method:
     section = {"name": name, **SMALL.get(name, {})}
     if channels != 3 and name in COLOURS:
         section["channels"] = channels
+    if channels != 3 and name == "gs_pnp":
+        section["denoiser"] = {**section["denoiser"], "channels": channels}
     torch.manual_seed(0)
     return registry.build(section, Path())
 
