@@ -36,10 +36,7 @@ Denoiser = Annotated[
     Method, Part("identity", "bm3d", "a denoiser: a method's name or section, a run or an entry")
 ]
 """A method that takes the identity as its operator; see `plug_and_play.denoisers.denoise`."""
-Potential = (
-    Annotated[Method, Part("identity", None, "a denoiser with a potential: a run or an entry")]
-    | None
-)
+Potential = Annotated[Method, Part("identity", None, "a denoiser with a potential")] | None
 """A denoiser that is a gradient step; see `plug_and_play.denoisers.HasPotential`."""
 Start = Annotated[Method, Part("identity", None, "a denoiser: a run, an entry or a section")] | None
 """A denoiser that networks begin as."""

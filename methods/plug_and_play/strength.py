@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
 Level = Annotated[float, Gt(0), Le(1)]
 """A noise level in units of the image range."""
-FIRST = 49 / 255
-"""The level from which levels fall, that of DPIR."""
+FIRST = 0.19
+"""The level from which levels fall, about that of DPIR, 49/255."""
 ITERATIONS = 100
 """Conjugate gradient steps of a data step, at most, where there is no closed form."""
 FAR = 1e6
@@ -71,7 +71,7 @@ class Strength(nn.Module):
             raise UserError.of(
                 "`method.strength`",
                 "is `null` and was not tuned yet",
-                "train first (`challenge train`), or give a strength such as `0.2`",
+                "train first (`challenge train`), or give a strength such as `0.3`",
             )
         return between(self.tuned_levels, self.tuned_log_strengths, sigma)
 
