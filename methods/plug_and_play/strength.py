@@ -26,7 +26,8 @@ from challenge.configs.schema.training import TrainConfig
 from challenge.methods.contract import Method, Session
 from challenge.methods.plug_and_play.denoisers import check_levels
 from challenge.methods.training.noise_ends import noise_ends
-from challenge.methods.training.tuning import between, tune
+from challenge.methods.training.tuned_numbers import TunedNumbers
+from challenge.methods.training.tuning import tune
 
 if TYPE_CHECKING:
     from deepinv.physics import LinearPhysics
@@ -48,16 +49,11 @@ data step would refuse it before the safeguard has seen where the estimate goes.
 class Strength(nn.Module):
     """A strength that is given, or tuned and then travels with the weights."""
 
-    tuned_levels: Tensor
-    tuned_log_strengths: Tensor
-
     def __init__(self, given: float | None) -> None:
         """Take the knob's value; None: it is to be tuned."""
         super().__init__()
         self.given = given
-        # 0, no noise level, means that it was not tuned.
-        self.register_buffer("tuned_levels", torch.zeros(2))
-        self.register_buffer("tuned_log_strengths", torch.zeros(2))
+        self.tuned = TunedNumbers(["strength"] if given is None else [])
 
     def forward(self, sigma: Tensor) -> Tensor:
         """The strength at noise levels of measurements, as `sigma` is shaped.
@@ -65,15 +61,9 @@ class Strength(nn.Module):
         Raises:
             UserError: it is to be tuned and was not.
         """
-        if self.given is not None:
-            return torch.full_like(sigma, self.given)
-        if not bool((self.tuned_levels > 0).all()):
-            raise UserError.of(
-                "`method.strength`",
-                "is `null` and was not tuned yet",
-                "train first (`challenge train`), or give a strength such as `0.3`",
-            )
-        return between(self.tuned_levels, self.tuned_log_strengths, sigma)
+        if self.given is None:
+            return self.tuned.value("strength", sigma)
+        return torch.full_like(sigma, self.given)
 
     def tune(
         self,
@@ -107,8 +97,7 @@ class Strength(nn.Module):
             start=lambda level: usual,
         )
         if found is not None:
-            self.tuned_levels.copy_(found[0])
-            self.tuned_log_strengths.copy_(found[1])
+            self.tuned.store(found[0], found[1][:, None])
 
 
 def last_level(sigma: Tensor, level: float | Literal["auto"], times: float) -> Tensor:
