@@ -83,13 +83,13 @@ class Jacobian:
         """J^T u; only where `exact`."""
         assert self._graph is not None
         leaf, out, _, _ = self._graph
-        (found,) = torch.autograd.grad(out, leaf, u, retain_graph=True)
+        (found,) = torch.autograd.grad((out * u).sum(), leaf, retain_graph=True)
         return found
 
     def _forward(self, v: Tensor) -> Tensor:
         assert self._graph is not None
         _, _, dual, back = self._graph
-        (found,) = torch.autograd.grad(back, dual, v, retain_graph=True)
+        (found,) = torch.autograd.grad((back * v).sum(), dual, retain_graph=True)
         return found
 
     def _difference(self, v: Tensor, reach: float = REACH) -> Tensor:
@@ -109,7 +109,8 @@ class Jacobian:
                 if not out.requires_grad:
                     return False
                 dual = torch.zeros_like(out, requires_grad=True)
-                (product,) = torch.autograd.grad(out, leaf, dual, create_graph=True)
+                # A sum: `torch.autograd.grad` of a vector imports a compiler, for seconds.
+                (product,) = torch.autograd.grad((out * dual).sum(), leaf, create_graph=True)
             self._graph = leaf, out, dual, product
             forward, back = self._forward(v), self.reverse(u)
         except (RuntimeError, NotImplementedError):  # no derivative, or only a first one
