@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from challenge.methods.solvers import jacobian
 from challenge.methods.solvers.jacobian import REFLECTED, RESIDUAL, WHOLE, Jacobian
 from challenge.methods.solvers.krylov import krylov

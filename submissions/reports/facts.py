@@ -1,0 +1,115 @@
+"""What was measured of a method at one noise level, and how bounds are judged.
+
+What is measured at points is a lower bound of a Lipschitz constant: it refutes that the constant
+is small, and never proves it. What follows from the architecture is an upper bound: it proves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Verdict = Literal["holds", "fails", "not certified"]
+Algorithm = Literal["pgd", "hqs", "admm", "drs", "red", "gs", "unrolled"]
+"""`red`: gradient descent of regularisation by denoising; `gs`: gradient-step plug-and-play."""
+
+ROUNDING = 1e-3
+"""By so much a measured constant must miss a limit: what float32 leaves of products."""
+EXACT = 1e-6
+"""By so much a certified constant may miss a limit: what doubles leave of a sum."""
+
+
+@dataclass(frozen=True)
+class Bound:
+    """An interval in which a Lipschitz constant lies."""
+
+    lower: float | None = None
+    """The largest that was measured at a point; None where nothing was."""
+    upper: float | None = None
+    """What is certified; None where nothing is."""
+
+    def at_most(self, limit: float) -> Verdict:
+        """Whether the constant is at most `limit`."""
+        if self.lower is not None and self.lower > limit + ROUNDING:
+            return "fails"
+        if self.upper is not None and self.upper <= limit + EXACT:
+            return "holds"
+        return "not certified"
+
+    def below(self, limit: float) -> Verdict:
+        """Whether the constant is less than `limit`."""
+        if self.lower is not None and self.lower >= limit:
+            return "fails"
+        if self.upper is not None and self.upper < limit:
+            return "holds"
+        return "not certified"
+
+    def __str__(self) -> str:
+        """`>= 0.83, certified <= 1`."""
+        parts = [] if self.lower is None else [f">= {self.lower:.3g}"]
+        parts += [] if self.upper is None else [f"certified <= {self.upper:.4g}"]
+        return ", ".join(parts) or "not measured"
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """Of f(x) = 1/2 ||A x - y||^2: the ends of the spectrum of A^T A."""
+
+    mu: float
+    """The least eigenvalue, the modulus of strong convexity."""
+    curvature: float
+    """The largest one, the Lipschitz constant L of the gradient of f."""
+    exact: bool
+    """Whether both are known in closed form; else mu is at most, and L at least, what is given."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the theorems ask of a denoiser D at one noise level, and of the iteration with it."""
+
+    algorithm: Algorithm
+    data: DataFacts
+    denoiser: Bound = Bound()
+    """Of D."""
+    residual: Bound = Bound()
+    """Of I - D."""
+    reflected: Bound = Bound()
+    """Of 2 D - I."""
+    iteration: Bound = Bound()
+    """Of the map T, x_{k+1} = T(x_k), that the iteration repeats."""
+    differentiable: bool | None = None
+    """Whether D has a derivative that agrees with its values, at the points seen."""
+    potential: bool = False
+    """Whether D is a gradient step on a potential >= 0 by construction, so that J is symmetric."""
+    asymmetry: float | None = None
+    """||J - J^T||_F / ||J||_F, the largest seen."""
+    least: float | None = None
+    """A Rayleigh quotient of J, the least seen."""
+    homogeneity: float | None = None
+    """||D((1 + e) x) - (1 + e) D(x)|| / (e ||D(x)||), the largest seen."""
+    radius: float | None = None
+    """The largest |eigenvalue| of J that was found to converge."""
+    step: float | None = None
+    """s of pgd, 1 / R of hqs, admm and drs, t of red, tau of gs; None: free to choose."""
+    weight: float = 1.0
+    """lambda of red and gs."""
+    backtracks: bool = False
+    """Whether the step is made smaller until the objective falls enough."""
+    rise: float | None = None
+    """The largest relative rise of the objective on the way; None where there is no objective."""
+    last: float | None = None
+    """Length of the last step, in units of the image range."""
+
+
+def closed(
+    denoiser: float | None, residual: float | None, reflected: float | None
+) -> tuple[float, float, float]:
+    """Upper bounds of D, I - D and 2 D - I that follow from some of them; inf where none does.
+
+    2 D - I = D - (I - D); D = (I + (2 D - I)) / 2; where 2 D - I is nonexpansive, D and I - D are.
+    """
+    infinite = float("inf")
+    d, r, c = (infinite if each is None else each for each in (denoiser, residual, reflected))
+    d = min(d, 1 + r, (1 + c) / 2)
+    r = min(r, 1 + d, (1 + c) / 2)
+    return d, r, min(c, 1 + 2 * r, 1 + 2 * d, d + r)
