@@ -13,6 +13,7 @@ from typer.core import TyperCommand
 
 from challenge.cli import (
     amend,
+    analyse,
     board,
     check,
     compare,
@@ -117,6 +118,7 @@ for _command in (
     infer.infer,
     score.score,
     compare.compare,
+    analyse.analyse,
     pack.pack,
     check.check,
     board.board,

@@ -13,6 +13,8 @@ import typer
 
 LEVELS = ("process", "landlock", "bubblewrap")
 """Levels of isolation, as `challenge.submissions.jail.levels` has them."""
+ALGORITHMS = ("pgd", "hqs", "admm", "drs", "red", "gs")
+"""Into which `analyse` plugs a denoiser, as `methods.plug_and_play.stationary` has them."""
 DEVICES = ("auto", "cpu", "cuda")
 HALVES = ("float16", "bfloat16")
 """Types to which weights may be rounded, as `challenge.submissions.entries.manifest` has them."""
@@ -74,6 +76,11 @@ def sections(incomplete: str) -> list[str]:
 def levels(incomplete: str) -> list[str]:
     """Levels of isolation."""
     return _of(LEVELS, incomplete)
+
+
+def algorithms(incomplete: str) -> list[str]:
+    """What a denoiser can be plugged into."""
+    return _of(ALGORITHMS, incomplete)
 
 
 def devices(incomplete: str) -> list[str]:

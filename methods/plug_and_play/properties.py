@@ -42,6 +42,8 @@ STRETCH = 0.01
 """e of the homogeneity."""
 LEAST_RADIUS = 2 / 255
 """Of the ascent, where there is hardly any noise."""
+SYMMETRIC = 1e-3
+"""An asymmetry below is float32's rounding."""
 CONVERGED = 0.01
 """An eigenvalue whose residual is a larger share of it is none yet."""
 
@@ -118,13 +120,19 @@ def measure(
         return Properties(norms, False, homogeneity(denoiser, noisy), None, None, None)
     places = [each for kind in at.values() for each in kind]
     probes = [random(f"probe {k}") for k in range(PROBES)]
+    asymmetry = max(float(jacobian.asymmetry(each, probes)) for each in places)
+    ends = [jacobian.symmetric_part(each, random("least"), steps) for each in places]
+    if asymmetry <= SYMMETRIC:  # Ritz values are within the spectrum
+        radius: float | None = max(float(end.abs()) for pair in ends for end in pair)
+    else:
+        radius = _radius(first, random("radius"), 2 * steps)
     return Properties(
         norms,
         True,
         max(homogeneity(denoiser, each.x) for each in places),
-        max(float(jacobian.asymmetry(each, probes)) for each in places),
-        min(float(jacobian.symmetric_part(each, random("least"), steps)[0]) for each in places),
-        _radius(first, random("radius"), 2 * steps),
+        asymmetry,
+        min(float(least) for least, _ in ends),
+        radius,
     )
 
 

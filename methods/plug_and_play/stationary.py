@@ -136,14 +136,3 @@ class HasPotential(Protocol):
 
     def potential(self, x: Tensor, sigma: Tensor) -> Tensor:
         """g(x, sigma), shape (B,); x of shape (B, C, H, W), sigma of (1 | B, 1, 1, 1)."""
-
-
-def of_denoiser(
-    prior: Method,
-    denoise: Callable[[Tensor], Tensor],
-    level: float,
-    step: float,
-    algorithm: Algorithm = "pgd",
-) -> Stationary:
-    """The iteration that a denoiser alone is looked at in."""
-    return Stationary(algorithm, prior, denoise, level, step, weight=1 / step)

@@ -46,7 +46,7 @@ class Bound:
 
     def __str__(self) -> str:
         """`>= 0.83, certified <= 1`."""
-        parts = [] if self.lower is None else [f">= {self.lower:.3g}"]
+        parts = [] if self.lower is None else [f">= {self.lower:.4g}"]
         parts += [] if self.upper is None else [f"certified <= {self.upper:.4g}"]
         return ", ".join(parts) or "not measured"
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from challenge.submissions.reports.facts import Bound, Facts, Verdict
+from challenge.submissions.reports.facts import Algorithm, Bound, Facts, Verdict
 
 Finding = tuple[str, Verdict]
 """What was measured, in words, and what that says."""
@@ -40,7 +40,7 @@ class Theorem:
     name: str
     source: str
     statement: str
-    algorithms: tuple[str, ...]
+    algorithms: tuple[Algorithm, ...]
     assumptions: Callable[[Facts], Sequence[Assumption]]
     """For the algorithm at hand."""
 
@@ -289,7 +289,7 @@ def _mmse(facts: Facts) -> Sequence[Assumption]:
     ]
 
 
-ALL = ("pgd", "hqs", "admm", "drs", "red", "gs")
+ALL: tuple[Algorithm, ...] = ("pgd", "hqs", "admm", "drs", "red", "gs")
 
 THEOREMS = (
     Theorem(

@@ -1,0 +1,273 @@
+"""`challenge analyse`: does it converge, and which theorem says so; measured."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from challenge.cli.shared import completion
+from challenge.cli.shared.options import WORKSPACE, JsonOption, WorkspaceOption
+from challenge.cli.shared.workspace import find_workspace, open_prepared
+
+if TYPE_CHECKING:
+    from challenge.submissions.reports.convergence import Analysis, Statement
+
+WIDTH = 80
+"""Columns of a page at most: longer lines are hard to read."""
+
+
+def analyse(
+    path: Annotated[
+        Path,
+        typer.Argument(
+            help="A finished run or a packed entry.",
+            metavar="RUN|ENTRY",
+            autocompletion=completion.runs_and_entries,
+        ),
+    ],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The picture, a PNG.")] = Path(
+        "analysis.png"
+    ),
+    levels: Annotated[
+        str | None,
+        typer.Option(
+            metavar="S,S",
+            help="Noise levels of a denoiser, as `5/255,0.1`; by default up to three in its range.",
+        ),
+    ] = None,
+    algorithm: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            autocompletion=completion.algorithms,
+            help="What a denoiser is plugged into: pgd, hqs, admm, drs, red, gs. By default gs "
+            "where it has a potential, else pgd.",
+        ),
+    ] = None,
+    step: Annotated[
+        float | None,
+        typer.Option(help="Step of that algorithm; by default half of 1 / L."),
+    ] = None,
+    challenge: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            autocompletion=completion.prepared,
+            help="Whose images and operator are taken; by default that of the run or entry.",
+        ),
+    ] = None,
+    images: Annotated[int, typer.Option(min=1, help="Images of val.")] = 2,
+    size: Annotated[
+        int, typer.Option(min=16, help="Side in pixels of the centre of an image that is taken.")
+    ] = 64,
+    iterations: Annotated[int, typer.Option(min=1, help="Steps that are followed.")] = 100,
+    seed: Annotated[int, typer.Option(min=0, help="Of all random numbers.")] = 0,
+    as_json: JsonOption = False,
+    workspace: WorkspaceOption = WORKSPACE,
+) -> None:
+    """Measure whether a method converges, and judge the theorems that say so.
+
+    For denoisers, iterations with one such as `pnp`, and `unrolled`. Lower bounds of Lipschitz
+    constants on images, on noise and at adversarial points; symmetry and homogeneity of the
+    denoiser; steps of the iteration with their rate. A theorem's assumption holds where the
+    construction certifies it, fails where a point was found that refutes it, and is not certified
+    otherwise: measurements at points prove nothing.
+
+    The method runs in this process, without the judge's jail: analyse what you trust.
+
+    Example: challenge analyse workspace/runs/denoising/drunet
+    """
+    from challenge.cli.shared import kinds
+    from challenge.cli.shared.console import progress, show, show_json
+    from challenge.configs.errors import UserError
+    from challenge.data.layout import Workspace
+    from challenge.submissions.entries.load import load
+    from challenge.submissions.reports import candidates, convergence, convergence_pictures
+
+    _check_out(out)
+    if algorithm is not None and algorithm not in completion.ALGORITHMS:
+        known = ", ".join(completion.ALGORITHMS)
+        raise UserError.of("--algorithm", f"`{algorithm}` is none", f"give one of {known}")
+    if step is not None and not 0 < step < float("inf"):
+        raise UserError.of("--step", f"is `{step:g}`", "give a number above 0")
+    asked = _levels(levels)
+    if path.exists():
+        kinds.expect([path], "run", "entry", also=kinds.ZIPS)
+    (found,) = candidates.look_at([path], None)
+    place = Workspace(find_workspace(workspace, found.path))
+    opened = open_prepared(place.public(challenge or found.challenge))
+    method = load(found.path)
+    settings = convergence.Settings(
+        images=images,
+        size=size,
+        iterations=iterations,
+        levels=asked,
+        algorithm=algorithm,  # type: ignore[arg-type]
+        step=step,
+        seed=seed,
+    )
+    with progress() as report:
+        done = convergence.analyse(method, found.name, opened, settings, report)
+    convergence_pictures.draw(out, done)
+    if as_json:
+        show_json({**done.to_json(), "picture": str(out)})
+        return
+    _show(done)
+    show(f"look at {out}")
+
+
+def _check_out(out: Path) -> None:
+    from challenge.configs.errors import UserError
+
+    if out.suffix.lower() != ".png" or out.is_dir():
+        cause = "is a folder" if out.is_dir() else "is not the name of a PNG"
+        raise UserError.of(f"--out {out}", cause, "give a file such as `analysis.png`")
+    if not out.parent.is_dir():
+        raise UserError.of(f"--out {out}", f"there is no folder `{out.parent}`", "make it first")
+    if not os.access(out.parent, os.W_OK):
+        cause = f"nothing can be written in `{out.parent}`"
+        raise UserError.of(f"--out {out}", cause, "give a file in a folder of yours")
+
+
+def _levels(text: str | None) -> tuple[float, ...]:
+    """Numbers and fractions, separated by commas."""
+    from fractions import Fraction
+
+    from challenge.configs.errors import UserError
+
+    found = []
+    for each in (text or "").split(","):
+        if not each.strip():
+            continue
+        try:
+            value = float(Fraction(each.strip()))
+        except (ValueError, ZeroDivisionError, OverflowError):
+            value = 0.0
+        if not 0 < value <= 1:
+            remedy = "give levels above 0 and at most 1, such as `5/255,0.1`"
+            raise UserError.of("--levels", f"`{each.strip()}` is no noise level", remedy)
+        found.append(value)
+    return tuple(found)
+
+
+def _show(found: Analysis) -> None:
+    """Constants, iterations, then every theorem with its assumptions."""
+    from challenge.cli.shared.console import show_block, table
+
+    unrolled = found.kind == "unrolled"
+    count = len(found.images)
+    where = f"{count} image{'s' * (count != 1)} of {found.challenge}, float32"
+    rows = []
+    for number, each in enumerate(found.levels):
+        name = f"step {number + 1}" if unrolled else f"{255 * each.level:.3g}/255"
+        constants = [
+            [*(f"{each.norms[word][kind]:.3f}" for kind in each.norms[word]), *_certified(limit)]
+            for word, limit in each.certified.items()
+        ]
+        kinds = [
+            *each.norms["D"],
+            *(["certified"] if any(map(_certified, each.certified.values())) else []),
+        ]
+        rows.append(
+            [
+                [name],
+                kinds,
+                *constants,
+                [_number(each.asymmetry)],
+                [_number(each.homogeneity)],
+                [_number(each.radius)],
+                [_number(each.least)],
+            ]
+        )
+    columns = [
+        "step" if unrolled else "level",
+        "points",
+        "D",
+        "I - D",
+        "2D - I",
+        ("asym-", "metry"),
+        ("homo-", "geneity"),
+        ("eigen-", "value"),
+        ("least", "<v,Jv>"),
+    ]
+    title = f"{found.name}: Lipschitz constants are at least, {where}"
+    table(columns, rows, title=title, left=("level", "step", "points"))
+    _show_iterations(found)
+    for statement in found.statements:
+        _show_statement(statement)
+    if found.silent:
+        names = ", ".join(f"{each.name} (of {', '.join(each.algorithms)})" for each in found.silent)
+        show_block(_wrapped(f"Of this iteration these say nothing: {names}."))
+
+
+def _certified(limit: float | None) -> list[str]:
+    return [] if limit is None else [f"<= {limit:.3f}"]
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.3f}" if abs(value) >= 1e-3 else f"{value:.0e}"
+
+
+def _show_iterations(found: Analysis) -> None:
+    from challenge.cli.shared.console import table
+    from challenge.submissions.reports.convergence_pictures import law
+
+    rows = [
+        [
+            each.identity,
+            f"{255 * each.level:.3g}/255",
+            "-" if each.step is None else f"{each.step:.3g}",
+            f"{each.steps[0]:.1e}",
+            f"{each.steps[-1]:.1e}",
+            law(each),
+            "-" if each.expansion is None else f"{each.expansion:.3f}",
+            "-" if each.apart is None else f"{each.apart:.1e}",
+            "-" if each.rise is None else _number(each.rise),
+        ]
+        for each in found.courses
+    ]
+    columns = [
+        "image",
+        "level",
+        "step",
+        ("first", "change"),
+        ("last", "change"),
+        "law",
+        ("T at", "least"),
+        ("limits", "apart"),
+        ("largest", "rise of F"),
+    ]
+    count = max(len(each.steps) for each in found.courses)
+    title = f"{found.courses[0].algorithm}, {count} steps x_k+1 = T(x_k)"
+    table(columns, rows, title=title, left=("image", "level"))
+
+
+def _show_statement(statement: Statement) -> None:
+    from challenge.cli.shared.console import show, show_block, table
+
+    theorem = statement.theorem
+    show(f"{theorem.name} ({statement.algorithm}): {statement.verdict}")
+    show_block(_wrapped(f"{theorem.source}. {theorem.statement}", "  ", "  "))
+    rows = [[each.words, each.measured, each.verdict] for each in statement.rows]
+    columns = ["assumption", "measured", "verdict"]
+    table(columns, rows, left=columns)
+
+
+def _wrapped(text: str, first: str = "", other: str = "") -> str:
+    import textwrap
+
+    from challenge.cli.shared.console import width
+
+    return textwrap.fill(
+        text,
+        min(WIDTH, width()),
+        initial_indent=first,
+        subsequent_indent=other,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

@@ -1,0 +1,542 @@
+"""The convergence analysis of a method: what is measured, and what the theorems make of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from challenge.submissions.reports import subjects
+from challenge.submissions.reports.facts import Bound, DataFacts, Facts, Verdict
+from challenge.submissions.reports.subjects import Certificate, Kind
+from challenge.submissions.reports.theorems import THEOREMS, Judged, Theorem, judge, worst
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from challenge.data.challenges.challenge import Challenge
+    from challenge.methods.contract import Method
+    from challenge.methods.plug_and_play.properties import Properties
+    from challenge.methods.plug_and_play.stationary import Algorithm, Stationary
+    from challenge.methods.solvers.convergence import Rate
+    from challenge.methods.solvers.data_term import DataTerm
+
+OnStep = Callable[[str, int, int], None]
+"""Called with what is measured, how many of it are done, and of how many."""
+NAMES = ("D", "I - D", "2D - I")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How much is measured."""
+
+    images: int = 2
+    size: int = 64
+    """Side of the centre of an image that is taken."""
+    iterations: int = 100
+    levels: tuple[float, ...] = ()
+    """Of a denoiser; its usual ones where empty."""
+    algorithm: Algorithm | None = None
+    """Into which a denoiser alone is plugged."""
+    step: float | None = None
+    """Of that algorithm; half of 1 / L where None."""
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Level:
+    """A denoiser at one noise level: over all images, the worst."""
+
+    level: float
+    norms: dict[str, dict[str, float]]
+    """The largest, by the map and the kind of the points."""
+    certified: dict[str, float | None]
+    """By the map."""
+    differentiable: bool
+    homogeneity: float
+    asymmetry: float | None
+    least: float | None
+    radius: float | None
+
+
+@dataclass(frozen=True)
+class Course:
+    """An iteration of one image."""
+
+    identity: str
+    level: float
+    algorithm: str
+    step: float | None
+    weight: float
+    backtracks: bool
+    data: DataFacts
+    steps: tuple[float, ...]
+    """||x_{k+1} - x_k||, root mean square, in units of the image range."""
+    rate: Rate | None
+    expansion: float | None
+    """The largest ||J_T|| and r_{k+1} / r_k seen: T stretches at least so much."""
+    certified: float | None
+    """T stretches at most so much."""
+    apart: float | None
+    """Between the limits from two starts, as `steps`; None where there is one start."""
+    apart_at_start: float | None
+    objective: tuple[float, ...] = ()
+
+    @property
+    def rise(self) -> float | None:
+        """The largest relative rise of the objective; None where there is none."""
+        from challenge.methods.solvers.convergence import largest_rise
+
+        return largest_rise(self.objective) if self.objective else None
+
+
+@dataclass(frozen=True)
+class Statement:
+    """A theorem, judged at every level."""
+
+    theorem: Theorem
+    algorithm: str
+    levels: tuple[tuple[float, tuple[Judged, ...]], ...]
+
+    @property
+    def verdict(self) -> Verdict:
+        """The worst of all."""
+        return worst(row.verdict for _, rows in self.levels for row in rows)
+
+    @property
+    def rows(self) -> list[Judged]:
+        """Every assumption at the level at which it fares worst, which is named if not all do."""
+        found = []
+        for number, first in enumerate(self.levels[0][1]):
+            column = [(level, rows[number]) for level, rows in self.levels]
+            verdict = worst(row.verdict for _, row in column)
+            level, row = next(each for each in column if each[1].verdict == verdict)
+            same = all(each.verdict == verdict for _, each in column)
+            where = "" if same else f", at {255 * level:.3g}/255"
+            found.append(replace(first, measured=row.measured + where, verdict=verdict))
+        return found
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """All of it."""
+
+    name: str
+    method: str
+    kind: Kind
+    challenge: str
+    settings: Settings
+    images: tuple[str, ...]
+    levels: tuple[Level, ...]
+    courses: tuple[Course, ...]
+    statements: tuple[Statement, ...]
+    silent: tuple[Theorem, ...] = field(default=())
+    """Theorems that do not speak of the algorithm."""
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON can say it; what is not finite is null."""
+        return {
+            "format": 1,
+            **_plain(
+                {
+                    "name": self.name,
+                    "method": self.method,
+                    "kind": self.kind,
+                    "challenge": self.challenge,
+                    "settings": asdict(self.settings),
+                    "images": self.images,
+                    "precision": "float32",
+                    "levels": [asdict(each) for each in self.levels],
+                    "iterations": [asdict(each) | {"rise": each.rise} for each in self.courses],
+                    "theorems": [
+                        {
+                            "name": each.theorem.name,
+                            "source": each.theorem.source,
+                            "statement": each.theorem.statement,
+                            "algorithm": each.algorithm,
+                            "verdict": each.verdict,
+                            "levels": [
+                                {"level": level, "assumptions": [asdict(row) for row in rows]}
+                                for level, rows in each.levels
+                            ],
+                        }
+                        for each in self.statements
+                    ],
+                    "silent": [each.name for each in self.silent],
+                }
+            ),
+        }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _plain(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def analyse(
+    method: Method,
+    name: str,
+    challenge: Challenge,
+    settings: Settings,
+    progress: OnStep = lambda what, done, total: None,
+) -> Analysis:
+    """Measure a method on val images, and judge every theorem that speaks of it.
+
+    Args:
+        method: with its weights.
+        name: in the report, and in messages.
+        challenge: whose images and operator are taken.
+        settings: how much.
+        progress: called after each part.
+
+    Raises:
+        UserError: no theorem speaks of such a method.
+    """
+    from challenge.methods.plug_and_play.properties import in_float32
+
+    kind = subjects.kind_of(method, name)
+    method.eval().requires_grad_(False)
+    identities = tuple(challenge.ids("val")[: settings.images])
+    with in_float32(method):
+        levels, courses = _measured(method, kind, challenge, identities, settings, progress)
+    statements, silent = _judged(kind, _prior(method), levels, courses, settings)
+    return Analysis(
+        name,
+        type(method).__name__,
+        kind,
+        challenge.config.name,
+        settings,
+        identities,
+        levels,
+        courses,
+        statements,
+        silent,
+    )
+
+
+@dataclass(frozen=True)
+class _Scene:
+    """One image and its measurement."""
+
+    identity: str
+    image: Tensor
+    y: Tensor
+    data: DataTerm
+    facts: DataFacts
+
+
+def _scene(challenge: Challenge, identity: str, size: int) -> _Scene:
+    """The centre of a val image, measured anew: a measurement cannot be cut."""
+    import torch
+
+    from challenge.data.physics.problem import tensors
+    from challenge.methods.solvers.curvature import curvature
+    from challenge.methods.solvers.data_term import DataTerm
+
+    problem, truth = challenge.problem, challenge.truth(identity)
+    side = problem.fitting(min(size, *truth.shape[1:]))
+    top, left = ((whole - side) // 2 for whole in truth.shape[1:])
+    centre = truth[:, top : top + side, left : left + side].copy()
+    y, physics = tensors(problem.measure_stored(centre, identity, problem.key))
+    image = torch.from_numpy(centre)[None]
+    found = curvature(physics, image)
+    facts = DataFacts(found.mu, found.largest, found.exact)
+    return _Scene(identity, image, y, DataTerm(y, physics), facts)
+
+
+def _measured(
+    method: Method,
+    kind: Kind,
+    challenge: Challenge,
+    identities: Sequence[str],
+    settings: Settings,
+    progress: OnStep,
+) -> tuple[tuple[Level, ...], tuple[Course, ...]]:
+    scenes = [_scene(challenge, identity, settings.size) for identity in identities]
+    if kind == "unrolled":
+        return _unrolled(method, scenes, settings, progress)
+    asked = settings.levels or subjects.levels_of(method)
+    # An iteration has its own level for every image.
+    turns = [asked] if kind == "iteration" else [(level,) for level in asked]
+    levels, courses, done = [], [], 0
+    total = len(turns) * len(scenes) * 2
+    for turn in turns:
+        found, at = [], []
+        for scene in scenes:
+            step = settings.step or subjects.SHARE / scene.facts.curvature
+            follow = subjects.iteration_of(
+                method, kind, scene.y, scene.data.physics, turn[0], step, settings.algorithm
+            )
+            words = f"{255 * follow.level:.3g}/255"
+            found.append(_properties(follow, scene, settings))
+            progress(f"D at {words}", done := done + 1, total)
+            courses.append(_course(method, kind, follow, scene, settings))
+            progress(f"T at {words}", done := done + 1, total)
+            at.append(follow.level)
+        level = sum(at) / len(at)
+        levels.append(_worst_of(level, found, subjects.certificate(follow.prior)))
+    return tuple(levels), tuple(courses)
+
+
+def _properties(follow: Stationary, scene: _Scene, settings: Settings) -> Properties:
+    from challenge.methods.plug_and_play import properties
+
+    return properties.measure(
+        follow.denoise, scene.image, follow.level, scene.identity, settings.seed
+    )
+
+
+def _worst_of(level: float, found: Sequence[Properties], upper: Certificate) -> Level:
+    norms = {
+        name: {kind: max(each.norms[name][kind] for each in found) for kind in found[0].norms[name]}
+        for name in NAMES
+    }
+    bounds = (upper.denoiser, upper.residual, upper.reflected)
+    return Level(
+        level,
+        norms,
+        {
+            name: bound if math.isfinite(bound) else None
+            for name, bound in zip(NAMES, bounds, strict=True)
+        },
+        all(each.differentiable for each in found),
+        max(each.homogeneity for each in found),
+        max((each.asymmetry for each in found if each.asymmetry is not None), default=None),
+        min((each.least for each in found if each.least is not None), default=None),
+        max((each.radius for each in found if each.radius is not None), default=None),
+    )
+
+
+def _course(
+    method: Method, kind: Kind, follow: Stationary, scene: _Scene, settings: Settings
+) -> Course:
+    """T from two starts: what the method itself finds (of a denoiser, A^T y), and white noise."""
+    import torch
+
+    from challenge.methods.plug_and_play import properties
+    from challenge.methods.solvers import convergence, jacobian
+    from challenge.methods.solvers.jacobian import Jacobian
+
+    words = (settings.seed, scene.identity, follow.level)
+    generator = properties.generator(*words, "start")
+    noise = torch.rand(scene.image.shape, generator=generator)
+    first = _first(method, kind, scene)
+    objective: list[float] = []
+    states = follow.iterate(scene.data, first)
+    if follow.algorithm == "gs":
+        states = _watched(states, follow, scene, objective)
+    trace = convergence.trace(states, settings.iterations)
+    other = convergence.trace(follow.iterate(scene.data, noise), settings.iterations)
+    ends = [follow.estimate(scene.data, each.last) for each in (trace, other)]
+    stretched = [each.contraction or 0.0 for each in (trace, other)]
+    for k, point in enumerate((first, trace.last)):
+        at = Jacobian(follow.map(scene.data), point)
+        start = properties.normal(point, *words, "norm", k)
+        stretched.append(float(jacobian.norm(at, start, properties.STEPS)[0]))
+    upper = subjects.certificate(follow.prior)
+    certified = follow.certified(
+        scene.facts.mu if scene.facts.exact else 0.0,
+        scene.facts.curvature if scene.facts.exact else math.inf,
+        upper.denoiser,
+        upper.residual,
+    )
+    return Course(
+        scene.identity,
+        follow.level,
+        follow.algorithm,
+        follow.step,
+        follow.weight,
+        follow.backtracks,
+        scene.facts,
+        trace.steps,
+        trace.rate,
+        max(value for value in stretched if math.isfinite(value)),
+        certified if math.isfinite(certified) else None,
+        convergence.distance(*ends),
+        convergence.distance(first, noise),
+        tuple(objective),
+    )
+
+
+def _first(method: Method, kind: Kind, scene: _Scene) -> Tensor:
+    import torch
+
+    from challenge.configs.errors import UserError
+
+    if kind == "iteration":
+        try:
+            with torch.no_grad():
+                found: Tensor = method(scene.y, scene.data.physics)
+            return found
+        except UserError:  # it diverges: the iteration is followed from elsewhere
+            pass
+    return scene.data.back
+
+
+def _watched(
+    states: Iterator[Tensor], follow: Stationary, scene: _Scene, objective: list[float]
+) -> Iterator[Tensor]:
+    """The states, with F = f + lambda g of each, where D has a potential g."""
+    import torch
+
+    from challenge.methods.plug_and_play.stationary import HasPotential
+
+    for x in states:
+        if isinstance(follow.prior, HasPotential):
+            level = torch.full((1, 1, 1, 1), follow.level)
+            with torch.no_grad():
+                g = float(follow.prior.potential(x, level).double())
+                off = scene.data.physics.A(x) - scene.y
+                f = float(off.double().square().sum()) / 2
+            objective.append(f + follow.weight * g)
+        yield x
+
+
+def _unrolled(
+    method: Method, scenes: Sequence[_Scene], settings: Settings, progress: OnStep
+) -> tuple[tuple[Level, ...], tuple[Course, ...]]:
+    """The denoisers of its steps, and the last step repeated."""
+    import torch
+
+    from challenge.methods.end_to_end.unrolled import Unrolled
+    from challenge.methods.plug_and_play import properties
+    from challenge.methods.solvers import convergence
+
+    assert isinstance(method, Unrolled)
+    active = int(method.active)
+    levels, courses, done, total = [], [], 0, len(scenes) * (active + 1)
+    # Features that travel from step to step are a part of the state, and here 0.
+    for k in range(active):
+        found = []
+        level = float(method.log_level[k].exp())
+        for scene in scenes:
+            memory = torch.zeros(1, method.memory, *scene.image.shape[-2:])
+
+            def denoise(v: Tensor, k: int = k, memory: Tensor = memory, at: _Scene = scene) -> Any:
+                return method.denoise(k, v, at.data.sigma, memory)[0]
+
+            words = f"{scene.identity} {k}"
+            found.append(properties.measure(denoise, scene.image, level, words, settings.seed))
+            progress(f"D of step {k + 1}", done := done + 1, total)
+        levels.append(_worst_of(level, found, Certificate(*[math.inf] * 3)))
+    for scene in scenes:
+        count = active + settings.iterations
+        estimates = method.estimates(scene.y, scene.data.physics, count)
+        trace = convergence.trace(_until_it_diverges(estimates), count - 1)
+        # From the last step on it is one map, of x alone where x is all that travels.
+        alone = method.memory == 0 and method.algorithm in ("pgd", "hqs")
+        late = convergence.Trace(trace.steps[active - 1 :], trace.last)
+        courses.append(
+            Course(
+                scene.identity,
+                level,
+                f"unrolled {method.algorithm}",
+                None,
+                1.0,
+                False,
+                scene.facts,
+                trace.steps,
+                late.rate,
+                late.contraction if alone else None,
+                None,
+                None,
+                None,
+            )
+        )
+        progress("T", done := done + 1, total)
+    return tuple(levels), tuple(courses)
+
+
+def _until_it_diverges(estimates: Iterator[Tensor]) -> Iterator[Tensor]:
+    """Beyond its own steps, `unrolled` says by an error that it left the range of images."""
+    import torch
+
+    from challenge.configs.errors import UserError
+
+    try:
+        with torch.no_grad():
+            yield from estimates
+    except UserError:
+        return
+
+
+def _prior(method: Method) -> Method:
+    """The denoiser of an iteration; else the method itself."""
+    from challenge.methods.contract import Method as Base
+
+    inside = getattr(method, "denoiser", None)
+    return inside if isinstance(inside, Base) else method
+
+
+def _judged(
+    kind: Kind,
+    prior: Method,
+    levels: Sequence[Level],
+    courses: Sequence[Course],
+    settings: Settings,
+) -> tuple[tuple[Statement, ...], tuple[Theorem, ...]]:
+    """Every theorem that speaks of the algorithm, at every level."""
+    from challenge.methods.plug_and_play.stationary import HasPotential
+
+    potential = isinstance(prior, HasPotential)
+    statements, silent = [], []
+    for theorem in THEOREMS:
+        judged = []
+        for number, level in enumerate(levels if kind != "unrolled" else levels[-1:]):
+            count = len(courses) // (len(levels) if kind == "denoiser" else 1)
+            own = courses[number * count : (number + 1) * count]
+            facts = _facts(kind, level, own, potential, settings)
+            if not theorem.speaks_of(facts):
+                if kind != "denoiser":
+                    break
+                # Of a denoiser alone: what it would allow in the algorithm of the theorem.
+                facts = replace(
+                    facts, algorithm=theorem.algorithms[0], step=None, weight=1.0, last=None
+                )
+            judged.append((level.level, tuple(judge(theorem, facts)[0])))
+        if judged:
+            statements.append(Statement(theorem, facts.algorithm, tuple(judged)))
+        else:
+            silent.append(theorem)
+    return tuple(statements), tuple(silent)
+
+
+def _facts(
+    kind: Kind, level: Level, courses: Sequence[Course], potential: bool, settings: Settings
+) -> Facts:
+    """At one level, the worst over the images; the step of a denoiser alone is free to choose."""
+    bounds = [Bound(max(level.norms[name].values()), level.certified[name]) for name in NAMES]
+    first = courses[0]
+    expansions = [each.expansion for each in courses if each.expansion is not None]
+    certified = [each.certified for each in courses]
+    rises = [each.rise for each in courses if each.rise is not None]
+    return Facts(
+        algorithm="unrolled" if kind == "unrolled" else first.algorithm,  # type: ignore[arg-type]
+        data=DataFacts(
+            min(each.data.mu for each in courses),
+            max(each.data.curvature for each in courses),
+            all(each.data.exact for each in courses),
+        ),
+        denoiser=bounds[0],
+        residual=bounds[1],
+        reflected=bounds[2],
+        iteration=Bound(
+            max(expansions, default=None),
+            None if None in certified else max(each for each in certified if each is not None),
+        ),
+        differentiable=level.differentiable,
+        potential=potential,
+        asymmetry=level.asymmetry,
+        least=level.least,
+        homogeneity=level.homogeneity,
+        radius=level.radius,
+        step=settings.step if kind == "denoiser" else first.step,
+        weight=first.weight,
+        backtracks=first.backtracks,
+        rise=max(rises, default=None),
+        last=max(each.steps[-1] for each in courses),
+    )

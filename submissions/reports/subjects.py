@@ -1,0 +1,120 @@
+"""What is analysed: a denoiser, an iteration with one, or an unrolled iteration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from challenge.configs.errors import UserError
+from challenge.submissions.reports.facts import closed
+
+if TYPE_CHECKING:
+    from deepinv.physics import LinearPhysics
+    from torch import Tensor
+
+    from challenge.methods.contract import Method
+    from challenge.methods.plug_and_play.stationary import Algorithm, Stationary
+
+Kind = Literal["denoiser", "iteration", "unrolled"]
+
+LEVELS = (5 / 255, 15 / 255, 25 / 255)
+"""Of a denoiser that takes any."""
+SHARE = 0.5
+"""Step of the iteration that a denoiser alone is looked at in, in units of 1 / L."""
+
+
+def kind_of(method: Method, place: object) -> Kind:
+    """What a method is to the theorems.
+
+    Raises:
+        UserError: none of them speaks of it.
+    """
+    from challenge.methods.end_to_end.unrolled import Unrolled
+    from challenge.methods.plug_and_play.stationary import HasStationary
+
+    if isinstance(method, HasStationary):
+        return "iteration"
+    if method.operators is not None and tuple(method.operators) == ("identity",):
+        return "denoiser"
+    if isinstance(method, Unrolled):
+        return "unrolled"
+    raise UserError.of(
+        place,
+        f"is `{type(method).__name__}`, of which no theorem about denoisers speaks",
+        "give a denoiser, an iteration with one such as `pnp` or `red`, or `unrolled`",
+    )
+
+
+def levels_of(method: Method) -> tuple[float, ...]:
+    """Three noise levels inside a denoiser's range, by which its constants are shown."""
+    from challenge.methods.plug_and_play.denoisers import noise_range
+
+    known = noise_range(method)
+    if known is None:
+        return LEVELS
+    low, high = known
+    found = [min(max(level, low), high) for level in LEVELS]
+    return tuple(dict.fromkeys(found))
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """Upper bounds of Lipschitz constants that a construction gives; inf where it gives none."""
+
+    denoiser: float
+    residual: float
+    reflected: float
+
+
+def certificate(method: Method) -> Certificate:
+    """What a denoiser certifies by `certificate()`, and what follows from it.
+
+    Its `residual` bounds I - D, its `denoiser` D, and its `reflected`, if it has one, 2 D - I.
+    """
+    bounds = method.certificate() if hasattr(method, "certificate") else None
+    values = (getattr(bounds, name, None) for name in ("denoiser", "residual", "reflected"))
+    return Certificate(*closed(*values))
+
+
+def at_level(method: Method, level: float) -> Callable[[Tensor], Tensor]:
+    """D(., level) of a denoiser."""
+    from challenge.methods.plug_and_play.denoisers import denoise
+
+    return lambda x: denoise(method, x, level)
+
+
+def iteration_of(
+    method: Method,
+    kind: Kind,
+    y: Tensor,
+    physics: LinearPhysics,
+    level: float,
+    step: float,
+    algorithm: Algorithm | None,
+) -> Stationary:
+    """The iteration that is followed.
+
+    Args:
+        method: what is analysed.
+        kind: of it, `denoiser` or `iteration`.
+        y: measurement of one image.
+        physics: the operator.
+        level: of a denoiser alone.
+        step: of a denoiser alone.
+        algorithm: of a denoiser alone; gradient steps where it has a potential, else `pgd`.
+    """
+    from challenge.methods.plug_and_play.stationary import (
+        HasPotential,
+        HasStationary,
+        Stationary,
+    )
+
+    if kind == "iteration":
+        assert isinstance(method, HasStationary)
+        found: Stationary = method.stationary(y, physics)
+        return found
+    usual: Algorithm = "gs" if isinstance(method, HasPotential) else "pgd"
+    return Stationary(
+        algorithm or usual, method, at_level(method, level), level, step, weight=1 / step
+    )
