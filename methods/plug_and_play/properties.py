@@ -113,7 +113,11 @@ def measure(
                 value, v = jacobian.norm(each, start, steps, of)
                 found[kind].append(float(value))
                 direction = v if each is at["data"][0] else direction
-        found["adversarial"] = _adversarial(denoiser, noisy, direction, level, steps, of, exact)
+        # The noisy image itself is one of the points that the ascent may end at.
+        found["adversarial"] = [
+            found["data"][0],
+            *_adversarial(denoiser, noisy, direction, level, steps, of, exact),
+        ]
         norms[word] = {kind: max(values) for kind, values in found.items()}
     first = at["data"][0]
     if not exact:

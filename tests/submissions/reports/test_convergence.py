@@ -1,0 +1,228 @@
+"""The analysis as a whole, on maps of which it is known what a theorem says of them."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from challenge.configs.errors import UserError
+from challenge.methods.contract import Method
+from challenge.methods.contract_test import toy_images, toy_problem
+from challenge.methods.end_to_end.unrolled import Unrolled
+from challenge.methods.networks.architectures import Net
+from challenge.methods.plug_and_play.stationary import Stationary
+from challenge.methods.solvers.data_term import DataTerm
+from challenge.methods.variational.tv import TV
+from challenge.submissions.reports import convergence_pictures
+from challenge.submissions.reports.convergence import Settings, analyse
+
+QUICK = Settings(images=2, size=16, iterations=40, levels=(0.1,))
+
+
+class Val:
+    """What of a challenge the analysis asks."""
+
+    config = SimpleNamespace(name="toy")
+
+    def __init__(self, operator="identity"):
+        self.problem = toy_problem(operator=operator)
+        self.images = {name: toy_images(2)[k].numpy() for k, name in enumerate(("a", "b"))}
+
+    def ids(self, split):
+        return list(self.images)
+
+    def truth(self, identity):
+        return self.images[identity]
+
+
+class Toy(Method):
+    """A denoiser made of a function."""
+
+    operators = ("identity",)
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, y, physics):
+        return self.function(y)
+
+    def denoise(self, x, sigma):
+        return self.function(x)
+
+
+class Certified(Toy):
+    def __init__(self, function, **bounds):
+        super().__init__(function)
+        self.bounds = bounds
+
+    def certificate(self):
+        return SimpleNamespace(**self.bounds)
+
+
+def differences(x):
+    """The least squares part of a circular Laplacian, of norm 8 at most."""
+    return 4 * x - sum(x.roll(k, axis) for k in (1, -1) for axis in (-1, -2))
+
+
+class GradientStep(Certified):
+    """D = I - grad g,   g = 0.05 <x, differences x>, of which grad g has the constant 0.8."""
+
+    def __init__(self):
+        super().__init__(lambda x: x - 0.1 * differences(x), residual=0.8)
+
+    def potential(self, x, sigma):
+        return 0.05 * (x * differences(x)).flatten(1).sum(1)
+
+
+class Repeats(Method):
+    """An iteration with a denoiser, as `pnp` is one."""
+
+    def __init__(self, denoiser, algorithm="pgd", step=0.5):
+        super().__init__()
+        self.denoiser, self.algorithm, self.step = denoiser, algorithm, step
+
+    def stationary(self, y, physics):
+        return Stationary(
+            self.algorithm, self.denoiser, self.denoiser.function, 0.1, self.step, weight=0.3
+        )
+
+    def forward(self, y, physics):
+        data = DataTerm(y, physics)
+        states = self.stationary(y, physics).iterate(data, data.back)
+        return [next(states) for _ in range(5)][-1]
+
+
+def expands(x):
+    return 1.5 * x
+
+
+def of(found, name):
+    (statement,) = [each for each in found.statements if each.theorem.name == name]
+    return statement
+
+
+def row(found, name, words):
+    (only,) = [each for each in of(found, name).rows if each.words.startswith(words)]
+    return only
+
+
+def test_a_certified_contraction_makes_banach_hold():
+    found = analyse(Certified(lambda x: 0.5 * x, denoiser=0.5), "half", Val(), QUICK)
+    assert of(found, "Banach").verdict == "holds"
+    assert row(found, "Krasnoselskii-Mann", "D averaged").verdict == "holds"
+    (level,) = found.levels
+    for name, worst in (("D", 0.5), ("I - D", 0.5), ("2D - I", 0.0)):
+        assert max(level.norms[name].values()) == pytest.approx(worst, abs=1e-5)
+        assert level.certified[name] >= worst
+    for course in found.courses:
+        assert course.expansion <= course.certified * (1 + 1e-4)
+        assert course.rate.value == pytest.approx(0.25, rel=1e-2)  # 0.5 (1 - s)
+        assert course.apart < 1e-6 < course.apart_at_start
+
+
+def test_the_same_map_without_a_certificate_is_not_certified():
+    found = analyse(Toy(lambda x: 0.5 * x), "half", Val(), QUICK)
+    assert of(found, "Banach").verdict == "not certified"
+    assert of(found, "Ryu et al.").verdict == "not certified"
+
+
+def test_an_expansive_map_is_refuted():
+    found = analyse(Repeats(Toy(expands)), "expands", Val("blur"), QUICK)
+    assert found.kind == "iteration"
+    assert row(found, "Krasnoselskii-Mann", "D averaged").verdict == "fails"
+    assert all(course.rate.diverges for course in found.courses)
+    assert of(found, "Banach").verdict == "fails"
+
+
+def test_the_objective_of_a_gradient_step_falls():
+    found = analyse(GradientStep(), "step", Val(), QUICK)
+    assert {course.algorithm for course in found.courses} == {"gs"}
+    for course in found.courses:
+        assert course.objective[-1] < course.objective[0]
+        assert course.rise == 0
+    assert of(found, "Hurault et al.").verdict == "holds"
+    # A linear map is homogeneous; still that was seen at points.
+    assert row(found, "Romano et al.", "J symmetric").verdict == "holds"
+    assert row(found, "Romano et al.", "D((1").verdict == "not certified"
+
+
+def test_a_map_that_is_no_gradient_is_no_posterior_mean():
+    found = analyse(Toy(lambda x: 0.9 * x.roll(1, -1)), "shift", Val(), QUICK)
+    assert row(found, "MMSE denoisers", "D(x) =").verdict == "fails"
+    assert row(found, "Romano et al.", "J symmetric").verdict == "fails"
+
+
+@pytest.mark.parametrize("algorithm", ["pgd", "hqs", "admm", "drs", "red", "gs"])
+def test_theorems_that_speak_of_another_algorithm_are_silent(algorithm):
+    method = Repeats(Toy(lambda x: 0.5 * x), algorithm)
+    settings = Settings(images=1, size=16, iterations=10)
+    found = analyse(method, "toy", Val("blur"), settings)
+    spoken = {each.theorem.name for each in found.statements}
+    assert spoken | {each.name for each in found.silent} == {
+        *("Banach", "Krasnoselskii-Mann", "Ryu et al."),
+        *("Hurault et al.", "Romano et al.", "MMSE denoisers"),
+    }
+    assert ("Ryu et al." in spoken) == (algorithm in ("pgd", "admm", "drs"))
+    assert {"Banach", "Krasnoselskii-Mann"} <= spoken
+
+
+def test_a_blur_with_zeros_is_not_strongly_convex():
+    found = analyse(Repeats(Toy(lambda x: 0.5 * x)), "toy", Val("downsampling"), QUICK)
+    assert row(found, "Ryu et al.", "f mu").verdict == "fails"
+
+
+def test_what_has_no_derivative_is_analysed_by_differences():
+    def through_numpy(x):
+        return torch.from_numpy(0.7 * np.asarray(x.detach()))
+
+    found = analyse(Toy(through_numpy), "numpy", Val(), QUICK)
+    assert max(found.levels[0].norms["D"].values()) == pytest.approx(0.7, rel=1e-3)
+    assert row(found, "Romano et al.", "D differentiable").verdict == "fails"
+    assert "derivative" in row(found, "Romano et al.", "D differentiable").measured
+
+
+def test_an_unrolled_iteration_is_followed_beyond_its_steps():
+    torch.manual_seed(0)
+    method = Unrolled(steps=2, net=Net(architecture="cnn", width=4))
+    found = analyse(method, "unrolled", Val("blur"), Settings(images=1, size=16, iterations=20))
+    assert len(found.levels) == 2
+    assert len(found.courses[0].steps) == 21
+    assert {each.theorem.name for each in found.statements} == {"Banach"}
+
+
+def test_no_theorem_speaks_of_a_method_without_a_denoiser():
+    with pytest.raises(UserError, match="no theorem about denoisers speaks"):
+        analyse(TV(), "runs/tv", Val(), QUICK)
+
+
+def test_it_is_reproducible_and_no_image_depends_on_another():
+    def kinked(x):
+        return 0.3 * x + 0.6 * torch.relu(x.roll(1, -1) - 0.3)
+
+    both, again = (analyse(Toy(kinked), "toy", Val(), QUICK) for _ in range(2))
+    assert both.to_json() == again.to_json()
+    turned = Val()
+    turned.images = dict(reversed(turned.images.items()))
+    other = analyse(Toy(kinked), "toy", turned, QUICK)
+    assert other.levels == both.levels
+    assert sorted(other.courses, key=lambda each: each.identity) == list(both.courses)
+    seeded = Settings(**{**QUICK.__dict__, "seed": 1})
+    assert analyse(Toy(kinked), "toy", Val(), seeded).levels != both.levels
+
+
+def test_json_and_picture_hold_what_was_found(tmp_path):
+    settings = Settings(images=1, size=16, iterations=30, levels=(0.05, 0.1))
+    found = analyse(Repeats(Toy(expands)), "expands", Val(), settings)
+    text = json.dumps(found.to_json(), allow_nan=False)
+    read = json.loads(text)
+    assert [each["verdict"] for each in read["theorems"]] == [
+        each.verdict for each in found.statements
+    ]
+    for each in (found, analyse(GradientStep(), "step", Val(), settings)):
+        path = tmp_path / f"{each.name}.png"
+        convergence_pictures.draw(path, each)
+        assert np.asarray(Image.open(path)).std() > 1
