@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import torch
 from annotated_types import Ge, Gt
+from deepinv.physics import Denoising
 from torch import Tensor
 
 from challenge.configs.errors import UserError
@@ -67,7 +69,7 @@ class TV(Method):
 
         Args:
             weight: of the regulariser, more is smoother; `usual`: 0.2 times the noise level of
-                each image; null: tuned on held-out images.
+                each image, 1.2 times it for denoising; null: tuned on held-out images.
             iterations: at most.
             tolerance: share of the objective that the primal-dual gap may be at the end; null:
                 all iterations.
@@ -115,7 +117,7 @@ class TV(Method):
             train,
             session,
             name="weight",
-            start=usual_weight,
+            start=partial(usual_weight, denoising=problem.operator.kind == "identity"),
         )
         if found is not None:
             self.tuned_levels.copy_(found[0])
@@ -130,7 +132,8 @@ class TV(Method):
     def _weight(self, y: Tensor, physics: LinearPhysics) -> Tensor:
         """The weight of every image, shape (1 | B, 1, 1, 1); log-linear between tuned levels."""
         if self.weight == "usual":
-            return usual_weight(noise_level(y, physics))
+            denoising = isinstance(physics, Denoising)
+            return usual_weight(noise_level(y, physics), denoising=denoising)
         if self.weight is not None:
             return y.new_full((1, 1, 1, 1), self.weight)
         if not bool((self.tuned_levels > 0).all()):

@@ -19,7 +19,7 @@ TV = "workspace/runs/deblur/tv"
 ENTRY = "workspace/entries/alpha-tv.zip"
 CASES = {
     "challenge methods ": set(registry.METHODS),
-    "challenge methods w": {"wiener"},
+    "challenge methods w": {"wavelet", "wiener"},
     "challenge prepare ": set(names("challenges")),
     "challenge train ": {*names("methods"), TV},
     "challenge train tv --device c": {"cpu", "cuda"},

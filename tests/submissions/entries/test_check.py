@@ -22,7 +22,10 @@ from challenge.submissions.entries.check import check
 from challenge.submissions.entries.teams import Teams
 from challenge.submissions.entries.violations import Violation, outcome_of
 
-MADE_FOR = {"network", "unrolled", "lpd", "lista", "bilevel"}
+MADE_FOR = {
+    "bilevel", "dncnn", "drunet", "ffdnet", "gsdrunet", "lipschitz", "lista", "lpd", "network",
+    "unrolled",
+}  # fmt: skip
 """Methods with `channels` among their knobs."""
 Contents = dict[str, bytes]
 
