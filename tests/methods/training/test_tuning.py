@@ -10,7 +10,7 @@ from challenge.configs.schema.training import TrainConfig
 from challenge.data.images.dataset import Images
 from challenge.methods.contract_test import ToySession, toy_images, toy_problem
 from challenge.methods.training import patches, tuning
-from challenge.methods.training.tuning import between, tune
+from challenge.methods.training.tuning import between, tune, tune_several
 from challenge.methods.variational.tv import TV
 
 GREY = Images.of({f"{n}": torch.full((3, 24, 24), 0.5) for n in range(4)})
@@ -100,3 +100,27 @@ def test_an_evaluation_takes_what_the_operator_can_downsample():
         problem, images, TrainConfig(tune=2), ToySession(), name="t", start=lambda level: 1.0,
     )  # fmt: skip
     assert tried is not None
+
+
+def test_two_numbers_are_found_at_once():
+    """The second one is best at a multiple of the first one, so that neither is found alone."""
+
+    def reconstruct(y, physics, values):
+        wrong = (values[0] / 0.02).log().abs() + (values[1] / (5 * values[0])).log().abs()
+        return 0.5 + 0.05 * wrong.expand_as(physics.A_adjoint(y))
+
+    session = ToySession()
+    problem = toy_problem(1).at(GaussianNoise(sigma=0.03))
+    _, logarithms = tune_several(
+        reconstruct,
+        problem,
+        Images.of({f"{n}": torch.full((1, 24, 24), 0.5) for n in range(4)}),
+        TrainConfig(tune=2),
+        session,
+        names=["strength", "level"],
+        start=lambda level: [level, level],
+    )
+    assert logarithms.shape == (2, 2)
+    assert logarithms[0].tolist() == pytest.approx([math.log(0.02), math.log(0.1)], abs=0.35)
+    assert len(session.lines) <= 2 * tuning.EVALUATIONS
+    assert {"step", "strength", "level", "sigma", "psnr"} == session.lines[0].keys()
