@@ -60,7 +60,8 @@ Algorithm = Literal["gradient", "fixed_point", "admm"]
 USUAL = {"gradient": 100, "fixed_point": 10, "admm": 10}
 """Where the knob is null."""
 STRENGTH, TIMES = 0.3, 1.5
-"""Best on photographs that were blurred by seven camera shakes, with a denoiser of photographs."""
+"""In the flat top of a coarse grid on photographs blurred by seven camera shakes: 0.26 and 0.32
+differ by 0.01 dB at 1.5 times the noise, and by 0.5 dB at 1."""
 
 
 class State(NamedTuple):
