@@ -18,7 +18,7 @@ from challenge.methods.training.noise_ends import noise_ends
 Level = TypeVar("Level", float, Tensor)
 SHARE = 0.2
 DENOISING_SHARE = 1.2
-"""Of the identity, which leaves all frequencies in the data and all the noise to the regulariser."""
+"""Of the identity, in whose data all frequencies are, and all the noise is left to the prior."""
 FAR = 2.0
 """A factor within which a weight is good enough to say nothing."""
 
