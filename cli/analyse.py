@@ -13,6 +13,7 @@ from challenge.cli.shared.options import WORKSPACE, JsonOption, WorkspaceOption
 from challenge.cli.shared.workspace import find_workspace, open_prepared
 
 if TYPE_CHECKING:
+    from challenge.cli.shared.console import Cell
     from challenge.submissions.reports.convergence import Analysis, Statement
 
 WIDTH = 80
@@ -158,31 +159,20 @@ def _show(found: Analysis) -> None:
     from challenge.cli.shared.console import show_block, table
 
     unrolled = found.kind == "unrolled"
-    count = len(found.images)
-    where = f"{count} image{'s' * (count != 1)} of {found.challenge}, float32"
-    rows = []
+    rows: list[list[Cell]] = []
     for number, each in enumerate(found.levels):
         name = f"step {number + 1}" if unrolled else f"{255 * each.level:.3g}/255"
-        constants = [
-            [*(f"{each.norms[word][kind]:.3f}" for kind in each.norms[word]), *_certified(limit)]
-            for word, limit in each.certified.items()
-        ]
-        kinds = [
-            *each.norms["D"],
-            *(["certified"] if any(map(_certified, each.certified.values())) else []),
-        ]
-        rows.append(
-            [
-                [name],
-                kinds,
-                *constants,
-                [_number(each.asymmetry)],
-                [_number(each.homogeneity)],
-                [_number(each.radius)],
-                [_number(each.least)],
-            ]
-        )
-    columns = [
+        whole = [each.asymmetry, each.homogeneity, each.radius, each.least]
+        for kind in each.norms["D"]:
+            constants = [f"{each.norms[word][kind]:.3f}" for word in each.norms]
+            first = kind == "data"
+            others = [_number(value) if first else "" for value in whole]
+            rows.append([name if first else "", kind, *constants, *others])
+        bounds = each.certified.values()
+        if any(bound is not None for bound in bounds):
+            limits = ["" if bound is None else f"<={bound:.3f}" for bound in bounds]
+            rows.append(["", "certified", *limits, "", "", "", ""])
+    columns: list[Cell] = [
         "step" if unrolled else "level",
         "points",
         "D",
@@ -193,18 +183,17 @@ def _show(found: Analysis) -> None:
         ("eigen-", "value"),
         ("least", "<v,Jv>"),
     ]
-    title = f"{found.name}: Lipschitz constants are at least, {where}"
+    title = f"{found.name}: Lipschitz constants are at least"
     table(columns, rows, title=title, left=("level", "step", "points"))
+    count = len(found.images)
+    what = f"{count} image{'s' * (count != 1)}, the centre, {found.settings.size} pixels wide"
+    show_block(_wrapped(f"On val of {found.challenge}: {what}, in float32."))
     _show_iterations(found)
     for statement in found.statements:
         _show_statement(statement)
     if found.silent:
         names = ", ".join(f"{each.name} (of {', '.join(each.algorithms)})" for each in found.silent)
         show_block(_wrapped(f"Of this iteration these say nothing: {names}."))
-
-
-def _certified(limit: float | None) -> list[str]:
-    return [] if limit is None else [f"<= {limit:.3f}"]
 
 
 def _number(value: float | None) -> str:

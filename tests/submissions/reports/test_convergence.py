@@ -225,4 +225,5 @@ def test_json_and_picture_hold_what_was_found(tmp_path):
     for each in (found, analyse(GradientStep(), "step", Val(), settings)):
         path = tmp_path / f"{each.name}.png"
         convergence_pictures.draw(path, each)
-        assert np.asarray(Image.open(path)).std() > 1
+        with Image.open(path) as picture:
+            assert np.asarray(picture).std() > 1
