@@ -51,7 +51,7 @@ class Denoiser(Protocol):
 
 @runtime_checkable
 class HasPotential(Protocol):
-    """A denoiser that is a gradient step on a function g: D(x, sigma) = x - grad g(x, sigma)."""
+    """A denoiser that is a gradient step on some g >= 0: D(x, sigma) = x - grad g(x, sigma)."""
 
     def potential(self, x: Tensor, sigma: Tensor) -> Tensor:
         """g(x, sigma) of every image, shape (B,); arguments as for `Denoiser.denoise`."""
@@ -86,14 +86,16 @@ class Bounds(NamedTuple):
     """Of I - D."""
     denoiser: float
     """Of D, which is at most 1 more."""
+    reflected: float | None = None
+    """Of 2 D - I; 1 where D is firmly non-expansive, None where nothing more is known."""
 
 
 @runtime_checkable
 class Certified(Protocol):
     """A denoiser whose architecture bounds its Lipschitz constants."""
 
-    def certificate(self) -> Bounds:
-        """The bounds, computed from the weights as they are."""
+    def certificate(self) -> Bounds | None:
+        """The bounds, computed from the weights as they are; None where the knobs allow none."""
 
 
 def certified(method: nn.Module) -> Bounds | None:

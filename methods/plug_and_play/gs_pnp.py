@@ -29,6 +29,7 @@ from challenge.methods.contract import Method, Session
 from challenge.methods.parts import Potential
 from challenge.methods.plug_and_play.denoisers import HasPotential, denoise
 from challenge.methods.plug_and_play.safeguard import Safeguard, Watch
+from challenge.methods.plug_and_play.stationary import Stationary
 from challenge.methods.plug_and_play.strength import (
     FIRST,
     ITERATIONS,
@@ -179,6 +180,21 @@ class GSPnP(Method):
         data = DataTerm(y, physics)
         s = self._levels(data.sigma)[-1]
         return self._at(x, data, s, self._weight(data, self.strength(data.sigma), s)).objective
+
+    def stationary(self, y: Tensor, physics: LinearPhysics) -> Stationary:
+        """The descent with the step that it begins with; see `stationary.HasStationary`."""
+        data = DataTerm(y, physics)
+        s = self._levels(data.sigma)[-1]
+        weight = float(self._weight(data, self.strength(data.sigma), s))
+        return Stationary(
+            "gs",
+            self.denoiser,
+            lambda x: denoise(self.denoiser, x, s),
+            float(s),
+            1 / weight,
+            weight,
+            backtracks=True,
+        )
 
     def fit(self, problem: Problem, images: Images, train: TrainConfig, session: Session) -> None:
         """Learn the power spectrum to start from, and tune the strength, unless it is given.

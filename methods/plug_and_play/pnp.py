@@ -45,6 +45,7 @@ from challenge.methods.plug_and_play.noise_schedule import (
 )
 from challenge.methods.plug_and_play.safeguard import Safeguard, Watch
 from challenge.methods.plug_and_play.splitting import Algorithm, iterate
+from challenge.methods.plug_and_play.stationary import Stationary
 from challenge.methods.solvers.data_term import DataTerm
 from challenge.methods.solvers.wiener_filter import WienerFilter
 from challenge.methods.training.loop import READS, supervised
@@ -191,6 +192,26 @@ class PnP(Method):
         x = self._start(data, start)
         watch = None if self.training else Watch(x, self.safeguard)
         yield from self._iterate(data, passes, x, count or self.iterations, watch)
+
+    def stationary(self, y: Tensor, physics: LinearPhysics) -> Stationary:
+        """The iteration at its last level and penalty; see `stationary.HasStationary`."""
+        data = _data_term(y, physics)
+        strength, least = self._strength(data.sigma), self._least(data)
+        levels = self._levels(data.sigma, strength, least)
+        passes = self.schedule(levels, strength, data.sigma, noise_range(self.denoiser), least)
+        level, penalty = passes.levels[-1], float(passes.penalties[-1])
+
+        def single(x: Tensor) -> Tensor:
+            return denoise(self.denoiser, x, level)
+
+        return Stationary(
+            self.algorithm,
+            self.denoiser,
+            (lambda x: averaged(single, x)) if self.ensemble else single,
+            float(level),
+            1 / penalty,
+            weight=penalty,
+        )
 
     def fit(self, problem: Problem, images: Images, train: TrainConfig, session: Session) -> None:
         """Learn the images' power spectrum, then the schedule, or the numbers that are not given.

@@ -31,11 +31,13 @@ import torch
 from annotated_types import Ge, Gt, Le
 from torch import Tensor
 
+from challenge.configs.errors import UserError
 from challenge.configs.schema.training import TrainConfig
 from challenge.methods.contract import Method, Session
 from challenge.methods.parts import Denoiser
 from challenge.methods.plug_and_play.denoisers import denoise
 from challenge.methods.plug_and_play.safeguard import Safeguard, Watch
+from challenge.methods.plug_and_play.stationary import Stationary
 from challenge.methods.plug_and_play.strength import (
     FIRST,
     ITERATIONS,
@@ -164,6 +166,33 @@ class Red(Method):
         data = DataTerm(y, physics)
         strength = self.strength(data.sigma)
         yield from self._iterates(data, strength, self.safeguard, count or self.iterations)
+
+    def stationary(self, y: Tensor, physics: LinearPhysics) -> Stationary:
+        """The iteration at its last level; see `stationary.HasStationary`.
+
+        Raises:
+            UserError: of `admm`, whose state is more than one image.
+        """
+        data = DataTerm(y, physics)
+        s = self._levels(data.sigma)[-1]
+        weight = float(self.strength(data.sigma) * (data.sigma / s).square())
+        if self.algorithm == "admm":
+            raise UserError.of(
+                "`method.algorithm`",
+                "is `admm`, whose state is more than one image",
+                "analyse the same prior with `gradient` or `fixed_point`: their limits are its",
+            )
+        gradient = self.algorithm == "gradient"
+        step = 1 / (float(data.curvature) / 2 + weight) if gradient else 1 / weight
+        # prox_f(D(x)) is a gradient step with tau lambda = 1.
+        return Stationary(
+            "red" if gradient else "gs",
+            self.denoiser,
+            lambda x: self._denoise(x, s),
+            float(s),
+            step,
+            weight,
+        )
 
     def fit(self, problem: Problem, images: Images, train: TrainConfig, session: Session) -> None:
         """Learn the power spectrum to start from, and tune the strength, unless it is given.

@@ -128,11 +128,3 @@ class HasStationary(Protocol):
             y: measurement, shape (1, C, H', W').
             physics: the operator.
         """
-
-
-@runtime_checkable
-class HasPotential(Protocol):
-    """A denoiser that is a gradient step, D = I - grad g, with g >= 0."""
-
-    def potential(self, x: Tensor, sigma: Tensor) -> Tensor:
-        """g(x, sigma), shape (B,); x of shape (B, C, H, W), sigma of (1 | B, 1, 1, 1)."""

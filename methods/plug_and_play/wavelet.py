@@ -18,6 +18,7 @@ from torch import Tensor
 
 from challenge.methods.contract import Method
 from challenge.methods.networks.layers import pad
+from challenge.methods.plug_and_play.denoisers import Bounds
 from challenge.methods.transforms.cosine import from_opponent, to_opponent
 from challenge.methods.transforms.noise_level import noise_level
 from challenge.methods.transforms.wavelets import (
@@ -81,6 +82,10 @@ class WaveletThresholding(Method):
     def forward(self, y: Tensor, physics: LinearPhysics) -> Tensor:
         """Denoise: `y` of shape (B, C, H, W) gives `x_hat` of the same shape."""
         return self.denoise(y, noise_level(y, physics))
+
+    def certificate(self) -> Bounds | None:
+        """D and I - D are firmly non-expansive; None for one basis, which some sizes do not fit."""
+        return Bounds(residual=1.0, denoiser=1.0, reflected=1.0) if self.shifts == "all" else None
 
     def denoise(self, x: Tensor, sigma: Tensor) -> Tensor:
         """D(x, sigma); see `denoisers.Denoiser`."""

@@ -383,7 +383,7 @@ def _watched(
     """The states, with F = f + lambda g of each, where D has a potential g."""
     import torch
 
-    from challenge.methods.plug_and_play.stationary import HasPotential
+    from challenge.methods.plug_and_play.denoisers import HasPotential
 
     for x in states:
         if isinstance(follow.prior, HasPotential):
@@ -480,7 +480,7 @@ def _judged(
     settings: Settings,
 ) -> tuple[tuple[Statement, ...], tuple[Theorem, ...]]:
     """Every theorem that speaks of the algorithm, at every level."""
-    from challenge.methods.plug_and_play.stationary import HasPotential
+    from challenge.methods.plug_and_play.denoisers import HasPotential
 
     potential = isinstance(prior, HasPotential)
     statements, silent = [], []

@@ -68,13 +68,13 @@ class Certificate:
 
 
 def certificate(method: Method) -> Certificate:
-    """What a denoiser certifies by `certificate()`, and what follows from it.
+    """What a denoiser certifies, and what follows from it."""
+    from challenge.methods.plug_and_play.denoisers import certified
 
-    Its `residual` bounds I - D, its `denoiser` D, and its `reflected`, if it has one, 2 D - I.
-    """
-    bounds = method.certificate() if hasattr(method, "certificate") else None
-    values = (getattr(bounds, name, None) for name in ("denoiser", "residual", "reflected"))
-    return Certificate(*closed(*values))
+    bounds = certified(method)
+    if bounds is None:
+        return Certificate(*closed(None, None, None))
+    return Certificate(*closed(bounds.denoiser, bounds.residual, bounds.reflected))
 
 
 def at_level(method: Method, level: float) -> Callable[[Tensor], Tensor]:
@@ -104,11 +104,8 @@ def iteration_of(
         step: of a denoiser alone.
         algorithm: of a denoiser alone; gradient steps where it has a potential, else `pgd`.
     """
-    from challenge.methods.plug_and_play.stationary import (
-        HasPotential,
-        HasStationary,
-        Stationary,
-    )
+    from challenge.methods.plug_and_play.denoisers import HasPotential
+    from challenge.methods.plug_and_play.stationary import HasStationary, Stationary
 
     if kind == "iteration":
         assert isinstance(method, HasStationary)

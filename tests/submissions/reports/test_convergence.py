@@ -1,6 +1,7 @@
 """The analysis as a whole, on maps of which it is known what a theorem says of them."""
 
 import json
+import math
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,7 +14,9 @@ from challenge.methods.contract import Method
 from challenge.methods.contract_test import toy_images, toy_problem
 from challenge.methods.end_to_end.unrolled import Unrolled
 from challenge.methods.networks.architectures import Net
+from challenge.methods.plug_and_play.denoisers import Bounds
 from challenge.methods.plug_and_play.stationary import Stationary
+from challenge.methods.plug_and_play.wavelet import WaveletThresholding
 from challenge.methods.solvers.data_term import DataTerm
 from challenge.methods.variational.tv import TV
 from challenge.submissions.reports import convergence_pictures
@@ -60,7 +63,7 @@ class Certified(Toy):
         self.bounds = bounds
 
     def certificate(self):
-        return SimpleNamespace(**self.bounds)
+        return Bounds(**{"residual": math.inf, "denoiser": math.inf, **self.bounds})
 
 
 def differences(x):
@@ -122,6 +125,20 @@ def test_a_certified_contraction_makes_banach_hold():
         assert course.expansion <= course.certified * (1 + 1e-4)
         assert course.rate.value == pytest.approx(0.25, rel=1e-2)  # 0.5 (1 - s)
         assert course.apart < 1e-6 < course.apart_at_start
+
+
+def test_wavelets_are_certified_to_be_firmly_nonexpansive():
+    settings = Settings(images=1, size=16, iterations=20, levels=(0.1,))
+    method = WaveletThresholding(levels=2)
+    found = analyse(method, "wavelet", Val(), settings)
+    assert row(found, "Krasnoselskii-Mann", "D averaged").verdict == "holds"
+    for name, most in found.levels[0].certified.items():
+        assert most == 1
+        assert max(found.levels[0].norms[name].values()) <= most + 1e-4
+    (course,) = found.courses
+    assert course.certified == 0.5  # that of x -> x - s (x - y), s = 1/2
+    one = analyse(WaveletThresholding(levels=2, shifts="one"), "one", Val(), settings)
+    assert row(one, "Krasnoselskii-Mann", "D averaged").verdict == "not certified"
 
 
 def test_the_same_map_without_a_certificate_is_not_certified():
