@@ -167,27 +167,28 @@ def _show(found: Analysis) -> None:
             constants = [f"{each.norms[word][kind]:.3f}" for word in each.norms]
             first = kind == "data"
             others = [_number(value) if first else "" for value in whole]
-            rows.append([name if first else "", kind, *constants, *others])
+            rows.append([name, kind, *constants, *others])
         bounds = each.certified.values()
         if any(bound is not None for bound in bounds):
             limits = ["" if bound is None else f"<={bound:.3f}" for bound in bounds]
-            rows.append(["", "certified", *limits, "", "", "", ""])
+            rows.append([name, "certified", *limits, "", "", "", ""])
     columns: list[Cell] = [
         "step" if unrolled else "level",
         "points",
         "D",
         "I - D",
         "2D - I",
-        ("asym-", "metry"),
-        ("homo-", "geneity"),
-        ("eigen-", "value"),
+        "asym.",
+        "homog.",
+        "eigen.",
         ("least", "<v,Jv>"),
     ]
     title = f"{found.name}: Lipschitz constants are at least"
     table(columns, rows, title=title, left=("level", "step", "points"))
     count = len(found.images)
     what = f"{count} image{'s' * (count != 1)}, the centre, {found.settings.size} pixels wide"
-    show_block(_wrapped(f"On val of {found.challenge}: {what}, in float32."))
+    meaning = "asym(metry), homog(eneity), an eigen(value) of the Jacobian J: docs/convergence.md"
+    show_block(_wrapped(f"On val of {found.challenge}: {what}, in float32; {meaning}."))
     _show_iterations(found)
     for statement in found.statements:
         _show_statement(statement)

@@ -117,7 +117,9 @@ def pictures(found: dict[str, dict[str, Any]]) -> str:
 
 
 def rows(lines: list[list[str]]) -> str:
-    return "\n".join("| " + " | ".join(each).replace("|eig", "\\|eig") + " |" for each in lines)
+    return "\n".join(
+        "| " + " | ".join(cell.replace("|", "\\|") for cell in each) + " |" for each in lines
+    )
 
 
 def write(text: str) -> None:
