@@ -69,7 +69,7 @@ def analyse(
     as_json: JsonOption = False,
     workspace: WorkspaceOption = WORKSPACE,
 ) -> None:
-    """Measure whether a method converges, and judge the theorems that say so.
+    """Measure convergence and what its theorems assume.
 
     For denoisers, iterations with one such as `pnp`, and `unrolled`. Lower bounds of Lipschitz
     constants on images, on noise and at adversarial points; symmetry and homogeneity of the
