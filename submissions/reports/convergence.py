@@ -457,11 +457,13 @@ def _until_it_diverges(estimates: Iterator[Tensor]) -> Iterator[Tensor]:
 
     from challenge.configs.errors import UserError
 
-    try:
-        with torch.no_grad():
-            yield from estimates
-    except UserError:
-        return
+    while True:
+        try:
+            with torch.no_grad():  # never over a `yield`, where it would hold for the caller
+                x = next(estimates)
+        except (StopIteration, UserError):
+            return
+        yield x
 
 
 def _prior(method: Method) -> Method:

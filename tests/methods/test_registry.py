@@ -67,19 +67,22 @@ def test_open_keywords_are_refused():
         model(Loose)
 
 
+WITHOUT_KNOBS = {"bm3d"}
+
+
 def test_every_name_resolves_to_a_documented_method():
     for name in registry.METHODS:
         cls = registry.resolve(name, Path())
         assert issubclass(cls, Method)
         assert registry.summary(name) == (cls.__doc__ or "").strip().partition("\n")[0] != ""
-        assert knobs(cls)
+        assert knobs(cls) or name in WITHOUT_KNOBS
         assert set(cls.reads) <= set(TrainConfig.model_fields)
 
 
 @pytest.mark.parametrize("name", sorted(registry.METHODS))
 def test_every_knob_of_every_method_has_a_sentence(name):
     found = knobs(registry.resolve(name, Path()))
-    assert found
+    assert found or name in WITHOUT_KNOBS
     for knob in found:
         assert knob.meaning[:1].isupper() or knob.meaning[:1].isdigit() or "_" in knob.meaning, knob
         assert knob.meaning.endswith("."), knob
@@ -141,7 +144,9 @@ def test_every_method_of_the_table_stands_in_a_chapter_of_the_course():
 
 
 def test_unknown_name_answers_with_the_nearest_and_the_list():
-    with pytest.raises(UserError, match="did you mean `wiener`.*network, tv, unrolled, wiener"):
+    with pytest.raises(
+        UserError, match="did you mean `wiener`.*network, pnp, red, tv, unrolled, wavelet, wiener"
+    ):
         registry.resolve("weiner", Path())
 
 

@@ -163,7 +163,13 @@ def test_pdhg_is_deepinvs():
     torch.testing.assert_close(state.x, expected, rtol=0, atol=1e-7)
 
 
-@pytest.mark.parametrize("boundary", BOUNDARIES)
+@pytest.mark.parametrize(
+    "boundary",
+    [
+        pytest.param(each, marks=pytest.mark.slow if each != "circular" else ())
+        for each in BOUNDARIES
+    ],
+)
 def test_all_but_hqs_find_the_same_minimiser(boundary):
     y, physics = setup(boundary, 12, 13)
     data = DataTerm(y, physics)

@@ -66,6 +66,7 @@ def quality(path: Path, challenge: Challenge) -> float:
     return sum(found) / len(found)
 
 
+@pytest.mark.slow
 def test_the_manifest_states_what_rounding_changes(
     make_run: Callable[..., Run], challenge: Challenge, tmp_path: Path
 ) -> None:

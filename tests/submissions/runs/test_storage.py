@@ -17,7 +17,7 @@ from challenge.data.layout import Workspace
 from challenge.methods.contract import Method
 from challenge.submissions.entries.load import load
 from challenge.submissions.layout import Run
-from challenge.submissions.runs import storage
+from challenge.submissions.runs import storage, team_files
 from challenge.submissions.runs.facts import MadeFor, read_config, read_facts
 
 
@@ -112,7 +112,7 @@ def test_a_failure_leaves_nothing(tmp_path: Path, challenge: Challenge, folder: 
     broken = CONFIG.model_copy(update={"method": {"name": "absent.py"}})
     with pytest.raises(UserError, match=r"absent\.py"):
         storage.create(place, challenge, broken, folder)
-    for number in range(storage.MOST_SOURCES):
+    for number in range(team_files.MOST):
         (folder / f"x{number}.py").touch()
     with pytest.raises(UserError, match="put the method into a folder of its own"):
         storage.create(place, challenge, CONFIG, folder)
