@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 import psutil
 
@@ -62,15 +62,29 @@ def runs(process: int) -> bool:
     return any(each not in (b"", b"T", b"t", b"Z", b"X") for each in states)
 
 
-def orphans(candidates: Collection[int], before: Collection[int]) -> list[int]:
+def born(process: int) -> int:
+    """When a process was born, in ticks since the machine was; 0 where there is none."""
+    try:
+        # Its name, in brackets, may hold anything.
+        return int(read(f"/proc/{process}/stat").rpartition(b") ")[2].split()[19])
+    except (IndexError, ValueError):
+        return 0
+
+
+def orphans(candidates: Collection[int], before: Mapping[int, int]) -> list[int]:
     """Children of this process, of those, that are new and of another session.
 
     Nobody here started those: they were adopted.
+
+    Args:
+        candidates: numbers of processes.
+        before: those that were there before, and when each was born: numbers are given out again.
     """
     session, found = os.getsid(0), []
     for each in candidates:
         with contextlib.suppress(OSError):
-            if each not in before and os.getsid(each) != session:
+            known = each in before and born(each) == before[each]
+            if not known and os.getsid(each) != session:
                 found.append(each)
     return found
 

@@ -21,8 +21,10 @@ from challenge.submissions.jail import family
 from challenge.submissions.jail.cgroup import Group
 
 _PR_SET_CHILD_SUBREAPER = 36
-LOOKS = 5
+LOOKS = 12
 """So many looks in a row must find nobody."""
+PAUSE = 2e-4
+"""Seconds from a look that found nobody to the next."""
 _one_at_a_time = threading.Lock()
 
 
@@ -44,7 +46,7 @@ class Tree:
     """A process with all its descendants. Make it in `as_subreaper()`, before the process runs."""
 
     def __init__(
-        self, process: subprocess.Popen[bytes], before: set[int], group: Group | None = None
+        self, process: subprocess.Popen[bytes], before: dict[int, int], group: Group | None = None
     ) -> None:
         self._process = process
         self._before = before
@@ -122,9 +124,8 @@ class Tree:
             empty = 0 if members or self._buried > buried else empty + 1
             if time.monotonic() > end:
                 return False
-            if members:
-                # To end takes them a moment.
-                time.sleep(0.001)
+            # To end takes them a moment; and whoever waits for a core shows when it gets one.
+            time.sleep(0.001 if members else PAUSE)
         return True
 
     def _strike_newest(self) -> None:
@@ -137,7 +138,9 @@ class Tree:
         """Those of these children of ours that nobody here started."""
         if not family.LINUX:
             return []
-        return family.orphans(candidates, {*self._before, self._process.pid})
+        # Once it is waited for, its number may be another's: who forks fast enough chooses his own.
+        own = {self._process.pid} if self._process.returncode is None else set()
+        return family.orphans([each for each in candidates if each not in own], self._before)
 
     def _bury(self, orphan: int) -> bool:
         """Whether an orphan has ended; then it is gone for good."""
@@ -149,9 +152,9 @@ class Tree:
         return ended
 
 
-def children() -> set[int]:
-    """The numbers of this process's children now."""
-    return {*family.lookup()(os.getpid())}
+def children() -> dict[int, int]:
+    """The numbers of this process's children now, and when each was born."""
+    return {each: family.born(each) for each in family.lookup()(os.getpid())}
 
 
 def _signal(process: int, number: int) -> None:

@@ -56,7 +56,9 @@ def make(name: str, channels: int = 3) -> Method:
     return registry.build(section, Path())
 
 
-@pytest.mark.parametrize("boundary", ["circular", "valid", "reflect"])
+@pytest.mark.parametrize(
+    "boundary", ["circular", "valid", pytest.param("reflect", marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("name", sorted(registry.METHODS))
 def test_every_method_holds_to_the_contract(name, boundary):
     if "blur" not in (registry.operators(name) or FAMILIES):

@@ -280,3 +280,26 @@ def test_what_moves_all_the_time_is_counted_at_every_look(
             monkeypatch.undo()
             watch.close()
             process.stdout.close()
+
+
+@LINUX
+def test_a_number_that_is_given_out_again_hides_nobody() -> None:
+    """Who forks fast enough chooses the number of the process that ended, or of one before it."""
+    source = (
+        "import os, time\n"
+        "if os.fork() == 0:\n"
+        "    os.setsid()\n"
+        "    print(os.getpid(), flush=True)\n"
+        "    time.sleep(60)\n"
+    )
+    with running(source, stdout=subprocess.PIPE) as (process, _):
+        assert process.stdout is not None
+        orphan = int(process.stdout.readline())
+        process.stdout.close()
+        process.wait()
+        known = processes.Tree(process, {orphan: family.born(orphan)})
+        assert known.members() == []
+        process.pid = orphan
+        tree = processes.Tree(process, {orphan: family.born(orphan) - 1})
+        assert tree.members() == [orphan]
+        assert tree.kill() and not psutil.pid_exists(orphan)
