@@ -8,6 +8,7 @@ from rich.console import Console
 
 from challenge.cli.shared import console as printing
 
+pytestmark = pytest.mark.slow
 SHRINK = '''
 """Shrinks towards the mean."""
 from challenge.methods import Method
