@@ -12,7 +12,7 @@ from challenge.configs.reader import parser
 
 HEAD = "challenge: deblur\nmethod: {name: tv}\n"
 PARSERS = [yaml.BaseLoader] + ([yaml.CBaseLoader] if yaml.__with_libyaml__ else [])
-SECONDS, BYTES = 0.5, 20_000_000
+SECONDS, BYTES = 2.0, 20_000_000
 
 
 def laughs() -> str:
