@@ -12,7 +12,7 @@ from challenge.configs.reader import parser
 
 HEAD = "challenge: deblur\nmethod: {name: tv}\n"
 PARSERS = [yaml.BaseLoader] + ([yaml.CBaseLoader] if yaml.__with_libyaml__ else [])
-SECONDS, BYTES = 2.0, 20_000_000
+SECONDS, BYTES = 0.5, 20_000_000
 
 
 def laughs() -> str:
@@ -75,10 +75,11 @@ def test_a_bomb_is_refused_at_once(bomb, events, monkeypatch):
     path, said = bomb
     with pytest.raises(UserError):  # warm: the first call imports
         load_challenge(str(path))
-    began = time.process_time()
+    # Of this thread: others of the process, left over from another test, may still be at work.
+    began = time.thread_time()
     with pytest.raises(UserError) as error:
         load_entry(str(path))
-    assert time.process_time() - began < SECONDS
+    assert time.thread_time() - began < SECONDS
     # Newer parsers refuse deep nesting by themselves, in words of their own.
     text = str(error.value).replace(
         "exceeded maximum nesting depth", "more than 30 levels of nesting"
