@@ -132,7 +132,7 @@ class Bilevel(Method):
             adjoint_iterations: at most (implicit).
         """
         super().__init__()
-        self.theta, self.channels, self.potential = theta, channels, potential
+        self.theta, self.potential = theta, potential
         self.hypergradient = hypergradient
         self.tolerance, self.iterations = tolerance, iterations
         # A non-convex energy may curve downwards at the points that the lower level stops at.
@@ -144,7 +144,8 @@ class Bilevel(Method):
             "or make `method.tolerance` smaller",
         )
         self.power = nn.Parameter(torch.tensor(POWER))
-        if theta == "filters":
+        if theta == "filters":  # a weight alone is for any number of channels
+            self.channels = channels
             self.filters = nn.Parameter(fields_of_experts.cosine_filters(filters, channels, size))
             widths = torch.tensor(WIDTHS[potential])
             size_of = fields_of_experts.typical_response(fields_of_experts.normalised(self.filters))

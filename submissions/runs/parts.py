@@ -27,14 +27,13 @@ from challenge.submissions import layout
 from challenge.submissions.layout import PLUGIN, Run
 from challenge.submissions.runs import published, reading, team_files
 from challenge.submissions.runs.facts import PartFacts, read_config, read_facts
-from challenge.submissions.runs.published import Published
+from challenge.submissions.runs.published import COLOURS, Published
 
 if TYPE_CHECKING:
     from challenge.methods.contract import Method
 
 OpenEntry = Callable[[Path], AbstractContextManager[Path]]
 """Unpacks an entry that was checked into a folder."""
-WORDS = {1: "grey", 3: "colour"}
 
 
 @dataclass(frozen=True)
@@ -157,12 +156,11 @@ def _of_section(section: dict[str, Any], knob: str, base: Path, stored: Run, pla
     with reading.watched(str(section["name"]), base):
         method = registry.build(section, base, key=place.strip("`"))
     files, section = _files(section, knob, base)
-    weights = stored.part(knob)
-    if weights.is_file():
-        _load(method, weights, place)
-        facts = read_facts(stored).parts.get(knob) if stored.facts.is_file() else None
-        uses = read_config(stored).uses if stored.config.is_file() else Uses()
-        return Taken(section, method.eval(), facts, uses, files)
+    # A folder of this name that is no run's is nobody's weights.
+    if stored.facts.is_file() and stored.part(knob).is_file():
+        _load(method, stored.part(knob), place)
+        facts = read_facts(stored).parts.get(knob)
+        return Taken(section, method.eval(), facts, read_config(stored).uses, files)
     if any(True for _ in method.parameters()):
         raise UserError.of(
             place,
@@ -260,12 +258,13 @@ def _named(run: Path) -> str:
 
 
 def _check_channels(method: Method, given: str, challenge: Challenge, place: str) -> None:
+    """Raise `UserError` where a part is for grey images and the challenge's are not, or so."""
     channels = getattr(method, "channels", None)
-    if channels in WORDS and channels != challenge.channels:
-        cause = f"`{given}` is for {WORDS[channels]} images"
+    if channels in COLOURS and channels != challenge.channels:
+        cause = f"`{given}` is for {COLOURS[channels]} images"
         raise UserError.of(
             place,
-            f"{cause}, those of `{challenge.config.name}` are in {WORDS[challenge.channels]}",
+            f"{cause}, those of `{challenge.config.name}` are in {COLOURS[challenge.channels]}",
             f"give one that was trained with `method.channels={challenge.channels}`",
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import textwrap
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,13 +16,14 @@ from challenge.configs.schema.entry import Uses
 from challenge.data.challenges.challenge import open_challenge
 from challenge.data.challenges.prepare import prepare
 from challenge.data.layout import Workspace
-from challenge.methods import registry
+from challenge.methods import registry, toy_problem
+from challenge.methods.plug_and_play.denoisers import check_colours
 from challenge.submissions import layout
 from challenge.submissions.entries.check import check, read_manifest
 from challenge.submissions.entries.load import load, unpacked
 from challenge.submissions.entries.pack import pack, repack
 from challenge.submissions.layout import Run
-from challenge.submissions.runs import published
+from challenge.submissions.runs import parts, published
 from challenge.submissions.runs.facts import read_config, read_facts
 from challenge.submissions.runs.published import Published
 from challenge.submissions.runs.train import train
@@ -202,6 +204,27 @@ def test_published_weights_are_declared_with_size_licence_and_hash(place, monkey
     assert words == f"dncnn of deepinv: small.pth, 1.2 MB, licence MIT, sha256 {16 * 'a'}"
     found = load(run.path).denoiser.state_dict()
     assert all(torch.equal(found[name], value) for name, value in state.items())
+
+
+def test_weights_that_lie_about_are_not_taken_for_a_part_s(place, monkeypatch):
+    """A section without weights, where a folder `parts` happens to be."""
+    run = inner(place)
+    monkeypatch.chdir(place)
+    (place / "parts").mkdir()
+    shutil.copyfile(run.weights, place / "parts" / "denoiser.safetensors")
+    with pytest.raises(UserError, match="has learned nothing yet"):
+        outer(place, {"name": str(place / "inner" / "method.py")})
+
+
+def test_a_weight_for_any_colours_is_a_part_of_grey_images_too(place, monkeypatch):
+    """`channels` of a method that learns one number says nothing."""
+    grey = SimpleNamespace(channels=1, config=SimpleNamespace(name="grey"))
+    weight = registry.build({"name": "bilevel", "theta": "weight"})
+    parts._check_channels(weight, "a run", grey, "`method.denoiser`")
+    check_colours(weight, toy_problem(channels=1))
+    filters = registry.build({"name": "bilevel", "filters": 4, "size": 3})
+    with pytest.raises(UserError, match="is for colour images"):
+        parts._check_channels(filters, "a run", grey, "`method.denoiser`")
 
 
 def wrong(place):
