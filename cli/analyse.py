@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from challenge.cli.shared.console import Cell
     from challenge.submissions.reports.convergence import Analysis, Statement
 
-WIDTH = 80
-"""Columns of a page at most: longer lines are hard to read."""
-
 
 def analyse(
     path: Annotated[
@@ -156,7 +153,7 @@ def _levels(text: str | None) -> tuple[float, ...]:
 
 def _show(found: Analysis) -> None:
     """Constants, iterations, then every theorem with its assumptions."""
-    from challenge.cli.shared.console import show_block, table
+    from challenge.cli.shared.console import show_block, table, wrapped
 
     unrolled = found.kind == "unrolled"
     rows: list[list[Cell]] = []
@@ -188,13 +185,13 @@ def _show(found: Analysis) -> None:
     count = len(found.images)
     what = f"{count} image{'s' * (count != 1)}, the centre, {found.settings.size} pixels wide"
     meaning = "asym(metry), homog(eneity), an eigen(value) of the Jacobian J: docs/convergence.md"
-    show_block(_wrapped(f"On val of {found.challenge}: {what}, in float32; {meaning}."))
+    show_block(wrapped(f"On val of {found.challenge}: {what}, in float32; {meaning}."))
     _show_iterations(found)
     for statement in found.statements:
         _show_statement(statement)
     if found.silent:
         names = ", ".join(f"{each.name} (of {', '.join(each.algorithms)})" for each in found.silent)
-        show_block(_wrapped(f"Of this iteration these say nothing: {names}."))
+        show_block(wrapped(f"Of this iteration these say nothing: {names}."))
 
 
 def _number(value: float | None) -> str:
@@ -238,26 +235,11 @@ def _show_iterations(found: Analysis) -> None:
 
 
 def _show_statement(statement: Statement) -> None:
-    from challenge.cli.shared.console import show, show_block, table
+    from challenge.cli.shared.console import show, show_block, table, wrapped
 
     theorem = statement.theorem
     show(f"{theorem.name} ({statement.algorithm}): {statement.verdict}")
-    show_block(_wrapped(f"{theorem.source}. {theorem.statement}", "  ", "  "))
+    show_block(wrapped(f"{theorem.source}. {theorem.statement}", "  ", "  "))
     rows = [[each.words, each.measured, each.verdict] for each in statement.rows]
     columns = ["assumption", "measured", "verdict"]
     table(columns, rows, left=columns)
-
-
-def _wrapped(text: str, first: str = "", other: str = "") -> str:
-    import textwrap
-
-    from challenge.cli.shared.console import width
-
-    return textwrap.fill(
-        text,
-        min(WIDTH, width()),
-        initial_indent=first,
-        subsequent_indent=other,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )

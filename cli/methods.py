@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from challenge.methods.contract import Method
     from challenge.methods.knobs import Knob
 
-WIDTH = 80
-"""Columns of a page at most: longer lines are hard to read."""
-
 
 def methods(
     name: Annotated[
@@ -42,7 +39,7 @@ def methods(
     import inspect
     import os
 
-    from challenge.cli.shared.console import show, show_block, show_json, table
+    from challenge.cli.shared.console import show, show_block, show_json, table, wrapped
     from challenge.cli.shared.kinds import expect
     from challenge.methods import registry
     from challenge.methods.knobs import knobs
@@ -84,10 +81,10 @@ def methods(
     show(f"Operators: {', '.join(cls.operators) if cls.operators else 'all of ' + _families()}")
     usual = _reads(cls)
     reads = ", ".join(f"train.{key}" for key in usual)
-    show_block(_wrapped(f"Reads: {reads}" if reads else "Learns without settings, or not at all."))
+    show_block(wrapped(f"Reads: {reads}" if reads else "Learns without settings, or not at all."))
     others = ", ".join(f"train.{key}" for key in cls.reads if key not in usual)
     if others:
-        show_block(_wrapped(f"With other knobs it also reads: {others}"))
+        show_block(wrapped(f"With other knobs it also reads: {others}"))
     if cls.reads:
         show("What they mean: challenge config train")
 
@@ -106,7 +103,7 @@ def _reads(cls: type[Method]) -> Sequence[str]:
 
 def _list(as_json: bool) -> None:
     """Every method with the first line of its page, chapter by chapter."""
-    from challenge.cli.shared.console import show, show_block, show_json
+    from challenge.cli.shared.console import show, show_block, show_json, wrapped
     from challenge.methods import registry
 
     chapters = registry.chapters()
@@ -132,10 +129,10 @@ def _list(as_json: bool) -> None:
             first = f"  {each.ljust(longest)}  "
             takes = registry.operators(each)
             only = f" Takes {' and '.join(takes)} only." if takes else ""
-            show_block(_wrapped(registry.summary(each) + only, first, " " * len(first)))
+            show_block(wrapped(registry.summary(each) + only, first, " " * len(first)))
         show("")
     rest = f"Where nothing else is said, a method takes every operator: {_families()}."
-    show_block(_wrapped(rest))
+    show_block(wrapped(rest))
     show("One method's knobs: challenge methods NAME")
 
 
@@ -148,29 +145,18 @@ def _families() -> str:
 def _described(knob: Knob) -> str:
     """A knob's name, kind and default on one line, and below what it does."""
     default = "must be given" if knob.required else f"default {_plain(knob.default)}"
-    head = _wrapped(f"method.{knob.name}: {knob.kind}, {default}", "", " " * 8)
-    return f"{head}\n{_wrapped(knob.meaning, ' ' * 4, ' ' * 4)}" if knob.meaning else head
+    from challenge.cli.shared.console import wrapped
+
+    head = wrapped(f"method.{knob.name}: {knob.kind}, {default}", "", " " * 8)
+    return f"{head}\n{wrapped(knob.meaning, ' ' * 4, ' ' * 4)}" if knob.meaning else head
 
 
 def _page(docstring: str) -> str:
     """A docstring with its prose wrapped to the page; equations, which are indented, stay."""
+    from challenge.cli.shared.console import wrapped
+
     parts = docstring.split("\n\n")
-    return "\n\n".join(each if each.startswith(" ") else _wrapped(each) for each in parts)
-
-
-def _wrapped(text: str, first: str = "", other: str = "") -> str:
-    import textwrap
-
-    from challenge.cli.shared.console import width
-
-    return textwrap.fill(
-        text,
-        min(WIDTH, width()),
-        initial_indent=first,
-        subsequent_indent=other,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
+    return "\n\n".join(each if each.startswith(" ") else wrapped(each) for each in parts)
 
 
 def _variants(cls: type[Method]) -> dict[str, list[dict[str, Any]]]:

@@ -32,6 +32,9 @@ Cell = str | Sequence[str]
 _bars: list[Console] = []
 """The console of the progress bars that are on the screen: messages appear above them."""
 
+PAGE = 80
+"""Columns of a page at most: longer lines are hard to read."""
+
 
 def console(*, stderr: bool = False) -> Console:
     """A Rich console; wide where the output goes to a file, so that nothing is cut."""
@@ -56,6 +59,26 @@ def _line(text: str) -> str:
 def width() -> int:
     """Columns of what is written to stdout."""
     return console().width
+
+
+def wrapped(text: str, first: str = "", other: str = "") -> str:
+    """Prose in lines of a page, `PAGE` columns or those of the terminal, if it is narrower.
+
+    Args:
+        text: of one paragraph.
+        first: begins the first line.
+        other: begins the others.
+    """
+    import textwrap
+
+    return textwrap.fill(
+        text,
+        min(PAGE, width()),
+        initial_indent=first,
+        subsequent_indent=other,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def say(text: str) -> None:

@@ -196,6 +196,17 @@ def noise_range(method: nn.Module) -> tuple[float, float] | None:
     return levels.known if isinstance(levels, NoiseRange) else None
 
 
+def check_colours(denoiser: Method, problem: Problem) -> None:
+    """Raise `UserError` where a denoiser is for another number of channels than a problem has."""
+    channels = getattr(denoiser, "channels", problem.channels)
+    if channels != problem.channels:
+        raise UserError.of(
+            "`method.denoiser`",
+            f"has `channels: {channels}`, the images of `{problem.name}` have `{problem.channels}`",
+            f"give one that was trained with `method.channels={problem.channels}`",
+        )
+
+
 def check_levels(method: Method, lowest: float, highest: float, remedy: str) -> None:
     """Raise `UserError` where noise levels leave the range that a denoiser was trained for.
 

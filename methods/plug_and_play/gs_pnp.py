@@ -158,7 +158,7 @@ class GSPnP(Method):
         data = DataTerm(y, physics)
         return self._solve(data, self.strength(data.sigma), self.safeguard)
 
-    def iterates(
+    def estimates(
         self, y: Tensor, physics: LinearPhysics, count: int | None = None
     ) -> Iterator[Tensor]:
         """Yield x_0, where the descent begins, x_1, x_2, ..., each of shape (B, C, H, W).

@@ -35,7 +35,7 @@ from challenge.configs.schema.training import TrainConfig
 from challenge.methods.contract import Method, Session
 from challenge.methods.parts import Denoiser
 from challenge.methods.plug_and_play import denoisers
-from challenge.methods.plug_and_play.denoisers import denoise, noise_range
+from challenge.methods.plug_and_play.denoisers import check_colours, denoise, noise_range
 from challenge.methods.plug_and_play.ensemble import averaged
 from challenge.methods.plug_and_play.noise_schedule import (
     Kind,
@@ -222,7 +222,7 @@ class PnP(Method):
         Raises:
             UserError: the denoiser is for other images or for other noise levels.
         """
-        self._check_channels(problem)
+        check_colours(self.denoiser, problem)
         sigma = torch.tensor(noise_ends(problem, images)).reshape(-1, 1, 1, 1)
         # A level that is to be tuned will be inside; where a schedule ends is known before.
         first = sigma if self.level is None else None
@@ -321,17 +321,6 @@ class PnP(Method):
         else:
             first = last if self.algorithm == "pgd" else TIMES * sigma
         return self.schedule.levels(first, last)
-
-    def _check_channels(self, problem: Problem) -> None:
-        """Raise `UserError` where the denoiser is for another number of channels."""
-        channels = getattr(self.denoiser, "channels", problem.channels)
-        if channels != problem.channels:
-            raise UserError.of(
-                "`method.denoiser`",
-                f"has `channels: {channels}`, the images of `{problem.name}` have "
-                f"`{problem.channels}`",
-                f"give one that was trained with `method.channels={problem.channels}`",
-            )
 
 
 def _data_term(y: Tensor, physics: LinearPhysics) -> DataTerm:

@@ -153,7 +153,7 @@ class Red(Method):
         data = DataTerm(y, physics)
         return self._solve(data, self.strength(data.sigma), self.safeguard)
 
-    def iterates(
+    def estimates(
         self, y: Tensor, physics: LinearPhysics, count: int | None = None
     ) -> Iterator[Tensor]:
         """Yield x_1, x_2, ..., each of shape (B, C, H, W).
@@ -165,7 +165,7 @@ class Red(Method):
         """
         data = DataTerm(y, physics)
         strength = self.strength(data.sigma)
-        yield from self._iterates(data, strength, self.safeguard, count or self.iterations)
+        yield from self._estimates(data, strength, self.safeguard, count or self.iterations)
 
     def stationary(self, y: Tensor, physics: LinearPhysics) -> Stationary:
         """The iteration at its last level; see `stationary.HasStationary`.
@@ -222,10 +222,10 @@ class Red(Method):
         return found
 
     def _solve(self, data: DataTerm, strength: Tensor, safeguard: Safeguard) -> Tensor:
-        *_, x = self._iterates(data, strength, safeguard, self.iterations)
+        *_, x = self._estimates(data, strength, safeguard, self.iterations)
         return self._denoise(x, self._levels(data.sigma)[-1]) if self.denoised else x
 
-    def _iterates(
+    def _estimates(
         self, data: DataTerm, strength: Tensor, safeguard: Safeguard, count: int
     ) -> Iterator[Tensor]:
         levels = self._levels(data.sigma)

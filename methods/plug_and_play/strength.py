@@ -21,10 +21,9 @@ import torch
 from annotated_types import Gt, Le
 from torch import Tensor, nn
 
-from challenge.configs.errors import UserError
 from challenge.configs.schema.training import TrainConfig
 from challenge.methods.contract import Method, Session
-from challenge.methods.plug_and_play.denoisers import check_levels
+from challenge.methods.plug_and_play.denoisers import check_colours, check_levels
 from challenge.methods.training.noise_ends import noise_ends
 from challenge.methods.training.tuned_numbers import TunedNumbers
 from challenge.methods.training.tuning import tune
@@ -136,13 +135,7 @@ def check_denoiser(
         images: training images.
         levels: those at which the denoiser is called, of the measurement's (N, 1, 1, 1).
     """
-    channels = getattr(denoiser, "channels", problem.channels)
-    if channels != problem.channels:
-        raise UserError.of(
-            "`method.denoiser`",
-            f"has `channels: {channels}`, the images of `{problem.name}` have `{problem.channels}`",
-            f"give one that was trained with `method.channels={problem.channels}`",
-        )
+    check_colours(denoiser, problem)
     check_falling(denoiser, levels(torch.tensor(noise_ends(problem, images)).reshape(-1, 1, 1, 1)))
 
 

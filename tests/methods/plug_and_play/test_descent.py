@@ -111,7 +111,7 @@ def test_the_three_algorithms_end_at_the_closed_form(operator, boundary):
         for algorithm, count in (("gradient", 50), ("fixed_point", 30), ("admm", 60)):
             method = Red(denoiser=denoiser, algorithm=algorithm, **STEADY).double()
             with torch.no_grad():
-                x = last(method.iterates(y, physics, count))
+                x = last(method.estimates(y, physics, count))
                 slope = method.gradient(expected, y, physics)
             torch.testing.assert_close(x, expected, rtol=0, atol=3e-5, msg=algorithm)
             assert slope.abs().max() < 1e-5
@@ -121,7 +121,7 @@ def test_inner_steps_of_admm_do_not_move_where_it_ends():
     y, physics = scene()
     expected = closed_form(Linear(), y, physics, 1.0)
     method = Red(denoiser=Linear(), algorithm="admm", inner=3, **STEADY).double()
-    x = last(method.iterates(y, physics, 40))
+    x = last(method.estimates(y, physics, 40))
     torch.testing.assert_close(x, expected, rtol=0, atol=3e-5)
 
 
@@ -146,7 +146,7 @@ def test_gradient_step_plug_and_play_ends_at_the_closed_form(operator, boundary)
         denoiser=Symmetric(), level=0.05, strength=1.0, start=0, tolerance=0, denoised=False
     ).double()
     with torch.no_grad():
-        x = last(method.iterates(y, physics, 30))
+        x = last(method.estimates(y, physics, 30))
     expected = closed_form(Symmetric(), y, physics, 1.0)
     torch.testing.assert_close(x, expected, rtol=0, atol=3e-5)
 
@@ -159,7 +159,7 @@ def test_the_objective_never_increases(operator, double):
     method = GSPnP(denoiser=Crooked(), level=0.05, strength=0.5, start=0, tolerance=0)
     method = method.double() if double else method
     with torch.no_grad():
-        values = [method.objective(x, y, physics) for x in method.iterates(y, physics)]
+        values = [method.objective(x, y, physics) for x in method.estimates(y, physics)]
     values = torch.stack(values)
     slack = 1e-12 if double else 1e-6
     assert (values[1:] <= values[:-1] + slack * values[:-1].abs()).all()

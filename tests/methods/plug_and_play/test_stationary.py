@@ -59,7 +59,7 @@ CASES = {
 def test_a_method_goes_on_by_its_map(scene, name):
     method, (y, physics) = CASES[name], scene
     assert isinstance(method, HasStationary)
-    every = method.estimates if isinstance(method, PnP) else method.iterates
+    every = method.estimates
     *_, before, after = islice(every(y, physics, LAST + 2), LAST + 2)
     follow = method.stationary(y, physics).map(DataTerm(y, physics))
     torch.testing.assert_close(follow(before), after, rtol=0, atol=1e-5)
@@ -86,7 +86,7 @@ def test_the_states_of_splittings_lead_to_their_estimates(scene, algorithm):
 def test_a_gradient_step_begins_with_its_map(scene):
     y, physics = scene
     method = GSPnP(denoiser=Smooth(), denoised=False, tolerance=0).eval()
-    first, second = islice(method.iterates(y, physics), 2)
+    first, second = islice(method.estimates(y, physics), 2)
     iteration = method.stationary(y, physics)
     assert iteration.backtracks
     follow = iteration.map(DataTerm(y, physics))
