@@ -157,8 +157,14 @@ def build(
 def sections(
     section: Mapping[str, Any], key: str = "method"
 ) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """A `method:` section with its place, and those of the methods that its knobs are."""
+    """A `method:` section with its place, and those of the methods that its knobs are.
+
+    Of methods of the table: what a section of a team's own method means, with a `name` in it or
+    without, its constructor alone would tell.
+    """
     yield key, section
+    if section.get("name") not in METHODS:
+        return
     for knob, value in section.items():
         if isinstance(value, Mapping) and "name" in value:
             yield from sections(value, f"{key}.{knob}")

@@ -471,3 +471,14 @@ def test_a_network_for_colours_is_refused_in_a_grey_challenge(
             words = {1: "grey", 3: "colour"}[channels]
             assert (f"`{name}` is for {words} images" in said) == differs, said
             assert (f"train it with `method.channels={has}`" in said) == differs
+
+
+def test_a_section_of_a_team_s_own_with_a_name_in_it_is_no_method(
+    entry: Path, challenge: Challenge
+) -> None:
+    written = 'name: "plugin/method.py:Mine"'
+    rewrite(entry, edit("config.yaml", written, f"{written}\n  net: {{name: small}}"))
+    assert "small" not in told(check(entry, challenge))
+    section = "name: pnp\n  denoiser: {name: small}"
+    rewrite(entry, edit("config.yaml", f"{written}\n  net: {{name: small}}", section))
+    assert "there is no method `small`" in told(check(entry, challenge))
