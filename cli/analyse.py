@@ -14,7 +14,7 @@ from challenge.cli.shared.workspace import find_workspace, open_prepared
 
 if TYPE_CHECKING:
     from challenge.cli.shared.console import Cell
-    from challenge.submissions.reports.convergence import Analysis, Statement
+    from challenge.submissions.reports.analysis import Analysis, Statement
 
 
 def analyse(
@@ -84,6 +84,7 @@ def analyse(
     from challenge.data.layout import Workspace
     from challenge.submissions.entries.load import load
     from challenge.submissions.reports import candidates, convergence, convergence_pictures
+    from challenge.submissions.reports.analysis import Settings
 
     _check_out(out)
     if algorithm is not None and algorithm not in completion.ALGORITHMS:
@@ -98,7 +99,7 @@ def analyse(
     place = Workspace(find_workspace(workspace, found.path))
     opened = open_prepared(place.public(challenge or found.challenge))
     method = load(found.path)
-    settings = convergence.Settings(
+    settings = Settings(
         images=images,
         size=size,
         iterations=iterations,

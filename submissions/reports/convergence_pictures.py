@@ -13,7 +13,7 @@ from challenge.submissions.reports.training_pictures import COLOURS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from challenge.submissions.reports.convergence import Analysis, Course
+    from challenge.submissions.reports.analysis import Analysis, Course
 
 MARKS = {"data": "o", "noise": "s", "adversarial": "^"}
 MOST = 6

@@ -20,7 +20,8 @@ from challenge.methods.plug_and_play.wavelet import WaveletThresholding
 from challenge.methods.solvers.data_term import DataTerm
 from challenge.methods.variational.tv import TV
 from challenge.submissions.reports import convergence_pictures
-from challenge.submissions.reports.convergence import Settings, analyse
+from challenge.submissions.reports.analysis import Settings
+from challenge.submissions.reports.convergence import analyse
 
 QUICK = Settings(images=2, size=16, iterations=40, levels=(0.1,))
 
