@@ -163,7 +163,7 @@ def sections(
     without, its constructor alone would tell.
     """
     yield key, section
-    if section.get("name") not in METHODS:
+    if str(section.get("name")) not in METHODS:  # anything may stand there
         return
     for knob, value in section.items():
         if isinstance(value, Mapping) and "name" in value:

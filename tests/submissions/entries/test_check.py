@@ -482,3 +482,14 @@ def test_a_section_of_a_team_s_own_with_a_name_in_it_is_no_method(
     section = "name: pnp\n  denoiser: {name: small}"
     rewrite(entry, edit("config.yaml", f"{written}\n  net: {{name: small}}", section))
     assert "there is no method `small`" in told(check(entry, challenge))
+
+
+@pytest.mark.parametrize("name", ["{file: x.npy}", "[tv]", "3", "null"])
+@pytest.mark.parametrize("place", ["", "pnp\n  denoiser: {name: "])
+def test_a_name_that_is_no_word_is_told(
+    entry: Path, challenge: Challenge, name: str, place: str
+) -> None:
+    section = f"name: {place}{name}" + ("}" if place else "")
+    rewrite(entry, edit("config.yaml", 'name: "plugin/method.py:Mine"', section))
+    key = "method.denoiser" if place else "method"
+    assert f"`{key}.name` is missing" in told(check(entry, challenge))
