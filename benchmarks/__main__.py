@@ -17,6 +17,7 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
+from benchmarks import pages
 from benchmarks.speed.timing import Result, holds
 
 HERE = Path(__file__).parent
@@ -87,12 +88,9 @@ def _write_page(results: dict[str, list[Result]]) -> None:
             f"{each['target']:g} | {verdict} | {each['detail']} |"
         )
     page = HERE.parent / "docs" / "performance.md"
-    text = page.read_text()
-    head, _, rest = text.partition(BEGIN)
-    _, _, tail = rest.partition(END)
     machine = ", ".join(f"{key} {value}" for key, value in _machine().items())
     table = "\n".join(rows)
-    page.write_text(f"{head}{BEGIN}\n\n{table}\n\nMeasured with {machine}.\n\n{END}{tail}")
+    pages.put(page, BEGIN, END, f"{table}\n\nMeasured with {machine}.")
 
 
 if __name__ == "__main__":

@@ -146,6 +146,15 @@ def baselines() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.zip"))}
 
 
+def denoisers() -> dict[str, Path]:
+    """The packed denoisers that come with the toolkit, by the word of a knob: `baseline/drunet`.
+
+    They are entries of a denoising challenge, so that no other challenge can judge them.
+    """
+    folder = Path(__file__).parent / "baselines" / "denoisers"
+    return {f"baseline/{path.stem}": path for path in sorted(folder.glob("*.zip"))}
+
+
 def kit(workspace: Workspace, challenge: str) -> Path:
     """The zip that teams get."""
     return workspace.path / f"{challenge}-kit.zip"

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import yaml
 
+from benchmarks import pages
 from benchmarks.course.readme import challenge, duration, training
 from challenge.data.layout import Workspace
 from challenge.submissions import layout
@@ -31,12 +32,13 @@ def main() -> None:
     describe()
 
 
-def package(workspace: Workspace, made: Sequence[layout.Run]) -> None:
-    """Make a baseline of each of these finished runs of a workspace."""
+def package(workspace: Workspace, made: Sequence[layout.Run], folder: Path = FOLDER) -> None:
+    """Make a baseline of each of these finished runs of a workspace, in a folder."""
+    folder.mkdir(exist_ok=True)
     for run in made:
         challenge("pack", str(run.path), "--team", "baseline")
         entry = layout.entry(workspace, "baseline", run.path.name)
-        (FOLDER / f"{run.path.name}.zip").write_bytes(entry.read_bytes())
+        (folder / f"{run.path.name}.zip").write_bytes(entry.read_bytes())
 
 
 def describe() -> None:
@@ -45,7 +47,7 @@ def describe() -> None:
         "| name | method | MB | parameters | seed | trained on | for | on |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for name, path in layout.baselines().items():
+    for name, path in (layout.baselines() | layout.denoisers()).items():
         with zipfile.ZipFile(path) as file:
             config = yaml.safe_load(file.read("config.yaml"))
         facts, (size, parameters) = training(path), size_of_weights(path)
@@ -55,8 +57,7 @@ def describe() -> None:
             f"{duration(facts['seconds'])} | {facts['machine']} |"
         )
     page = FOLDER / "README.md"
-    head, _, rest = page.read_text().partition(BEGIN)
-    page.write_text(f"{head}{BEGIN}\n\n" + "\n".join(lines) + f"\n\n{END}{rest.partition(END)[2]}")
+    pages.put(page, BEGIN, END, "\n".join(lines))
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from benchmarks import pages
 from benchmarks.course.readme import ROOT, challenge
 
 PAGE = ROOT / "docs" / "convergence.md"
@@ -31,7 +32,9 @@ def main() -> None:
     for each in sys.argv[1:]:
         name, _, path = each.rpartition("=")
         found[name or Path(path).stem] = analysed(name or Path(path).stem, path)
-    write(f"{constants(found)}\n\n{verdicts(found)}\n\n{pictures(found)}")
+    count = "Made by `python -m benchmarks.course.convergence`; behind a stroke, certified bounds."
+    blocks = [constants(found), verdicts(found), pictures(found), count]
+    pages.put(PAGE, BEGIN, END, "\n\n".join(blocks))
 
 
 def analysed(name: str, path: str) -> dict[str, Any]:
@@ -120,15 +123,6 @@ def rows(lines: list[list[str]]) -> str:
     return "\n".join(
         "| " + " | ".join(cell.replace("|", "\\|") for cell in each) + " |" for each in lines
     )
-
-
-def write(text: str) -> None:
-    """Put it between the marks of the page."""
-    page = PAGE.read_text()
-    before, rest = page.split(BEGIN)
-    _, after = rest.split(END)
-    count = "Made by `python -m benchmarks.course.convergence`; behind a stroke, certified bounds."
-    PAGE.write_text(f"{before}{BEGIN}\n\n{text}\n\n{count}\n\n{END}{after}")
 
 
 if __name__ == "__main__":

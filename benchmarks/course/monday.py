@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks import pages
 from benchmarks.course.readme import challenge
 from challenge.data.challenges.challenge import Challenge, open_challenge
 from challenge.data.layout import Workspace
@@ -69,10 +70,7 @@ def main() -> None:
             curves(made, FOLDER / f"monday-{group}.png", sweep.partition("=")[0])
         for word, run in made.items():
             lines.append(f"| `{sweep.partition('=')[0]}` | {word} | {_quality(run, opened)} |")
-    head, _, rest = PAGE.read_text().partition(BEGIN)
-    _, _, tail = rest.partition(END)
-    table = "\n".join(lines)
-    PAGE.write_text(f"{head}{BEGIN}\n\n{table}\n\n{END}{tail}")
+    pages.put(PAGE, BEGIN, END, "\n".join(lines))
 
 
 def _quality(run: layout.Run, opened: Challenge) -> str:

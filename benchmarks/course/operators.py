@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from benchmarks import pages
 from benchmarks.course.readme import ROOT, challenge, duration, training
 from challenge.data.images.codec import stored, to_unit
 from challenge.data.layout import Hidden, Workspace
@@ -58,7 +59,7 @@ def main() -> None:
         said = challenge("score", *map(str, zips), "--hidden", str(hidden.path), "--json")
         results = [Result.model_validate(each) for each in json.loads(said)]
         judged[name] = dict(zip([*QUICK, *TRAINED], zip(results, zips, strict=True), strict=True))
-    write(table(workspace, judged))
+    pages.put(ROOT / "README.md", BEGIN, END, table(workspace, judged))
 
 
 def prepare(workspace: Workspace, name: str, *settings: str) -> None:
@@ -127,14 +128,6 @@ def table(workspace: Workspace, judged: dict[str, dict[str, tuple[Result, Path]]
         "large pixels repeated; A_dagger is deepinv's pseudo-inverse. Made by "
         "`python -m benchmarks.course.operators`."
     )
-
-
-def write(made_table: str) -> None:
-    """Put the table between its markers."""
-    page = ROOT / "README.md"
-    head, _, rest = page.read_text().partition(BEGIN)
-    _, _, tail = rest.partition(END)
-    page.write_text(f"{head}{BEGIN}\n\n{made_table}\n\n{END}{tail}")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks import pages
 from benchmarks.course.readme import challenge
 from challenge.data.challenges.challenge import Challenge, open_challenge
 from challenge.data.layout import Workspace
@@ -60,7 +61,7 @@ def main() -> None:
         if not run.score("val").exists():
             challenge("infer", str(run.path))
             challenge("score", str(run.path))
-    _write(_table(opened, workspace))
+    pages.put(PAGE, BEGIN, END, _table(opened, workspace))
 
 
 def _table(opened: Challenge, workspace: Workspace) -> str:
@@ -100,13 +101,6 @@ def _table(opened: Challenge, workspace: Workspace) -> str:
         f"{len(opened.ids('train'))} others; first Levin kernel, sigma 0.03; in brackets the 95 % "
         "bootstrap interval of the mean over the images."
     )
-
-
-def _write(table: str) -> None:
-    text = PAGE.read_text()
-    head, _, rest = text.partition(BEGIN)
-    _, _, tail = rest.partition(END)
-    PAGE.write_text(f"{head}{BEGIN}\n\n{table}\n\n{END}{tail}")
 
 
 if __name__ == "__main__":

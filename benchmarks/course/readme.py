@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
+from benchmarks import pages
 from challenge.data.images.codec import stored, to_unit
 from challenge.data.layout import Workspace
 from challenge.data.physics.measurements import read
@@ -62,7 +63,7 @@ def main() -> None:
     verdicts = json.loads(challenge("score", *zips, "--hidden", str(hidden.path), "--json"))
     judged = [Result.model_validate(each) for each in verdicts]
     rows = {each.entry.name: each for each in judged}
-    _write(_table(workspace, hidden, rows))
+    pages.put(ROOT / "README.md", BEGIN, END, _table(workspace, hidden, rows))
     _picture(hidden, [rows[name] for name in SHOWN if name in rows])
 
 
@@ -119,13 +120,6 @@ def _mean(scores: Interval | None) -> float:
 def duration(seconds: float) -> str:
     """`40 s`, `12 min`."""
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
-
-
-def _write(table: str) -> None:
-    page = ROOT / "README.md"
-    head, _, rest = page.read_text().partition(BEGIN)
-    _, _, tail = rest.partition(END)
-    page.write_text(f"{head}{BEGIN}\n\n{table}\n\n{END}{tail}")
 
 
 def _picture(hidden: Any, rows: list[Result]) -> None:

@@ -27,6 +27,7 @@ import torch
 from deepinv.physics import LinearPhysics
 from torch import Tensor
 
+from benchmarks import pages
 from benchmarks.course import baselines
 from benchmarks.course.readme import challenge, training
 from challenge.data.challenges.challenge import Challenge, open_challenge
@@ -170,18 +171,9 @@ def write(workspace: Workspace, levin: Path, others: Path) -> None:
     methods["unet"] = load(unet)
     trained["unet"] = f"{training(unet)['seconds'] / 60:.0f} min on `deblur`"
     blocks = [_photographs(opened, methods, trained)]
-    problems: Problems = {
-        "four unseen shakes, 0.03": partial(kernels_in_turn, opened, others, 0.03, 4),
-        **{
-            f"Levin, {255 * level:.2f}/255": partial(kernels_in_turn, opened, levin, level)
-            for level in LEVELS
-        },
-    }
-    blocks.append(_others({n: m for n, m in methods.items() if n in ELSEWHERE}, problems))
-    text = PAGE.read_text()
-    head, _, rest = text.partition(BEGIN)
-    _, _, tail = rest.partition(END)
-    PAGE.write_text(f"{head}{BEGIN}\n\n" + "\n\n".join(blocks) + f"\n\n{END}{tail}")
+    elsewhere = {name: method for name, method in methods.items() if name in ELSEWHERE}
+    blocks.append(across(elsewhere, other_problems(opened, levin, others)))
+    pages.put(PAGE, BEGIN, END, "\n\n".join(blocks))
 
 
 def _photographs(opened: Challenge, methods: dict[str, Method], trained: dict[str, str]) -> str:
@@ -206,7 +198,19 @@ def _photographs(opened: Challenge, methods: dict[str, Method], trained: dict[st
     )
 
 
-def _others(methods: dict[str, Method], problems: Problems) -> str:
+def other_problems(opened: Challenge, levin: Path, others: Path) -> Problems:
+    """Kernels and noise levels beside those of `photographs`, by what their columns are called."""
+    return {
+        "four unseen shakes, 0.03": partial(kernels_in_turn, opened, others, 0.03, 4),
+        **{
+            f"Levin, {255 * level:.2f}/255": partial(kernels_in_turn, opened, levin, level)
+            for level in LEVELS
+        },
+    }
+
+
+def across(methods: dict[str, Method], problems: Problems) -> str:
+    """The table of methods on several problems."""
     lines = [
         "| method | " + " | ".join(problems) + " |",
         "|---|" + "---|" * len(problems),

@@ -9,6 +9,7 @@ what it was made of; the weights of a part are among the method's own, and count
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -141,14 +142,20 @@ def _find(
         return _of_section({"name": given}, knob, base, stored, place)
     if (weights := published.find(given, challenge.channels)) is not None:
         return _of_published(weights, place)
-    path = _path(given, base, workspace, place)
+    packaged = layout.denoisers().get(given)
+    path = packaged or _path(given, base, workspace, place)
     if path.is_dir():
         return _of_run(Run(path), knob, challenge, workspace, f"run {_named(path)}", place)
     if open_entry is None:
         remedy = "give the folder of the run that it was packed from"
         raise UserError.of(place, f"`{given}` is a packed entry", remedy)
     with open_entry(path) as folder:
-        return _of_run(Run(folder), knob, challenge, workspace, f"entry {path.name}", place)
+        source = given.replace("/", " ") if packaged else f"entry {path.name}"
+        found = _of_run(Run(folder), knob, challenge, workspace, source, place)
+    if packaged:
+        # No team trained it, nor is it known what its own images were prepared from.
+        found = dataclasses.replace(found, uses=Uses(pretrained=True, external_data=True))
+    return found
 
 
 def _of_section(section: dict[str, Any], knob: str, base: Path, stored: Run, place: str) -> Taken:
@@ -246,7 +253,7 @@ def _path(given: str, base: Path, workspace: Workspace, place: str) -> Path:
         if path.is_dir() and (Run(path).facts.is_file() or Run(path).config.is_file()):
             return path
     runs = [f"runs/{each}" for each in layout.runs(workspace)]
-    known = [*registry.names(), *published.WORDS, *runs]
+    known = [*registry.names(), *published.WORDS, *layout.denoisers(), *runs]
     listed = "give a method's name, a run's folder or an entry, such as `runs/denoising/drunet`"
     remedy = spelling.did_you_mean(given, known, listed)
     raise UserError.of(place, f"there is no method, no run and no entry `{given}`", remedy)
