@@ -140,19 +140,19 @@ def entry(workspace: Workspace, team: str, name: str) -> Path:
     return workspace.path / "entries" / f"{team}-{name}.zip"
 
 
+_PACKAGED = Path(__file__).parent / "baselines"
+
+
 def baselines() -> dict[str, Path]:
-    """The packed entries that come with the toolkit, by name."""
-    folder = Path(__file__).parent / "baselines"
-    return {path.stem: path for path in sorted(folder.glob("*.zip"))}
+    """The packed entries that come with the toolkit, by name, denoisers among them."""
+    found = [*_PACKAGED.glob("*.zip"), *_PACKAGED.glob("denoisers/*.zip")]
+    return {path.stem: path for path in sorted(found, key=lambda path: path.stem)}
 
 
 def denoisers() -> dict[str, Path]:
-    """The packed denoisers that come with the toolkit, by the word of a knob: `baseline/drunet`.
-
-    They are entries of a denoising challenge, so that no other challenge can judge them.
-    """
-    folder = Path(__file__).parent / "baselines" / "denoisers"
-    return {f"baseline/{path.stem}": path for path in sorted(folder.glob("*.zip"))}
+    """Those made for a denoising challenge, by the word of a knob for them: `baseline/drunet`."""
+    found = sorted((_PACKAGED / "denoisers").glob("*.zip"))
+    return {f"baseline/{path.stem}": path for path in found}
 
 
 def kit(workspace: Workspace, challenge: str) -> Path:

@@ -47,7 +47,7 @@ def describe() -> None:
         "| name | method | MB | parameters | seed | trained on | for | on |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for name, path in (layout.baselines() | layout.denoisers()).items():
+    for name, path in layout.baselines().items():
         with zipfile.ZipFile(path) as file:
             config = yaml.safe_load(file.read("config.yaml"))
         facts, (size, parameters) = training(path), size_of_weights(path)

@@ -23,7 +23,7 @@ from challenge.data.images.codec import stored, to_unit
 from challenge.data.layout import Workspace
 from challenge.data.physics.measurements import read
 from challenge.submissions.judging.result import Result
-from challenge.submissions.layout import baselines
+from challenge.submissions.layout import baselines, denoisers
 from challenge.submissions.reports.comparison import size_of_weights
 from challenge.submissions.scoring.metrics import psnr, ssim
 from challenge.submissions.scoring.scores import Interval
@@ -59,7 +59,8 @@ def main() -> None:
             challenge("train", name, *resume, *option)
         zips.append(str(workspace.path / "entries" / f"readme-{name}.zip"))
         challenge("pack", str(run), "--team", "readme")
-    zips += [str(path) for path in baselines().values()]
+    elsewhere = set(denoisers().values())
+    zips += [str(path) for path in baselines().values() if path not in elsewhere]
     verdicts = json.loads(challenge("score", *zips, "--hidden", str(hidden.path), "--json"))
     judged = [Result.model_validate(each) for each in verdicts]
     rows = {each.entry.name: each for each in judged}

@@ -25,11 +25,11 @@ from challenge.submissions import layout
 
 NOISE = "photonoise"
 DENOISERS: dict[str, list[str]] = {
-    "drunet": ["drunet", *FIXED, "train.steps=200000", "train.lr=1.5e-3"],
-    "ffdnet": ["ffdnet", "train.minutes=30"],
-    "dncnn": ["dncnn", "train.minutes=30"],
-    "lipschitz": ["lipschitz", "method.width=48", "method.blocks=4", "train.minutes=30"],
-    "gsdrunet": ["gsdrunet", "method.width=24", "train.minutes=45"],
+    "drunet": ["drunet", *FIXED, "train.steps=200000", "train.lr=1.5e-3", DECLARED],
+    "ffdnet": ["ffdnet", "train.minutes=30", DECLARED],
+    "dncnn": ["dncnn", "train.minutes=30", DECLARED],
+    "lipschitz": ["lipschitz", "method.width=48", "method.blocks=4", "train.minutes=30", DECLARED],
+    "gsdrunet": ["gsdrunet", "method.width=24", "train.minutes=45", DECLARED],
 }
 SHARED = ("drunet", "gsdrunet", "lipschitz")
 """Packed for every plug-and-play method to take: `method.denoiser=baseline/drunet`."""

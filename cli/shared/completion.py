@@ -49,7 +49,7 @@ def entries(ctx: typer.Context, incomplete: str) -> list[str]:
 
 def comparable(ctx: typer.Context, incomplete: str) -> list[str]:
     """Runs, entries and the baselines that come with the toolkit."""
-    baselines = [path.stem for path in _toolkit("submissions").glob("baselines/*.zip")]
+    baselines = [path.stem for path in _toolkit("submissions").glob("baselines/**/*.zip")]
     return _of([*_runs_and_entries(ctx), *baselines], incomplete, ".zip")
 
 

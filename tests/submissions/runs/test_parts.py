@@ -156,6 +156,17 @@ def test_a_run_or_an_entry_becomes_a_part_and_is_taken_along(place, given):
     assert read_manifest(again).parts == facts.parts
 
 
+@pytest.mark.parametrize("word", layout.denoisers())
+def test_a_packed_denoiser_is_a_part_by_its_word_and_declared(place, word):
+    done = outer(place, word)
+    record = read_facts(done.run).parts["denoiser"]
+    assert record.source == word.replace("/", " ")
+    assert read_config(done.run).uses == Uses(pretrained=True, external_data=True)
+    alone = load(layout.denoisers()[word])
+    weights = load(done.run.path).denoiser.state_dict()
+    assert all(torch.equal(value, weights[key]) for key, value in alone.state_dict().items())
+
+
 def test_its_weights_count_once(place):
     done = outer(place, str(inner(place).path))
     assert list(load_file(done.run.weights)) == ["denoiser.gain"]
