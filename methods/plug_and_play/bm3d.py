@@ -70,12 +70,12 @@ def _stages() -> tuple[Stage, Stage]:
 class BM3D(Method):
     """Block matching and collaborative filtering, the strongest denoiser that learns nothing.
 
-        x_hat = sum_G w_G T^-1 (W T y_G) / sum_G w_G,    W = |T u_G|^2 / (|T u_G|^2 + sigma^2 v)
+        x_hat = sum_G w_G T^-1 (W T y_G) / sum_G w_G,   W = |T u_G|^2 / (|T u_G|^2 + mu sigma^2 v)
 
     G are groups of patches that look alike, T a transform of a whole group, v the variance of unit
-    noise in it, and u a first estimate in which small T y_G were set to 0. Colours are turned into
-    luminance and two differences, and matched in luminance. Dabov, Foi, Katkovnik, Egiazarian,
-    Image Denoising by Sparse 3-D Transform-Domain Collaborative Filtering, 2007.
+    noise in it, mu = 0.6, and u a first estimate in which small T y_G were set to 0. Colours are
+    turned into luminance and two differences, and matched in luminance. Dabov, Foi, Katkovnik,
+    Egiazarian, Image Denoising by Sparse 3-D Transform-Domain Collaborative Filtering, 2007.
     """
 
     operators = ("identity",)

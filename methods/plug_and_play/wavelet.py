@@ -4,8 +4,7 @@
 
 W is an orthonormal basis, and x_hat = argmin_x 1/2 ||x - y||^2 + t sigma ||w W x||_1, with weights
 w by level and colour that are 0 for the lowest band; or all shifts of one, over which x_hat is the
-mean. Donoho, Johnstone 1994; Coifman,
-Donoho 1995.
+mean. Donoho, Johnstone 1994; Coifman, Donoho 1995.
 """
 
 from __future__ import annotations
@@ -74,7 +73,7 @@ class WaveletThresholding(Method):
             wavelet: with so many vanishing moments; `sym` is of nearly linear phase.
             levels: scales whose details are thresholded; the coarsest has squares of 2^levels.
             threshold: the factor t, of luminance at the finest level, in noise levels.
-            shifts: The mean over all shifts and mirror images, or one basis, quicker and blocky.
+            shifts: the mean over all shifts and mirror images, or one basis, quicker and blocky.
         """
         super().__init__()
         self.wavelet, self.levels, self.threshold, self.shifts = wavelet, levels, threshold, shifts
