@@ -32,6 +32,12 @@ from challenge.configs.schema.training import TrainConfig
 from challenge.methods.contract import Method, Session
 from challenge.methods.parts import Potential
 from challenge.methods.plug_and_play.denoisers import HasPotential, denoise
+from challenge.methods.plug_and_play.iteration_precision import (
+    from_before,
+    is_measured,
+    measure,
+    precision_of,
+)
 from challenge.methods.plug_and_play.safeguard import Safeguard, Watch
 from challenge.methods.plug_and_play.stationary import Stationary
 from challenge.methods.plug_and_play.strength import (
@@ -47,6 +53,7 @@ from challenge.methods.plug_and_play.strength import (
 )
 from challenge.methods.solvers.data_term import DataTerm
 from challenge.methods.solvers.wiener_filter import WienerFilter
+from challenge.methods.training.precision import Precision
 
 if TYPE_CHECKING:
     from deepinv.physics import LinearPhysics
@@ -93,8 +100,8 @@ class GSPnP(Method):
 
     @classmethod
     def reads_with(cls, knobs: Mapping[str, Any]) -> Sequence[str]:
-        """Tune images are for a strength that is not given."""
-        return cls.reads if knobs["strength"] is None else ()
+        """Tune images are for what is tuned or measured."""
+        return cls.reads if knobs["strength"] is None or is_measured(knobs) else ()
 
     def __init__(
         self,
@@ -109,6 +116,7 @@ class GSPnP(Method):
         start: Annotated[int, Ge(0), Le(1000)] = 6,
         denoised: bool = True,
         safeguard: Safeguard = "error",
+        precision: Precision = "auto",
     ) -> None:
         """Take the denoiser and the knobs.
 
@@ -127,9 +135,13 @@ class GSPnP(Method):
             denoised: the result is D(x) in place of x, as in the paper.
             safeguard: what happens to a start that diverges: it is stopped with its residuals, or
                 the best estimate until then is taken; the descent cannot diverge.
+            precision: of the denoiser at inference; auto: as the denoiser's own, and where that is
+                auto as well, bf16 where that costs this whole iteration at most 0.01 dB on the tune
+                part.
 
         Raises:
-            UserError: no denoiser is given, or one that has no potential.
+            UserError: no denoiser is given, one that has no potential, or bf16 for one without a
+                network.
         """
         super().__init__()
         if denoiser is None:
@@ -148,6 +160,8 @@ class GSPnP(Method):
         self.times, self.first, self.start = times, first, start
         self.denoised, self.safeguard = denoised, safeguard
         self.wiener = WienerFilter()
+        self.compute = precision_of(self.denoiser, precision)
+        self.register_load_state_dict_pre_hook(from_before)
 
     def train(self, mode: bool = True) -> GSPnP:
         """As of every module, but the denoiser computes as at inference."""
@@ -206,7 +220,8 @@ class GSPnP(Method):
     def fit(self, problem: Problem, images: Images, train: TrainConfig, session: Session) -> None:
         """Learn the power spectrum to start from, and tune the strength, unless it is given.
 
-        At one noise level, or at both ends of the range.
+        At one noise level, or at both ends of the range. At the end, what bfloat16 costs is
+        measured on the tune part.
 
         Raises:
             UserError: the denoiser is for other images or for other noise levels.
@@ -221,6 +236,7 @@ class GSPnP(Method):
             session,
             usual=STRENGTH,
         )
+        measure(self, problem, images, train, session)
 
     def _solve(self, data: DataTerm, strength: Tensor, safeguard: Safeguard) -> Tensor:
         *_, point = self._points(data, strength, safeguard, self.iterations)

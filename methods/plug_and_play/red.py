@@ -36,6 +36,12 @@ from challenge.configs.schema.training import TrainConfig
 from challenge.methods.contract import Method, Session
 from challenge.methods.parts import Denoiser
 from challenge.methods.plug_and_play.denoisers import denoise
+from challenge.methods.plug_and_play.iteration_precision import (
+    from_before,
+    is_measured,
+    measure,
+    precision_of,
+)
 from challenge.methods.plug_and_play.safeguard import Safeguard, Watch
 from challenge.methods.plug_and_play.stationary import Stationary
 from challenge.methods.plug_and_play.strength import (
@@ -51,6 +57,7 @@ from challenge.methods.plug_and_play.strength import (
 )
 from challenge.methods.solvers.data_term import DataTerm
 from challenge.methods.solvers.wiener_filter import WienerFilter
+from challenge.methods.training.precision import Precision
 
 if TYPE_CHECKING:
     from deepinv.physics import LinearPhysics
@@ -92,8 +99,8 @@ class Red(Method):
 
     @classmethod
     def reads_with(cls, knobs: Mapping[str, Any]) -> Sequence[str]:
-        """Tune images are for a strength that is not given."""
-        return cls.reads if knobs["strength"] is None else ()
+        """Tune images are for what is tuned or measured."""
+        return cls.reads if knobs["strength"] is None or is_measured(knobs) else ()
 
     def __init__(
         self,
@@ -109,6 +116,7 @@ class Red(Method):
         inner: Annotated[int, Ge(1), Le(100)] = 1,
         denoised: bool = True,
         safeguard: Safeguard = "error",
+        precision: Precision = "auto",
     ) -> None:
         """Take the denoiser and the knobs.
 
@@ -126,6 +134,12 @@ class Red(Method):
             denoised: the result is D(x) in place of x, at the last level.
             safeguard: what happens to an iteration that diverges: it is stopped with its residuals,
                 or the best estimate until then is taken.
+            precision: of the denoiser at inference; auto: as the denoiser's own, and where that is
+                auto as well, bf16 where that costs this whole iteration at most 0.01 dB on the tune
+                part.
+
+        Raises:
+            UserError: bf16 for a denoiser without a network.
         """
         super().__init__()
         self.denoiser = denoiser.requires_grad_(False)
@@ -136,6 +150,8 @@ class Red(Method):
         self.times, self.first, self.falling = times, first, falling
         self.inner, self.denoised, self.safeguard = inner, denoised, safeguard
         self.wiener = WienerFilter()
+        self.compute = precision_of(self.denoiser, precision)
+        self.register_load_state_dict_pre_hook(from_before)
 
     def train(self, mode: bool = True) -> Red:
         """As of every module, but the denoiser computes as at inference."""
@@ -197,7 +213,8 @@ class Red(Method):
     def fit(self, problem: Problem, images: Images, train: TrainConfig, session: Session) -> None:
         """Learn the power spectrum to start from, and tune the strength, unless it is given.
 
-        At one noise level, or at both ends of the range.
+        At one noise level, or at both ends of the range. At the end, what bfloat16 costs is
+        measured on the tune part.
 
         Raises:
             UserError: the denoiser is for other images or for other noise levels.
@@ -212,6 +229,7 @@ class Red(Method):
             session,
             usual=STRENGTH,
         )
+        measure(self, problem, images, train, session)
 
     def gradient(self, x: Tensor, y: Tensor, physics: LinearPhysics) -> Tensor:
         """A^T (A x - y) + lambda (x - D(x, s)) at the last level, shape (B, C, H, W)."""
