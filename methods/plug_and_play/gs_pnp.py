@@ -228,6 +228,7 @@ class GSPnP(Method):
         """
         check_denoiser(self.denoiser, problem, images, self._levels)
         self.wiener.learn(images)
+        self.to(session.fabric.device)
         self.strength.tune(
             lambda y, physics, value: self._solve(DataTerm(y, physics), value, "best"),
             problem,

@@ -91,7 +91,7 @@ def measure(
     if compute.wanted != "auto" or session.should_stop():
         return
     _, tune = split_tune(images, train.tune, session.seed)
-    method.to(session.fabric.device).eval()
+    method.eval()
     try:
         cost = compute.measure(lambda: quality(method, tune, problem, session.fabric.device).psnr)
     except Diverges:

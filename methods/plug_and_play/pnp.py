@@ -245,6 +245,7 @@ class PnP(Method):
         levels = self._levels(sigma, strength, torch.ones_like(sigma), first)
         check_schedule(self.denoiser, self.schedule.kind, levels)
         self.wiener.learn(images)
+        self.to(session.fabric.device)
         steps = 1
         if self.schedule.kind == "learned":
             steps = supervised(self, problem, images, train, session)
