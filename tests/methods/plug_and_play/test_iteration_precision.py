@@ -2,6 +2,7 @@
 
 import inspect
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -168,3 +169,25 @@ def test_while_a_learned_schedule_trains_the_precision_of_the_training_rules():
     assert not method.train().denoiser.net.training
     assert held[0].training
     assert not method.eval().compute.training
+
+
+@pytest.mark.parametrize(
+    ("name", "search"),
+    [("pnp", "pnp.tune_several"), ("red", "strength.tune"), ("gs_pnp", "strength.tune")],
+)
+def test_numbers_are_tuned_where_the_session_computes(name, search, monkeypatch):
+    class Elsewhere(ToySession):
+        def __init__(self):
+            self.seed, self.fabric = 0, SimpleNamespace(device=torch.device("meta"))
+
+        def should_stop(self):
+            return True
+
+    method, seen = iteration(name, strength=None), set()
+
+    def look(*_, **__):
+        seen.update(each.device.type for each in method.state_dict().values())
+
+    monkeypatch.setattr(f"challenge.methods.plug_and_play.{search}", look)
+    method.fit(toy_problem(), toy_images(4), TrainConfig(tune=1), Elsewhere())
+    assert seen == {"meta"}
