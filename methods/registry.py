@@ -301,6 +301,10 @@ def operators(name: str) -> tuple[str, ...] | None:
     return None
 
 
+COLOURS = {1: "grey", 3: "colour"}
+"""Channels of images, in words."""
+
+
 def channels(section: Mapping[str, Any]) -> int | None:
     """The channels that a method of the table is for with its knobs; None where it takes any.
 

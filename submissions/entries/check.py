@@ -186,7 +186,7 @@ def _channels(config: EntryConfig, challenge: Challenge, place: str) -> Iterator
         name = str(section.get("name"))
         takes = registry.channels(section) if _known(name) else None
         if takes not in (None, challenge.channels):
-            words = {1: "grey", 3: "colour"}
+            words = registry.COLOURS
             cause = (
                 f"`{name}` is for {words[takes]} images, this challenge has "
                 f"{words[challenge.channels]}"

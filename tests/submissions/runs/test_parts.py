@@ -280,7 +280,7 @@ def test_what_cannot_be_a_part_is_said_in_a_line(place):
 def test_weights_of_another_architecture_are_told_by_their_keys(place):
     run = inner(place)
     done = outer(place, str(run.path))
-    with pytest.raises(UserError, match="another architecture.*gain"):
+    with pytest.raises(UserError, match="another architecture: it .*`gain`"):
         train(
             str(done.run.path / "config.yaml"),
             ["name=x", "method.denoiser={name: tv}"],
