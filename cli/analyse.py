@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -86,7 +85,7 @@ def analyse(
     from challenge.submissions.reports import candidates, convergence, convergence_pictures
     from challenge.submissions.reports.analysis import Settings
 
-    _check_out(out)
+    kinds.expect_png_to_be(out, "analysis.png")
     if algorithm is not None and algorithm not in completion.ALGORITHMS:
         known = ", ".join(completion.ALGORITHMS)
         raise UserError.of("--algorithm", f"`{algorithm}` is none", f"give one of {known}")
@@ -116,19 +115,6 @@ def analyse(
         return
     _show(done)
     show(f"look at {out}")
-
-
-def _check_out(out: Path) -> None:
-    from challenge.configs.errors import UserError
-
-    if out.suffix.lower() != ".png" or out.is_dir():
-        cause = "is a folder" if out.is_dir() else "is not the name of a PNG"
-        raise UserError.of(f"--out {out}", cause, "give a file such as `analysis.png`")
-    if not out.parent.is_dir():
-        raise UserError.of(f"--out {out}", f"there is no folder `{out.parent}`", "make it first")
-    if not os.access(out.parent, os.W_OK):
-        cause = f"nothing can be written in `{out.parent}`"
-        raise UserError.of(f"--out {out}", cause, "give a file in a folder of yours")
 
 
 def _levels(text: str | None) -> tuple[float, ...]:

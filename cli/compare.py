@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -70,7 +69,6 @@ def compare(
     """
     from challenge.cli.shared import kinds
     from challenge.cli.shared.console import progress, show, show_json
-    from challenge.configs.errors import UserError
     from challenge.data.layout import Workspace
     from challenge.submissions import scratch
     from challenge.submissions.jail.probe import choose
@@ -81,14 +79,7 @@ def compare(
         images_to_show,
     )
 
-    if out.suffix.lower() != ".png" or out.is_dir():
-        cause = "is a folder" if out.is_dir() else "is not the name of a PNG"
-        raise UserError.of(f"--out {out}", cause, "give a file such as `comparison.png`")
-    if not out.parent.is_dir():
-        raise UserError.of(f"--out {out}", f"there is no folder `{out.parent}`", "make it first")
-    if not os.access(out.parent, os.W_OK):  # said before minutes of reconstructing
-        cause = f"nothing can be written in `{out.parent}`"
-        raise UserError.of(f"--out {out}", cause, "give a file in a folder of yours")
+    kinds.expect_png_to_be(out, "comparison.png")
     there = [path for path in paths if path.exists()]
     kinds.expect(there, "run", "entry", also=kinds.ZIPS)
     found = candidates.look_at(paths, challenge)

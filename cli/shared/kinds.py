@@ -213,3 +213,26 @@ def expect_name(name: str, command: str) -> None:
     own = path.resolve().name if kind in ("public", "hidden") else ""
     remedy = f"give its name: `challenge {command} {own}`" if own else "give the name, as `deblur`"
     raise UserError.of(name or "the name", cause if name else "is empty", remedy)
+
+
+def expect_png_to_be(out: Path, usual: str) -> None:
+    """Refuse what no picture can be written to, before the minutes that lead to the picture.
+
+    Args:
+        out: what `--out` is.
+        usual: a name that it may have.
+
+    Raises:
+        UserError: it is no name of a PNG, or its folder takes none.
+    """
+    from challenge.configs.errors import UserError
+
+    place = f"--out {out}"
+    if out.suffix.lower() != ".png" or out.is_dir():
+        cause = "is a folder" if out.is_dir() else "is not the name of a PNG"
+        raise UserError.of(place, cause, f"give a file such as `{usual}`")
+    if not out.parent.is_dir():
+        raise UserError.of(place, f"there is no folder `{out.parent}`", "make it first")
+    if not os.access(out.parent, os.W_OK):
+        cause = f"nothing can be written in `{out.parent}`"
+        raise UserError.of(place, cause, "give a file in a folder of yours")
