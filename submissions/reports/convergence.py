@@ -11,7 +11,7 @@ from challenge.submissions.reports import subjects
 from challenge.submissions.reports.analysis import Analysis, Course, Level, Settings, Statement
 from challenge.submissions.reports.facts import Bound, DataFacts, Facts
 from challenge.submissions.reports.subjects import Certificate, Kind
-from challenge.submissions.reports.theorems import THEOREMS, Theorem, judge
+from challenge.submissions.reports.theorems import THEOREMS, Theorem, judge_all
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -342,16 +342,18 @@ def _judged(
             count = len(courses) // (len(levels) if kind == "denoiser" else 1)
             own = courses[number * count : (number + 1) * count]
             facts = _facts(kind, level, own, potential, settings)
-            if not theorem.speaks_of(facts):
+            if not theorem.speaks_of(facts[0]):
                 if kind != "denoiser":
                     break
                 # Of a denoiser alone: what it would allow in the algorithm of the theorem.
-                facts = replace(
-                    facts, algorithm=theorem.algorithms[0], step=None, weight=1.0, last=None
-                )
-            judged.append((level.level, tuple(judge(theorem, facts)[0])))
+                other = theorem.algorithms[0]
+                facts = [
+                    replace(each, algorithm=other, step=None, weight=1.0, last=None)
+                    for each in facts
+                ]
+            judged.append((level.level, judge_all(theorem, facts)))
         if judged:
-            statements.append(Statement(theorem, facts.algorithm, tuple(judged)))
+            statements.append(Statement(theorem, facts[0].algorithm, tuple(judged)))
         else:
             silent.append(theorem)
     return tuple(statements), tuple(silent)
@@ -359,20 +361,18 @@ def _judged(
 
 def _facts(
     kind: Kind, level: Level, courses: Sequence[Course], potential: bool, settings: Settings
-) -> Facts:
-    """At one level, the worst over the images; the step of a denoiser alone is free to choose."""
+) -> list[Facts]:
+    """At one level, for every image: its operator and step, and the worst of all that is measured.
+
+    The step of a denoiser alone is free to choose.
+    """
     bounds = [Bound(max(level.norms[name].values()), level.certified[name]) for name in NAMES]
     first = courses[0]
     expansions = [each.expansion for each in courses if each.expansion is not None]
     certified = [each.certified for each in courses]
-    rises = [each.rise for each in courses if each.rise is not None]
-    return Facts(
+    common = Facts(
         algorithm="unrolled" if kind == "unrolled" else first.algorithm,  # type: ignore[arg-type]
-        data=DataFacts(
-            min(each.data.mu for each in courses),
-            max(each.data.curvature for each in courses),
-            all(each.data.exact for each in courses),
-        ),
+        data=first.data,
         denoiser=bounds[0],
         residual=bounds[1],
         reflected=bounds[2],
@@ -386,9 +386,15 @@ def _facts(
         least=level.least,
         homogeneity=level.homogeneity,
         radius=level.radius,
-        step=settings.step if kind == "denoiser" else first.step,
-        weight=first.weight,
         backtracks=first.backtracks,
-        rise=max(rises, default=None),
         last=max(each.steps[-1] for each in courses),
     )
+    return [
+        replace(
+            common,
+            data=each.data,
+            step=settings.step if kind == "denoiser" else each.step,
+            weight=each.weight,
+        )
+        for each in courses
+    ]

@@ -15,8 +15,6 @@ Algorithm = Literal["pgd", "hqs", "admm", "drs", "red", "gs", "unrolled"]
 
 ROUNDING = 1e-3
 """By so much a measured constant must miss a limit: what float32 leaves of products."""
-EXACT = 1e-6
-"""By so much a certified constant may miss a limit: what doubles leave of a sum."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +30,7 @@ class Bound:
         """Whether the constant is at most `limit`."""
         if self.lower is not None and self.lower > limit + ROUNDING:
             return "fails"
-        if self.upper is not None and self.upper <= limit + EXACT:
+        if self.upper is not None and self.upper <= limit:
             return "holds"
         return "not certified"
 
@@ -95,8 +93,6 @@ class Facts:
     """lambda of red and gs."""
     backtracks: bool = False
     """Whether the step is made smaller until the objective falls enough."""
-    rise: float | None = None
-    """The largest relative rise of the objective on the way; None where there is no objective."""
     last: float | None = None
     """Length of the last step, in units of the image range."""
 

@@ -112,6 +112,7 @@ def iteration_of(
         found: Stationary = method.stationary(y, physics)
         return found
     usual: Algorithm = "gs" if isinstance(method, HasPotential) else "pgd"
-    return Stationary(
-        algorithm or usual, method, at_level(method, level), level, step, weight=1 / step
-    )
+    follow = algorithm or usual
+    # tau lambda = 1, the most that theorems allow; of red, t < 2 / (L + 2 lambda) leaves no t then.
+    share = 0.5 if follow == "red" else 1.0
+    return Stationary(follow, method, at_level(method, level), level, step, weight=share / step)

@@ -23,6 +23,10 @@ HOMOGENEOUS = 1e-2
 """A deviation below is float32's rounding of a difference."""
 NEGATIVE = -1e-3
 """A Rayleigh quotient below is no rounding."""
+FLAT = 1e-7
+"""An eigenvalue of so small a share of the largest one is 0 in float32."""
+ROUNDED = 1e-6
+"""A step so close to a limit, relatively, may be the limit itself, rounded."""
 
 
 @dataclass(frozen=True)
@@ -64,10 +68,18 @@ def judge(theorem: Theorem, facts: Facts) -> tuple[list[Judged], Verdict]:
     return rows, worst(row.verdict for row in rows)
 
 
+def judge_all(theorem: Theorem, facts: Iterable[Facts]) -> tuple[Judged, ...]:
+    """Every assumption, where it fares worst."""
+    columns = zip(*(judge(theorem, each)[0] for each in facts), strict=True)
+    return tuple(min(column, key=lambda row: _ORDER.index(row.verdict)) for column in columns)
+
+
+_ORDER: list[Verdict] = ["fails", "not certified", "holds"]
+
+
 def worst(verdicts: Iterable[Verdict]) -> Verdict:
     """`fails` before `not certified` before `holds`."""
-    order: list[Verdict] = ["fails", "not certified", "holds"]
-    return min(verdicts, key=order.index)
+    return min(verdicts, key=_ORDER.index)
 
 
 # What is judged.
@@ -98,24 +110,47 @@ def _step(facts: Facts, most: float, formula: str) -> Finding:
     if facts.step is None:
         return f"free to choose in (0, {most:.3g})", "holds"
     words = f"s = {facts.step:.3g}, {formula} = {most:.3g}"
-    if facts.step >= most:  # where L is a lower bound, the true limit is smaller still
+    # Where L is a lower bound, the true limit is smaller still.
+    if facts.step >= most * (1 - ROUNDED):
         return words, "fails"
     return words, "holds" if facts.data.exact else "not certified"
+
+
+def _relaxation(facts: Facts) -> Finding:
+    """T is (1 - tau lambda) I + tau lambda D before the prox: averaged as D is, where it mixes."""
+    if facts.step is None:
+        return "free to choose in (0, 1]", "holds"
+    share = facts.step * facts.weight
+    return f"tau lambda = {share:.3g}", "holds" if share <= 1 + ROUNDED else "fails"
 
 
 def _fixed_point(facts: Facts) -> Finding:
-    if facts.denoiser.below(1) == "holds" and facts.algorithm in ("pgd", "hqs", "gs"):
-        return "D contracts", "holds"
+    """One, where T contracts: what is added to D in T is nonexpansive, for such steps."""
     last = "no iteration" if facts.last is None else f"last step {facts.last:.1e}"
-    return last, "not certified"
+    if facts.denoiser.below(1) != "holds":
+        return last, "not certified"
+    rest: Verdict = "not certified"
+    if facts.algorithm == "pgd":
+        _, rest = _step(facts, 2 / facts.data.curvature, "")
+    elif facts.algorithm == "gs":
+        _, rest = _relaxation(facts)
+    elif facts.algorithm == "hqs":
+        rest = "holds"
+    return ("D contracts", "holds") if rest == "holds" else (last, "not certified")
 
 
 def _strongly_convex(facts: Facts) -> Finding:
-    mu, relative = facts.data.mu, facts.data.mu / facts.data.curvature
+    mu = facts.data.mu
     words = f"mu {'=' if facts.data.exact else '<='} {mu:.2e}, L = {facts.data.curvature:.3g}"
-    if relative <= 1e-7:  # in float32, no eigenvalue but 0
+    if mu <= FLAT * facts.data.curvature:
         return words, "fails"
     return words, "holds" if facts.data.exact else "not certified"
+
+
+def _has_minimiser(facts: Facts) -> Finding:
+    """Of f plus what is convex and differentiable: one, where f is strongly convex."""
+    words, verdict = _strongly_convex(facts)
+    return words, "holds" if verdict == "holds" else "not certified"
 
 
 def forward_backward(epsilon: float, mu: float, curvature: float) -> tuple[float, float]:
@@ -127,7 +162,7 @@ def forward_backward(epsilon: float, mu: float, curvature: float) -> tuple[float
 def douglas_rachford(epsilon: float, mu: float) -> float:
     """What alpha must exceed; inf where nothing is enough."""
     if epsilon >= 1 or mu <= 0:
-        return float("inf") if epsilon > 0 or mu <= 0 else 0.0
+        return float("inf")
     return epsilon / ((1 + epsilon - 2 * epsilon**2) * mu)
 
 
@@ -239,6 +274,8 @@ def _krasnoselskii(facts: Facts) -> Sequence[Assumption]:
         most, formula = 2 / (curvature + 2 * weight), "2 / (L + 2 lambda)"
         step = Assumption(f"0 < t < {formula}", lambda facts: _step(facts, most, formula))
         return [Assumption("D nonexpansive", _bound("denoiser")), convex, step, there]
+    if facts.algorithm == "gs":
+        return [averaged, convex, Assumption("tau lambda <= 1", _relaxation), there]
     return [averaged, convex, there]
 
 
@@ -274,6 +311,7 @@ def _romano(facts: Facts) -> Sequence[Assumption]:
         Assumption("D((1 + e) x) = (1 + e) D(x)", _homogeneous),
         Assumption("J symmetric", _gradient),
         Assumption("strong passivity: |eigenvalues of J| <= 1", _passive),
+        Assumption("f + lambda rho has a minimiser", _has_minimiser),
     ]
     if facts.algorithm == "red":
         most, formula = 2 / (facts.data.curvature + 2 * facts.weight), "2 / (L + 2 lambda)"
@@ -333,8 +371,8 @@ THEOREMS = (
         "Romano, Elad, Milanfar 2017; Reehorst, Schniter 2019 (symmetry)",
         "If D is differentiable, homogeneous near every image, strongly passive, and J symmetric, "
         "then rho(x) = 1/2 <x, x - D(x)> is convex with the gradient x - D(x), and gradient "
-        "descent on f + lambda rho reaches a minimiser. Without symmetry x - D(x) is the gradient "
-        "of nothing.",
+        "descent on f + lambda rho, where that has a minimiser, reaches one. Without symmetry "
+        "x - D(x) is the gradient of nothing.",
         ("red",),
         _romano,
     ),

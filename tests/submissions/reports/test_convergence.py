@@ -188,6 +188,30 @@ def test_theorems_that_speak_of_another_algorithm_are_silent(algorithm):
     assert {"Banach", "Krasnoselskii-Mann"} <= spoken
 
 
+def test_every_image_is_judged_by_its_own_step():
+    class Varies(Repeats):
+        """Its step is too long for every image but the first."""
+
+        first = None
+
+        def stationary(self, y, physics):
+            self.first = y if self.first is None else self.first
+            self.step = 0.5 if torch.equal(y, self.first) else 3.0
+            return super().stationary(y, physics)
+
+    method = Varies(Certified(lambda x: 0.5 * x, denoiser=0.5))
+    found = analyse(method, "varies", Val(), QUICK)
+    step = row(found, "Krasnoselskii-Mann", "0 < s")
+    assert (step.verdict, step.measured) == ("fails", "s = 3, 2 / L = 2")
+
+
+def test_red_with_a_denoiser_alone_is_inside_its_theorem():
+    settings = Settings(images=1, size=16, iterations=10, levels=(0.1,), algorithm="red", step=0.5)
+    found = analyse(Certified(lambda x: 0.5 * x, denoiser=0.5), "half", Val(), settings)
+    assert row(found, "Krasnoselskii-Mann", "0 < t").verdict == "holds"
+    assert row(found, "Romano et al.", "f + lambda rho").verdict == "holds"
+
+
 def test_a_blur_with_zeros_is_not_strongly_convex():
     found = analyse(Repeats(Toy(lambda x: 0.5 * x)), "toy", Val("downsampling"), QUICK)
     assert row(found, "Ryu et al.", "f mu").verdict == "fails"

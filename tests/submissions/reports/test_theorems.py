@@ -15,6 +15,7 @@ from challenge.submissions.reports.theorems import (
 BY_NAME = {theorem.name: theorem for theorem in THEOREMS}
 CONVEX = DataFacts(0.5, 1.0, True)
 FLAT = DataFacts(0.0, 1.0, True)
+ABOVE = Bound(0.9, 1 + 5e-7)
 
 GOOD = {
     "Banach": Facts("pgd", CONVEX, iteration=Bound(0.5, 0.9)),
@@ -40,6 +41,9 @@ CASES = [
     # Not firmly nonexpansive, and averaged perhaps all the same.
     ("Krasnoselskii-Mann", {"denoiser": Bound(0.9), "reflected": Bound(1.4)}, "D av", "not certif"),
     ("Krasnoselskii-Mann", {"denoiser": Bound(1.2), "reflected": Bound(1.4)}, "D av", "fails"),
+    # Certified, and not to be at most 1.
+    ("Krasnoselskii-Mann", {"denoiser": Bound(0.9), "reflected": ABOVE}, "D av", "not certified"),
+    ("Krasnoselskii-Mann", {"algorithm": "drs", "reflected": ABOVE}, "2D - I", "not certified"),
     ("Krasnoselskii-Mann", {}, "f convex", "holds"),
     ("Krasnoselskii-Mann", {}, "0 < s", "holds"),
     ("Krasnoselskii-Mann", {"step": 2.0}, "0 < s", "fails"),
@@ -49,7 +53,17 @@ CASES = [
     ("Krasnoselskii-Mann", {"algorithm": "admm", "reflected": Bound(1)}, "2D - I", "not certified"),
     ("Krasnoselskii-Mann", {}, "T has a fixed", "holds"),
     ("Krasnoselskii-Mann", {"denoiser": Bound(0.5)}, "T has a fixed", "not certified"),
+    # D contracts, and T need not.
+    ("Krasnoselskii-Mann", {"step": 2.5}, "T has a fixed", "not certified"),
+    ("Krasnoselskii-Mann", {"algorithm": "gs", "step": 1.5}, "T has a fixed", "not certified"),
+    ("Krasnoselskii-Mann", {"algorithm": "drs"}, "T has a fixed", "not certified"),
+    ("Krasnoselskii-Mann", {"algorithm": "hqs"}, "T has a fixed", "holds"),
+    ("Krasnoselskii-Mann", {"algorithm": "gs", "step": 1.0}, "T has a fixed", "holds"),
+    ("Krasnoselskii-Mann", {"algorithm": "gs", "step": 1.0}, "tau lambda", "holds"),
+    ("Krasnoselskii-Mann", {"algorithm": "gs", "step": 1.5}, "tau lambda", "fails"),
     ("Krasnoselskii-Mann", {"algorithm": "red", "step": 0.6}, "0 < t", "holds"),
+    # The limit itself, rounded.
+    ("Krasnoselskii-Mann", {"algorithm": "red", "step": 2 / 3 - 1e-9}, "0 < t", "fails"),
     ("Krasnoselskii-Mann", {"algorithm": "red", "step": 0.7}, "0 < t", "fails"),
     ("Krasnoselskii-Mann", {"algorithm": "red"}, "D nonexpansive", "holds"),
     ("Krasnoselskii-Mann", {"algorithm": "hqs"}, "D averaged", "holds"),
@@ -91,6 +105,9 @@ CASES = [
     ("Romano et al.", {"denoiser": Bound(1.4)}, "strong", "not certified"),
     ("Romano et al.", {"denoiser": Bound(1.4), "radius": 0.9}, "strong", "not certified"),
     ("Romano et al.", {"denoiser": Bound(1.4), "radius": 1.2}, "strong", "fails"),
+    ("Romano et al.", {}, "f + lambda rho", "not certified"),
+    ("Romano et al.", {"data": CONVEX}, "f + lambda rho", "holds"),
+    ("Romano et al.", {"data": DataFacts(0.5, 1, False)}, "f + lambda rho", "not certified"),
     ("Romano et al.", {"step": 0.7}, "0 < t", "fails"),
     ("MMSE denoisers", {}, "D(x) =", "not certified"),
     ("MMSE denoisers", {"asymmetry": 0.1}, "D(x) =", "fails"),
