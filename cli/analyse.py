@@ -82,7 +82,12 @@ def analyse(
     from challenge.configs.errors import UserError
     from challenge.data.layout import Workspace
     from challenge.submissions.entries.load import load
-    from challenge.submissions.reports import candidates, convergence, convergence_pictures
+    from challenge.submissions.reports import (
+        candidates,
+        convergence,
+        convergence_pictures,
+        subjects,
+    )
     from challenge.submissions.reports.analysis import Settings
 
     kinds.expect_png_to_be(out, "analysis.png")
@@ -107,6 +112,7 @@ def analyse(
         step=step,
         seed=seed,
     )
+    subjects.check_asked(method, subjects.kind_of(method, found.name), settings)
     with progress() as report:
         done = convergence.analyse(method, found.name, opened, settings, report)
     convergence_pictures.draw(out, done)
@@ -170,7 +176,8 @@ def _show(found: Analysis) -> None:
     title = f"{found.name}: Lipschitz constants are at least"
     table(columns, rows, title=title, left=("level", "step", "points"))
     count = len(found.images)
-    what = f"{count} image{'s' * (count != 1)}, the centre, {found.settings.size} pixels wide"
+    side = f"at most {found.settings.size} pixels wide"
+    what = f"{count} image{'s' * (count != 1)}, the centre, {side}"
     meaning = "asym(metry), homog(eneity), an eigen(value) of the Jacobian J: docs/convergence.md"
     show_block(wrapped(f"On val of {found.challenge}: {what}, in float32; {meaning}."))
     _show_iterations(found)

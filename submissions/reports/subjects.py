@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from challenge.methods.contract import Method
     from challenge.methods.plug_and_play.stationary import Algorithm, Stationary
+    from challenge.submissions.reports.analysis import Settings
 
 Kind = Literal["denoiser", "iteration", "unrolled"]
 
@@ -44,6 +45,28 @@ def kind_of(method: Method, place: object) -> Kind:
         f"is `{type(method).__name__}`, of which no theorem about denoisers speaks",
         "give a denoiser, an iteration with one such as `pnp` or `red`, or `unrolled`",
     )
+
+
+def check_asked(method: Method, kind: Kind, settings: Settings) -> None:
+    """What is asked of a denoiser alone is for one, and inside of what it was trained for.
+
+    Raises:
+        UserError: it would be ignored, or is outside.
+    """
+    from challenge.methods.plug_and_play.denoisers import check_levels
+
+    asked = {
+        "--levels": settings.levels,
+        "--algorithm": settings.algorithm,
+        "--step": settings.step,
+    }
+    given = [name for name, value in asked.items() if value]
+    if kind != "denoiser" and given:
+        cause = f"is for a denoiser alone; `{type(method).__name__}` has its own"
+        raise UserError.of(given[0], cause, "leave it out")
+    if settings.levels:
+        ends = min(settings.levels), max(settings.levels)
+        check_levels(method, *ends, "give `--levels` inside of that range")
 
 
 def levels_of(method: Method) -> tuple[float, ...]:

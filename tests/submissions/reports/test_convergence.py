@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,7 +15,7 @@ from challenge.methods.contract import Method
 from challenge.methods.contract_test import toy_images, toy_problem
 from challenge.methods.end_to_end.unrolled import Unrolled
 from challenge.methods.networks.architectures import Net
-from challenge.methods.plug_and_play.denoisers import Bounds
+from challenge.methods.plug_and_play.denoisers import Bounds, NoiseRange
 from challenge.methods.plug_and_play.stationary import Stationary
 from challenge.methods.plug_and_play.wavelet import WaveletThresholding
 from challenge.methods.solvers.data_term import DataTerm
@@ -22,6 +23,7 @@ from challenge.methods.variational.tv import TV
 from challenge.submissions.reports import convergence_pictures
 from challenge.submissions.reports.analysis import Settings
 from challenge.submissions.reports.convergence import analyse
+from challenge.submissions.reports.subjects import check_asked
 
 QUICK = Settings(images=2, size=16, iterations=40, levels=(0.1,))
 
@@ -239,6 +241,33 @@ def test_an_unrolled_iteration_is_followed_beyond_its_steps():
 def test_no_theorem_speaks_of_a_method_without_a_denoiser():
     with pytest.raises(UserError, match="no theorem about denoisers speaks"):
         analyse(TV(), "runs/tv", Val(), QUICK)
+
+
+@pytest.mark.parametrize(
+    ("asked", "kind", "words"),
+    [
+        ({"levels": (0.1,)}, "iteration", "--levels: is for a denoiser alone; `Trained` has its"),
+        ({"algorithm": "pgd"}, "iteration", "--algorithm: is for a denoiser alone"),
+        ({"step": 0.5}, "unrolled", "--step: is for a denoiser alone"),
+        ({"levels": (0.1, 0.3)}, "denoiser", "from 0/255 to 50/255, and is asked for 76.5/255"),
+        ({"levels": (0.1,)}, "denoiser", None),
+        ({}, "iteration", None),
+    ],
+)
+def test_what_would_be_ignored_or_was_not_learned_is_refused(asked, kind, words):
+    class Trained(Toy):
+        """For a range of noise levels."""
+
+        def __init__(self):
+            super().__init__(expands)
+            self.levels = NoiseRange()
+            self.levels.ends.copy_(torch.tensor([0.0, 50 / 255]))
+
+    if words is None:
+        check_asked(Trained(), kind, Settings(**asked))
+        return
+    with pytest.raises(UserError, match=re.escape(words)):
+        check_asked(Trained(), kind, Settings(**asked))
 
 
 def test_it_is_reproducible_and_no_image_depends_on_another():
