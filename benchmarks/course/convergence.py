@@ -54,7 +54,12 @@ def constants(found: dict[str, dict[str, Any]]) -> str:
     lines = [heads, ["---"] * len(heads)]
     for name, each in found.items():
         for number, level in enumerate(each["levels"]):
-            own = [at for at in each["iterations"] if at["level"] == level["level"]]
+            own = [
+                # An iteration has one row, and a level of its own for every image.
+                at
+                for at in each["iterations"]
+                if each["kind"] == "iteration" or at["level"] == level["level"]
+            ]
             lines.append(
                 [
                     f"`{name}`",
