@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from challenge.submissions.reports import subjects
@@ -44,11 +45,12 @@ def analyse(
         progress: called after each part.
 
     Raises:
-        UserError: no theorem speaks of such a method.
+        UserError: no theorem speaks of such a method, or it is for other images.
     """
     from challenge.methods.plug_and_play.properties import in_float32
 
     kind = subjects.kind_of(method, name)
+    subjects.check_images(_prior(method), name, challenge)
     method.eval().requires_grad_(False)
     identities = tuple(challenge.ids("val")[: settings.images])
     with in_float32(method):
@@ -274,9 +276,9 @@ def _unrolled(
             progress(f"D of step {k + 1}", done := done + 1, total)
         levels.append(_worst_of(level, found, Certificate(*[math.inf] * 3)))
     for scene in scenes:
-        count = active + settings.iterations
-        estimates = method.estimates(scene.y, scene.data.physics, count)
-        trace = convergence.trace(_until_it_diverges(estimates), count - 1)
+        most = active + settings.iterations
+        estimates = method.estimates(scene.y, scene.data.physics, most)
+        trace = convergence.trace(_until_it_diverges(estimates), most - 1)
         # From the last step on it is one map, of x alone where x is all that travels.
         alone = method.memory == 0 and method.algorithm in ("pgd", "hqs")
         late = convergence.Trace(trace.steps[active - 1 :], trace.last)
@@ -307,11 +309,15 @@ def _until_it_diverges(estimates: Iterator[Tensor]) -> Iterator[Tensor]:
 
     from challenge.configs.errors import UserError
 
-    while True:
+    for number in count():
         try:
             with torch.no_grad():  # never over a `yield`, where it would hold for the caller
                 x = next(estimates)
-        except (StopIteration, UserError):
+        except StopIteration:
+            return
+        except UserError:
+            if number < 2:  # there is no step that could be followed
+                raise
             return
         yield x
 
@@ -339,8 +345,8 @@ def _judged(
     for theorem in THEOREMS:
         judged = []
         for number, level in enumerate(levels if kind != "unrolled" else levels[-1:]):
-            count = len(courses) // (len(levels) if kind == "denoiser" else 1)
-            own = courses[number * count : (number + 1) * count]
+            share = len(courses) // (len(levels) if kind == "denoiser" else 1)
+            own = courses[number * share : (number + 1) * share]
             facts = _facts(kind, level, own, potential, settings)
             if not theorem.speaks_of(facts[0]):
                 if kind != "denoiser":

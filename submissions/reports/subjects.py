@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from deepinv.physics import LinearPhysics
     from torch import Tensor
 
+    from challenge.data.challenges.challenge import Challenge
     from challenge.methods.contract import Method
     from challenge.methods.plug_and_play.stationary import Algorithm, Stationary
     from challenge.submissions.reports.analysis import Settings
@@ -67,6 +68,23 @@ def check_asked(method: Method, kind: Kind, settings: Settings) -> None:
     if settings.levels:
         ends = min(settings.levels), max(settings.levels)
         check_levels(method, *ends, "give `--levels` inside of that range")
+
+
+def check_images(method: Method, place: object, challenge: Challenge) -> None:
+    """Raise `UserError` where a method is for grey images and those of a challenge are not, or so.
+
+    Args:
+        method: a denoiser, or an unrolled iteration.
+        place: for the message.
+        challenge: any, also one that the method was not trained for.
+    """
+    from challenge.methods.registry import COLOURS
+
+    takes, channels = getattr(method, "channels", None), challenge.problem.channels
+    if takes in COLOURS and takes != channels:
+        there = f"those of `{challenge.config.name}` are in {COLOURS[channels]}"
+        cause = f"is for {COLOURS[takes]} images, {there}"
+        raise UserError.of(place, cause, "give another `--challenge`")
 
 
 def levels_of(method: Method) -> tuple[float, ...]:

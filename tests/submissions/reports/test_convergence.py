@@ -16,6 +16,7 @@ from challenge.methods.contract_test import toy_images, toy_problem
 from challenge.methods.end_to_end.unrolled import Unrolled
 from challenge.methods.networks.architectures import Net
 from challenge.methods.plug_and_play.denoisers import Bounds, NoiseRange
+from challenge.methods.plug_and_play.dncnn import DnCNN
 from challenge.methods.plug_and_play.stationary import Stationary
 from challenge.methods.plug_and_play.wavelet import WaveletThresholding
 from challenge.methods.solvers.data_term import DataTerm
@@ -236,6 +237,29 @@ def test_an_unrolled_iteration_is_followed_beyond_its_steps():
     assert len(found.levels) == 2
     assert len(found.courses[0].steps) == 21
     assert {each.theorem.name for each in found.statements} == {"Banach"}
+
+
+def test_an_unrolled_iteration_that_diverges_at_once_is_one_line():
+    method = Unrolled(steps=2, net=Net(architecture="cnn", width=4))
+    for each in method.nets.parameters():
+        if each.dim() == 1:
+            each.data.fill_(1e6)
+    with pytest.raises(UserError, match="step 1 of the unrolled algorithm"):
+        analyse(method, "far", Val("blur"), Settings(images=1, size=16, iterations=5))
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        Unrolled(steps=1, net=Net(architecture="cnn", width=4), channels=1),
+        DnCNN(width=2, depth=3, channels=1),
+    ],
+    ids=["unrolled", "denoiser"],
+)
+def test_a_method_for_other_images_is_one_line(method):
+    words = "is for grey images, those of `toy` are in colour.*--challenge"
+    with pytest.raises(UserError, match=words):
+        analyse(method, "grey", Val("blur"), QUICK)
 
 
 def test_no_theorem_speaks_of_a_method_without_a_denoiser():
