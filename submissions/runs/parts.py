@@ -112,8 +112,10 @@ def keep(taken: Mapping[str, Taken], run: Run) -> None:
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(content)
         if found.facts is not None:
+            # Clones, as of a run: a tensor that two names share is refused by the format.
             state = found.method.state_dict()
-            tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
+            tensors = {name: value.detach().cpu().clone() for name, value in state.items()}
+            tensors = {name: value.contiguous() for name, value in tensors.items()}
             atomic.write_bytes(run.part(knob), save(tensors))
 
 

@@ -16,7 +16,7 @@ from challenge.configs.schema.entry import Uses
 from challenge.data.challenges.challenge import open_challenge
 from challenge.data.challenges.prepare import prepare
 from challenge.data.layout import Workspace
-from challenge.methods import registry, toy_problem
+from challenge.methods import Method, registry, toy_problem
 from challenge.methods.plug_and_play.denoisers import check_colours
 from challenge.submissions import layout
 from challenge.submissions.entries.check import check, read_manifest
@@ -24,7 +24,8 @@ from challenge.submissions.entries.load import load, unpacked
 from challenge.submissions.entries.pack import pack, repack
 from challenge.submissions.layout import Run
 from challenge.submissions.runs import parts, published
-from challenge.submissions.runs.facts import read_config, read_facts
+from challenge.submissions.runs.facts import PartFacts, read_config, read_facts
+from challenge.submissions.runs.parts import Taken
 from challenge.submissions.runs.published import Published
 from challenge.submissions.runs.train import train
 
@@ -287,3 +288,23 @@ def test_weights_of_another_architecture_are_told_by_their_keys(place):
             workspace=place,
         )
     assert Run(done.run.path).part("denoiser").is_file()
+
+
+def test_a_part_of_which_two_names_share_a_tensor_is_kept(tmp_path):
+    class Tied(Method):
+        def __init__(self):
+            super().__init__()
+            self.one = torch.nn.Parameter(torch.ones(2))
+            self.other = self.one
+
+        def forward(self, y, physics):
+            return y
+
+    facts = PartFacts(method="tied", source="run noisy/tied", sha256="0" * 64)
+    taken = Taken({"name": "tied"}, Tied(), facts, Uses(), {})
+    parts.keep({"denoiser": taken}, Run(tmp_path))
+    found = load_file(Run(tmp_path).part("denoiser"))
+    assert {name: value.tolist() for name, value in found.items()} == {
+        "one": [1, 1],
+        "other": [1, 1],
+    }
