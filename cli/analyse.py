@@ -12,8 +12,13 @@ from challenge.cli.shared.options import WORKSPACE, JsonOption, WorkspaceOption
 from challenge.cli.shared.workspace import find_workspace, open_prepared
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from challenge.cli.shared.console import Cell
     from challenge.submissions.reports.analysis import Analysis, Statement
+
+IDENTITY = 1e-3
+"""A denoiser whose I - D stretches nothing by more does nothing."""
 
 
 def analyse(
@@ -25,9 +30,14 @@ def analyse(
             autocompletion=completion.runs_and_entries,
         ),
     ],
-    out: Annotated[Path, typer.Option(metavar="FILE", help="The picture, a PNG.")] = Path(
-        "analysis.png"
-    ),
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="The picture, a PNG; by default `analysis.png` in the run, or beside the entry, "
+            "by its name.",
+        ),
+    ] = None,
     levels: Annotated[
         str | None,
         typer.Option(
@@ -90,7 +100,8 @@ def analyse(
     )
     from challenge.submissions.reports.analysis import Settings
 
-    kinds.expect_png_to_be(out, "analysis.png")
+    if out is not None:
+        kinds.expect_png_to_be(out, "analysis.png")
     if algorithm is not None and algorithm not in completion.ALGORITHMS:
         known = ", ".join(completion.ALGORITHMS)
         raise UserError.of("--algorithm", f"`{algorithm}` is none", f"give one of {known}")
@@ -115,12 +126,19 @@ def analyse(
     subjects.check_asked(method, subjects.kind_of(method, found.name), settings)
     with progress() as report:
         done = convergence.analyse(method, found.name, opened, settings, report)
-    convergence_pictures.draw(out, done)
+    picture = out or _picture(found.path)
+    convergence_pictures.draw(picture, done)
     if as_json:
-        show_json({**done.to_json(), "picture": str(out)})
+        show_json({**done.to_json(), "picture": str(picture)})
         return
     _show(done)
-    show(f"look at {out}")
+    _conclude(done)
+    show(f"look at {picture}")
+
+
+def _picture(path: Path) -> Path:
+    """Of a run, in it; of an entry, beside it."""
+    return path / "analysis.png" if path.is_dir() else path.with_suffix(".analysis.png")
 
 
 def _levels(text: str | None) -> tuple[float, ...]:
@@ -186,6 +204,36 @@ def _show(found: Analysis) -> None:
     if found.silent:
         names = ", ".join(f"{each.name} (of {', '.join(each.algorithms)})" for each in found.silent)
         show_block(wrapped(f"Of this iteration these say nothing: {names}."))
+
+
+def _conclude(found: Analysis) -> None:
+    """What all of it comes to, in a few lines."""
+    from challenge.cli.shared.console import show_block, wrapped
+
+    lines = []
+    residual = max(max(each.norms["I - D"].values()) for each in found.levels)
+    if found.kind != "unrolled" and residual < IDENTITY:
+        lines.append("D changes next to nothing: it is the identity, and denoises nothing.")
+    verdicts = {each.theorem.name: each.verdict for each in found.statements}
+    proofs = [name for name, verdict in verdicts.items() if verdict == "holds"]
+    refuted = [name for name, verdict in verdicts.items() if verdict == "fails"]
+    if proofs:
+        lines.append(f"It converges, by {_names(proofs)}.")
+    else:
+        lines.append("No theorem proves that it converges.")
+    if refuted:
+        lines.append(f"An assumption was seen to fail of {_names(refuted)}.")
+    if len(proofs) + len(refuted) < len(verdicts):
+        lines.append("What is not certified was not seen to fail, at the points that were tried.")
+    first, last = (max(each.steps[k] for each in found.courses) for k in (0, -1))
+    count = max(len(each.steps) for each in found.courses)
+    lines.append(f"In {count} steps the change of a step went from {first:.1e} to {last:.1e}.")
+    show_block(wrapped(" ".join(lines)))
+
+
+def _names(theorems: Sequence[str]) -> str:
+    *others, last = theorems
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def _number(value: float | None) -> str:

@@ -33,7 +33,8 @@ class Part:
 
 
 Denoiser = Annotated[
-    Method, Part("identity", "bm3d", "a denoiser: a method's name or section, a run or an entry")
+    Method,
+    Part("identity", "bm3d", "a denoiser: a name, a section, a run, an entry, published weights"),
 ]
 """A method that takes the identity as its operator; see `plug_and_play.denoisers.denoise`."""
 Potential = Annotated[Method, Part("identity", None, "a denoiser with a potential")] | None

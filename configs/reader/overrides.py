@@ -77,7 +77,8 @@ def _step(holder: Any, part: str, key: KeyPath) -> str | int | tuple[str, str]:
         return part
     name = ".".join(map(str, key))
     if not isinstance(holder, list):
-        return f"`{name}` is not a section", f"nothing below it can be set, but `{name}=...` can"
+        remedy = f"give it as a whole, `{name}=...`, a section as `'{name}={{KEY: VALUE, ...}}'`"
+        return f"`{name}` is not a section", remedy
     if not re.fullmatch(r"[0-9]{1,9}", part) or int(part) >= len(holder):
         count = len(holder)
         return f"`{name}` is a list of {count}", f"count from 0, or give the whole: `{name}=[...]`"

@@ -48,6 +48,7 @@ from challenge.methods.plug_and_play.strength import (
     bounded,
     check_denoiser,
     check_falling,
+    check_read,
     falling_levels,
     last_level,
 )
@@ -113,7 +114,7 @@ class GSPnP(Method):
         level: Level | Literal["auto"] = "auto",
         times: Annotated[float, Gt(0)] = TIMES,
         first: Level = FIRST,
-        start: Annotated[int, Ge(0), Le(1000)] = 6,
+        warm_up: Annotated[int, Ge(0), Le(1000)] = 6,
         denoised: bool = True,
         safeguard: Safeguard = "error",
         precision: Precision = "auto",
@@ -131,7 +132,7 @@ class GSPnP(Method):
                 the measurement.
             times: the noise level, in units of the measurement's, where `level` is auto.
             first: noise level from which it falls before the descent begins.
-            start: steps of plug-and-play before the descent, in which the noise level falls.
+            warm_up: steps of plug-and-play before the descent, in which the noise level falls.
             denoised: the result is D(x) in place of x, as in the paper.
             safeguard: what happens to a start that diverges: it is stopped with its residuals, or
                 the best estimate until then is taken; the descent cannot diverge.
@@ -140,8 +141,8 @@ class GSPnP(Method):
                 part.
 
         Raises:
-            UserError: no denoiser is given, one that has no potential, or bf16 for one without a
-                network.
+            UserError: no denoiser is given, one that has no potential, bf16 for one without a
+                network, or a knob that nothing reads.
         """
         super().__init__()
         if denoiser is None:
@@ -153,11 +154,14 @@ class GSPnP(Method):
                 f"`{type(denoiser).__name__}` has no potential, so that there is no objective",
                 "give a gradient-step denoiser such as a run of `gsdrunet`, or take `red`",
             )
+        given = level != "auto"
+        check_read("times", changed=times != TIMES, read=not given, why="with `method.level`")
+        check_read("first", changed=first != FIRST, read=warm_up > 0, why="with `warm_up: 0`")
         self.denoiser = denoiser.requires_grad_(False)
         self.iterations, self.tolerance = iterations, tolerance
         self.strength = Strength(strength)
         self.level: float | Literal["auto"] = level
-        self.times, self.first, self.start = times, first, start
+        self.times, self.first, self.warm_up = times, first, warm_up
         self.denoised, self.safeguard = denoised, safeguard
         self.wiener = WienerFilter()
         self.compute = precision_of(self.denoiser, precision)
@@ -323,8 +327,8 @@ class GSPnP(Method):
         """Those of the start, then s, (K + 1, 1 | B, 1, 1, 1); `sigma` is the measurement's."""
         last = last_level(sigma, self.level, self.times)
         # In K of K + 1 iterations, so that the last one is s itself.
-        count = self.start + 1
-        return falling_levels(self.first, last, count, self.start / count)
+        count = self.warm_up + 1
+        return falling_levels(self.first, last, count, self.warm_up / count)
 
     @staticmethod
     def _weight(data: DataTerm, strength: Tensor, s: Tensor) -> Tensor:

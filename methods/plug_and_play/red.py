@@ -52,6 +52,7 @@ from challenge.methods.plug_and_play.strength import (
     bounded,
     check_denoiser,
     check_falling,
+    check_read,
     falling_levels,
     last_level,
 )
@@ -139,9 +140,13 @@ class Red(Method):
                 part.
 
         Raises:
-            UserError: bf16 for a denoiser without a network.
+            UserError: bf16 for a denoiser without a network, or a knob that nothing reads.
         """
         super().__init__()
+        given = level != "auto"
+        check_read("times", changed=times != TIMES, read=not given, why="with `method.level`")
+        check_read("first", changed=first != FIRST, read=falling > 0, why="with `falling: 0`")
+        check_read("inner", changed=inner != 1, read=algorithm == "admm", why="but by `admm`")
         self.denoiser = denoiser.requires_grad_(False)
         self.algorithm: Algorithm = algorithm
         self.iterations = iterations or USUAL[algorithm]

@@ -21,6 +21,7 @@ import torch
 from annotated_types import Gt, Le
 from torch import Tensor, nn
 
+from challenge.configs.errors import UserError
 from challenge.configs.schema.training import TrainConfig
 from challenge.methods.contract import Method, Session
 from challenge.methods.plug_and_play.denoisers import check_colours, check_levels
@@ -117,6 +118,19 @@ def falling_levels(first: float, last: Tensor, count: int, share: float) -> Tens
     t = (place / (count * share)).clamp(max=1) if share else torch.ones_like(place)
     t = t.reshape(-1, 1, 1, 1, 1)
     return torch.exp((1 - t) * last.clamp(min=first).log() + t * last.log())
+
+
+def check_read(knob: str, *, changed: bool, read: bool, why: str) -> None:
+    """Raise `UserError` for a knob that is given and that nothing reads beside the other ones.
+
+    Args:
+        knob: its name.
+        changed: whether it has another value than its default.
+        read: whether the other knobs let it count.
+        why: it is not read, in words.
+    """
+    if changed and not read:
+        raise UserError.of(f"`method.{knob}`", f"is not read {why}", "take one of the two out")
 
 
 def bounded(x: Tensor) -> Tensor:

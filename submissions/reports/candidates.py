@@ -10,6 +10,7 @@ from challenge.configs.errors import Mistake, UserError
 from challenge.data.challenges.challenge import Challenge
 from challenge.data.challenges.challenge import read_manifest as read_public
 from challenge.data.layout import Public
+from challenge.methods import registry
 from challenge.submissions.entries.check import check, read_manifest
 from challenge.submissions.entries.pack import repack_baseline
 from challenge.submissions.entries.violations import refusal
@@ -70,7 +71,9 @@ def look_at(paths: Sequence[Path], challenge: str | None = None) -> list[Candida
     remedy = f"give a run's folder, a zip made by `challenge pack`, or a baseline: {names}"
     absent = [path for path in paths if not path.exists()]
     if absent:
-        raise UserError(*(Mistake(str(path), "does not exist", remedy) for path in absent))
+        raise UserError(
+            *(Mistake(str(path), "does not exist", _how(path, remedy)) for path in absent)
+        )
     packaged = {path.resolve() for path in known.values()}
     own = [path for path in paths if path.resolve() not in packaged]
     first = challenge or (_challenge_of(own[0]) if own else DEFAULT)
@@ -86,6 +89,14 @@ def look_at(paths: Sequence[Path], challenge: str | None = None) -> list[Candida
             cause = f"is for `{other}`, {rest}"
             raise UserError.of(path, cause, "compare runs and entries of one challenge")
     return found
+
+
+def _how(path: Path, remedy: str) -> str:
+    """A method is not its run: it is made by training, be there nothing to learn."""
+    name = str(path)
+    if name not in registry.names():
+        return remedy
+    return f"`{name}` is a method: make a run of it, `challenge train {name}`, and give its folder"
 
 
 def _challenge_of(path: Path) -> str:

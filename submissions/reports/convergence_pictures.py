@@ -11,7 +11,7 @@ from challenge.data import atomic
 from challenge.submissions.reports.training_pictures import COLOURS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from challenge.submissions.reports.analysis import Analysis, Course
 
@@ -94,10 +94,16 @@ def _steps(axis: Any, courses: Sequence[Course]) -> None:
         finite = [value if math.isfinite(value) else math.nan for value in each.steps]
         label = f"{each.identity}, {255 * each.level:.3g}/255: {law(each)}"
         axis.plot(numbers, finite, color=colour, linewidth=1.4, label=label)
-    axis.set_yscale("log")
+    _logarithmic(axis, [value for each in courses for value in each.steps])
     axis.set_xlabel("k")
     axis.set_title(f"step of {courses[0].algorithm}, root mean square", fontsize=10)
     axis.legend(fontsize=8)
+
+
+def _logarithmic(axis: Any, values: Iterable[float]) -> None:
+    """A logarithmic axis, unless nothing of what is drawn has a logarithm."""
+    if any(value > 0 for value in values):
+        axis.set_yscale("log")
 
 
 def law(course: Course) -> str:
@@ -111,13 +117,17 @@ def law(course: Course) -> str:
 
 def _objective(axis: Any, courses: Sequence[Course]) -> None:
     """F(x_k) above the least value seen."""
+    drawn: list[float] = []
     for number, each in enumerate(courses):
         least = min(each.objective)
         above = [value - least for value in each.objective]
+        drawn += above
         label = f"{each.identity}, {255 * each.level:.3g}/255"
         colour = COLOURS[number % len(COLOURS)]
         axis.plot(range(len(above)), above, color=colour, linewidth=1.4, label=label)
-    axis.set_yscale("log")
+    _logarithmic(
+        axis, [value - min(each.objective) for each in courses for value in each.objective]
+    )
     axis.set_xlabel("k")
     axis.set_title("F(x_k) above the least F seen", fontsize=10)
     axis.legend(fontsize=8)

@@ -256,6 +256,11 @@ def _path(given: str, base: Path, workspace: Workspace, place: str) -> Path:
             return path
         if path.is_dir() and (Run(path).facts.is_file() or Run(path).config.is_file()):
             return path
+    folders, name = Path(given).parent, Path(given).name
+    if folders.name and name in registry.names():
+        # A run that is missing: words that look alike, such as those of downloads, are no remedy.
+        remedy = f"make it, `challenge train {name} challenge={folders.name}`"
+        raise UserError.of(place, f"there is no run `{given}`", remedy)
     runs = [f"runs/{each}" for each in layout.runs(workspace)]
     known = [*registry.names(), *published.WORDS, *layout.denoisers(), *runs]
     listed = "give a method's name, a run's folder or an entry, such as `runs/denoising/drunet`"

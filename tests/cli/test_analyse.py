@@ -31,9 +31,12 @@ def place(tmp_path_factory, call):
     folder = tmp_path_factory.mktemp("analyse")
     (folder / "shrink.py").write_text(SHRINK)
     small = ["images.train=4", "images.val=1", "images.test=1", "images.size=32"]
-    (folder / "shrink.yaml").write_text("challenge: denoising\nmethod: {name: shrink.py}\n")
-    train = ["train", "shrink.yaml"]
-    for command in (["prepare", "denoising", *small], train):
+    (folder / "same.py").write_text(SHRINK.replace("(y + y.mean((2, 3), keepdim=True)) / 2", "y"))
+    for name in ("shrink", "same"):
+        config = f"challenge: denoising\nmethod: {{name: {name}.py}}\n"
+        (folder / f"{name}.yaml").write_text(config)
+    trains = [["train", "shrink.yaml"], ["train", "same.yaml"]]
+    for command in (["prepare", "denoising", *small], *trains):
         done = call(folder, *command)
         assert done.code == 0, done.err
     return folder
@@ -68,8 +71,20 @@ def test_the_tables_fit(place, call, monkeypatch):
         done = call(place, "analyse", RUN, *QUICK)
         assert done.code == 0, done.err
         assert max(map(len, done.out.splitlines())) <= columns
-        for words in ("Krasnoselskii-Mann", "not certified", "holds", "analysis.png"):
+        for words in ("Krasnoselskii-Mann", "not certified", "holds", f"{RUN}/analysis.png"):
             assert words in done.out
+    assert (place / RUN / "analysis.png").is_file()
+
+
+def test_what_it_comes_to_is_said(place, call):
+    done = call(place, "analyse", RUN, *QUICK)
+    said = " ".join(done.out.split())
+    assert "No theorem proves that it converges." in said
+    assert "In 20 steps the change of a step went from " in said
+    assert "it is the identity" not in said
+    done = call(place, "analyse", RUN.replace("shrink", "same"), *QUICK)
+    assert "it is the identity, and denoises nothing" in " ".join(done.out.split())
+    assert "Warning" not in done.err
 
 
 MISTAKES = [

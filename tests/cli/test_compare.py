@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from challenge.cli import compare
+from challenge.cli.shared import kinds
 
 TV = "workspace/runs/deblur/tv"
 ENTRY = "workspace/entries/alpha-tv.zip"
@@ -120,6 +121,7 @@ def test_a_method_that_fails_is_a_row(challenge, story):
     ("arguments", "texts"),
     [
         ((TV, "workspace/runs/deblur/tvv"), ["tvv: does not exist; give a run's folder"]),
+        ((TV, "wavelet"), ["wavelet: does not exist; `wavelet` is a method: make a run of it"]),
         ((TV, "workspace"), ["workspace: is a workspace; give a run's folder"]),
         (
             (TV, "workspace/public/deblur/manifest.json"),
@@ -162,7 +164,7 @@ def test_numbers_of_parameters_are_short(number, text):
 
 
 def test_a_folder_that_is_not_ones_own_is_refused_before_the_work(challenge, monkeypatch):
-    monkeypatch.setattr(compare.os, "access", lambda _, mode: mode != os.W_OK)
+    monkeypatch.setattr(kinds.os, "access", lambda _, mode: mode != os.W_OK)
     done = challenge("compare", TV, "--out", "x.png")
     assert done.code == 2
     assert "--out x.png: nothing can be written in `.`" in done.err

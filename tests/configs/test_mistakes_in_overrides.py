@@ -123,7 +123,11 @@ noise: {sigma: 0.03}
             "`rules.deadline` must be a date and time (got 20261204); "
             "for example 2026-12-04T17:00:00Z",
         ),
-        ("name.x=1", "`name` is not a section; nothing below it can be set, but `name=...` can"),
+        (
+            "name.x=1",
+            "`name` is not a section; give it as a whole, `name=...`, a section as "
+            "`'name={KEY: VALUE, ...}'`",
+        ),
         ("noise=[1", "after `[` a `,` or the closing `]` is missing"),
         ("x\x1b=1", "an unprintable character, \\x1b; take it out"),
         ("x=\udcff", "an unprintable character, \\udcff; take it out"),

@@ -25,7 +25,7 @@ SMALL = {
     "gs_pnp": {
         "denoiser": {"name": "gsdrunet", "width": 4, "depth": 1, "blocks": 1},
         "iterations": 1,
-        "start": 1,
+        "warm_up": 1,
     },
     "huber": {"iterations": 40},
     "lipschitz": {"width": 4, "blocks": 1},

@@ -101,6 +101,22 @@ def last(iterates):
     return x
 
 
+IDLE = [
+    ("red", {"inner": 2}),
+    ("red", {"level": 0.1, "times": 2.0}),
+    ("red", {"falling": 0.0, "first": 0.3}),
+    ("gs_pnp", {"level": 0.1, "times": 2.0}),
+    ("gs_pnp", {"warm_up": 0, "first": 0.3}),
+]
+
+
+@pytest.mark.parametrize(("name", "knobs"), IDLE)
+def test_a_knob_that_nothing_reads_is_refused(name, knobs):
+    gradient = {"name": "gsdrunet", "width": 4, "depth": 1, "blocks": 1}
+    with pytest.raises(UserError, match=f"`method.{list(knobs)[-1]}`: is not read"):
+        registry.build({"name": name, "denoiser": gradient, **knobs})
+
+
 @pytest.mark.parametrize(("operator", "boundary"), OPERATORS)
 def test_the_three_algorithms_end_at_the_closed_form(operator, boundary):
     """With W symmetric and not: the equation has one solution, gradient or not."""
@@ -143,7 +159,7 @@ def test_the_gradient_is_that_of_the_energy_for_a_symmetric_denoiser_alone(turne
 def test_gradient_step_plug_and_play_ends_at_the_closed_form(operator, boundary):
     y, physics = scene(operator, boundary)
     method = GSPnP(
-        denoiser=Symmetric(), level=0.05, strength=1.0, start=0, tolerance=0, denoised=False
+        denoiser=Symmetric(), level=0.05, strength=1.0, warm_up=0, tolerance=0, denoised=False
     ).double()
     with torch.no_grad():
         x = last(method.estimates(y, physics, 30))
@@ -156,7 +172,7 @@ def test_gradient_step_plug_and_play_ends_at_the_closed_form(operator, boundary)
 def test_the_objective_never_increases(operator, double):
     """Nor does it stand still: a step of 1 / lambda overshoots this potential, and is shrunk."""
     y, physics = scene(operator, double=double)
-    method = GSPnP(denoiser=Crooked(), level=0.05, strength=0.5, start=0, tolerance=0)
+    method = GSPnP(denoiser=Crooked(), level=0.05, strength=0.5, warm_up=0, tolerance=0)
     method = method.double() if double else method
     with torch.no_grad():
         values = [method.objective(x, y, physics) for x in method.estimates(y, physics)]
@@ -173,7 +189,7 @@ def test_the_objective_never_increases(operator, double):
         lambda: Red(denoiser=Linear(), algorithm="fixed_point"),
         lambda: Red(denoiser=Linear(), algorithm="admm"),
         lambda: GSPnP(denoiser=Symmetric()),
-        lambda: GSPnP(denoiser=Crooked(), strength=0.5, start=0),
+        lambda: GSPnP(denoiser=Crooked(), strength=0.5, warm_up=0),
     ],
     ids=["gradient", "fixed_point", "admm", "gs_pnp", "gs_pnp-crooked"],
 )  # fmt: skip

@@ -19,7 +19,7 @@ from challenge.methods.training.precision import InferencePrecision
 SHORT = {
     "pnp": {"iterations": 2},
     "red": {"iterations": 2},
-    "gs_pnp": {"iterations": 1, "start": 1},
+    "gs_pnp": {"iterations": 1, "warm_up": 1},
 }
 UNKNOWN = precision.UNKNOWN
 

@@ -100,7 +100,7 @@ def test_a_denoiser_is_better_than_those_without_training(name):
             x = torch.from_numpy(truth)[None]
             noisy = x + level * torch.randn(x.shape, generator=generator)
 
-            def quality(one, noisy=noisy, truth=truth):
+            def quality(one, noisy=noisy, truth=truth, level=level):
                 with torch.no_grad():
                     x_hat = denoise(one, noisy, level)[0].numpy()
                 return psnr(estimate=x_hat, truth=truth)

@@ -255,6 +255,7 @@ def wrong(place):
     nested = outer(place, str(run.path), name="nested").run
     return {
         "no such run": ("runs/noisy/iner", "no method, no run", "did you mean `runs/noisy/inner`"),
+        "not made yet": ("runs/noisy/drunet", "no run", "`challenge train drunet challenge=noisy`"),
         "no such name": ("tvv", "no method, no run and no entry `tvv`", "did you mean `tv`"),
         "not finished": (str(unfinished.path), "is not finished", "--resume"),
         "grey": (str(grey.path), "is for grey images", "method.channels=3"),
