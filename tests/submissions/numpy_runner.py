@@ -1,8 +1,11 @@
 """A runner without torch, for the judge's tests: it starts in a tenth of the time.
 
-The entry's folder holds a `method.py` with `forward(y, identity)` on arrays of shape (C, H, W).
+It takes what it needs of a measurement out of the file itself: what knows the models of every
+operator and noise takes twice as long to import as numpy. The entry's folder holds a `method.py`
+with `forward(y, identity)` on arrays of shape (C, H, W).
 """
 
+import io
 import runpy
 import sys
 from pathlib import Path
@@ -10,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from challenge.data.physics import measurements
 from challenge.submissions.inference import runner
 
 
@@ -19,8 +21,8 @@ def load() -> Any:
 
 
 def estimate(forward: Any, content: bytes) -> tuple[dict[str, Any], bytes]:
-    measurement = measurements.from_bytes(content)
-    x_hat = forward(measurement.y, measurement.identity)
+    with np.load(io.BytesIO(content), allow_pickle=False) as fields:
+        x_hat = forward(fields["y"], str(fields["identity"]))
     if not isinstance(x_hat, np.ndarray):
         return {"kind": "estimate", "type": type(x_hat).__name__}, b""
     described = {"type": "Tensor", "dtype": str(x_hat.dtype), "shape": [1, *x_hat.shape]}
