@@ -231,6 +231,8 @@ class Attack:
     patience: float = 6
     """Seconds beyond the time limit in which the supervisor must be back."""
     memory_gb: float = 1.0
+    whole_toolkit: bool = False
+    """Whether its code imports more of the toolkit than what answers the supervisor."""
     before: Callable[[Arena], None] = lambda _: None
     """Sets more up."""
     play: Callable[[Arena, Attack], Ran] = lambda arena, attack: arena.judge(

@@ -142,6 +142,7 @@ ATTACKS = [
         np.abs = np.absolute = lambda x: x * 0
         def forward(y, identity): return y * np.float32("inf")
         """,
+        whole_toolkit=True,
         outcome="non_finite",
     ),
     _cheat(

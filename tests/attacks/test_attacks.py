@@ -61,14 +61,19 @@ CASES = [
 ]
 
 
+IMPORTED = ("data/__init__.", "data/quick_import.", "submissions/__init__.",
+            "submissions/inference/", "submissions/jail/")  # fmt: skip
+"""What the runner without torch and the launcher import of the toolkit."""
+
+
 @functools.cache
 def needed():
-    """The toolkit's files that the runner without torch can import: copying all takes longer."""
-    supervisor = ("board", "check", "kit", "pack", "runs", "scor", "session", "train", "trial")
+    """The toolkit's files that a run needs: to copy all takes longer than the rest of it."""
+    probe = "submissions/jail/probe/"
     return [
         (name, path)
         for name, path in SOURCES()
-        if not name.startswith(("methods/", *(f"submissions/{each}" for each in supervisor)))
+        if name.startswith(IMPORTED) and not name.startswith(probe)
     ]
 
 
@@ -78,7 +83,6 @@ def own_temporary_folder(tmp_path_factory, monkeypatch):
     folder = tmp_path_factory.mktemp("a")
     (folder / "tmp").mkdir()
     monkeypatch.setattr(spawn, "QUOTA", QUOTA)
-    monkeypatch.setattr(stage, "sources", lambda: iter(needed()))
     monkeypatch.setattr(tempfile, "tempdir", str(folder / "tmp"))
     # What is promised holds without.
     monkeypatch.setattr(cgroup, "group", contextlib.nullcontext)
@@ -89,7 +93,9 @@ def own_temporary_folder(tmp_path_factory, monkeypatch):
 
 @pytest.fixture
 def arena(request, own_temporary_folder, monkeypatch):
-    level = request.getfixturevalue("level")
+    level, attack = (request.getfixturevalue(each) for each in ("level", "attack"))
+    if not attack.whole_toolkit:
+        monkeypatch.setattr(stage, "sources", lambda: iter(needed()))
     if os.uname().machine != "x86_64":
         pytest.skip("the numbers of system calls are those of x86_64")
     reason = probe.available(level) or probe.works(level)

@@ -9,8 +9,8 @@ from .attack import ALL, EITHER, QUOTA, Attack, claimed
 LIMIT = 0.3
 
 HEADLESS = """
+import io
 import numpy as np
-from challenge.data.physics import measurements
 from challenge.submissions.inference import messages
 frame = sys._getframe()
 while "requests" not in frame.f_locals: frame = frame.f_back
@@ -23,7 +23,7 @@ def headless(work):
         attempt(work)
         messages.write(answers, {"kind": "ready"})
         while (header := messages.read_header(requests)) is not None:
-            y = measurements.from_bytes(messages.read_payload(requests, header["bytes"])).y
+            y = np.load(io.BytesIO(messages.read_payload(requests, header["bytes"])))["y"]
             described = {"kind": "estimate", "turn": header["turn"], "type": "Tensor"}
             described |= {"dtype": "float32", "shape": [1, *y.shape]}
             messages.write(answers, described, y.tobytes())
