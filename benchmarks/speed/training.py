@@ -43,9 +43,11 @@ class _Beside(ToySession):
     def __init__(self, problem: Problem, images: Images, train: TrainConfig) -> None:
         from lightning_fabric import Fabric
 
+        from challenge.methods.training.mixed_precision import plugin
+
         super().__init__()
-        precision = for_fabric("auto", CPU)
-        self.fabric = Fabric(accelerator="cpu", devices=1, precision=precision)
+        mixed = plugin(for_fabric("auto", CPU), CPU)
+        self.fabric = Fabric(accelerator="cpu", devices=1, plugins=[mixed])
         self.problem, self.images, self.train = problem, images, train
         torch.manual_seed(0)
         self.model = Network().train()

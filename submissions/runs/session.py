@@ -110,6 +110,7 @@ class RunSession:
         from lightning_fabric import Fabric
         from lightning_fabric.plugins.environments import LightningEnvironment
 
+        from challenge.methods.training.mixed_precision import plugin
         from challenge.methods.training.precision import for_fabric
 
         device = torch.device(self._device)
@@ -125,8 +126,7 @@ class RunSession:
             devices=self._processes if device.type == "cpu" or several else [device.index or 0],
             # A method may leave out some parameters for a while: no process waits for these.
             strategy="ddp_find_unused_parameters_true" if several else "auto",
-            precision=for_fabric(self._precision, device),
-            plugins=[LightningEnvironment()],
+            plugins=[plugin(for_fabric(self._precision, device), device), LightningEnvironment()],
         )
 
     def log(self, step: int, total: int | None, **values: float) -> None:

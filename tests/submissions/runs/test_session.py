@@ -276,6 +276,37 @@ def test_fabric_is_on_the_device_and_silent(run, capfd, monkeypatch):
     assert capfd.readouterr() == ("", "")
 
 
+class Looking(torch.nn.Module):
+    """A convolution of an image that is told apart from its neighbours in float32 alone."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = torch.nn.Conv2d(1, 1, 1, bias=False)
+        self.seen = []
+
+    def forward(self, x, y, physics):
+        noise = self.net(y)
+        self.seen = [x, y, noise]
+        return (y - noise.float() * 0 - x).square().mean()
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_only_networks_compute_in_16_bits(run, precision):
+    session = RunSession(run, device="cpu", precision=precision)
+    session.launch()
+    model = session.fabric.setup_module(Looking())
+    x = torch.full((1, 1, 4, 4), 0.8)
+    y = x + 1e-4  # less than bfloat16's step there, 0.004
+    loss = model(x, y, None)
+    assert loss.dtype == torch.float32
+    assert loss.item() == pytest.approx(1e-8, rel=1e-2)
+    images, measured, noise = model.module.seen
+    assert torch.equal(images, x) and torch.equal(measured, y)
+    assert noise.dtype == (torch.bfloat16 if precision == "bf16" else torch.float32)
+    session.fabric.backward(loss)
+    assert model.module.net.weight.grad.dtype == torch.float32
+
+
 def test_the_module_is_free_of_torch():
     code = "import sys, challenge.submissions.runs.session; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
