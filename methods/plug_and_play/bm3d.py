@@ -93,9 +93,10 @@ class BM3D(Method):
         levels = sigma.flatten().expand(len(x)).tolist()
         opponent = cosine.to_opponent(x) if x.shape[1] == 3 else x
         # One after the other: in another batch, rounding would choose other matches.
-        estimate = torch.stack(
-            [_denoised(image, level) for image, level in zip(opponent, levels, strict=True)]
-        )
+        with torch.autocast(x.device.type, enabled=False):
+            estimate = torch.stack(
+                [_denoised(image, level) for image, level in zip(opponent, levels, strict=True)]
+            )
         return cosine.from_opponent(estimate) if x.shape[1] == 3 else estimate
 
 

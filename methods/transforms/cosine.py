@@ -31,9 +31,15 @@ def basis(count: int) -> Tensor:
 
 def to_opponent(x: Tensor) -> Tensor:
     """(B, 3, H, W) in red, green, blue -> luminance and differences, the same shape."""
-    return torch.einsum("oc,bchw->bohw", basis(3).to(x), x)
+    return _of_colours("oc,bchw->bohw", x)
 
 
 def from_opponent(x: Tensor) -> Tensor:
     """The inverse of `to_opponent`."""
-    return torch.einsum("oc,bohw->bchw", basis(3).to(x), x)
+    return _of_colours("oc,bohw->bchw", x)
+
+
+def _of_colours(sums: str, x: Tensor) -> Tensor:
+    # Autocast takes a sum of products for a network's, and would round images to 8 bits.
+    with torch.autocast(x.device.type, enabled=False):
+        return torch.einsum(sums, basis(3).to(x), x)

@@ -152,4 +152,6 @@ def _correlate(x: Tensor, filters: Tensor, step: int) -> Tensor:
     if step < 0:
         filters = filters.flip(axis)
     spread = (abs(step), 1) if axis == -2 else (1, abs(step))
-    return F.conv2d(x, filters, dilation=spread)
+    # Autocast takes it for a network's convolution, and would round images to 8 bits.
+    with torch.autocast(x.device.type, enabled=False):
+        return F.conv2d(x, filters, dilation=spread)
