@@ -81,7 +81,7 @@ class Tree:
         return total
 
     @contextlib.contextmanager
-    def held_still(self, patience: float = 0.5) -> Iterator[None]:
+    def held_still(self, patience: float = 2.0) -> Iterator[None]:
         """All members stop, as soon as each of their threads leaves the kernel, and then go on.
 
         Args:
