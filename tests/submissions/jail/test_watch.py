@@ -283,6 +283,30 @@ def test_what_moves_all_the_time_is_counted_at_every_look(
 
 
 @LINUX
+def test_a_list_of_open_files_that_lacks_one_is_no_list(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not os.stat("/proc/self/fd").st_size:
+        pytest.skip("before Linux 6.2 the kernel does not say how many files are open")
+    source = "import time\nprint(flush=True)\ntime.sleep(60)"
+    whole = disk.names
+
+    def short(place: str) -> list[str]:
+        found = whole(place)
+        return found[:-1] if place.endswith("/fd") else found
+
+    with running(source, stdout=subprocess.PIPE) as (process, _):
+        assert process.stdout is not None
+        process.stdout.readline()  # it opens nothing from here on
+        assert disk.nameless_usage([process.pid], tmp_path, 1) == 0
+        monkeypatch.setattr(disk, "names", short)
+        with pytest.raises(disk.Moved):
+            disk.nameless_usage([process.pid], tmp_path, 1)
+        assert disk.nameless_usage([process.pid], tmp_path, 1, still=True) == 0
+        process.stdout.close()
+
+
+@LINUX
 def test_a_number_that_is_given_out_again_hides_nobody() -> None:
     """Who forks fast enough chooses the number of the process that ended, or of one before it."""
     source = (
