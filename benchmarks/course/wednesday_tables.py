@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import pages
 from benchmarks.course import wednesday
@@ -30,7 +31,7 @@ from challenge.data.physics.measurements import Measurement
 from challenge.data.physics.problem import Problem, tensors
 from challenge.methods import build
 from challenge.methods.contract import Method
-from challenge.methods.networks.costs import macs
+from challenge.methods.plug_and_play.denoisers import denoise
 from challenge.methods.plug_and_play.ensemble import SYMMETRIES, turn, turn_back
 from challenge.submissions import layout
 from challenge.submissions.entries.load import load
@@ -40,8 +41,6 @@ from challenge.submissions.scoring.metrics import psnr
 
 BEGIN, END = "<!-- begin: python -m benchmarks.course.wednesday -->", "<!-- end of wednesday -->"
 SIGMAS = (15 / 255, 25 / 255, 50 / 255)
-BACKWARD = 3
-"""A training step in units of a pass: the way back costs two."""
 PATCH = 64
 
 
@@ -100,13 +99,9 @@ def _denoisers(workspace: Workspace, opened: Challenge) -> str:
 
 def _learned(method: Method, run: layout.Run) -> str:
     facts = json.loads(run.facts.read_text())
-    patches = steps(run) * _config(run)["train"]["batch"]
+    patches = steps(run) * read_config(run).train.batch
     minutes = facts["seconds"] / 60
     return f"| {_count(method):,} | {_work(method):.2f} | {patches:,} | {minutes:.0f} min "
-
-
-def _config(run: layout.Run) -> dict[str, Any]:
-    return read_config(run).model_dump()
 
 
 def steps(run: layout.Run) -> int:
@@ -118,10 +113,13 @@ def _count(method: Method) -> int:
     return sum(each.numel() for each in method.parameters())
 
 
-def _work(method: Any) -> float:
-    """GMAC of a training patch, of a denoiser with one network."""
-    told = 0 if getattr(method, "blind", False) else 1
-    return BACKWARD * macs(method.net, method.channels + told) * (PATCH / 256) ** 2 / 1e9
+def _work(method: Method) -> float:
+    """GMAC of a training patch, there and back, as counted."""
+    counter = FlopCounterMode(display=False)
+    with counter:
+        denoise(method.train(), torch.rand(1, 3, PATCH, PATCH), SIGMAS[1]).sum().backward()
+    method.eval()
+    return counter.get_total_flops() / 2 / 1e9
 
 
 def _published() -> Method | None:
@@ -164,7 +162,7 @@ def _first_kernel(workspace: Workspace, opened: Challenge, levin: Path) -> str:
         level, similarity, seconds = measure(method, first_kernel(opened))
         base = level if base is None else base
         gain = ""
-        if name not in ("tv", "gs_pnp", "red"):
+        if name not in ("tv", "gs_pnp", "red"):  # these take too long eight times
             gain = f"{ensemble(method, opened) - level:+.2f}"
         lines.append(
             f"| `{name}` | {level:.2f} | {level - base:+.2f} | {similarity:.3f} | {gain} | "
