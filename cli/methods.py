@@ -104,7 +104,7 @@ def _reads(cls: type[Method]) -> Sequence[str]:
 def _list(as_json: bool) -> None:
     """Every method with the first line of its page, chapter by chapter."""
     from challenge.cli.shared.console import show, show_block, show_json, wrapped
-    from challenge.methods import registry
+    from challenge.methods import from_source, registry
 
     chapters = registry.chapters()
     if as_json:
@@ -113,8 +113,8 @@ def _list(as_json: bool) -> None:
                 {
                     "name": each,
                     "chapter": chapter,
-                    "summary": registry.summary(each),
-                    "operators": registry.operators(each),
+                    "summary": from_source.summary(each),
+                    "operators": from_source.operators(each),
                 }
                 for chapter, names in chapters.items()
                 for each in names
@@ -127,9 +127,9 @@ def _list(as_json: bool) -> None:
         show("")
         for each in names:
             first = f"  {each.ljust(longest)}  "
-            takes = registry.operators(each)
+            takes = from_source.operators(each)
             only = f" Takes {' and '.join(takes)} only." if takes else ""
-            show_block(wrapped(registry.summary(each) + only, first, " " * len(first)))
+            show_block(wrapped(from_source.summary(each) + only, first, " " * len(first)))
         show("")
     rest = f"Where nothing else is said, a method takes every operator: {_families()}."
     show_block(wrapped(rest))

@@ -8,7 +8,7 @@ from typing import Any
 
 from challenge.configs.reference.parts import FILES, cleaned, json_schema
 from challenge.configs.reference.texts import rows_as_markdown
-from challenge.methods import registry
+from challenge.methods import from_source, registry
 from challenge.methods.knobs import knobs, model
 
 
@@ -45,7 +45,7 @@ def markdown() -> str:
     """A table of knobs for every method of the name table."""
     texts = []
     for name in registry.METHODS:
-        texts.append(f"### `{name}`\n\n{registry.summary(name)}\n")
+        texts.append(f"### `{name}`\n\n{from_source.summary(name)}\n")
         found = [
             (f"`{each.name}`", each.kind, _default(each.required, each.default), each.meaning)
             for each in knobs(registry.resolve(name, Path()))

@@ -14,7 +14,7 @@ from pathlib import Path
 from challenge.configs.schema.challenge import Limits, Rules
 from challenge.configs.schema.entry import EntryConfig
 from challenge.data.challenges.challenge import Challenge
-from challenge.methods import registry
+from challenge.methods import from_source, registry
 from challenge.submissions.entries import (
     archive,
     contents,
@@ -170,7 +170,7 @@ def _identity(
 def _operators(config: EntryConfig, challenge: Challenge, place: str) -> Iterator[Violation]:
     """A method of the table that does not take the challenge's operator; `--run` tries a team's."""
     name, kind = str(config.method.get("name")), challenge.config.operator.kind
-    takes = registry.operators(name) if _known(name) else None
+    takes = from_source.operators(name) if _known(name) else None
     if takes is not None and kind not in takes:
         cause = f"`{name}` is for the operators {', '.join(takes)}; this one is {kind}"
         remedy = "`challenge methods` lists what each method takes"
@@ -184,9 +184,9 @@ def _channels(config: EntryConfig, challenge: Challenge, place: str) -> Iterator
     """
     for key, section in registry.sections(config.method):
         name = str(section.get("name"))
-        takes = registry.channels(section) if _known(name) else None
+        takes = from_source.channels(section) if _known(name) else None
         if takes not in (None, challenge.channels):
-            words = registry.COLOURS
+            words = from_source.COLOURS
             cause = (
                 f"`{name}` is for {words[takes]} images, this challenge has "
                 f"{words[challenge.channels]}"

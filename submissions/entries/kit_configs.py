@@ -8,7 +8,7 @@ from pathlib import Path
 from challenge.configs.paths import names
 from challenge.configs.reader.parser import parse
 from challenge.data.challenges.challenge import Challenge
-from challenge.methods import registry
+from challenge.methods import from_source, registry
 
 GREY = {"lista": {"filters": 32}}
 """Knobs that grey images ask for, by method: of 6x6 grey pixels there are at most 36 filters."""
@@ -23,7 +23,7 @@ def fitting(challenge: Challenge) -> dict[str, str]:
     for path in names("methods").values():
         text = path.read_text("utf-8")
         method = str(parse(text).value["method"]["name"])
-        takes = registry.operators(method)
+        takes = from_source.operators(method)
         if takes is None or challenge.config.operator.kind in takes:
             found[path.name] = _for_challenge(text, method, challenge)
     return found

@@ -78,7 +78,7 @@ def check_images(method: Method, place: object, challenge: Challenge) -> None:
         place: for the message.
         challenge: any, also one that the method was not trained for.
     """
-    from challenge.methods.registry import COLOURS
+    from challenge.methods.from_source import COLOURS
 
     takes, channels = getattr(method, "channels", None), challenge.problem.channels
     if takes in COLOURS and takes != channels:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from challenge.configs import spelling
 from challenge.configs.errors import UserError
-from challenge.methods import registry
+from challenge.methods import from_source, registry
 from challenge.submissions.runs.pretrained import difference
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def find(word: str, channels: int) -> Published | None:
             raise UserError.of(place, "names no weights of deepinv that fit a method here", remedy)
         return None
     if channels not in offer.files:
-        words = registry.COLOURS
+        words = from_source.COLOURS
         there, asked = words[next(iter(offer.files))], words.get(channels, channels)
         others = [each for each in WORDS if channels in OFFERS[each].files]
         raise UserError.of(

@@ -10,7 +10,7 @@ from challenge.configs.errors import UserError
 from challenge.configs.schema import physics as schema
 from challenge.configs.schema.training import TrainConfig
 from challenge.data.physics.families import FAMILIES
-from challenge.methods import registry
+from challenge.methods import from_source, registry
 from challenge.methods.contract import Method
 from challenge.methods.contract_test import ToySession, check, toy_images, toy_problem
 from challenge.methods.knobs import model
@@ -61,7 +61,7 @@ def make(name: str, channels: int = 3) -> Method:
 )
 @pytest.mark.parametrize("name", sorted(registry.METHODS))
 def test_every_method_holds_to_the_contract(name, boundary):
-    if "blur" not in (registry.operators(name) or FAMILIES):
+    if "blur" not in (from_source.operators(name) or FAMILIES):
         return
     problem = toy_problem(boundary=boundary)
     steps = 1 if boundary == "circular" else None
@@ -74,7 +74,7 @@ OPERATORS = [(kind, None) for kind in FAMILIES if kind != "blur"] + [("downsampl
 @pytest.mark.parametrize(("operator", "boundary"), OPERATORS)
 @pytest.mark.parametrize("name", sorted(registry.METHODS))
 def test_every_method_holds_to_the_contract_on_every_operator(name, operator, boundary):
-    takes = registry.operators(name)
+    takes = from_source.operators(name)
     if takes is not None and operator not in takes:
         with pytest.raises(UserError, match=f"is for the operators .*is {operator}") as caught:
             registry.check_operator(make(name), name, "mine", operator)
@@ -96,7 +96,7 @@ def test_every_method_holds_to_the_contract_on_every_operator(name, operator, bo
 )
 @pytest.mark.parametrize("name", sorted(registry.METHODS))
 def test_every_method_takes_every_noise(name, operator, boundary, kind):
-    if operator not in (registry.operators(name) or FAMILIES):
+    if operator not in (from_source.operators(name) or FAMILIES):
         return
     level = {"kind": kind, "gain": (0.005, 0.02)}
     level |= {"sigma": 0.02} if kind == "poisson_gaussian" else {}
@@ -110,7 +110,7 @@ def test_every_method_takes_every_noise(name, operator, boundary, kind):
 @pytest.mark.parametrize("name", sorted(registry.METHODS))
 def test_photons_are_taken_for_gaussian_noise_of_their_level(name, operator, boundary):
     """Whatever a method makes of the measurement's colours in between."""
-    if operator not in (registry.operators(name) or FAMILIES):
+    if operator not in (from_source.operators(name) or FAMILIES):
         return
     level = {"kind": "poisson", "gain": (0.005, 0.02)}
     problem = toy_problem(3, boundary, operator, level)
@@ -133,12 +133,12 @@ def test_nothing_breaks_without_noise(name):
 
 @pytest.mark.parametrize("name", sorted(registry.METHODS))
 def test_the_operators_of_a_method_are_read_without_importing_it(name):
-    assert registry.operators(name) == registry.resolve(name, Path()).operators
+    assert from_source.operators(name) == registry.resolve(name, Path()).operators
 
 
 @pytest.mark.parametrize("name", sorted(registry.METHODS))
 def test_every_method_reconstructs_grey_images(name):
-    operator = (registry.operators(name) or ("blur",))[0]
+    operator = (from_source.operators(name) or ("blur",))[0]
     problem = toy_problem(channels=1, operator=operator)
     assert check(lambda: make(name, 1), problem=problem) == []
 

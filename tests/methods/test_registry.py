@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from challenge.configs.errors import UserError
 from challenge.configs.loader import load_entry
 from challenge.configs.schema.training import TrainConfig
-from challenge.methods import plugin, registry
+from challenge.methods import from_source, plugin, registry
 from challenge.methods.contract import Method
 from challenge.methods.knobs import knobs, model, nested
 from challenge.methods.networks.architectures import Net
@@ -74,7 +74,7 @@ def test_every_name_resolves_to_a_documented_method():
     for name in registry.METHODS:
         cls = registry.resolve(name, Path())
         assert issubclass(cls, Method)
-        assert registry.summary(name) == (cls.__doc__ or "").strip().partition("\n")[0] != ""
+        assert from_source.summary(name) == (cls.__doc__ or "").strip().partition("\n")[0] != ""
         assert knobs(cls) or name in WITHOUT_KNOBS
         assert set(cls.reads) <= set(TrainConfig.model_fields)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from challenge.methods import registry
+from challenge.methods import from_source, registry
 from challenge.methods.plug_and_play.denoisers import denoise
 
 SMALL = {
@@ -16,7 +16,7 @@ SMALL = {
     "lipschitz": {"width": 4, "blocks": 1, "shuffle": 4},
     "tv": {"weight": "usual", "iterations": 2},
 }
-DENOISERS = [name for name in registry.METHODS if registry.operators(name) == ("identity",)]
+DENOISERS = [name for name in registry.METHODS if from_source.operators(name) == ("identity",)]
 
 
 @pytest.mark.parametrize("name", [*DENOISERS, "tv"])
