@@ -34,8 +34,8 @@ def analyse(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="The picture, a PNG; by default `analysis.png` in the run, or beside the entry, "
-            "by its name.",
+            help="The picture, a PNG; by default `analysis.png` in the run, or NAME.analysis.png "
+            "beside the entry.",
         ),
     ] = None,
     levels: Annotated[
@@ -100,8 +100,6 @@ def analyse(
     )
     from challenge.submissions.reports.analysis import Settings
 
-    if out is not None:
-        kinds.expect_png_to_be(out, "analysis.png")
     if algorithm is not None and algorithm not in completion.ALGORITHMS:
         known = ", ".join(completion.ALGORITHMS)
         raise UserError.of("--algorithm", f"`{algorithm}` is none", f"give one of {known}")
@@ -111,6 +109,8 @@ def analyse(
     if path.exists():
         kinds.expect([path], "run", "entry", also=kinds.ZIPS)
     (found,) = candidates.look_at([path], None)
+    picture = out or _picture(found.path)
+    kinds.expect_png_to_be(picture, "analysis.png")
     place = Workspace(find_workspace(workspace, found.path))
     opened = open_prepared(place.public(challenge or found.challenge))
     method = load(found.path)
@@ -126,7 +126,6 @@ def analyse(
     subjects.check_asked(method, subjects.kind_of(method, found.name), settings)
     with progress() as report:
         done = convergence.analyse(method, found.name, opened, settings, report)
-    picture = out or _picture(found.path)
     convergence_pictures.draw(picture, done)
     if as_json:
         show_json({**done.to_json(), "picture": str(picture)})
@@ -137,8 +136,14 @@ def analyse(
 
 
 def _picture(path: Path) -> Path:
-    """Of a run, in it; of an entry, beside it."""
-    return path / "analysis.png" if path.is_dir() else path.with_suffix(".analysis.png")
+    """Of a run, in it; of an entry, beside it; of a baseline here, not in the toolkit."""
+    from challenge.submissions import layout
+
+    if path.is_dir():
+        return path / "analysis.png"
+    beside = path.with_suffix(".analysis.png")
+    packaged = {each.resolve() for each in layout.baselines().values()}
+    return Path(beside.name) if path.resolve() in packaged else beside
 
 
 def _levels(text: str | None) -> tuple[float, ...]:
@@ -215,10 +220,12 @@ def _conclude(found: Analysis) -> None:
     if found.kind != "unrolled" and residual < IDENTITY:
         lines.append("D changes next to nothing: it is the identity, and denoises nothing.")
     verdicts = {each.theorem.name: each.verdict for each in found.statements}
-    proofs = [name for name, verdict in verdicts.items() if verdict == "holds"]
+    # Of a denoiser alone, a theorem may speak of another iteration than the one that was followed.
+    iterations = {each.theorem.name: each.algorithm for each in found.statements}
+    proofs = [f"{name} ({iterations[name]})" for name in verdicts if verdicts[name] == "holds"]
     refuted = [name for name, verdict in verdicts.items() if verdict == "fails"]
     if proofs:
-        lines.append(f"It converges, by {_names(proofs)}.")
+        lines.append(f"That it converges follows from {_names(proofs)}.")
     else:
         lines.append("No theorem proves that it converges.")
     if refuted:

@@ -96,7 +96,8 @@ def _how(path: Path, remedy: str) -> str:
     name = str(path)
     if name not in registry.names():
         return remedy
-    return f"`{name}` is a method: make a run of it, `challenge train {name}`, and give its folder"
+    made = f"make a run of it, `challenge train {name} challenge=NAME`, and give its folder"
+    return f"`{name}` is a method: {made}"
 
 
 def _challenge_of(path: Path) -> str:

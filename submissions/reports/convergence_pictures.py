@@ -125,9 +125,7 @@ def _objective(axis: Any, courses: Sequence[Course]) -> None:
         label = f"{each.identity}, {255 * each.level:.3g}/255"
         colour = COLOURS[number % len(COLOURS)]
         axis.plot(range(len(above)), above, color=colour, linewidth=1.4, label=label)
-    _logarithmic(
-        axis, [value - min(each.objective) for each in courses for value in each.objective]
-    )
+    _logarithmic(axis, drawn)
     axis.set_xlabel("k")
     axis.set_title("F(x_k) above the least F seen", fontsize=10)
     axis.legend(fontsize=8)

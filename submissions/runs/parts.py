@@ -9,10 +9,9 @@ what it was made of; the weights of a part are among the method's own, and count
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +22,7 @@ from challenge.data import atomic
 from challenge.data.challenges.challenge import Challenge
 from challenge.data.hashing import digest
 from challenge.data.layout import Workspace
-from challenge.methods import plugin, registry
+from challenge.methods import from_source, plugin, registry
 from challenge.submissions import layout
 from challenge.submissions.layout import PLUGIN, Run
 from challenge.submissions.runs import published, reading, team_files
@@ -34,6 +33,8 @@ from challenge.submissions.runs.published import Published
 if TYPE_CHECKING:
     from challenge.methods.contract import Method
 
+BASELINE = "baseline/"
+"""Begins the words for denoisers that come packed with the toolkit."""
 OpenEntry = Callable[[Path], AbstractContextManager[Path]]
 """Unpacks an entry that was checked into a folder."""
 
@@ -157,7 +158,7 @@ def _find(
         found = _of_run(Run(folder), knob, challenge, workspace, source, place)
     if packaged:
         # No team trained it, nor is it known what its own images were prepared from.
-        found = dataclasses.replace(found, uses=Uses(pretrained=True, external_data=True))
+        found = replace(found, uses=Uses(pretrained=True, external_data=True))
     return found
 
 
@@ -257,12 +258,14 @@ def _path(given: str, base: Path, workspace: Workspace, place: str) -> Path:
         if path.is_dir() and (Run(path).facts.is_file() or Run(path).config.is_file()):
             return path
     folders, name = Path(given).parent, Path(given).name
-    if folders.name and name in registry.names():
-        # A run that is missing: words that look alike, such as those of downloads, are no remedy.
-        remedy = f"make it, `challenge train {name} challenge={folders.name}`"
-        raise UserError.of(place, f"there is no run `{given}`", remedy)
     runs = [f"runs/{each}" for each in layout.runs(workspace)]
     known = [*registry.names(), *published.WORDS, *layout.denoisers(), *runs]
+    if folders.name and f"{folders.name}/" != BASELINE and name in registry.names():
+        # A run that is missing: words that look alike, such as those of downloads, are no remedy.
+        others = [each for each in runs if Path(each).name == name]
+        made = f"make it, `challenge train {name} challenge={folders.name}`"
+        remedy = spelling.did_you_mean(given, others) or made
+        raise UserError.of(place, f"there is no run `{given}`", remedy)
     listed = "give a method's name, a run's folder or an entry, such as `runs/denoising/drunet`"
     remedy = spelling.did_you_mean(given, known, listed)
     raise UserError.of(place, f"there is no method, no run and no entry `{given}`", remedy)
@@ -275,7 +278,7 @@ def _named(run: Path) -> str:
 
 def _check_channels(method: Method, given: str, challenge: Challenge, place: str) -> None:
     """Raise `UserError` where a part is for grey images and the challenge's are not, or so."""
-    channels, words = getattr(method, "channels", None), registry.COLOURS
+    channels, words = getattr(method, "channels", None), from_source.COLOURS
     if channels in words and channels != challenge.channels:
         there = f"those of `{challenge.config.name}` are in {words[challenge.channels]}"
         raise UserError.of(

@@ -1,12 +1,15 @@
 """`challenge analyse` from outside: tables, JSON, a picture, and what the clumsy user is told."""
 
 import json
+from pathlib import Path
 
 import pytest
 from PIL import Image
 from rich.console import Console
 
+from challenge.cli import analyse
 from challenge.cli.shared import console as printing
+from challenge.submissions import layout
 
 pytestmark = pytest.mark.slow
 SHRINK = '''
@@ -85,6 +88,13 @@ def test_what_it_comes_to_is_said(place, call):
     done = call(place, "analyse", RUN.replace("shrink", "same"), *QUICK)
     assert "it is the identity, and denoises nothing" in " ".join(done.out.split())
     assert "Warning" not in done.err
+
+
+def test_the_picture_of_a_baseline_is_not_put_into_the_toolkit():
+    packed = layout.denoisers()["baseline/drunet"]
+    assert analyse._picture(packed) == Path("drunet.analysis.png")
+    mine = Path("workspace/entries/alpha-drunet.zip")
+    assert analyse._picture(mine) == Path("workspace/entries/alpha-drunet.analysis.png")
 
 
 MISTAKES = [

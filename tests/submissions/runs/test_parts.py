@@ -252,9 +252,17 @@ def wrong(place):
     assert holes.path.is_dir()
     damaged = inner(place, "damaged")
     damaged.weights.write_bytes(run.weights.read_bytes()[:-2])
+    train({"challenge": "noisy", "name": "tv", "method": {"name": "tv"}}, workspace=place)
     nested = outer(place, str(run.path), name="nested").run
     return {
         "no such run": ("runs/noisy/iner", "no method, no run", "did you mean `runs/noisy/inner`"),
+        "in another folder": ("runs/nosiy/tv", "no run", "did you mean `runs/noisy/tv`?"),
+        "no such baseline": (
+            "baseline/drunt",
+            "no method, no run",
+            "did you mean `baseline/drunet`",
+        ),
+        "a baseline that is none": ("baseline/dncnn", "no method, no run", "`baseline/drunet`"),
         "not made yet": ("runs/noisy/drunet", "no run", "`challenge train drunet challenge=noisy`"),
         "no such name": ("tvv", "no method, no run and no entry `tvv`", "did you mean `tv`"),
         "not finished": (str(unfinished.path), "is not finished", "--resume"),
