@@ -81,8 +81,10 @@ class Tree:
         return total
 
     @contextlib.contextmanager
-    def held_still(self, patience: float = 2.0) -> Iterator[None]:
+    def held_still(self, patience: float = 0.5) -> Iterator[None]:
         """All members stop, as soon as each of their threads leaves the kernel, and then go on.
+
+        One such block at a time: the end of one lets all of them go on.
 
         Args:
             patience: seconds to wait for that at most.

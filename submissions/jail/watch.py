@@ -64,7 +64,7 @@ class Watch:
         self.quota = quota
         self._folder = folder.resolve()
         self._records = memory.records([process.pid], {})
-        self._finding = threading.Lock()
+        self._finding, self._counting = threading.Lock(), threading.Lock()
         self._tree, self._process, self._limit, self._ended = tree, process, limit, ended
         self._stop = threading.Event()
         self._threads = [
@@ -115,12 +115,13 @@ class Watch:
         """Look at the disk."""
         if self.full:
             return
-        try:
-            used = self._used()
-        except disk.Moved:
-            # Who gives its files other names all the time is not seen but by chance.
-            with self._tree.held_still():
-                used = self._used(still=True)
+        with self._counting:
+            try:
+                used = self._used()
+            except disk.Moved:
+                # Who gives its files other names all the time is not seen but by chance.
+                with self._tree.held_still():
+                    used = self._used(still=True)
         if used > self.quota:
             self.full = True
             self._tree.kill()

@@ -282,6 +282,38 @@ def test_what_moves_all_the_time_is_counted_at_every_look(
             process.stdout.close()
 
 
+def test_what_one_look_holds_still_no_other_lets_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread looks at the disk all the time, and the dialogue between two images too."""
+    holding, most = 0, 0
+
+    @contextmanager
+    def hold() -> Iterator[None]:
+        nonlocal holding, most
+        holding += 1
+        most = max(most, holding)
+        time.sleep(0.02)
+        yield
+        holding -= 1
+
+    def moved(*_: object, still: bool = False) -> int:
+        if still:
+            return 0
+        raise disk.Moved
+
+    monkeypatch.setattr(disk, "folder_usage", moved)
+    with running("import sys; sys.stdin.read()") as (process, tree):
+        monkeypatch.setattr(tree, "held_still", hold)
+        watch = Watch(tree, process, 1e9, tmp_path, 1, lambda: None)
+        try:
+            for _ in range(20):
+                watch.sample()
+        finally:
+            watch.close()
+    assert most == 1
+
+
 @LINUX
 def test_a_list_of_open_files_that_lacks_one_is_no_list(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
