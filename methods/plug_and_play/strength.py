@@ -130,7 +130,7 @@ def check_read(knob: str, *, changed: bool, read: bool, why: str) -> None:
         why: it is not read, in words.
     """
     if changed and not read:
-        raise UserError.of(f"`method.{knob}`", f"is not read {why}", "take one of the two out")
+        raise UserError.of(f"`method.{knob}`", f"is not read {why}", "leave it out")
 
 
 def bounded(x: Tensor) -> Tensor:
