@@ -22,7 +22,7 @@ class Augment(Section):
 
 
 Loss = Literal["mse", "l1", "charbonnier", "huber", "ssim", "cross_entropy"]
-Optimiser = Literal["sgd", "adam", "adamw"]
+Optimiser = Literal["sgd", "adam", "adamw", "muon"]
 Schedule = Literal["constant", "step", "cosine", "warmup_cosine", "plateau", "one_cycle"]
 
 READ_BY: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -51,11 +51,12 @@ class TrainConfig(Section):
     absolute error, `huber` squared where small and absolute where large, `ssim` 1 - SSIM,
     `cross_entropy` that of a categorical head."""
     optimiser: Optimiser = "adam"
-    """`sgd` with momentum, `adam`, or `adamw`, whose weight decay is decoupled."""
+    """`sgd` with momentum, `adam`, `adamw`, whose weight decay is decoupled, or `muon`, which moves
+    the kernels of layers along orthogonal matrices, and all else as `adamw` does."""
     lr: Annotated[Number, Field(gt=0)] = 1e-3
     """Peak learning rate."""
     momentum: Annotated[Number, Field(ge=0, lt=1)] = 0.9
-    """Of sgd; Adam's beta_1."""
+    """Of sgd and muon; Adam's beta_1."""
     nesterov: bool = False
     """Look ahead along the momentum (sgd)."""
     weight_decay: Annotated[Number, Field(ge=0)] = 0.0

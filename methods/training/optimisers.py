@@ -3,6 +3,7 @@
 sgd    v <- mu v + g,  w <- w - lr v (Nesterov: g + mu v)     Sutskever et al. 2013
 adam   w <- w - lr m / (sqrt(s) + eps)                         Kingma, Ba 2015
 adamw  the same, and w <- w - lr decay w beside it             Loshchilov, Hutter 2019
+muon   W <- W - 0.2 lr sqrt(max(n, m)) U V^T of m = U S V^T    `muon.py`; else adamw
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from challenge.configs.schema.training import TrainConfig
 from challenge.methods.contract import Method
+from challenge.methods.training import muon
+from challenge.methods.training.muon import Muon
 from challenge.methods.training.state import State
 
 if TYPE_CHECKING:
@@ -25,6 +28,7 @@ Tensors = tuple[Tensor, ...] | list[Tensor]
 
 BETA_2 = 0.99
 """Adam's memory of squared gradients: 100 steps, for runs that have a few hundred."""
+KINDS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "muon": Muon}
 MEMORY = 0.02
 """The gradient's mean norm, by which `clip` is measured, remembers 1 / MEMORY steps."""
 
@@ -36,14 +40,17 @@ def build(module: nn.Module, train: TrainConfig) -> torch.optim.Optimizer:
     dimension, are left alone. Where there is one, the kernel that updates all at once is used.
     """
     parameters = [each for each in module.parameters() if each.requires_grad]
+    moved = muon.kernels(module) if train.optimiser == "muon" else []
+    known = {id(each) for each in moved}
     groups: list[dict[str, Any]] = [
-        {"params": [each for each in parameters if each.ndim > 1]},
+        {"params": moved, "orthogonal": True},
+        {"params": [each for each in parameters if each.ndim > 1 and id(each) not in known]},
         {"params": [each for each in parameters if each.ndim <= 1], "weight_decay": 0.0},
     ]
     groups = [group for group in groups if group["params"]]
     # A fused kernel would divide by fp16's scale itself, after gradients are to be clipped.
-    known = all(each.device.type in ("cpu", "cuda") for each in parameters)
-    fused = known and train.precision != "fp16"
+    able = all(each.device.type in ("cpu", "cuda") for each in parameters)
+    fused = able and train.precision != "fp16"
     if train.optimiser == "sgd":
         return torch.optim.SGD(
             groups,
@@ -53,8 +60,7 @@ def build(module: nn.Module, train: TrainConfig) -> torch.optim.Optimizer:
             weight_decay=train.weight_decay,
             fused=fused,
         )
-    kind = torch.optim.Adam if train.optimiser == "adam" else torch.optim.AdamW
-    return kind(
+    return KINDS[train.optimiser](
         groups,
         lr=train.lr,
         betas=(train.momentum, BETA_2),

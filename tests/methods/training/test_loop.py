@@ -455,6 +455,7 @@ OPTIONS = [
     {"optimiser": "sgd", "lr": 0.1},
     {"optimiser": "sgd", "momentum": 0.0, "lr": 0.1},
     {"optimiser": "adamw", "weight_decay": 0.1},
+    {"optimiser": "muon"},
     {"ema": 0.9},
     {"schedule": "plateau", "wait": 1, "evaluate": 4, "lr": 0.05},
     {"schedule": "one_cycle", "augment": {"scale": 0.5}},
