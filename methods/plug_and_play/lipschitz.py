@@ -63,7 +63,8 @@ class Lipschitz(Method):
             width: features of a layer.
             blocks: of two convolutions of 3 x 3 each.
             shuffle: side of the squares of pixels that the network sees as one; 1 is slowest.
-            bound: Lipschitz constant of I - D; below 1, noise cannot be removed entirely.
+            bound: Lipschitz constant of I - D, certified up to a thousandth more; below 1, noise
+                cannot be removed entirely.
             blind: the network is not told the noise level.
             channels: 3 for colour, 1 for grey images.
             precision: of inference; bf16 rounds, by which the constant holds only roughly.
