@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 METHODS: dict[str, str] = {
     "bilevel": "challenge.methods.variational.bilevel:Bilevel",
     "bm3d": "challenge.methods.plug_and_play.bm3d:BM3D",
+    "diffusion": "challenge.methods.generative.diffusion:Diffusion",
     "dncnn": "challenge.methods.plug_and_play.dncnn:DnCNN",
     "drunet": "challenge.methods.plug_and_play.drunet:DRUNet",
     "ffdnet": "challenge.methods.plug_and_play.ffdnet:FFDNet",
@@ -36,6 +37,7 @@ METHODS: dict[str, str] = {
     "network": "challenge.methods.end_to_end.network:Network",
     "pnp": "challenge.methods.plug_and_play.pnp:PnP",
     "red": "challenge.methods.plug_and_play.red:Red",
+    "score": "challenge.methods.generative.score:Score",
     "tv": "challenge.methods.variational.tv:TV",
     "unrolled": "challenge.methods.end_to_end.unrolled:Unrolled",
     "wavelet": "challenge.methods.plug_and_play.wavelet:WaveletThresholding",
@@ -46,6 +48,7 @@ CHAPTERS = {
     "variational": "Variational",
     "end_to_end": "End to end",
     "plug_and_play": "Plug-and-play",
+    "generative": "Generative",
 }
 """The chapters of the course, in its order, by the folder in which their methods stand."""
 

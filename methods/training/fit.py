@@ -18,7 +18,7 @@ from challenge.data.physics.problem import Problem
 from challenge.methods.contract import Method, Session
 from challenge.methods.training.evaluation import quality
 from challenge.methods.training.loop import supervised
-from challenge.methods.training.objective import Output
+from challenge.methods.training.objective import Loss, Output
 from challenge.methods.training.precision import InferencePrecision, halve
 
 
@@ -33,6 +33,7 @@ def fit_network(
     build: Callable[[], nn.Module],
     precision: InferencePrecision,
     output: Output | None = None,
+    loss: Loss | None = None,
 ) -> None:
     """Draw the networks of a method anew, train all of the method, and measure fewer bits.
 
@@ -46,12 +47,13 @@ def fit_network(
         build: makes a new one.
         precision: in which the method's networks compute.
         output: see `training.loop.supervised`.
+        loss: likewise.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(session.seed)
         net.load_state_dict(build().state_dict())
     precision.forget()
-    steps = supervised(method, problem, images, train, session, output=output)
+    steps = supervised(method, problem, images, train, session, output=output, loss=loss)
     if session.should_stop():
         return
     _, tune = split_tune(images, train.tune, session.seed)
