@@ -87,12 +87,13 @@ def score(
 
 
 def _score_run(run: Path, workspace: Path, as_json: bool) -> None:
-    from challenge.cli.shared.console import progress, show_json, table, warn
+    from challenge.cli.shared.console import progress, say, show_json, table, warn
     from challenge.data.layout import Workspace
     from challenge.submissions import layout
     from challenge.submissions.judging.trial import hints
     from challenge.submissions.judging.trial import score as score_run
     from challenge.submissions.runs.facts import read_facts
+    from challenge.submissions.scoring.calibration import in_words
 
     made = layout.Run(run)
     name = read_facts(made).challenge.name
@@ -108,6 +109,8 @@ def _score_run(run: Path, workspace: Path, as_json: bool) -> None:
     assert scores.psnr and scores.ssim
     rows.append(("mean", mean(scores.psnr, 2), mean(scores.ssim, 4)))
     table(("image", "PSNR (dB)", "SSIM"), rows, title=f"{run} on val", left=("image",))
+    if scores.calibration:
+        say(f"calibration  {in_words(scores.calibration)}")
 
 
 def _judge(
@@ -246,6 +249,7 @@ def _look_at_load(load: Load, rejudge: Rejudge) -> Rejudge:
 
 def _show(results: list[Result]) -> None:
     from challenge.cli.shared.console import say, say_output, table
+    from challenge.submissions.scoring.calibration import in_words
 
     rows = [
         (
@@ -263,6 +267,9 @@ def _show(results: list[Result]) -> None:
         rows,
         left=("team", "entry", "outcome"),
     )
+    for result in results:
+        if result.calibration:
+            say(f"{result.entry.file}: calibration: {in_words(result.calibration)}")
     slowed = [each for each in results if each.outcome == "ok" and each.load and each.load.busy]
     if slowed:
         most = max(each.load.foreign for each in slowed if each.load)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from deepinv.models import Reconstructor
 from torch import Tensor, nn
@@ -62,6 +62,26 @@ class Session(Protocol):
             file: safetensors, beside the method or from the config's folder; a knob of the
                 constructor names it.
             partly: take those that fit by name and shape; else all must.
+        """
+
+
+@runtime_checkable
+class HasDeviation(Protocol):
+    """A method that knows how far it may be wrong, at every pixel."""
+
+    def with_deviation(self, y: Tensor, physics: LinearPhysics) -> tuple[Tensor, Tensor | None]:
+        """x_hat as `forward` gives it, and the standard deviation of the truth about it.
+
+        The judge calls this in place of `forward`, and the score says how often the truth lies
+        within one and two standard deviations. No rank depends on it.
+
+        Args:
+            y: as in `Method.forward`.
+            physics: likewise.
+
+        Returns:
+            Two tensors of the shape of x_hat, the second one float32, finite and not negative;
+            None in its place where these knobs give none.
         """
 
 

@@ -21,7 +21,7 @@ from challenge.data.images.dataset import Images
 from challenge.data.noise import normal
 from challenge.data.physics import families
 from challenge.data.physics.problem import Problem
-from challenge.methods.contract import Method
+from challenge.methods.contract import HasDeviation, Method
 from challenge.methods.training.precision import InferencePrecision
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def check(
     torch.manual_seed(1)
     method = make().eval()
     failures: list[Failure] = []
-    for rule in (_shape, _batch, _repeat, _order, _untouched, _sizes, _weights):
+    for rule in (_shape, _deviation, _batch, _repeat, _order, _untouched, _sizes, _weights):
         failures += _guard(rule.__name__, rule(method, make, problem))
     if steps is not None:
         failures += _guard("fit", _fit(make, problem, images, steps))
@@ -156,6 +156,24 @@ def _shape(method: Method, make: Callable[[], Method], problem: Problem) -> Deta
         yield "finite", "x_hat has values that are not finite"
     if x_hat.requires_grad:
         yield "grad", "x_hat requires a gradient under torch.no_grad()"
+
+
+def _deviation(method: Method, make: Callable[[], Method], problem: Problem) -> Details:
+    if not isinstance(method, HasDeviation):
+        return
+    y, physics = _measure(problem, [0, 1])
+    torch.manual_seed(0)
+    with torch.no_grad():
+        x_hat, deviation = method.with_deviation(y, physics)
+    again = _run(method, *_measure(problem, [0, 1]))
+    yield from _close("with_deviation = forward", x_hat, again, 0.0)
+    if deviation is None:
+        return
+    if deviation.shape != x_hat.shape or deviation.dtype != torch.float32:
+        got = f"{deviation.dtype} of shape {tuple(deviation.shape)}"
+        yield "deviation", f"it is {got}, x_hat has shape {tuple(x_hat.shape)}"
+    if not bool((torch.isfinite(deviation) & (deviation >= 0)).all()):
+        yield "deviation", "it has values that are negative or not finite"
 
 
 def _batch(method: Method, make: Callable[[], Method], problem: Problem) -> Details:

@@ -11,7 +11,7 @@ import secrets
 import subprocess
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,14 @@ class Failed(Exception):
 
     outcome: Outcome
     cause: str
+
+
+class Answer(NamedTuple):
+    """What an entry made of a measurement: finite floats of the image's shape."""
+
+    x_hat: NDArray[np.float32]
+    deviation: NDArray[np.float32] | None = None
+    """The standard deviation of every value, >= 0; None where the method gives none."""
 
 
 @dataclass
@@ -69,13 +77,14 @@ class Dialogue:
             content: the bytes of the `.npz` file.
             shape: (C, H, W) of the image.
         """
-        self.channel.accept = 4 * int(np.prod(shape))
+        # The estimate, and its standard deviation where the method gives one.
+        self.channel.accept = 2 * 4 * int(np.prod(shape))
         # Whoever answers must have read the question: an answer that was sent before is none.
         self._asked = shape, secrets.token_hex(8)
         self.channel.send({"kind": "measure", "turn": self._asked[1]}, content)
 
-    def answer(self) -> NDArray[np.float32]:
-        """The reconstruction of what was handed over last, finite."""
+    def answer(self) -> Answer:
+        """The reconstruction of what was handed over last."""
         shape, turn = self._asked
         message = self._next("estimate")
         if message.header.get("turn") != turn:
@@ -157,25 +166,41 @@ class Dialogue:
             return self._failed("import_error", how)
         return self._failed("missing_output" if code == 0 else "crash", how)
 
-    def _checked(self, message: Message, shape: tuple[int, int, int]) -> NDArray[np.float32]:
+    def _checked(self, message: Message, shape: tuple[int, int, int]) -> Answer:
         header, payload = message.header, message.payload
+        described, size = header.get("deviation"), 4 * int(np.prod(shape))
+        if described is None:
+            return Answer(self._image(header, payload, shape, "x_hat"))
+        if not isinstance(described, dict):
+            raise self._failed("crash", "it answered out of turn")
+        content = payload or b""
+        x_hat = self._image(header, content[:size], shape, "x_hat")
+        s = self._image(described, content[size:], shape, "the standard deviation")
+        if (s < 0).any():
+            share = float(np.mean(s < 0))
+            raise self._failed("non_finite", f"{share:.1%} of the standard deviation is negative")
+        return Answer(x_hat, s)
+
+    def _image(
+        self, header: Header, payload: bytes | None, shape: tuple[int, int, int], what: str
+    ) -> NDArray[np.float32]:
+        """An image of finite floats that an entry gave, by its own description."""
         kind, dtype, got = (header.get(key) for key in ("type", "dtype", "shape"))
         expected = [1, *shape]
         if kind != "Tensor":
-            raise self._failed(
-                "bad_shape", f"forward returned a {one_line(kind, 80)}, not a tensor"
-            )
+            source = "forward returned" if what == "x_hat" else f"{what} is"
+            raise self._failed("bad_shape", f"{source} a {one_line(kind, 80)}, not a tensor")
         if (why := header.get("unreadable")) is not None:
-            raise self._failed("bad_shape", f"x_hat cannot be read: {one_sentence(why, 600)}")
+            raise self._failed("bad_shape", f"{what} cannot be read: {one_sentence(why, 600)}")
         if got != expected:
-            raise self._failed("bad_shape", f"x_hat has shape {one_line(got, 80)}, not {expected}")
+            raise self._failed("bad_shape", f"{what} has shape {one_line(got, 80)}, not {expected}")
         if dtype != "float32" or payload is None or len(payload) != 4 * int(np.prod(shape)):
-            raise self._failed("bad_shape", f"x_hat is {one_line(dtype, 80)}, not float32")
-        x_hat = np.frombuffer(payload, dtype=np.float32).reshape(shape)
-        if not np.isfinite(x_hat).all():
-            share = float(np.mean(~np.isfinite(x_hat)))
-            raise self._failed("non_finite", f"{share:.1%} of x_hat is NaN or infinite")
-        return x_hat
+            raise self._failed("bad_shape", f"{what} is {one_line(dtype, 80)}, not float32")
+        values = np.frombuffer(payload, dtype=np.float32).reshape(shape)
+        if not np.isfinite(values).all():
+            share = float(np.mean(~np.isfinite(values)))
+            raise self._failed("non_finite", f"{share:.1%} of {what} is NaN or infinite")
+        return values
 
     def _failed(self, outcome: Outcome, cause: str) -> Failed:
         return Failed(outcome, f"{cause} ({self.stage})")

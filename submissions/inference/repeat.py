@@ -6,6 +6,7 @@ on chance beyond the seeded generators cannot be reproduced, so its score means 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from challenge.submissions import scratch
 from challenge.submissions.inference import supervisor
 from challenge.submissions.inference.supervisor import Inference, Step
 from challenge.submissions.jail.spawn import Jail
+from challenge.submissions.scoring import calibration
 
 SHARE, FEWEST = 4, 2
 """One of so many images is reconstructed again, and at least so many."""
@@ -30,7 +32,8 @@ class Repeat:
     """What came of reconstructing some images a second time."""
 
     differences: dict[str, float]
-    """Per image, in the order of the second run: the largest difference of a pixel."""
+    """Per image, in the order of the second run: the largest difference of a pixel, or of its
+    standard deviation where the method gives one; infinite where it gave one once only."""
     seconds: float
     """Of the second run, start-up included."""
     failure: str = ""
@@ -100,8 +103,16 @@ def repeat_images(
         found = supervisor.infer(entry, chosen(sources), output, limits, jail, progress=progress)
         differences = {}
         for identity in found.seconds:
-            first = np.load(made / f"{identity}.npy", allow_pickle=False)
-            second = np.load(output / f"{identity}.npy", allow_pickle=False)
-            differences[identity] = float(np.abs(first.astype(np.float64) - second).max())
+            places = [Path(f"{identity}.npy"), calibration.path_of(Path(), identity)]
+            both = [place for place in places if (made / place).exists()]
+            differences[identity] = max(_difference(made / each, output / each) for each in both)
     failure = "" if found.outcome == "ok" else f"{found.outcome}: {found.cause}"
     return Repeat(differences, found.total, failure, found.log)
+
+
+def _difference(first: Path, second: Path) -> float:
+    """The largest difference of two stored arrays; infinite where the second is missing."""
+    if not second.exists():
+        return math.inf
+    a, b = (np.load(path, allow_pickle=False).astype(np.float64) for path in (first, second))
+    return float(np.abs(a - b).max())

@@ -21,7 +21,7 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
@@ -112,18 +112,36 @@ def private_pipes() -> tuple[BinaryIO, BinaryIO]:
 
 
 def estimate(method: Method, content: bytes) -> tuple[dict[str, Any], bytes]:
-    """Reconstruct one measurement; what came out, in words, and its floats if it is a tensor."""
+    """Reconstruct one measurement; what came out, in words, and its floats if it is a tensor.
+
+    The floats of a standard deviation that the method gives follow those of the estimate.
+    """
     import torch
 
     from challenge.data.physics import measurements
     from challenge.data.physics.problem import tensors
+    from challenge.methods.contract import HasDeviation
 
     measurement = measurements.from_bytes(content)
     reseed(measurement.identity)
     y, physics = tensors(measurement)
     method.eval()
     with torch.no_grad():
-        x_hat = method(y, physics)
+        if isinstance(method, HasDeviation):
+            x_hat, deviation = method.with_deviation(y, physics)
+        else:
+            x_hat, deviation = method(y, physics), None
+    described, content = _read(x_hat, measurement.shape)
+    if deviation is None or not content:
+        return described, content
+    about, more = _read(deviation, measurement.shape)
+    return {**described, "deviation": about}, content + more
+
+
+def _read(x_hat: object, shape: Sequence[int]) -> tuple[dict[str, Any], bytes]:
+    """What a method gave, in words, and its floats if it is an image of this shape."""
+    import torch
+
     if not isinstance(x_hat, torch.Tensor):
         return {"kind": "estimate", "type": type(x_hat).__name__[:80]}, b""
     described: dict[str, Any] = {"kind": "estimate", "type": "Tensor"}
@@ -133,7 +151,7 @@ def estimate(method: Method, content: bytes) -> tuple[dict[str, Any], bytes]:
             plain = torch.Tensor.detach(x_hat)
             described["dtype"] = str(plain.dtype).removeprefix("torch.")
             described["shape"] = [int(size) for size in plain.shape]
-            if plain.dtype != torch.float32 or described["shape"] != [1, *measurement.shape]:
+            if plain.dtype != torch.float32 or described["shape"] != [1, *shape]:
                 return described, b""
             return described, array(plain).tobytes()
     except Exception as error:

@@ -31,6 +31,7 @@ from challenge.submissions.jail.readable import readable
 from challenge.submissions.jail.spawn import Jail
 from challenge.submissions.jail.watch import Watch
 from challenge.submissions.outcomes import SLOWER, Outcome
+from challenge.submissions.scoring import calibration
 
 RUNNER = Path(__file__).parent / "runner.py"
 """The program that runs an entry."""
@@ -111,7 +112,8 @@ def infer(
     Args:
         entry: the unpacked entry, read by the process.
         sources: stored measurements, `.npz`, handed over one by one in this order.
-        output: folder for the reconstructions, `<id>.npy`, float32 of shape (C, H, W).
+        output: folder for the reconstructions, `<id>.npy`, float32 of shape (C, H, W), and for
+            their standard deviations, `deviation/<id>.npy`, where the method gives them.
         limits: wall clock over all images, threads, memory.
         jail: how far the process is shut in.
         planned: number of images that the limit is meant for; that of `sources` by default.
@@ -212,14 +214,16 @@ def _reconstruct(
         last = number == len(sources)
         if not last:
             upcoming = _read(sources[number])
-        x_hat = dialogue.answer()
+        answer = dialogue.answer()
         now = time.monotonic()
         if now > dialogue.deadline:
             raise Failed("timeout", f"the limit came {dialogue.stage}")
         seconds = clock.seconds[identity] = now - began
         if not last:
             began = ask(number + 1)
-        _save(output / f"{identity}.npy", x_hat)
+        _save(output / f"{identity}.npy", answer.x_hat)
+        if answer.deviation is not None:
+            _save(calibration.path_of(output, identity), answer.deviation)
         if progress is not None:
             pace = (now - clock.started - clock.start_up) / number
             projected = clock.start_up + pace * planned
@@ -240,16 +244,28 @@ def _first_once_more(
     dialogue.deadline = time.monotonic() + min(limit, allowed)
     try:
         dialogue.ask(content, measurement.shape)
-        x_hat = dialogue.answer()
+        answer = dialogue.answer()
     except Failed as failure:
         if failure.outcome != "timeout":
             raise
         cause = f"it took over {REPEAT_FACTOR} {SLOWER} ({dialogue.stage})"
         raise Failed("nondeterministic", cause) from None
-    before = np.load(output / f"{measurement.identity}.npy", allow_pickle=False)
-    difference = float(np.abs(x_hat.astype(np.float64) - before).max())
+    path = output / f"{measurement.identity}.npy"
+    difference = _difference(answer.x_hat, path)
     if difference > SAME:
         raise Failed("nondeterministic", f"x_hat differs by {difference:.2g} ({dialogue.stage})")
+    path = calibration.path_of(output, measurement.identity)
+    if (answer.deviation is not None) != path.exists():
+        raise Failed("nondeterministic", f"a standard deviation came once only ({dialogue.stage})")
+    if answer.deviation is not None and (found := _difference(answer.deviation, path)) > SAME:
+        cause = f"the standard deviation differs by {found:.2g} ({dialogue.stage})"
+        raise Failed("nondeterministic", cause)
+
+
+def _difference(values: NDArray[np.float32], path: Path) -> float:
+    """From those that were saved, at most."""
+    before = np.load(path, allow_pickle=False)
+    return float(np.abs(values.astype(np.float64) - before).max())
 
 
 def _contract(dialogue: Dialogue, about: dict[str, Any]) -> tuple[str, ...]:
@@ -274,6 +290,7 @@ def _save(path: Path, x_hat: NDArray[np.float32]) -> None:
     np.save(content, x_hat, allow_pickle=False)
     with atomic.disk_errors(path):
         try:
+            path.parent.mkdir(exist_ok=True)
             temporary.write_bytes(content.getbuffer())
             os.replace(temporary, path)
         except OSError:

@@ -235,9 +235,7 @@ def _judged(
             inference = second.applied_to(inference)
         load = meter.read(inference.cpu).model_copy(update={"before": before})
         if inference.outcome == "ok":
-            pairs = [
-                Pair(each, str(judge.hidden.image(each)), str(made / f"{each}.npy")) for each in ids
-            ]
+            pairs = [Pair.of(each, judge.hidden.image(each), made) for each in ids]
             scores = score_images(pairs, judge.crop, progress=scored)
             if scores.failure:
                 # Every answer was checked when it came in: what fails now is not the team's.

@@ -16,6 +16,7 @@ from challenge.configs.schema.section import Section
 from challenge.submissions.entries.likeness import Likeness
 from challenge.submissions.judging.load import Load
 from challenge.submissions.outcomes import SLOWER, Outcome
+from challenge.submissions.scoring.calibration import Calibration
 from challenge.submissions.scoring.scores import Interval
 
 
@@ -91,6 +92,8 @@ class JudgedImage(Section):
     psnr: float | None = None
     ssim: float | None = None
     seconds: float
+    calibration: Calibration | None = None
+    """How often the standard deviation that the method gives is right."""
 
 
 class Checked(Section):
@@ -131,6 +134,8 @@ class Result(Section):
     problems: tuple[Refusal, ...] = ()
     psnr: Interval | None = None
     ssim: Interval | None = None
+    calibration: Calibration | None = None
+    """The mean over the images, where the method gives a standard deviation of every pixel."""
     seconds: Seconds | None = None
     memory: int | None = None
     """Peak resident bytes."""

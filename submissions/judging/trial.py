@@ -206,7 +206,7 @@ def score_val(folder: Path, challenge: Challenge, *, progress: OnScore | None = 
     """Score a folder's reconstructions of val."""
     public = Public(challenge.path)
     pairs = [
-        Pair(identity, str(public.image("val", identity)), str(folder / f"{identity}.npy"))
+        Pair.of(identity, public.image("val", identity), folder)
         for identity in challenge.ids("val")
     ]
     return score_images(pairs, challenge.crop, progress=progress)

@@ -14,6 +14,7 @@ from challenge.submissions.entries.violations import Violation, outcome_of
 from challenge.submissions.inference.supervisor import Inference
 from challenge.submissions.judging.load import Load
 from challenge.submissions.judging.result import JudgedEntry, JudgedImage, Refusal, Seconds
+from challenge.submissions.scoring.calibration import Calibration
 from challenge.submissions.scoring.scores import Scores
 
 
@@ -60,7 +61,11 @@ def judged(inference: Inference, scores: Scores | None, load: Load) -> dict[str,
     if scores:
         images = [
             JudgedImage(
-                id=each.id, psnr=each.psnr, ssim=each.ssim, seconds=inference.seconds[each.id]
+                id=each.id,
+                psnr=each.psnr,
+                ssim=each.ssim,
+                seconds=inference.seconds[each.id],
+                **_known(each.calibration),
             )
             for each in scores.images
         ]
@@ -72,9 +77,15 @@ def judged(inference: Inference, scores: Scores | None, load: Load) -> dict[str,
         "problems": (),
         "psnr": scores and scores.psnr,
         "ssim": scores and scores.ssim,
+        **_known(scores and scores.calibration),
         "seconds": Seconds(start_up=inference.start_up, total=inference.total, cpu=inference.cpu),
         "memory": inference.memory,
         "images": tuple(images),
         "log": inference.log,
         "load": load,
     }
+
+
+def _known(calibration: Calibration | None) -> dict[str, Any]:
+    """The key of a calibration, where there is one."""
+    return {} if calibration is None else {"calibration": calibration}

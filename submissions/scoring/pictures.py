@@ -17,6 +17,7 @@ from challenge.data.images import codec
 from challenge.data.images.codec import Picture
 from challenge.data.images.contact_sheet import Sheet, to_picture
 from challenge.data.physics import measurements
+from challenge.submissions.scoring import calibration
 from challenge.submissions.scoring.scores import Scores
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ def draw_all(
 ) -> Path:
     """Draw `<id>.png` beside every `<id>.npy` of a folder, and one overview.
 
+    The standard deviation of an image, where there is one, is a panel of its own.
+
     Args:
         folder: has the reconstructions.
         images: id, stored measurement, and true PNG where it is known.
@@ -71,7 +74,8 @@ def draw_all(
         psnr = f"{score.psnr:.2f} dB" if score and score.psnr is not None else ""
         text = f"{psnr}, SSIM {score.ssim:.3f}" if score and score.ssim is not None else ""
         panels = _panels(measurement, folder / f"{identity}.npy", truth, text, crop)
-        _save(row(panels, identity), folder / f"{identity}.png")
+        uncertain = _deviation(calibration.path_of(folder, identity))
+        _save(row([*panels, *uncertain], identity), folder / f"{identity}.png")
         if sheet.shows(number):
             sheet.add(f"{identity} {psnr}", *_details([panel.picture for panel in panels], crop))
     atomic.write_bytes(folder / OVERVIEW, sheet.png())
@@ -185,6 +189,16 @@ def _panels(
             panels[0] = Panel(panels[0].picture, f"measured {psnr:.2f} dB")
         panels.append(Panel(x, "truth"))
     return panels
+
+
+def _deviation(path: Path) -> list[Panel]:
+    """The standard deviation of a pixel over its channels, white where it is highest; or none."""
+    if not path.exists():
+        return []
+    s = np.sqrt(np.square(np.load(path, allow_pickle=False), dtype=np.float64).mean(0))
+    # A single pixel does not decide how bright the others are.
+    most = max(float(np.quantile(s, 0.995)), 1e-6)
+    return [Panel(to_picture(s[None] / most), f"standard deviation, white: {most:.2g}")]
 
 
 def _save(picture: Image, path: Path) -> None:

@@ -13,7 +13,7 @@ import stat
 import sys
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import astuple
+from dataclasses import asdict, astuple
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from challenge.configs.errors import UserError
 from challenge.data.images import codec
 from challenge.submissions.machine import keep_memory
-from challenge.submissions.scoring import metrics
+from challenge.submissions.scoring import calibration, metrics
+from challenge.submissions.scoring.calibration import Calibration
 from challenge.submissions.scoring.metrics import BadShape, MetricError, NonFinite, TooSmall
 from challenge.submissions.scoring.statistics import interval
 
@@ -62,13 +63,23 @@ def load_estimate(path: Path, shape: tuple[int, ...]) -> NDArray[np.float32]:
     return array
 
 
-def score_one(truth: Path, estimate: Path, crop: int) -> dict[str, Any]:
-    """PSNR and SSIM of one image, or `outcome` and `cause` where it has none."""
+def score_one(
+    truth: Path, estimate: Path, crop: int, deviation: Path | None = None
+) -> dict[str, Any]:
+    """PSNR and SSIM of one image, or `outcome` and `cause` where it has none.
+
+    With the standard deviation of its pixels, also how often that is right, `calibration`.
+    """
     x = codec.to_unit(codec.stored(truth))
     try:
         x_hat = load_estimate(estimate, x.shape)
         ssim = metrics.ssim(estimate=x_hat, truth=x, crop=crop)
-        return {"psnr": metrics.psnr(estimate=x_hat, truth=x, crop=crop), "ssim": ssim}
+        answer = {"psnr": metrics.psnr(estimate=x_hat, truth=x, crop=crop), "ssim": ssim}
+        if deviation is None:
+            return answer
+        s = load_estimate(deviation, x.shape)
+        shares = calibration.calibration(estimate=x_hat, deviation=s, truth=x, crop=crop)
+        return {**answer, "calibration": asdict(shares)}
     except MetricError as error:
         return {"outcome": error.outcome, "cause": str(error)}
     except TooSmall as error:
@@ -80,9 +91,19 @@ def answers(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
     pairs, crop, threads = request["pairs"], request["crop"], request["threads"]
     psnr: list[float] = []
     ssim: list[float] = []
+    shares: list[Calibration] = []
     with ThreadPoolExecutor(threads) as pool:
         jobs = (
-            (pair["id"], pool.submit(score_one, Path(pair["truth"]), Path(pair["estimate"]), crop))
+            (
+                pair["id"],
+                pool.submit(
+                    score_one,
+                    Path(pair["truth"]),
+                    Path(pair["estimate"]),
+                    crop,
+                    Path(pair["deviation"]) if pair["deviation"] else None,
+                ),
+            )
             for pair in pairs
         )
         for identity, job in _ahead(jobs, 2 * threads):
@@ -91,9 +112,13 @@ def answers(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
             if "psnr" in answer:
                 psnr.append(answer["psnr"])
                 ssim.append(answer["ssim"])
+            if "calibration" in answer:
+                shares.append(Calibration(**answer["calibration"]))
     if pairs and len(psnr) == len(pairs):
         means = {"psnr": interval(psnr).to_json(), "ssim": interval(ssim).to_json()}
         yield {"means": means}
+    if pairs and len(shares) == len(pairs):
+        yield {"calibration": asdict(calibration.mean(shares))}
 
 
 Job = tuple[str, Future[dict[str, Any]]]

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from challenge.configs.errors import Mistake, UserError
 from challenge.submissions import machine
 from challenge.submissions.outcomes import Outcome
+from challenge.submissions.scoring import calibration
+from challenge.submissions.scoring.calibration import Calibration
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,15 @@ class Pair:
     id: str
     truth: str
     estimate: str
+    deviation: str = ""
+    """Its standard deviation, an `.npy` file of the same shape; "" where the method gives none."""
+
+    @classmethod
+    def of(cls, identity: str, truth: Path, folder: Path) -> Pair:
+        """An image of a folder of reconstructions, with its standard deviation if it is there."""
+        deviation = calibration.path_of(folder, identity)
+        known = str(deviation) if os.path.lexists(deviation) else ""
+        return cls(identity, str(truth), str(folder / f"{identity}.npy"), known)
 
 
 @dataclass(frozen=True)
@@ -33,6 +46,8 @@ class Score:
     ssim: float | None = None
     outcome: Outcome = "ok"
     cause: str = ""
+    calibration: Calibration | None = None
+    """How often its standard deviation is right; None where the method gives none."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +69,8 @@ class Scores:
     images: tuple[Score, ...]
     psnr: Interval | None
     ssim: Interval | None
+    calibration: Calibration | None = None
+    """The mean over the images, where every image has one."""
 
     @property
     def failure(self) -> Score | None:
@@ -70,7 +87,12 @@ class Scores:
         return found
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        """Without the calibration of a method that gives no standard deviation."""
+        found = asdict(self)
+        for each in (found, *found["images"]):
+            if each["calibration"] is None:
+                del each["calibration"]
+        return found
 
 
 def score_images(
@@ -99,6 +121,7 @@ def score_images(
     }
     images: list[Score] = []
     means: dict[str, dict[str, Any]] = {}
+    shares: dict[str, float] | None = None
     complete = False
     with tempfile.TemporaryFile("w+") as question, tempfile.TemporaryFile("w+") as errors:
         json.dump(request, question)
@@ -114,9 +137,13 @@ def score_images(
                     if "refused" in answer:
                         raise UserError(*(Mistake(*each) for each in answer["refused"]))
                     if "id" in answer:
+                        if found := answer.pop("calibration", None):
+                            answer["calibration"] = Calibration(**found)
                         images.append(Score(**answer))
                         if progress is not None:
                             progress("score", len(images), len(pairs))
+                    else:
+                        shares = answer.get("calibration", shares)
                     means = answer.get("means", means)
                     complete = "end" in answer
             except BaseException:
@@ -129,4 +156,5 @@ def score_images(
         images=tuple(images),
         psnr=Interval(**means["psnr"]) if means else None,
         ssim=Interval(**means["ssim"]) if means else None,
+        calibration=Calibration(**shares) if shares else None,
     )

@@ -19,6 +19,11 @@ from challenge.methods.transforms.noise_level import noise_level
 SMALL = {
     "bilevel": {"filters": 4, "size": 3, "iterations": 40},
     "dncnn": {"width": 4, "depth": 3, "blind": False},
+    "diffusion": {
+        "denoiser": {"name": "drunet", "width": 4, "depth": 1, "blocks": 1},
+        "draws": 2,
+        "steps": 2,
+    },
     "drunet": {"width": 4, "depth": 1, "blocks": 1},
     "ffdnet": {"width": 4, "depth": 3},
     "gsdrunet": {"width": 4, "depth": 1, "blocks": 1},
@@ -34,6 +39,7 @@ SMALL = {
     "network": {"net": {"width": 8, "depth": 1}},
     "pnp": {"denoiser": {"name": "tv", "weight": "usual", "iterations": 2}, "iterations": 2},
     "red": {"denoiser": {"name": "tv", "weight": "usual", "iterations": 2}, "iterations": 2},
+    "score": {"width": 4, "depth": 1, "blocks": 1},
     "tv": {"iterations": 20},
     "unrolled": {"steps": 2, "net": {"width": 4, "depth": 1}},
 }
@@ -41,7 +47,7 @@ SMALL = {
 
 COLOURS = (
     "bilevel", "dncnn", "drunet", "ffdnet", "gsdrunet", "lipschitz", "lista", "lpd", "network",
-    "unrolled",
+    "score", "unrolled",
 )  # fmt: skip
 """Methods made for a number of channels."""
 
@@ -50,7 +56,7 @@ def make(name: str, channels: int = 3) -> Method:
     section = {"name": name, **SMALL.get(name, {})}
     if channels != 3 and name in COLOURS:
         section["channels"] = channels
-    if channels != 3 and name == "gs_pnp":
+    if channels != 3 and name in ("diffusion", "gs_pnp"):
         section["denoiser"] = {**section["denoiser"], "channels": channels}
     torch.manual_seed(0)
     return registry.build(section, Path())

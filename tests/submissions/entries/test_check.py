@@ -24,7 +24,7 @@ from challenge.submissions.entries.violations import Violation, outcome_of
 
 MADE_FOR = {
     "bilevel", "dncnn", "drunet", "ffdnet", "gsdrunet", "lipschitz", "lista", "lpd", "network",
-    "unrolled",
+    "score", "unrolled",
 }  # fmt: skip
 """Methods with `channels` among their knobs."""
 Contents = dict[str, bytes]
