@@ -196,7 +196,7 @@ class Diffusion(Method):
         noise = drawn(self.seed, draw, data.back)
         x = self.wiener(data)[0] + schedule[0] * noise(0)
         guided = posterior_mean(self.guidance, self._denoise, data, self.weights)
-        yield from descend(guided, x, schedule, lambda step: noise(step + 1), self.eta, self._check)
+        yield from descend(guided, x, schedule, noise, self.eta, self._check)
 
     def fit(self, problem: Problem, images: Images, train: TrainConfig, session: Session) -> None:
         """Learn the images' power spectrum, and how many steps the judge's time suffices for.

@@ -70,7 +70,7 @@ def posterior_mean(kind: Guidance, denoise: Denoise, data: DataTerm, weights: We
 
         @torch.no_grad()
         def plain(x: Tensor, s: Tensor) -> Tensor:
-            penalty = weights.strength * (data.sigma / s).square()
+            penalty = weights.strength * data.sigma.square() / _isotropic(s, weights.spread)
             return data.prox(denoise(x, s), penalty)
 
         return plain

@@ -116,7 +116,7 @@ def descend(
         denoise: D.
         x: samples at the first level, shape (B, C, H, W).
         levels: s_1 > ... > s_K, shape (K, 1 | B, 1, 1, 1).
-        noise: of every step.
+        noise: of every step, from 1 to K - 1.
         eta: in [0, 1].
         check: called with every estimate and the number of its step, from 1.
     """
