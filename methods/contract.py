@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 from deepinv.models import Reconstructor
 from torch import Tensor, nn
@@ -19,6 +19,17 @@ if TYPE_CHECKING:
     from challenge.data.physics.problem import Problem
 
 
+class TimeLimit(NamedTuple):
+    """What the judge leaves an image of the test set."""
+
+    seconds: float
+    """Wall clock for an image of the mean size, start-up included."""
+    pixels: float
+    """Of an image of the mean size, height times width."""
+    threads: int
+    """Of the processor."""
+
+
 class Session(Protocol):
     """What `fit` may ask of its surroundings; implemented by `submissions.runs.session`."""
 
@@ -29,6 +40,14 @@ class Session(Protocol):
     @property
     def seed(self) -> int:
         """The entry's seed; every random choice of `fit` follows from it."""
+
+    @property
+    def time_limit(self) -> TimeLimit | None:
+        """The judge's time for an image of the challenge; None where nothing says how much.
+
+        For a method that is slower the more it is given, such as a sampler; what it makes of it
+        has to be stored, since the judge's own clock decides nothing.
+        """
 
     def log(self, step: int, total: int | None, **values: float) -> None:
         """Report progress after `step` of `total` steps (None: not known yet).

@@ -21,7 +21,7 @@ from challenge.data.images.dataset import Images
 from challenge.data.noise import normal
 from challenge.data.physics import families
 from challenge.data.physics.problem import Problem
-from challenge.methods.contract import HasDeviation, Method
+from challenge.methods.contract import HasDeviation, Method, TimeLimit
 from challenge.methods.training.precision import InferencePrecision
 
 if TYPE_CHECKING:
@@ -268,6 +268,7 @@ class ToySession:
 
         self.fabric: Fabric = Fabric(accelerator="cpu", devices=1, precision="32-true")
         self.seed = seed
+        self.time_limit: TimeLimit | None = None
         self.lines: list[dict[str, float]] = []
 
     def log(self, step: int, total: int | None, **values: float) -> None:

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from challenge.configs.errors import UserError
 from challenge.configs.schema.training import TrainConfig
-from challenge.methods.contract import Method, Session
+from challenge.methods.contract import Method, Session, TimeLimit
 from challenge.methods.generative.guidance import Guidance, Weights, posterior_mean
 from challenge.methods.generative.noise_levels import drawn, levels
 from challenge.methods.generative.samplers import descend
@@ -96,7 +96,7 @@ class Diffusion(Method):
         rho: Annotated[float, Gt(0), Le(100)] = 7.0,
         eta: Annotated[float, Ge(0), Le(1)] = 1.0,
         strength: Annotated[float, Gt(0)] = 1.0,
-        spread: Annotated[float, Gt(0)] = 0.25,
+        spread: Annotated[float, Gt(0)] = 0.1,
         weight: Annotated[float, Gt(0)] = 1.0,
         solves: Annotated[int, Ge(1), Le(1000)] = 5,
     ) -> None:
@@ -119,7 +119,8 @@ class Diffusion(Method):
             rho: by how much more of the steps are at low levels; see `generative/noise_levels.py`.
             eta: fresh noise in every step: 0 none, the probability-flow ODE; 1 the reverse SDE.
             strength: of the prior in `diffpir`, more is smoother.
-            spread: the images' standard deviation, for `pigdm` and `dps`.
+            spread: of an image's pixels about their mean given a very noisy copy, for all but
+                `moment`: at high levels the measurement counts no more than this allows.
             weight: of the measurement in `dps`.
             solves: conjugate gradient steps in every pass of `moment`, at most.
 
@@ -208,9 +209,9 @@ class Diffusion(Method):
         check_colours(self.denoiser, problem)
         self._check_range(self._levels(torch.tensor(noise_ends(problem, images))))
         self.wiener.learn(images)
-        limit = getattr(session, "time_limit", None)
+        limit = session.time_limit
         if limit is not None:
-            seconds = self._seconds(problem, images, limit.threads)
+            seconds = self._seconds(problem, images, limit)
             self.steps_found.fill_(self._affordable(limit.seconds, seconds))
             session.log(0, 0, steps=self._count, seconds_a_pass=seconds)
 
@@ -254,26 +255,24 @@ class Diffusion(Method):
         return min(max(found, FEWEST), MOST)
 
     @torch.no_grad()
-    def _seconds(self, problem: Problem, images: Images, threads: int) -> float:
-        """Of a pass on the largest of the images, on a processor, the fastest of three."""
-        before = torch.get_num_threads()
-        torch.set_num_threads(min(threads, before))
+    def _seconds(self, problem: Problem, images: Images, limit: TimeLimit) -> float:
+        """Of a pass on an image of the limit's size, on a processor, the fastest of three."""
+        _, height, width = images.shape(0)
+        rows, columns = (problem.fitting(min(side, PROBE)) for side in (height, width))
+        x = images.patch(0, 0, 0, rows, columns)[None]
+        data = _data_term(*problem.measure(x, [0]))
+        guided = posterior_mean(self.guidance, self._denoise, data, self.weights)
+        level = self._levels(data.sigma)[0]
+        took, before = [], torch.get_num_threads()
+        torch.set_num_threads(min(limit.threads, before))
         try:
-            _, height, width = max(map(images.shape, range(len(images))), key=lambda s: s[1] * s[2])
-            rows, columns = (problem.fitting(min(side, PROBE)) for side in (height, width))
-            index = next(i for i in range(len(images)) if images.shape(i)[1:] == (height, width))
-            x = images.patch(index, 0, 0, rows, columns)[None]
-            data = _data_term(*problem.measure(x, [0]))
-            guided = posterior_mean(self.guidance, self._denoise, data, self.weights)
-            level = self._levels(data.sigma)[0]
-            took = []
             for _ in range(3):
                 began = time.perf_counter()
                 guided(x, level)
                 took.append(time.perf_counter() - began)
         finally:
             torch.set_num_threads(before)
-        return min(took) * (height * width) / (rows * columns)
+        return min(took) * limit.pixels / (rows * columns)
 
     def _denoise(self, x: Tensor, s: Tensor) -> Tensor:
         return denoise(self.denoiser, x, s)

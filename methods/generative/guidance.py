@@ -14,10 +14,12 @@ for:
                steps goes back through the network once
     pigdm      s^2 J^T for the C at the left, r^2 I for the one inside, r^2 = p^2 s^2 / (p^2 + s^2)
     dps        as pigdm, with the number r^2 ||A||^2 for A C A^T: nothing is inverted
-    diffpir    C = s^2 / strength I: D_y = (A^T A + R)^-1 (A^T y + R D), R = strength sigma^2 / s^2
+    diffpir    r^2 / strength I: D_y = (A^T A + R)^-1 (A^T y + R D), R = strength sigma^2 / r^2
 
 p is the standard deviation of the images, `spread`. For a Gaussian prior, `moment` is exact; for an
-isotropic one, `pigdm` is. The score of the posterior is (D_y - x) / s^2.
+isotropic one of that spread, `pigdm` and `diffpir` with strength 1 are. The score of the posterior
+is (D_y - x) / s^2. Zhu et al. take r = s in `diffpir`, which is a large spread: at high levels it
+believes the measurement where that is mostly noise.
 
 Chung et al. divide the gradient of ||y - A D||^2 by ||y - A D||; here it is divided by the variance
 that an element of y - A D has at most, so that the weight means the same for images of any size.
@@ -47,8 +49,8 @@ class Weights(NamedTuple):
 
     strength: float = 1.0
     """Of `diffpir`: the denoiser's weight beside the measurement's."""
-    spread: float = 0.25
-    """p of `pigdm` and `dps`, in units of the image range."""
+    spread: float = 0.1
+    """p of all but `moment`, in units of the image range."""
     weight: float = 1.0
     """Of the measurement in `dps`."""
     solves: int = 5

@@ -47,7 +47,7 @@ class VarianceExploding:
         return 1.0
 
     def spread(self, t: float) -> float:
-        return self.low * (self.high / self.low) ** t
+        return self.low * math.exp(t * math.log(self.high / self.low))
 
     def drift(self, t: float) -> float:
         return 0.0

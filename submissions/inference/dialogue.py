@@ -26,6 +26,7 @@ from challenge.submissions.outcomes import Outcome
 from challenge.submissions.text import one_line, one_sentence
 
 BEFORE = "before the team's code was reached"
+SPREAD = "the standard deviation"
 _REPORTED: tuple[Outcome, ...] = ("import_error", "crash", "out_of_memory")
 """What an inference process may say of itself: each of them is a failure."""
 
@@ -168,23 +169,21 @@ class Dialogue:
 
     def _checked(self, message: Message, shape: tuple[int, int, int]) -> Answer:
         header, payload = message.header, message.payload
-        described, size = header.get("deviation"), 4 * int(np.prod(shape))
-        if described is None:
-            return Answer(self._image(header, payload, shape, "x_hat"))
-        if not isinstance(described, dict):
+        self._look_at(header, shape, "x_hat")
+        if (deviation := header.get("deviation")) is None:
+            return Answer(self._finite(payload, shape, "x_hat"))
+        if not isinstance(deviation, dict):
             raise self._failed("crash", "it answered out of turn")
-        content = payload or b""
-        x_hat = self._image(header, content[:size], shape, "x_hat")
-        s = self._image(described, content[size:], shape, "the standard deviation")
+        self._look_at(deviation, shape, SPREAD)
+        size = 4 * int(np.prod(shape))
+        x_hat = self._finite((payload or b"")[:size], shape, "x_hat")
+        s = self._finite((payload or b"")[size:], shape, SPREAD)
         if (s < 0).any():
-            share = float(np.mean(s < 0))
-            raise self._failed("non_finite", f"{share:.1%} of the standard deviation is negative")
+            raise self._failed("non_finite", f"{float(np.mean(s < 0)):.1%} of {SPREAD} is negative")
         return Answer(x_hat, s)
 
-    def _image(
-        self, header: Header, payload: bytes | None, shape: tuple[int, int, int], what: str
-    ) -> NDArray[np.float32]:
-        """An image of finite floats that an entry gave, by its own description."""
+    def _look_at(self, header: Header, shape: tuple[int, int, int], what: str) -> None:
+        """Raise `Failed` where an entry says itself that what it made is no image of this shape."""
         kind, dtype, got = (header.get(key) for key in ("type", "dtype", "shape"))
         expected = [1, *shape]
         if kind != "Tensor":
@@ -194,8 +193,15 @@ class Dialogue:
             raise self._failed("bad_shape", f"{what} cannot be read: {one_sentence(why, 600)}")
         if got != expected:
             raise self._failed("bad_shape", f"{what} has shape {one_line(got, 80)}, not {expected}")
-        if dtype != "float32" or payload is None or len(payload) != 4 * int(np.prod(shape)):
+        if dtype != "float32":
             raise self._failed("bad_shape", f"{what} is {one_line(dtype, 80)}, not float32")
+
+    def _finite(
+        self, payload: bytes | None, shape: tuple[int, int, int], what: str
+    ) -> NDArray[np.float32]:
+        """The floats of an image, if they are as many as it has, and finite."""
+        if payload is None or len(payload) != 4 * int(np.prod(shape)):
+            raise self._failed("bad_shape", f"{what} has not as many bytes as float32 takes")
         values = np.frombuffer(payload, dtype=np.float32).reshape(shape)
         if not np.isfinite(values).all():
             share = float(np.mean(~np.isfinite(values)))

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
     from torch import Tensor, nn
 
+    from challenge.methods.contract import TimeLimit
     from challenge.methods.training.precision import Training
 
 OnSave = Callable[[Mapping[str, "Tensor"]], None]
@@ -47,6 +48,7 @@ class RunSession:
         progress: Progress | None = None,
         on_save: OnSave | None = None,
         find_weights: Callable[[str], Path] | None = None,
+        time_limit: TimeLimit | None = None,
     ) -> None:
         """Open a session; nothing is written before the first log line or checkpoint.
 
@@ -62,8 +64,9 @@ class RunSession:
             progress: told of every `log`.
             on_save: called after each checkpoint; its time is not counted.
             find_weights: the file of weights made elsewhere, of its name in the config.
+            time_limit: the judge's time for an image.
         """
-        self.seed = seed
+        self.seed, self.time_limit = seed, time_limit
         self._run, self._resume, self._progress = run, resume, progress
         self._on_save, self._find_weights = on_save, find_weights
         self._device, self._processes, self._precision = device, processes, precision

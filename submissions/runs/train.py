@@ -27,7 +27,7 @@ from challenge.submissions.runs.signals import OnStop, stop_on_signals
 
 if TYPE_CHECKING:
     from challenge.configs.loader import Source
-    from challenge.methods.contract import Method
+    from challenge.methods.contract import Method, TimeLimit
 
 
 @dataclass(frozen=True)
@@ -133,6 +133,7 @@ def train(
         find_weights=pretrained.finder(
             run, entry, challenge.config.rules, folders, keep=lambda: session.writes
         ),
+        time_limit=_time_limit(challenge),
     )
     team = name not in registry.METHODS
     with ExitStack() as until_the_end:
@@ -174,6 +175,17 @@ def train(
         else:
             storage.pause(run, seconds)
     return TrainedRun(run, method, challenge, seconds, finished, session.stopped_by)
+
+
+def _time_limit(challenge: Challenge) -> TimeLimit | None:
+    """The judge's time for an image of test; None where there is none."""
+    from challenge.methods.contract import TimeLimit
+
+    limits, test = challenge.config.limits, challenge.test
+    if not test.count:
+        return None
+    pixels = sum(each.count * each.image[1] * each.image[2] for each in test.shapes) / test.count
+    return TimeLimit(60 * limits.minutes / test.count, pixels, limits.threads)
 
 
 def _mistakes(source: Source, section: dict[str, Any]) -> list[Mistake]:

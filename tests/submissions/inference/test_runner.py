@@ -46,6 +46,32 @@ class Made(Method):
         return self.make(y)
 
 
+class Uncertain(Made):
+    """A method that gives a standard deviation."""
+
+    def with_deviation(self, y, physics):
+        return y, self.make(y)
+
+
+@pytest.mark.parametrize(
+    ("make", "about", "bytes_sent"),
+    [
+        (lambda y: y / 2, {"type": "Tensor", "dtype": "float32", "shape": [1, 3, 16, 16]}, 2),
+        (lambda y: None, None, 1),
+        (lambda y: y[..., :8], {"type": "Tensor", "dtype": "float32", "shape": [1, 3, 16, 8]}, 1),
+        (lambda y: "s", {"type": "str"}, 1),
+    ],
+)
+def test_a_standard_deviation_follows_the_estimate(make, about, bytes_sent) -> None:
+    described, content = runner.estimate(Uncertain(make), MEASUREMENT)
+    assert (described["type"], len(content)) == ("Tensor", bytes_sent * Y.nbytes)
+    assert content[: Y.nbytes] == Y.tobytes()
+    if about is None:
+        assert "deviation" not in described
+    else:
+        assert {**described["deviation"], "kind": ""} == {**about, "kind": ""}
+
+
 @pytest.mark.parametrize(
     ("make", "dtype", "shape", "bytes_sent"),
     [

@@ -147,6 +147,40 @@ def test_the_answer_is_saved_and_timed(bench: Bench) -> None:
         np.testing.assert_array_equal(saved, 1 - measurement.y)
 
 
+def test_a_standard_deviation_is_saved_beside_the_answer(bench: Bench) -> None:
+    found = bench("def with_deviation(y, identity): return y, y / 4")
+    assert (found.outcome, found.cause) == ("ok", "")
+    for source in bench.sources:
+        y = measurements.read(source).y
+        for name, wanted in (("", y), ("deviation", y / 4)):
+            saved = np.load(bench.output / name / f"{source.stem}.npy", allow_pickle=False)
+            np.testing.assert_array_equal(saved, wanted)
+
+
+@pytest.mark.parametrize(
+    ("made", "outcome", "said"),
+    [
+        ("-y", "non_finite", "100.0% of the standard deviation is negative"),
+        ("y + float('nan')", "non_finite", "100.0% of the standard deviation is NaN or infinite"),
+        ("y[:, :4]", "bad_shape", "the standard deviation has shape [1, 3, 4, "),
+        ("y.astype('float64')", "bad_shape", "the standard deviation is float64"),
+        ("'sigma'", "bad_shape", "the standard deviation is a str, not a tensor"),
+        ("np.repeat(y, 9, 0)", "bad_shape", "the standard deviation has shape"),
+        ("y + 1e-3 * calls", "nondeterministic", "the standard deviation differs by 0.003"),
+        ("y) if calls < 3 else (y", "nondeterministic", "a standard deviation came once only"),
+    ],
+)
+def test_a_standard_deviation_is_looked_at_as_the_answer_is(
+    bench: Bench, made: str, outcome: str, said: str
+) -> None:
+    found = bench(
+        "import numpy as np\ncalls = -1\ndef with_deviation(y, identity):\n"
+        f"    global calls; calls += 1\n    return (y, {made})"
+    )
+    assert found.outcome == outcome, found
+    assert said in found.cause
+
+
 def test_a_measurement_is_handed_over_byte_for_byte(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -59,6 +59,41 @@ def test_scores_in_order_with_their_mean(pairs: list[Pair]) -> None:
     assert means["means"]["psnr"] == found.psnr.to_json()
 
 
+def test_a_standard_deviation_is_held_against_the_error(pairs: list[Pair]) -> None:
+    """Errors of 0.02 to 0.10, and standard deviations that are right, half, twice as large."""
+    known = []
+    for number, pair in enumerate(pairs):
+        folder = Path(pair.estimate).parent / "deviation"
+        folder.mkdir(exist_ok=True)
+        size = 0.02 * (number + 1) * (1, 0.5, 2, 1, 1)[number]
+        np.save(folder / f"{number}.npy", np.full((3, 24, 20), size, np.float32))
+        known.append(Pair.of(pair.id, Path(pair.truth), folder.parent))
+    found = score_images(known, crop=0, threads=1)
+    shares = [each.calibration for each in found.images]
+    one = [each.one for each in shares if each]
+    # By clipping to [0, 1], some errors are smaller.
+    assert one == pytest.approx([0.683, 0.383, 0.954, 0.683, 0.683], abs=0.06)
+    assert shares[3].two == pytest.approx(0.954, abs=0.03)
+    assert found.calibration is not None
+    assert found.calibration.one == pytest.approx(np.mean(one), abs=1e-12)
+    assert found.to_json()["calibration"]["one"] == found.calibration.one
+    without = score_images(pairs, crop=0, threads=1)
+    assert (without.psnr, without.calibration) == (found.psnr, None)
+    assert "calibration" not in without.to_json()
+
+
+@pytest.mark.parametrize(
+    "content", [np.zeros((3, 24, 19), np.float32), np.zeros((3, 24, 20)), np.array(["s"], object)]
+)
+def test_a_standard_deviation_is_read_with_distrust(pairs: list[Pair], content: Any) -> None:
+    folder = Path(pairs[0].estimate).parent / "deviation"
+    folder.mkdir()
+    np.save(folder / "0.npy", content, allow_pickle=True)
+    pair = Pair.of("0", Path(pairs[0].truth), folder.parent)
+    (answer,) = scorer.answers(request([pair]))
+    assert answer["outcome"] == "bad_shape"
+
+
 def test_one_image_has_no_interval(pairs: list[Pair]) -> None:
     *_, last = scorer.answers(request(pairs[:1]))
     assert last["means"]["psnr"]["low"] is None
