@@ -24,7 +24,7 @@ class Finite(Method):
     def __init__(self, images):
         super().__init__()
         self.images = images
-        self.model = MMSE(images)
+        self.model = MMSE(images, torch.device("cpu"))
 
     def forward(self, y, physics):
         return self.denoise(y, physics.noise_model.sigma)
@@ -171,7 +171,7 @@ class Range(Gaussian):
         (
             Gaussian(float("nan"), 0.2),
             {},
-            "`method.denoiser`: a sample has the value nan in step 1",
+            "`method.denoiser`: a sample has the value nan in step",
         ),
         (Gaussian(0.5, 0.2), {"guidance": "dps", "weight": 1e6}, "`method.weight`: a sample has"),
     ],
