@@ -133,7 +133,7 @@ def train(
         find_weights=pretrained.finder(
             run, entry, challenge.config.rules, folders, keep=lambda: session.writes
         ),
-        time_limit=_time_limit(challenge),
+        time_limit=time_limit(challenge),
     )
     team = name not in registry.METHODS
     with ExitStack() as until_the_end:
@@ -177,7 +177,7 @@ def train(
     return TrainedRun(run, method, challenge, seconds, finished, session.stopped_by)
 
 
-def _time_limit(challenge: Challenge) -> TimeLimit | None:
+def time_limit(challenge: Challenge) -> TimeLimit | None:
     """The judge's time for an image of test; None where there is none."""
     from challenge.methods.contract import TimeLimit
 

@@ -14,7 +14,7 @@ from challenge.data.physics.problem import tensors
 from challenge.submissions.runs import storage
 from challenge.submissions.runs.facts import read_config
 from challenge.submissions.runs.sweep import plan
-from challenge.submissions.runs.train import train
+from challenge.submissions.runs.train import time_limit, train
 
 CONFIG = {
     "challenge": "tiny",
@@ -132,3 +132,12 @@ def test_a_sweep_is_checked_before_it_begins(place):
         plan(CONFIG, [], sweep, place, fresh=True)
     with pytest.raises(UserError, match="did you mean `train.schedule`"):
         plan(CONFIG, [], ["train.shedule=step,cosine"], place, fresh=False)
+
+
+def test_a_session_knows_the_judge_s_time_for_an_image(challenge):
+    """All minutes over all images of test, whose mean size is public."""
+    limit, test, limits = time_limit(challenge), challenge.test, challenge.config.limits
+    assert limit.seconds * test.count == pytest.approx(60 * limits.minutes)
+    sizes = [each.image[1] * each.image[2] for each in test.shapes for _ in range(each.count)]
+    assert limit.pixels == pytest.approx(sum(sizes) / len(sizes))
+    assert limit.threads == limits.threads
