@@ -96,7 +96,7 @@ class Diffusion(Method):
         rho: Annotated[float, Gt(0), Le(100)] = 7.0,
         eta: Annotated[float, Ge(0), Le(1)] = 1.0,
         strength: Annotated[float, Gt(0)] = 1.0,
-        spread: Annotated[float, Gt(0)] = 0.1,
+        spread: Annotated[float, Gt(0)] = 0.15,
         weight: Annotated[float, Gt(0)] = 1.0,
         solves: Annotated[int, Ge(1), Le(1000)] = 5,
     ) -> None:
@@ -242,7 +242,8 @@ class Diffusion(Method):
                 f"the judge's limit leaves {limit:.3g} s",
                 f"give `method.steps=auto method.draws={min(self.draws, fewer)}`",
             )
-        found = int(SHARE * possible)
+        # What the remedy below names suffices in spite of rounding.
+        found = int(SHARE * limit / (seconds * self.draws) + 1e-6)
         if self.steps == "auto" and found < FEWEST:
             wanted = FEWEST * self.draws * seconds
             fast = "" if self.guidance == "diffpir" else ", or `method.guidance=diffpir`"

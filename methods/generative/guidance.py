@@ -49,7 +49,7 @@ class Weights(NamedTuple):
 
     strength: float = 1.0
     """Of `diffpir`: the denoiser's weight beside the measurement's."""
-    spread: float = 0.1
+    spread: float = 0.15
     """p of all but `moment`, in units of the image range."""
     weight: float = 1.0
     """Of the measurement in `dps`."""
