@@ -81,7 +81,7 @@ def supervised(
             no memory left, nothing to train, a `forward` that gives no images.
         Diverged: a loss that is not finite.
     """
-    if train.loss == "cross_entropy" and output is None and loss is None:
+    if output is None and loss is None and train.loss == "cross_entropy":
         raise UserError.of(
             "`train.loss`", "`cross_entropy` needs logits, which this method has not", "give `l1`"
         )

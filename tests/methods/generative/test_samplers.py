@@ -100,7 +100,6 @@ def test_samplers_carry_noise_to_a_mixture(name):
     x = dict(samplers())[name]().flatten()
     middle = 0.0
     left, right = x[x < middle], x[x >= middle]
-    print(name, len(left) / COUNT, left.mean(), left.std(), right.mean(), right.std())
     assert len(left) / COUNT == pytest.approx(SHARE, abs=0.025)
     for part, mean, spread in zip((left, right), MEANS, SPREADS, strict=True):
         assert float(part.mean()) == pytest.approx(mean, abs=0.02)
