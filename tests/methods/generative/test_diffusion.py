@@ -90,7 +90,10 @@ def test_the_deviation_of_a_gaussian_is_calibrated():
     assert shares == pytest.approx([0.649, 0.914], abs=0.035)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+SOME_SLOW = [pytest.param(kind, marks=pytest.mark.slow) for kind in ("moment", "dps")]
+
+
+@pytest.mark.parametrize("kind", ["pigdm", "diffpir", *SOME_SLOW])
 def test_samples_of_a_finite_set_are_near_its_posterior(kind):
     """Two images of 64 that a poor measurement cannot tell apart: the mean is between them."""
     images = torch.stack([toy_images(6, 1, SIDE)[n] for n in range(6)])
@@ -102,7 +105,7 @@ def test_samples_of_a_finite_set_are_near_its_posterior(kind):
     exact = (weights[:, None, None, None] * images).sum(0)
     assert 0.2 < float(weights[0]) < 0.8
     method = Diffusion(
-        denoiser=Finite(images), guidance=kind, steps=60, draws=40, highest=2.0, lowest=0.005
+        denoiser=Finite(images), guidance=kind, steps=30, draws=16, highest=2.0, lowest=0.005
     )
     samples = method.samples(y, physics)[:, 0]
     nearest = torch.cdist(samples.flatten(1), images.flatten(1)).min(1)

@@ -18,7 +18,7 @@ from challenge.methods.generative.samplers import (
 PROCESSES = {"exploding": VarianceExploding(), "preserving": VariancePreserving()}
 SHARE, MEANS, SPREADS = 0.3, (-0.5, 0.6), (0.1, 0.2)
 """Of two components: the share of the first one, their means and standard deviations."""
-COUNT = 8000
+COUNT = 6000
 
 
 def mixture(x, s):
@@ -82,7 +82,7 @@ def samplers():
     ends = torch.tensor([3.0, 0.01]).reshape(2, 1, 1, 1, 1)
     yield (
         "langevin",
-        lambda: langevin(mixture, 3 * noise()(0), levels(*ends, 60, rho=100), noise(), steps=30),
+        lambda: langevin(mixture, 3 * noise()(0), levels(*ends, 40, rho=100), noise(), steps=30),
     )
     for eta in (0.0, 1.0):
         yield (
@@ -100,10 +100,10 @@ def test_samplers_carry_noise_to_a_mixture(name):
     x = dict(samplers())[name]().flatten()
     middle = 0.0
     left, right = x[x < middle], x[x >= middle]
-    assert len(left) / COUNT == pytest.approx(SHARE, abs=0.025)
+    assert len(left) / COUNT == pytest.approx(SHARE, abs=0.03)
     for part, mean, spread in zip((left, right), MEANS, SPREADS, strict=True):
         assert float(part.mean()) == pytest.approx(mean, abs=0.02)
-        assert float(part.std()) == pytest.approx(spread, rel=0.08)
+        assert float(part.std()) == pytest.approx(spread, rel=0.1)
 
 
 def test_the_score_is_the_gradient_of_the_log_density():

@@ -61,10 +61,10 @@ def test_the_learned_score_of_gaussian_images_is_the_analytic_one():
         def denoise(x, s, net=net):
             return precondition(net, x, s, mean, spread)
 
-        optimiser, steps = torch.optim.Adam(net.parameters(), 5e-2), 300
+        optimiser, steps = torch.optim.Adam(net.parameters(), 5e-2), 200
         for step in range(steps):
             optimiser.param_groups[0]["lr"] = 5e-2 * (1 - step / steps)
-            x = 0.5 + (torch.randn(1000, 2) @ factor.T).reshape(-1, 1, 1, 2)
+            x = 0.5 + (torch.randn(600, 2) @ factor.T).reshape(-1, 1, 1, 2)
             error = denoising_error(denoise, x, torch.randn_like(x), s)
             optimiser.zero_grad()
             (weight(s, spread) * error).mean().backward()
@@ -98,7 +98,7 @@ def test_preconditioning_makes_the_network_s_task_one_of_variance_1():
 def test_a_training_learns_the_images_moments_and_lowers_its_loss():
     method, session = Score(width=8, depth=1, blocks=1), ToySession()
     images = toy_images(6)
-    train = TrainConfig(steps=40, batch=4, patch=32, tune=2, evaluate=20, lr=3e-3)
+    train = TrainConfig(steps=30, batch=4, patch=24, tune=1, evaluate=30, lr=3e-3)
     method.fit(toy_problem(operator="identity"), images, train, session)
     values = torch.cat([images[index].flatten(1) for index in range(6)], 1)
     torch.testing.assert_close(method.mean.flatten(), values.mean(1))
