@@ -37,6 +37,7 @@ from challenge.methods.plug_and_play.denoisers import (
     denoise,
     noise_range,
 )
+from challenge.methods.plug_and_play.iteration_precision import precision_of
 from challenge.methods.solvers.data_term import DataTerm
 from challenge.methods.solvers.wiener_filter import WienerFilter
 from challenge.methods.training.noise_ends import noise_ends
@@ -142,6 +143,8 @@ class Diffusion(Method):
                 f"give `method.lowest` at most {highest:g}",
             )
         self.denoiser = denoiser.requires_grad_(False)
+        # What bfloat16 costs a denoiser by itself says nothing of what it costs a sample.
+        precision_of(denoiser, "auto")
         self.guidance: Guidance = guidance
         self.draws, self.seed, self.steps = draws, seed, steps
         self.highest, self.lowest, self.rho, self.eta = highest, lowest, rho, eta

@@ -98,7 +98,7 @@ def test_preconditioning_makes_the_network_s_task_one_of_variance_1():
 def test_a_training_learns_the_images_moments_and_lowers_its_loss():
     method, session = Score(width=8, depth=1, blocks=1), ToySession()
     images = toy_images(6)
-    train = TrainConfig(steps=30, batch=4, patch=24, tune=1, evaluate=30, lr=3e-3)
+    train = TrainConfig(steps=40, batch=4, patch=32, tune=2, evaluate=20, lr=3e-3)
     method.fit(toy_problem(operator="identity"), images, train, session)
     values = torch.cat([images[index].flatten(1) for index in range(6)], 1)
     torch.testing.assert_close(method.mean.flatten(), values.mean(1))
