@@ -30,6 +30,10 @@ class TimeLimit(NamedTuple):
     """Of the processor."""
 
 
+Pictures = Mapping[str, Sequence[Sequence[tuple[str, Tensor]]]]
+"""Pages by name; a page has rows, a row has captions with images of shape (C, H, W) in [0, 1]."""
+
+
 class Session(Protocol):
     """What `fit` may ask of its surroundings; implemented by `submissions.runs.session`."""
 
@@ -187,6 +191,16 @@ class Method(Reconstructor, ABC):  # type: ignore[misc]
             images: as in `fit`.
         """
         return None
+
+    def pictures(self, images: Sequence[Tensor]) -> Pictures:
+        """What there is to see of this method beside reconstructions; mostly nothing.
+
+        Drawn into the run by `challenge train`: a page `prior` becomes `prior.png`.
+
+        Args:
+            images: some of val, each (C, H, W) in [0, 1].
+        """
+        return {}
 
     def facts(self) -> dict[str, int | None]:
         """Numbers that a person compares methods by; the number of parameters by default."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from challenge.methods.parts import Part
 
 METHODS: dict[str, str] = {
+    "autoencoder": "challenge.methods.generative.autoencoder:Autoencoder",
     "bilevel": "challenge.methods.variational.bilevel:Bilevel",
     "bm3d": "challenge.methods.plug_and_play.bm3d:BM3D",
     "diffusion": "challenge.methods.generative.diffusion:Diffusion",
@@ -40,6 +41,7 @@ METHODS: dict[str, str] = {
     "score": "challenge.methods.generative.score:Score",
     "tv": "challenge.methods.variational.tv:TV",
     "unrolled": "challenge.methods.end_to_end.unrolled:Unrolled",
+    "vae": "challenge.methods.generative.vae:VAE",
     "wavelet": "challenge.methods.plug_and_play.wavelet:WaveletThresholding",
     "wiener": "challenge.methods.variational.wiener:Wiener",
 }

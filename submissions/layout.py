@@ -57,6 +57,10 @@ class Run:
         """Measured, estimate, truth and error of some val images."""
         return self.path / "samples.png"
 
+    def picture(self, name: str) -> Path:
+        """A page of a method's own pictures, such as samples of its prior."""
+        return self.path / f"{name}.png"
+
     @property
     def plugin(self) -> Path:
         """Copy of a team's own Python files."""

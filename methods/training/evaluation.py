@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,6 +14,12 @@ from challenge.data.physics.problem import Problem
 from challenge.methods.contract import Method
 from challenge.methods.training import outputs, patches
 from challenge.methods.training.losses import WINDOW, similarity
+
+if TYPE_CHECKING:
+    from deepinv.physics import LinearPhysics
+
+Estimate = Callable[[Method, Tensor, "LinearPhysics"], Tensor]
+"""(method, y, physics) -> what is compared with the images, in place of its `forward`."""
 
 
 class Quality(NamedTuple):
@@ -29,11 +36,13 @@ def sums(
     problem: Problem,
     device: torch.device,
     indices: range | None = None,
+    estimate: Estimate | None = None,
 ) -> Tensor:
     """Sums of PSNR and SSIM over tune images, float64 of shape (2,); `method` is in eval mode.
 
     Args:
         indices: which of the tune images; all by default.
+        estimate: what is evaluated; the method's `forward` by default.
 
     Raises:
         UserError: the method gives no images.
@@ -43,7 +52,8 @@ def sums(
         for index in range(len(tune)) if indices is None else indices:
             x, y, physics = patches.tune_batch(tune, problem, index, device)
             torch.manual_seed(0)
-            found = outputs.check(method(y, physics), y, x.shape, method)
+            found = method(y, physics) if estimate is None else estimate(method, y, physics)
+            found = outputs.check(found, y, x.shape, method)
             x_hat = patches.scored(found.clamp(0, 1), problem)
             x = patches.scored(x, problem)
             mse = (x_hat.double() - x.double()).square().mean().item()
@@ -53,6 +63,13 @@ def sums(
     return total
 
 
-def quality(method: Method, tune: Images, problem: Problem, device: torch.device) -> Quality:
-    """Mean PSNR and SSIM over the tune images; `method` is in eval mode."""
-    return Quality(*(sums(method, tune, problem, device) / len(tune)).tolist())
+def quality(
+    method: Method,
+    tune: Images,
+    problem: Problem,
+    device: torch.device,
+    estimate: Estimate | None = None,
+) -> Quality:
+    """Mean PSNR and SSIM over the tune images; arguments as for `sums`."""
+    total = sums(method, tune, problem, device, estimate=estimate)
+    return Quality(*(total / len(tune)).tolist())

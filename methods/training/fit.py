@@ -16,8 +16,8 @@ from challenge.configs.schema.training import TrainConfig
 from challenge.data.images.dataset import Images, split_tune
 from challenge.data.physics.problem import Problem
 from challenge.methods.contract import Method, Session
-from challenge.methods.training.evaluation import quality
-from challenge.methods.training.loop import supervised
+from challenge.methods.training.evaluation import Estimate, quality
+from challenge.methods.training.loop import Observe, supervised
 from challenge.methods.training.objective import Loss, Output
 from challenge.methods.training.precision import InferencePrecision, halve
 
@@ -32,9 +32,11 @@ def fit_network(
     net: nn.Module,
     build: Callable[[], nn.Module],
     precision: InferencePrecision,
-    output: Output | None = None,
     loss: Loss | None = None,
-) -> None:
+    output: Output | None = None,
+    observe: Observe | None = None,
+    estimate: Estimate | None = None,
+) -> bool:
     """Draw the networks of a method anew, train all of the method, and measure fewer bits.
 
     Args:
@@ -46,25 +48,41 @@ def fit_network(
         net: what of the method is drawn anew.
         build: makes a new one.
         precision: in which the method's networks compute.
-        output: see `training.loop.supervised`.
-        loss: likewise.
+        loss: see `training.loop.supervised`.
+        output: likewise.
+        observe: likewise.
+        estimate: likewise.
+
+    Returns:
+        Whether it came to its end, and was not stopped.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(session.seed)
         net.load_state_dict(build().state_dict())
     precision.forget()
-    steps = supervised(method, problem, images, train, session, output=output, loss=loss)
+    steps = supervised(
+        method,
+        problem,
+        images,
+        train,
+        session,
+        loss=loss,
+        output=output,
+        observe=observe,
+        estimate=estimate,
+    )
     if session.should_stop():
-        return
+        return False
     _, tune = split_tune(images, train.tune, session.seed)
 
     def psnr() -> float:
-        return quality(method, tune, problem, session.fabric.device).psnr
+        return quality(method, tune, problem, session.fabric.device, estimate).psnr
 
     with precision.fixed("float32"):
         half_cost = halve(method, psnr)
     bf16_cost = precision.measure(psnr)
     session.log(steps, steps, float16_cost=half_cost, bf16_cost=bf16_cost)
+    return True
 
 
 def check_problem(channels: int, problem: Problem) -> None:

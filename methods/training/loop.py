@@ -31,6 +31,7 @@ from challenge.methods.training import (
     patches,
     schedules,
 )
+from challenge.methods.training.evaluation import Estimate
 from challenge.methods.training.guards import Diverged
 from challenge.methods.training.losses import LOSSES
 from challenge.methods.training.objective import Loss, Objective, Output
@@ -54,6 +55,7 @@ def supervised(
     loss: Loss | None = None,
     output: Output | None = None,
     observe: Observe | None = None,
+    estimate: Estimate | None = None,
 ) -> int:
     """Train the parameters of `method` on simulated measurements of random patches.
 
@@ -72,6 +74,8 @@ def supervised(
             default the one that `train.loss` names.
         output: what of the method the loss is given, of (y, physics), in place of x_hat.
         observe: called after each step, what else to log of it.
+        estimate: what of the method is evaluated on the tune part, of (method, y, physics), in
+            place of its `forward`.
 
     Returns:
         The steps done, those before a resumption included.
@@ -88,7 +92,8 @@ def supervised(
     guards.check(method, problem, images, train, session)
     with guards.enough_memory(train):
         loss = loss or LOSSES[train.loss]
-        loop = _Loop(method, problem, images, train, session, loss, output, observe or dict)
+        observe = observe or dict
+        loop = _Loop(method, problem, images, train, session, loss, output, observe, estimate)
         loop.run()
         return loop.state.step
 
@@ -106,9 +111,10 @@ class _Loop:
         loss: Loss,
         output: Output | None,
         observe: Observe,
+        estimate: Estimate | None,
     ) -> None:
         self.method, self.problem, self.settings, self.session = method, problem, train, session
-        self.observe = observe
+        self.observe, self.estimate = observe, estimate
         self.images, self.tune = split_tune(images, train.tune, session.seed)
         fabric = self.fabric = session.fabric
         self.device, self.processes = fabric.device, Processes(fabric)
@@ -255,7 +261,7 @@ class _Loop:
         state, kept = self.state, self.kept
         kept.eval()
         mine = range(self.processes.rank, len(self.tune), self.processes.count)
-        total = evaluation.sums(kept, self.tune, self.problem, self.device, mine)
+        total = evaluation.sums(kept, self.tune, self.problem, self.device, mine, self.estimate)
         psnr, ssim = (self.processes.mean(total) * self.processes.count / len(self.tune)).tolist()
         self.must_be_finite("tune PSNR", psnr)
         if state.compare(psnr):

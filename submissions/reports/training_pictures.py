@@ -1,4 +1,4 @@
-"""What a training looks like: `curves.png` and `samples.png` in the run."""
+"""What a training looks like: `curves.png`, `samples.png` and a method's own pictures."""
 
 from __future__ import annotations
 
@@ -38,12 +38,15 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#0
 
 
 def draw(run: Run, method: Method, challenge: Challenge) -> list[Path]:
-    """Draw the curves, if there is a curve, and samples of val; the paths of the pictures.
+    """Draw the curves, if there is a curve, samples of val, and what the method has to show.
 
     Args:
         run: finished, or being trained.
         method: with its weights.
         challenge: whose val images are shown.
+
+    Returns:
+        The paths of the pictures.
     """
     made = []
     losses, qualities = (len(log.curve(run, name)[0]) for name in ("loss", "psnr"))
@@ -51,7 +54,24 @@ def draw(run: Run, method: Method, challenge: Challenge) -> list[Path]:
         curves({run.path.name: run}, run.curves)
         made.append(run.curves)
     samples(method, challenge, run.samples)
-    return [*made, run.samples]
+    return [*made, run.samples, *_own(method, challenge, run)]
+
+
+def _own(method: Method, challenge: Challenge, run: Run) -> list[Path]:
+    """Draw what the method has to show beside reconstructions; the paths of the pictures."""
+    import torch
+
+    method.eval()
+    shown = [torch.from_numpy(challenge.truth(each)) for each in challenge.ids("val")[:SAMPLES]]
+    made = []
+    for name, rows in method.pictures(shown).items():
+        panels = [
+            [Panel(to_picture(image.cpu().numpy()), caption) for caption, image in row]
+            for row in rows
+        ]
+        pictures.write_page([pictures.row(each) for each in panels], run.picture(name))
+        made.append(run.picture(name))
+    return made
 
 
 def curves(runs: Mapping[str, Run], path: Path, title: str = "") -> None:

@@ -16,7 +16,12 @@ from challenge.methods.contract_test import ToySession, check, toy_images, toy_p
 from challenge.methods.knobs import model
 from challenge.methods.transforms.noise_level import noise_level
 
+LATENT = {
+    "net": {"latent": 4, "width": 4, "depth": 1, "blocks": 1},
+    "inference": {"iterations": 1, "restarts": 1},
+}
 SMALL = {
+    "autoencoder": LATENT,
     "bilevel": {"filters": 4, "size": 3, "iterations": 40},
     "dncnn": {"width": 4, "depth": 3, "blind": False},
     "diffusion": {
@@ -42,12 +47,13 @@ SMALL = {
     "score": {"width": 4, "depth": 1, "blocks": 1},
     "tv": {"iterations": 20},
     "unrolled": {"steps": 2, "net": {"width": 4, "depth": 1}},
+    "vae": LATENT,
 }
 """Knobs that make a method quick to test; the rules do not depend on size."""
 
 COLOURS = (
-    "bilevel", "dncnn", "drunet", "ffdnet", "gsdrunet", "lipschitz", "lista", "lpd", "network",
-    "score", "unrolled",
+    "autoencoder", "bilevel", "dncnn", "drunet", "ffdnet", "gsdrunet", "lipschitz", "lista", "lpd",
+    "network", "score", "unrolled", "vae",
 )  # fmt: skip
 """Methods made for a number of channels."""
 

@@ -23,8 +23,8 @@ from challenge.submissions.entries.teams import Teams
 from challenge.submissions.entries.violations import Violation, outcome_of
 
 MADE_FOR = {
-    "bilevel", "dncnn", "drunet", "ffdnet", "gsdrunet", "lipschitz", "lista", "lpd", "network",
-    "score", "unrolled",
+    "autoencoder", "bilevel", "dncnn", "drunet", "ffdnet", "gsdrunet", "lipschitz", "lista", "lpd",
+    "network", "score", "unrolled", "vae",
 }  # fmt: skip
 """Methods with `channels` among their knobs."""
 Contents = dict[str, bytes]
