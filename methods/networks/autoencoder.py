@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from challenge.configs.errors import UserError
 from challenge.configs.schema.section import Section
 from challenge.configs.schema.values import Whole
-from challenge.methods.networks.layers import Activation, conv, pad
+from challenge.methods.networks.layers import Activation, conv, pad, zero
 from challenge.methods.networks.resnet import blocks as residual_blocks
 
 GREY = 0.5
@@ -42,7 +42,12 @@ def _tail(features: int, channels: int) -> nn.Conv2d:
 
 
 def _stage(features: int, count: int, kind: Activation) -> nn.Sequential:
-    return residual_blocks(features, count, kind=kind, norm="none", drop=0.0, bias=True)
+    """Residual blocks that begin as the identity: training starts at linear networks, without the
+    steps in which the loss jumps."""
+    made = residual_blocks(features, count, kind=kind, norm="none", drop=0.0, bias=True)
+    for block in made.children():
+        zero(block.second)  # type: ignore[arg-type]
+    return made
 
 
 class Encoder(nn.Module):
@@ -53,10 +58,10 @@ class Encoder(nn.Module):
         in_channels: int,
         out_channels: int,
         *,
-        width: int = 32,
-        depth: int = 2,
+        width: int = 64,
+        depth: int = 1,
         blocks: int = 2,
-        shuffle: int = 2,
+        shuffle: int = 4,
         activation: Activation = "relu",
     ) -> None:
         """Build the network.
@@ -99,10 +104,10 @@ class Decoder(nn.Module):
         in_channels: int,
         out_channels: int,
         *,
-        width: int = 32,
-        depth: int = 2,
+        width: int = 64,
+        depth: int = 1,
         blocks: int = 2,
-        shuffle: int = 2,
+        shuffle: int = 4,
         activation: Activation = "relu",
     ) -> None:
         """Build the network.
@@ -141,15 +146,15 @@ class LatentNet(Section):
 
     model_config = ConfigDict(use_attribute_docstrings=True)
 
-    latent: Annotated[Whole, Ge(1), Le(4096)] = 32
+    latent: Annotated[Whole, Ge(1), Le(4096)] = 48
     """Numbers of a latent vector; one stands for a square of shuffle 2^depth pixels a side."""
-    width: Annotated[Whole, Ge(1), Le(1024)] = 32
+    width: Annotated[Whole, Ge(1), Le(1024)] = 64
     """Features at the finest scale; they double at every coarser one."""
-    depth: Annotated[Whole, Ge(0), Le(6)] = 2
+    depth: Annotated[Whole, Ge(0), Le(6)] = 1
     """Number of times that the resolution is halved."""
     blocks: Annotated[Whole, Ge(0), Le(16)] = 2
     """Residual blocks of a scale; without any, encoder and decoder are linear."""
-    shuffle: Literal[1, 2, 4] = 2
+    shuffle: Literal[1, 2, 4] = 4
     """Side of the squares of pixels that the networks see as one; 1 is slowest."""
     activation: Activation = "relu"
     """Inside every block."""

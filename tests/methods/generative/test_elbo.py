@@ -108,7 +108,8 @@ def test_trained_it_recovers_probabilistic_pca():
     images = Images.of({f"{n:03}": each for n, each in enumerate(x)})
     method = linear(latent)
     train = TrainConfig(
-        steps=1000, batch=16, patch=16, tune=2, evaluate=1000, lr=8e-3, precision="float32",
+        steps=1000, batch=8, patch=16, tune=2, evaluate=1000, lr=2e-2, precision="float32",
+        schedule="cosine",
         augment={"flips": False, "rotations": False},
     )  # fmt: skip
     problem = toy_problem(channels=1, operator="identity")
