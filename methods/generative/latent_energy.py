@@ -46,11 +46,11 @@ class Inference(Section):
     residual: Literal["spectrum", "white"] = "spectrum"
     """What images have beyond the range: noise with the measured power spectrum, or white noise of
     the same variance (joint)."""
-    iterations: Annotated[Whole, Ge(1), Le(10000)] = 60
+    iterations: Annotated[Whole, Ge(1), Le(10000)] = 40
     """Steps of Adam."""
     step: Annotated[Number, Gt(0), Le(10)] = 0.05
     """Of Adam at first, in units of the latents' standard deviation; it falls to 0."""
-    restarts: Annotated[Whole, Ge(1), Le(64)] = 2
+    restarts: Annotated[Whole, Ge(1), Le(64)] = 1
     """Latents to begin at: those of the Wiener estimate, then draws from the prior; of every image
     the result with the lowest energy is taken."""
     seed: Annotated[Whole, Ge(0)] = 0

@@ -17,7 +17,7 @@ from challenge.methods.knobs import model
 from challenge.methods.transforms.noise_level import noise_level
 
 LATENT = {
-    "net": {"latent": 4, "width": 4, "depth": 1, "blocks": 1},
+    "net": {"latent": 4, "width": 4, "depth": 1, "blocks": 1, "shuffle": 2},
     "inference": {"iterations": 1, "restarts": 1},
 }
 SMALL = {

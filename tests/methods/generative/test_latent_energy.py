@@ -14,7 +14,7 @@ from challenge.methods.solvers.data_term import DataTerm
 
 OPERATORS = [("blur", None), ("blur", "valid")]
 OPERATORS += [(kind, None) for kind in FAMILIES if kind != "blur"]
-SMALL = {"latent": 4, "width": 4, "depth": 1, "blocks": 1, "activation": "softplus"}
+SMALL = {"latent": 4, "width": 4, "depth": 1, "blocks": 1, "shuffle": 2, "activation": "softplus"}
 KINDS = [("latent", "white"), ("joint", "white"), ("joint", "spectrum")]
 
 

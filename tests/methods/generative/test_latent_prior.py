@@ -14,7 +14,7 @@ from challenge.methods.generative import latent_prior
 from challenge.methods.training.evaluation import quality
 
 NAMES = ["autoencoder", "vae"]
-NET = {"latent": 6, "width": 8, "depth": 1, "blocks": 1}
+NET = {"latent": 6, "width": 8, "depth": 1, "blocks": 1, "shuffle": 2}
 TRAIN = {"steps": 60, "batch": 4, "patch": 16, "tune": 1, "evaluate": 30, "lr": 1e-2}
 
 
@@ -114,7 +114,7 @@ def test_a_search_that_is_lost_says_after_which_step_and_what_to_do(name):
     with torch.no_grad():
         next(method.nets["decoder"].parameters()).fill_(float("nan"))
     with pytest.raises(
-        UserError, match=r"energy of `nan` after 0 of 60 steps.*method.inference.step"
+        UserError, match=r"energy of `nan` after 0 of 40 steps.*method.inference.step"
     ):
         method(y, physics)
     y, physics = toy_problem(1).measure(torch.stack(list(toy_images(2, 1))), [0, 1])
