@@ -3,6 +3,7 @@
 runs/<challenge>/.locks/<name>   who works on a run
 runs/<challenge>/<name>/   config.yaml  weights.safetensors  run.json  log.jsonl  plugin/**/*.py
                            curves.png  samples.png  checkpoint/  pretrained/  score-<split>.json
+                           <page>.png of the method's own, such as prior.png
                            parts/<knob>.safetensors  reconstructions/<split>/<id>.npy + <id>.png
 entries/<team>-<name>.zip  manifest.json  config.yaml  weights.safetensors  plugin/**/*.py
 results/<entry>-<challenge>-<judge>.json   results/history/*.json   results/.locks/<entry>

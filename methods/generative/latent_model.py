@@ -93,11 +93,11 @@ class ImagePrior(nn.Module):
 
 def some(images: Images) -> list[Tensor]:
     """The centres of some of the training images, each (C, H, W)."""
-    few = range(0, len(images), -(-len(images) // MEASURED))
-    found = []
-    for index in few:
-        _, height, width = images.shape(index)
-        rows, columns = min(height, SIDE), min(width, SIDE)
-        top, left = (height - rows) // 2, (width - columns) // 2
-        found.append(images.patch(index, top, left, rows, columns))
-    return found
+    return [centre(images, n) for n in range(0, len(images), -(-len(images) // MEASURED))]
+
+
+def centre(images: Images, index: int) -> Tensor:
+    """The centre of a training image, (C, H, W)."""
+    _, height, width = images.shape(index)
+    rows, columns = min(height, SIDE), min(width, SIDE)
+    return images.patch(index, (height - rows) // 2, (width - columns) // 2, rows, columns)

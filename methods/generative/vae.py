@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from challenge.configs.schema.training import TrainConfig
 from challenge.methods.contract import Method, Pictures, Session
-from challenge.methods.generative import elbo, latent_prior
+from challenge.methods.generative import elbo, latent_model, latent_prior
 from challenge.methods.generative.latent_energy import Inference
 from challenge.methods.generative.latent_model import ImagePrior
 from challenge.methods.networks.autoencoder import LatentNet
@@ -153,6 +153,21 @@ class VAE(Method):
             output=lambda y, physics: self.negative_elbo(y),
             observe=lambda: {name: float(value) for name, value in self._seen.items()},
             normalise=False,
+        )
+
+    def advice(self, problem: Problem, images: Images) -> str | None:
+        """Whether the latents say anything: a decoder may learn to do without them."""
+        with torch.no_grad():
+            few = [latent_model.centre(images, n)[None] for n in range(min(4, len(images)))]
+            device = self.scaled.device
+            found = [elbo.split(self.compute(self.nets["encoder"], x.to(device))) for x in few]
+            nats = torch.stack([elbo.divergence(*each).mean((0, 2, 3)) for each in found]).mean(0)
+        if bool((nats > elbo.ACTIVE).any()):
+            return None
+        return (
+            f"none of the {self.design.latent} channels of latents carries anything: the decoder "
+            f"does without them; give a smaller `method.beta` than {self.beta:g}, or "
+            "`method.free_bits=0.1`"
         )
 
     def pictures(self, images: Sequence[Tensor]) -> Pictures:

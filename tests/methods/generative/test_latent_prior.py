@@ -127,3 +127,13 @@ def test_what_is_evaluated_may_be_another_estimate_than_the_forward():
     problem = toy_problem(operator="identity")
     found = quality(method, tune, problem, torch.device("cpu"), lambda kept, y, physics: y)
     assert found.psnr == pytest.approx(31, abs=3)
+
+
+def test_latents_that_say_nothing_are_told(learned):
+    method, _ = learned
+    assert method.advice(toy_problem(), toy_images(6)) is None
+    silent = make("vae")
+    with torch.no_grad():
+        for parameter in silent.nets["encoder"].parameters():
+            parameter.zero_()
+    assert "none of the 6 channels" in silent.advice(toy_problem(), toy_images(6))
