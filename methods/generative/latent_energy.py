@@ -42,7 +42,7 @@ class Inference(Section):
     model_config = ConfigDict(use_attribute_docstrings=True)
 
     kind: Kind = "joint"
-    """`latent` looks for an image in the range of the decoder, `joint` for one near it."""
+    """Whether the image lies in the range of the decoder (`latent`) or near it (`joint`)."""
     residual: Literal["spectrum", "white"] = "spectrum"
     """What images have beyond the range: noise with the measured power spectrum, or white noise of
     the same variance (joint)."""

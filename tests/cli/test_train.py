@@ -323,12 +323,13 @@ def test_options_that_contradict_each_other_are_one_line(challenge, options, wor
 def test_a_prior_is_drawn_into_its_run(story, call):
     """Reconstructions, samples and a walk, beside curves and samples."""
     settings = ["method.net.width=4", "method.net.latent=4", "method.inference.iterations=2"]
-    done = call(story, "train", "vae", "name=prior", *settings, *SMALL[3:])
+    budget = ["train.minutes=null", *SMALL[3:]]
+    done = call(story, "train", "vae", "name=prior", *settings, *budget)
     assert done.code == 0, done.err
     for page in ("latents", "prior", "walk"):
         assert f"look at {RUNS}/prior/{page}.png" in done.out
         assert np.asarray(Image.open(story / RUNS / "prior" / f"{page}.png")).std() > 1
-    refused = call(story, "train", "vae", "name=large", "method.net.latent=200", *SMALL[3:])
+    refused = call(story, "train", "vae", "name=large", "method.net.latent=200", *budget)
     assert refused.code == 2
     (line,) = lines(refused.err)
     assert "`method.net.latent`" in line and "192 numbers" in line
