@@ -22,7 +22,7 @@ LATENT = {
 }
 SMALL = {
     "autoencoder": LATENT,
-    "bilevel": {"filters": 4, "size": 3, "iterations": 40},
+    "bilevel": {"filters": 4, "size": 3, "iterations": 10},
     "dncnn": {"width": 4, "depth": 3, "blind": False},
     "diffusion": {
         "denoiser": {"name": "drunet", "width": 4, "depth": 1, "blocks": 1},
@@ -37,7 +37,7 @@ SMALL = {
         "iterations": 1,
         "warm_up": 1,
     },
-    "huber": {"iterations": 40},
+    "huber": {"iterations": 8},
     "lipschitz": {"width": 4, "blocks": 1},
     "lista": {"filters": 12, "layers": 2},
     "lpd": {"steps": 2, "net": {"width": 4, "depth": 1}, "dual_width": 4},
@@ -45,7 +45,7 @@ SMALL = {
     "pnp": {"denoiser": {"name": "tv", "weight": "usual", "iterations": 2}, "iterations": 2},
     "red": {"denoiser": {"name": "tv", "weight": "usual", "iterations": 2}, "iterations": 2},
     "score": {"width": 4, "depth": 1, "blocks": 1},
-    "tv": {"iterations": 20},
+    "tv": {"iterations": 5},
     "unrolled": {"steps": 2, "net": {"width": 4, "depth": 1}},
     "vae": LATENT,
 }
