@@ -26,9 +26,14 @@ if TYPE_CHECKING:
 
 Tensors = tuple[Tensor, ...] | list[Tensor]
 
+ADAMS: dict[str, type[torch.optim.Adam]] = {
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+    "muon": Muon,
+}
+
 BETA_2 = 0.99
 """Adam's memory of squared gradients: 100 steps, for runs that have a few hundred."""
-KINDS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "muon": Muon}
 MEMORY = 0.02
 """The gradient's mean norm, by which `clip` is measured, remembers 1 / MEMORY steps."""
 
@@ -60,7 +65,7 @@ def build(module: nn.Module, train: TrainConfig) -> torch.optim.Optimizer:
             weight_decay=train.weight_decay,
             fused=fused,
         )
-    return KINDS[train.optimiser](
+    return ADAMS[train.optimiser](
         groups,
         lr=train.lr,
         betas=(train.momentum, BETA_2),
