@@ -110,7 +110,7 @@ def test_it_says_whether_test_measurements_are_published(
     assert line.format("published: `workspace/public/tiny/test`") in readme
 
 
-DENOISERS = {"bm3d", "dncnn", "drunet", "ffdnet", "gsdrunet", "lipschitz", "wavelet"}
+DENOISERS = {"bm3d", "dncnn", "drunet", "ffdnet", "gsdrunet", "lipschitz", "score", "wavelet"}
 OPERATORS = {
     "blur": {"kind": "blur", "kernel": {"kind": "gaussian", "std": 1.6}},
     "identity": {"kind": "identity"},
