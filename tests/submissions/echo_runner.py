@@ -4,7 +4,8 @@ As `numpy_runner.py`, it imports nothing that knows the models of operators.
 
 What the entry's config says in `method.mode` changes it, for the tests of verdicts and workers:
 `drift` adds what differs from process to process, `order` what came before, `slow` waits,
-`assassin` kills the process that judges it.
+`assassin` kills the process that judges it. A standard deviation comes with every image (`spread`),
+with all but the first one of a process (`loses`), or with the first one alone (`gains`).
 """
 
 import io
@@ -19,10 +20,12 @@ import numpy as np
 
 from challenge.submissions.inference import runner
 
+MODES = ("drift", "order", "slow", "assassin", "spread", "loses", "gains")
+
 
 def load() -> dict[str, Any]:
     text = (Path(sys.argv[1]) / "config.yaml").read_text()
-    mode = next((each for each in ("drift", "order", "slow", "assassin") if each in text), "")
+    mode = next((each for each in MODES if each in text), "")
     if mode == "assassin":
         os.kill(os.getppid(), signal.SIGKILL)
     return {"mode": mode, "calls": 0, "first": None}
@@ -40,6 +43,11 @@ def estimate(state: dict[str, Any], content: bytes) -> tuple[dict[str, Any], byt
     elif state["mode"] == "slow":
         time.sleep(0.3)
     described = {"type": "Tensor", "dtype": "float32", "shape": [1, *x_hat.shape]}
+    first = state["first"] == identity
+    if state["mode"] in ("spread", "gains" if first else "loses"):
+        deviation = np.full_like(x_hat, 0.1)
+        about = {"kind": "estimate", **described, "deviation": described}
+        return about, x_hat.tobytes() + deviation.tobytes()
     return {"kind": "estimate", **described}, x_hat.tobytes()
 
 

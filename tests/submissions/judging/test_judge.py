@@ -450,6 +450,35 @@ def test_some_images_again_in_another_order(
         assert list(differences.values()) == pytest.approx([0.02, 0.02], abs=1e-6)
 
 
+@pytest.mark.parametrize("mode", ["loses", "gains"])
+def test_a_deviation_of_one_run_only_is_the_entrys_fault(
+    make_entry: Callable[..., Path], place: Workspace, challenge: Challenge, mode: str
+) -> None:
+    judge = quick(place, challenge, repeats=True)
+    result, _ = judge_entry(judge, of_mode(make_entry, mode))
+    assert (result.outcome, result.psnr) == ("nondeterministic", None)
+    assert "a standard deviation came once only: `0003`, `0001`" in result.cause
+    (path,) = layout.results(place).glob("*.json")
+    assert result_files.read(path) == result
+
+
+def test_a_deviation_is_calibrated_and_changes_no_score(
+    make_entry: Callable[..., Path], place: Workspace, challenge: Challenge
+) -> None:
+    judge = quick(place, challenge, repeats=True)
+    plain, spread = (
+        judge_entry(judge, of_mode(make_entry, mode))[0] for mode in ("plain", "spread")
+    )
+    assert (plain.outcome, spread.outcome) == ("ok", "ok")
+    assert (spread.psnr, spread.ssim) == (plain.psnr, plain.ssim)
+    assert plain.calibration is None and all(each.calibration is None for each in plain.images)
+    known = [each.calibration for each in spread.images]
+    assert spread.calibration.one == pytest.approx(sum(each.one for each in known) / len(known))
+    assert 0 < spread.calibration.one <= spread.calibration.two <= 1
+    path = max(layout.results(place).glob("*.json"), key=lambda each: each.stat().st_mtime_ns)
+    assert result_files.read(path) == spread
+
+
 def test_a_second_run_that_fails_is_nondeterministic(
     make_entry: Callable[..., Path],
     place: Workspace,
