@@ -43,7 +43,7 @@ class Autoencoder(Method):
     The decoder G is trained on images alone; m and L L^T are mean and covariance of its latents
     (Ghosh, Sajjadi, Vergari, Black, Schoelkopf, From Variational to Deterministic Autoencoders,
     2020). With `inference.kind: latent` the image stays in the range of G (Bora, Jalal, Price,
-    Dimakis, Compressed Sensing using Generative Models, 2017), and is no better than G's own
+    Dimakis, Compressed Sensing using Generative Models, 2017), and is about as good as G's own
     reconstruction of it; the joint posterior maximum is of González, Almansa, Tan, Solving Inverse
     Problems by Joint Posterior Maximization with Autoencoding Prior, 2022.
     """
@@ -67,10 +67,12 @@ class Autoencoder(Method):
             precision: of inference; see `challenge methods network`.
 
         Raises:
-            UserError: the latents are more numbers than the image.
+            UserError: the latents are more numbers than the image, or a knob of the search that
+                nothing reads.
         """
         super().__init__()
         net.check(channels)
+        latent_prior.check_inference(inference)
         self.design, self.inference, self.channels = net, inference, channels
         self.nets = self._build()
         self.prior = ImagePrior(net.latent)

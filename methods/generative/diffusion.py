@@ -38,6 +38,7 @@ from challenge.methods.plug_and_play.denoisers import (
     noise_range,
 )
 from challenge.methods.plug_and_play.iteration_precision import precision_of
+from challenge.methods.plug_and_play.strength import check_read
 from challenge.methods.solvers.data_term import DataTerm
 from challenge.methods.solvers.wiener_filter import WienerFilter
 from challenge.methods.training.noise_ends import noise_ends
@@ -136,12 +137,17 @@ class Diffusion(Method):
                 f"is `{guidance}`, through a denoiser that cannot be differentiated",
                 "give `method.denoiser` a network such as `drunet`, or `method.guidance=diffpir`",
             )
-        if "auto" not in (highest, lowest) and float(lowest) > float(highest):
-            raise UserError.of(
-                "`method.lowest`",
-                f"is `{lowest:g}`, above the highest noise level, `{highest:g}`",
-                f"give `method.lowest` at most {highest:g}",
-            )
+        if "auto" not in (highest, lowest):
+            _check_ends(float(lowest), float(highest))
+        usual = Weights()
+        for knob, value, kinds in (
+            ("strength", strength, ("diffpir",)),
+            ("spread", spread, ("pigdm", "diffpir", "dps")),
+            ("weight", weight, ("dps",)),
+            ("solves", solves, ("moment",)),
+        ):
+            changed = value != getattr(usual, knob)
+            check_read(knob, changed=changed, read=guidance in kinds, why=f"by `{guidance}`")
         self.denoiser = denoiser.requires_grad_(False)
         # What bfloat16 costs a denoiser by itself says nothing of what it costs a sample.
         precision_of(denoiser, "auto")
@@ -285,7 +291,8 @@ class Diffusion(Method):
         """s_1, ..., s_K, shape (K, 1, 1, 1, 1), on the device of `sigma`."""
         low, high = noise_range(self.denoiser) or (0.0, FIRST)
         first = min(high, FIRST) if self.highest == "auto" else self.highest
-        last = min(max(low, LAST), first) if self.lowest == "auto" else min(self.lowest, first)
+        last = min(max(low, LAST), first) if self.lowest == "auto" else self.lowest
+        _check_ends(last, first)
         ends = sigma.new_tensor([first, last]).reshape(2, 1, 1, 1, 1)
         return levels(ends[0], ends[1], self._count, self.rho)
 
@@ -319,6 +326,16 @@ class Diffusion(Method):
             f"a sample has the value {value:.3g} in step {step} of {self._count}, images live in "
             "[0, 1]",
             remedy,
+        )
+
+
+def _check_ends(lowest: float, highest: float) -> None:
+    """Raise `UserError` where noise levels would rise."""
+    if lowest > highest:
+        raise UserError.of(
+            "`method.lowest`",
+            f"is `{lowest:g}`, above the highest noise level, `{highest:g}`",
+            f"give `method.lowest` at most {highest:g}",
         )
 
 

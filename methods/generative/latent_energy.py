@@ -27,7 +27,7 @@ from torch import Tensor
 
 from challenge.configs.errors import UserError
 from challenge.configs.schema.section import Section
-from challenge.configs.schema.values import Number, Whole
+from challenge.configs.schema.values import Number, Seed, Whole
 from challenge.data.noise import normal
 from challenge.methods.solvers.data_term import DataTerm
 
@@ -53,7 +53,7 @@ class Inference(Section):
     restarts: Annotated[Whole, Ge(1), Le(64)] = 1
     """Latents to begin at: those of the Wiener estimate, then draws from the prior; of every image
     the result with the lowest energy is taken."""
-    seed: Annotated[Whole, Ge(0)] = 0
+    seed: Seed = 0
     """Of the draws."""
 
 

@@ -18,6 +18,7 @@ from challenge.methods.contract import Method, Pictures, Session
 from challenge.methods.generative.latent_energy import Energy, Inference, Point, search, starts
 from challenge.methods.generative.latent_model import ImagePrior, some
 from challenge.methods.networks.autoencoder import LatentNet
+from challenge.methods.plug_and_play.strength import check_read
 from challenge.methods.solvers.data_term import DataTerm
 from challenge.methods.solvers.wiener_filter import WienerFilter
 from challenge.methods.training import patches
@@ -50,6 +51,14 @@ class LatentMethod(Protocol):
 
     def codes(self, x: Tensor) -> Tensor:
         """The most likely latents of images (B, C, H, W), as the decoder takes them."""
+
+
+def check_inference(settings: Inference) -> None:
+    """Raise `UserError` for a knob of the search that nothing reads beside the other ones."""
+    joint, several = settings.kind == "joint", settings.restarts > 1
+    white = settings.residual != "spectrum"
+    check_read("inference.residual", changed=white, read=joint, why="with `kind: latent`")
+    check_read("inference.seed", changed=settings.seed != 0, read=several, why="with `restarts: 1`")
 
 
 def decode(method: LatentMethod, z: Tensor, height: int, width: int) -> Tensor:

@@ -44,7 +44,7 @@ def drawn(seed: int, draw: int, like: Tensor) -> Noise:
     one image are.
 
     Args:
-        seed: any whole number, 0 included.
+        seed: a whole number of 63 bits, 0 included.
         draw: from 0.
         like: of the shape (B, C, H, W) and on the device of the noise.
     """

@@ -35,7 +35,8 @@ from challenge.methods.generative.noise_levels import Noise
 from challenge.methods.generative.processes import Process
 
 LANGEVIN_STEP = 0.1
-"""h of `langevin`; 1 / h steps forget half of where they began, or more."""
+"""h of `langevin`: a step forgets a tenth of where it began, at levels far above the spread of the
+images; below, less."""
 
 
 def score(denoise: Denoise, x: Tensor, s: Tensor) -> Tensor:
@@ -89,7 +90,7 @@ def langevin(
     Args:
         denoise: D.
         x: samples at the first level, shape (B, C, H, W).
-        levels: s_1 > ... > s_K, shape (K, ...).
+        levels: s_1 > ... > s_K, shape (K,).
         noise: of every step.
         steps: at every level.
         step: h.

@@ -77,10 +77,12 @@ class VAE(Method):
             precision: of inference; see `challenge methods network`.
 
         Raises:
-            UserError: the latents are more numbers than the image.
+            UserError: the latents are more numbers than the image, or a knob of the search that
+                nothing reads.
         """
         super().__init__()
         net.check(channels)
+        latent_prior.check_inference(inference)
         self.design, self.beta, self.free_bits = net, beta, free_bits
         self.deviation, self.inference, self.channels = deviation, inference, channels
         self.nets = self._build()

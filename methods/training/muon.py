@@ -4,7 +4,8 @@
     W <- (1 - lr decay) W - 0.2 lr sqrt(max(n, m)) U V^T,   G = U S V^T
 
 so that every direction of a layer learns as fast as the one with the largest gradient. A kernel of
-shape (out, in, k, k) is the matrix of n = out rows and m = in k^2 columns. U V^T is found, not very
+shape (out, in, k, k) is the matrix of n = out rows and m = in k^2 columns; that of a transposed
+convolution, whose first axis is its input, has the rows that it has. U V^T is found, not very
 exactly, by five steps from X = G / ||G||_F,
 
     X <- a X + (b A + c A^2) X,   A = X X^T,   (a, b, c) = (3.4445, -4.775, 2.0315)

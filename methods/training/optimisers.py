@@ -3,7 +3,7 @@
 sgd    v <- mu v + g,  w <- w - lr v (Nesterov: g + mu v)     Sutskever et al. 2013
 adam   w <- w - lr m / (sqrt(s) + eps)                         Kingma, Ba 2015
 adamw  the same, and w <- w - lr decay w beside it             Loshchilov, Hutter 2019
-muon   W <- W - 0.2 lr sqrt(max(n, m)) U V^T of m = U S V^T    `muon.py`; else adamw
+muon   W <- W - 0.2 lr sqrt(max(n, m)) U V^T of m = U S V^T    matrices alone: `muon.py`
 """
 
 from __future__ import annotations

@@ -210,3 +210,29 @@ def test_a_range_of_levels_bounds_the_schedule():
         schedule = Diffusion(denoiser=Range(low, high))._levels(torch.ones(1)).flatten()
         assert [float(schedule[0]), float(schedule[-1])] == pytest.approx(wanted)
         assert bool((schedule.diff() < 0).all())
+
+
+def test_a_lowest_level_above_what_the_denoiser_knows_is_refused():
+    method = Diffusion(denoiser=Range(0.02, 0.2), lowest=0.9)
+    with pytest.raises(UserError, match=r"`method.lowest`: is `0.9`, above .* `0.2`"):
+        method(*measured(1))
+
+
+READ_BY = {
+    "strength": ("diffpir",),
+    "spread": ("pigdm", "diffpir", "dps"),
+    "weight": ("dps",),
+    "solves": ("moment",),
+}
+
+
+@pytest.mark.parametrize("guidance", KINDS)
+@pytest.mark.parametrize("knob", READ_BY)
+def test_a_knob_of_another_guidance_is_refused(knob, guidance):
+    drunet = {"name": "drunet", "width": 4, "depth": 1, "blocks": 1}
+    section = {"name": "diffusion", "denoiser": drunet, "guidance": guidance, knob: 3}
+    if guidance in READ_BY[knob]:
+        build(section)
+        return
+    with pytest.raises(UserError, match=f"`method.{knob}`: is not read by `{guidance}`"):
+        build(section)

@@ -15,7 +15,7 @@ from challenge.methods.solvers.data_term import DataTerm
 OPERATORS = [("blur", None), ("blur", "valid")]
 OPERATORS += [(kind, None) for kind in FAMILIES if kind != "blur"]
 SMALL = {"latent": 4, "width": 4, "depth": 1, "blocks": 1, "shuffle": 2, "activation": "softplus"}
-KINDS = [("latent", "white"), ("joint", "white"), ("joint", "spectrum")]
+KINDS = [("latent", "spectrum"), ("joint", "white"), ("joint", "spectrum")]
 
 
 def make(name="vae", **inference):

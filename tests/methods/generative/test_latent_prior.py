@@ -137,3 +137,17 @@ def test_latents_that_say_nothing_are_told(learned):
         for parameter in silent.nets["encoder"].parameters():
             parameter.zero_()
     assert "none of the 6 channels" in silent.advice(toy_problem(), toy_images(6))
+
+
+@pytest.mark.parametrize("name", ["autoencoder", "vae"])
+@pytest.mark.parametrize(
+    ("idle", "read"),
+    [
+        ({"kind": "latent", "residual": "white"}, {"kind": "joint", "residual": "white"}),
+        ({"seed": 3}, {"seed": 3, "restarts": 2}),
+    ],
+)
+def test_a_knob_of_the_search_that_nothing_reads_is_refused(name, idle, read):
+    make(name, inference=read)
+    with pytest.raises(UserError, match=r"`method.inference.\w+`: is not read with"):
+        make(name, inference=idle)
