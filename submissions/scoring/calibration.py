@@ -13,10 +13,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 FOLDER = "deviation"
 """Beside the reconstructions `<id>.npy`: standard deviations, `deviation/<id>.npy`."""
@@ -48,10 +49,13 @@ def calibration(
         truth: floats in [0, 1], the same shape.
         crop: pixels left out at every side.
     """
+    import numpy as np
+
     height, width = truth.shape[1:]
     inner = np.s_[:, crop : height - crop, crop : width - crop]
     error = np.abs(np.clip(estimate[inner].astype(np.float64), 0, 1) - truth[inner])
-    one, two = (float(np.mean(error <= k * deviation[inner])) for k in (1, 2))
+    spread = deviation[inner].astype(np.float64)
+    one, two = (float(np.mean(error <= k * spread)) for k in (1, 2))
     return Calibration(one, two)
 
 
@@ -59,9 +63,7 @@ def mean(images: list[Calibration]) -> Calibration:
     """The mean over images; raises ValueError where there are none."""
     if not images:
         raise ValueError("no image has a standard deviation")
-    return Calibration(
-        float(np.mean([each.one for each in images])), float(np.mean([each.two for each in images]))
-    )
+    return Calibration(fmean(each.one for each in images), fmean(each.two for each in images))
 
 
 def in_words(found: Calibration) -> str:

@@ -2,8 +2,8 @@
 
 It takes what it needs of a measurement out of the file itself: what knows the models of every
 operator and noise takes twice as long to import as numpy. The entry's folder holds a `method.py`
-with `forward(y, identity)` on arrays of shape (C, H, W); or a `with_deviation` that returns a
-standard deviation as well.
+with `forward(y, identity)` on arrays of shape (C, H, W); or a `with_deviation` that may
+return a standard deviation as well.
 """
 
 import io
@@ -25,7 +25,7 @@ def load() -> Any:
 def estimate(forward: Any, content: bytes) -> tuple[dict[str, Any], bytes]:
     with np.load(io.BytesIO(content), allow_pickle=False) as fields:
         found = forward(fields["y"], str(fields["identity"]))
-    if forward.__name__ == "with_deviation":
+    if isinstance(found, tuple):
         (about, x_hat), (more, deviation) = map(describe, found)
         return {**about, "deviation": more}, x_hat + deviation
     return describe(found)
