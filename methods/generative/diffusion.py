@@ -171,7 +171,8 @@ class Diffusion(Method):
             UserError: a noise level outside of the denoiser's range, or a sample that is not
                 finite.
         """
-        return self.samples(y, physics).mean(0)
+        x_hat, _ = self._moments(y, physics)
+        return x_hat
 
     def with_deviation(self, y: Tensor, physics: LinearPhysics) -> tuple[Tensor, Tensor | None]:
         """x_hat, and the standard deviation of the truth about it, each of shape (B, C, H, W).
@@ -179,20 +180,32 @@ class Diffusion(Method):
         That of n draws about their mean, unbiased in the variance, times sqrt(1 + 1/n) for the
         error of the mean itself; none of a single draw.
         """
-        samples = self.samples(y, physics)
+        x_hat, squares = self._moments(y, physics)
         if self.draws == 1:
-            return samples[0], None
-        return samples.mean(0), samples.std(0) * (1 + 1 / self.draws) ** 0.5
+            return x_hat, None
+        variance = squares / (self.draws - 1)
+        return x_hat, (variance * (1 + 1 / self.draws)).sqrt()
 
     def samples(self, y: Tensor, physics: LinearPhysics) -> Tensor:
         """All draws, shape (draws, B, C, H, W); arguments as for `forward`."""
+        return torch.stack(list(self._samples(y, physics)))
+
+    def _samples(self, y: Tensor, physics: LinearPhysics) -> Iterator[Tensor]:
+        """One draw after the other: on a processor, all at once are no faster."""
         data = _data_term(y, physics)
-        # Not all at once: on a processor that is no faster, and takes the memory of all.
-        found = []
         for draw in range(self.draws):
-            *_, x = self.draw(data, draw)
-            found.append(x)
-        return torch.stack(found)
+            for x in self.draw(data, draw):
+                last = x
+            yield last
+
+    def _moments(self, y: Tensor, physics: LinearPhysics) -> tuple[Tensor, Tensor]:
+        """Mean of the draws and their summed squares about it (Welford 1962): two images, not n."""
+        mean = squares = torch.zeros((), dtype=y.dtype, device=y.device)
+        for count, x in enumerate(self._samples(y, physics), 1):
+            away = x - mean
+            mean = mean + away / count
+            squares = squares + away * (x - mean)
+        return mean, squares
 
     def draw(self, data: DataTerm, draw: int) -> Iterator[Tensor]:
         """Yield the estimate of every step of one draw, the last of which is the sample.

@@ -34,6 +34,9 @@ SHOWN_SIDE = 128
 """Pixels of a side of a picture of the prior, about."""
 SHOWN = 8
 """Samples of the prior in a row, and steps of a walk."""
+ITERATIONS = 100
+"""Conjugate gradient steps of the best image for latents, at most, where it has no closed form:
+the gradient in the latents is that of the whole energy only there."""
 SILENT = 1e-9
 """Noise of the images that are trained on: none, in float32."""
 
@@ -95,7 +98,7 @@ def points(
     """
     check_measurement(method.channels, y)
     settings = method.inference
-    data = DataTerm(y, physics)
+    data = DataTerm(y, physics, iterations=ITERATIONS)
     height, width = data.size
     penalty = None
     if settings.kind == "joint":

@@ -220,10 +220,10 @@ def check_levels(method: Method, lowest: float, highest: float, remedy: str) -> 
     if known is None:
         return
     low, high = known
-    slack = SLACK * high
-    if low - slack <= lowest and highest <= high + slack:
+    lower, upper = (1 - SLACK) * low, (1 + SLACK) * high
+    if lower <= lowest and highest <= upper:
         return
-    outside = lowest if lowest < low - slack else highest
+    outside = lowest if lowest < lower else highest
     raise UserError.of(
         "the denoiser",
         f"was trained for noise levels from {255 * low:.3g}/255 to {255 * high:.3g}/255, and is "

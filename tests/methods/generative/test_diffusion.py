@@ -177,6 +177,7 @@ class Range(Gaussian):
     [
         (Range(0.0, 0.2), {"highest": 0.4}, "asked for 102/255; give `method.highest=auto`"),
         (Range(0.02, 0.2), {"lowest": 0.004}, "asked for 1.02/255; give `method.lowest=auto`"),
+        (Range(0.01, 10.0), {"lowest": 0.002}, "asked for 0.51/255; give `method.lowest=auto`"),
         (
             Gaussian(float("nan"), 0.2),
             {},
