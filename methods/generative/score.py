@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from challenge.configs.errors import UserError
 from challenge.configs.schema.training import TrainConfig
 from challenge.methods.contract import Method, Session
+from challenge.methods.generative import latent_model
 from challenge.methods.generative.score_matching import (
     denoising_error,
     draw_levels,
@@ -38,9 +39,6 @@ if TYPE_CHECKING:
 
     from challenge.data.images.dataset import Images
     from challenge.data.physics.problem import Problem
-
-LOOKED_AT = 64
-"""Mean and standard deviation of the images are known from so many of them."""
 
 
 class Score(Method):
@@ -155,11 +153,11 @@ class Score(Method):
         return (weight(s, self.spread) * error).mean()
 
     def _look_at(self, images: Images) -> None:
-        """Learn mean and standard deviation of the images' values."""
-        chosen = images.subset(range(0, len(images), -(-len(images) // LOOKED_AT)))
-        pixels = torch.cat([chosen[index].flatten(1) for index in range(len(chosen))], dim=1)
-        self.mean.copy_(pixels.mean(1).reshape(1, -1, 1, 1))
-        self.spread.copy_(pixels.std().clamp_min(1e-3))
+        """Learn the mean of the images' channels, and their standard deviation about it."""
+        pixels = torch.cat([x.flatten(1) for x in latent_model.some(images)], dim=1)
+        mean = pixels.mean(1, keepdim=True)
+        self.mean.copy_(mean.reshape(1, -1, 1, 1))
+        self.spread.copy_((pixels - mean).square().mean().sqrt().clamp_min(1e-3))
 
     def _computed(self, x: Tensor) -> Tensor:
         found: Tensor = self.compute(self.net, x)

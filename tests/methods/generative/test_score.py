@@ -102,6 +102,8 @@ def test_a_training_learns_the_images_moments_and_lowers_its_loss():
     method.fit(toy_problem(operator="identity"), images, train, session)
     values = torch.cat([images[index].flatten(1) for index in range(6)], 1)
     torch.testing.assert_close(method.mean.flatten(), values.mean(1))
+    about = (values - values.mean(1, keepdim=True)).square().mean().sqrt()
+    torch.testing.assert_close(method.spread, about)
     losses = [line["loss"] for line in session.lines if "loss" in line]
     assert losses[-1] < 0.9 * losses[0]
     assert method.levels.known == pytest.approx((0.001, 10.0))
