@@ -25,6 +25,7 @@ METHODS: dict[str, str] = {
     "autoencoder": "challenge.methods.generative.autoencoder:Autoencoder",
     "bilevel": "challenge.methods.variational.bilevel:Bilevel",
     "bm3d": "challenge.methods.plug_and_play.bm3d:BM3D",
+    "deq": "challenge.methods.end_to_end.deq:DEQ",
     "diffusion": "challenge.methods.generative.diffusion:Diffusion",
     "dncnn": "challenge.methods.plug_and_play.dncnn:DnCNN",
     "drunet": "challenge.methods.plug_and_play.drunet:DRUNet",

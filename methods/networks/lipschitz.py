@@ -11,6 +11,8 @@ each variable, so that sigma_max is known between the points where it is compute
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
@@ -30,6 +32,8 @@ BEAM, DIVISIONS = 4, 4
 
 FIRST = 0.5
 """Norm of a block's convolution before training."""
+NEARLY = 0.1
+"""The same of a network that begins as the identity, in units of `FIRST`."""
 
 
 def symbol(kernel: Tensor, theta: Tensor) -> Tensor:
@@ -147,9 +151,12 @@ class Conv(nn.Module):
         with torch.no_grad():
             nn.init.orthogonal_(self.weight[:, :, SIDE // 2, SIDE // 2])  # an isometry
         self._known: tuple[Tensor, float] | None = None
+        self._held: Tensor | None = None
 
     def kernel(self) -> Tensor:
         """K, of norm at most 1."""
+        if self._held is not None:
+            return self._held
         if self.weight.is_meta:  # only the shape matters
             return self.weight
         if not self.training:
@@ -235,6 +242,60 @@ class Lipschitz(nn.Module):
         inner = [each.conv for each in self.blocks if isinstance(each, Block)]
         steps = [max(1.0, 2 * norm(each.kernel()) ** 2 - 1) for each in inner]
         return norm(self.head.kernel()) * math.prod(steps) * norm(self.tail.kernel())
+
+
+class Nonexpansive(nn.Module):
+    """D = shuffle_up P B_n ... B_1 P^T shuffle_down, 1-Lipschitz in x, nearly the identity before
+    training.
+
+    P^T fills up the channels with zeros, and P takes the first ones: neither stretches anything.
+    """
+
+    def __init__(self, channels: int, *, width: int, blocks: int, shuffle: int) -> None:
+        """Build the network.
+
+        Args:
+            channels: of the image.
+            width: features; at least `channels` shuffle^2 are taken.
+            blocks: of two convolutions each.
+            shuffle: side of the square of pixels that becomes channels; 1: none.
+        """
+        super().__init__()
+        self.shuffle = self.multiple = shuffle
+        self.width = max(width, channels * shuffle**2)
+        self.blocks = nn.ModuleList(Block(self.width, blind=False) for _ in range(blocks))
+        for each in self.blocks.modules():
+            if isinstance(each, Conv):
+                with torch.no_grad():
+                    each.weight.mul_(NEARLY)
+                    each.level.mul_(NEARLY)  # type: ignore[union-attr]
+        self.to(memory_format=torch.channels_last)
+
+    def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
+        """Map (B, C, H, W) to the same shape, for any H and W; sigma (1 | B, 1, 1, 1)."""
+        height, width = x.shape[-2:]
+        x = F.pad(x, (0, -width % self.shuffle, 0, -height % self.shuffle))
+        x = F.pixel_unshuffle(x, self.shuffle)
+        ends = x.shape[1]
+        x = F.pad(x, (0, 0, 0, 0, 0, self.width - ends))
+        for block in self.blocks:
+            x = block(x, sigma)
+        x = F.pixel_shuffle(x[:, :ends], self.shuffle)
+        return x[..., :height, :width]
+
+
+@contextmanager
+def held_kernels(net: nn.Module) -> Iterator[None]:
+    """Inside, every convolution's kernel is computed once: a network that is called many times with
+    the same weights need not divide by the same norms."""
+    inner = [each for each in net.modules() if isinstance(each, Conv)]
+    for each in inner:
+        each._held = each.kernel()
+    try:
+        yield
+    finally:
+        for each in inner:
+            each._held = None
 
 
 def convolve(x: Tensor, kernel: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -23,6 +23,7 @@ LATENT = {
 SMALL = {
     "autoencoder": LATENT,
     "bilevel": {"filters": 4, "size": 3, "iterations": 10},
+    "deq": {"iterations": 5, "net": {"width": 4, "depth": 1}},
     "dncnn": {"width": 4, "depth": 3, "blind": False},
     "diffusion": {
         "denoiser": {"name": "drunet", "width": 4, "depth": 1, "blocks": 1},
@@ -52,7 +53,7 @@ SMALL = {
 """Knobs that make a method quick to test; the rules do not depend on size."""
 
 COLOURS = (
-    "autoencoder", "bilevel", "dncnn", "drunet", "ffdnet", "gsdrunet", "lipschitz", "lista", "lpd",
+    "autoencoder", "bilevel", "deq", "dncnn", "drunet", "ffdnet", "gsdrunet", "lipschitz", "lista", "lpd",
     "network", "score", "unrolled", "vae",
 )  # fmt: skip
 """Methods made for a number of channels."""

@@ -1,0 +1,332 @@
+"""Deep equilibrium: the fixed point of one learned step, found to a tolerance in place of a depth.
+
+    x* = T(x*),   T(x) = D(G(x)),   D(z) = z + N([z, x_0, sigma])
+
+G is the data step of `hqs` or `pgd` (their equations open `data_step.py`), x_0 the Wiener estimate,
+from which the iteration starts. N is 0 before training, and then x* = x_0.
+
+Forward, x <- T(x) is iterated, by Anderson acceleration or plainly, until of every image
+
+    ||T(x) - x|| <= tolerance ||x||.
+
+Backward, the implicit function theorem: for a loss l with gradient v at x*,
+
+    q = (dT/dx)^T q + v,   dl/dtheta = (dT/dtheta)^T q        (`implicit`)
+    q = v                                                      (`jacobian_free`)
+
+one linear system in place of the way back through all iterations, of which nothing is kept: memory
+is that of one step. Its solution is that of the system only as far as x* is a fixed point; the
+residuals of both ways are in the log.
+
+Nothing makes T contract, unless `contraction` does: with a number q < 1 and a nonexpansive D,
+
+    T(x) = D(G(q x + (1 - q) x_0)),   ||T(x) - T(z)|| <= q ||x - z||,
+
+so that there is one fixed point, and ||x_k - x*|| <= q^k / (1 - q) ||x_1 - x_0|| (Banach).
+
+With `start`, D begins as a denoiser, called at the level l = a sigma^b with learned a and b, G has
+no W, and x* begins as that of plug-and-play with a fixed level.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, cast
+
+import torch
+from annotated_types import Ge, Gt, Le, Lt
+from torch import Tensor, nn
+
+from challenge.configs.errors import UserError
+from challenge.configs.schema.training import TrainConfig
+from challenge.methods.contract import Method, Session
+from challenge.methods.end_to_end.data_step import Algorithm, DataStep
+from challenge.methods.end_to_end.equilibrium import Equilibrium, check_found, check_tolerance
+from challenge.methods.networks import lipschitz
+from challenge.methods.networks.architectures import Net
+from challenge.methods.parts import Start
+from challenge.methods.plug_and_play.denoisers import Denoiser
+from challenge.methods.solvers.data_term import DataTerm
+from challenge.methods.solvers.fixed_point import fixed_point
+from challenge.methods.solvers.implicit import Adjoint, Mode, Report, fixed
+from challenge.methods.solvers.solution import Solution
+from challenge.methods.solvers.wiener_filter import WienerFilter
+from challenge.methods.training.fit import check_measurement, check_problem, fit_network
+from challenge.methods.training.loop import READS
+from challenge.methods.training.precision import InferencePrecision, Precision, share_precision
+
+if TYPE_CHECKING:
+    from deepinv.physics import LinearPhysics
+
+    from challenge.data.images.dataset import Images
+    from challenge.data.physics.problem import Problem
+
+MEMORY = {"anderson": 5, "plain": 1}
+"""Iterates that the next one is made of."""
+DAMPING = 1e-6
+"""Of Anderson's least squares: in float32, less lets rounding decide."""
+CONJUGATE_GRADIENTS = 40
+"""Of a data step without a closed form, at most."""
+FIRST_LEVEL = {"hqs": 3.0, "pgd": math.sqrt(0.5)}
+"""l / sigma before training, where the step of pgd is 1; those of `pnp`."""
+WIDTH, BLOCKS, SHUFFLE = 32, 5, 2
+"""Of a nonexpansive network, where `net` says nothing else."""
+
+
+class DEQ(Method):
+    """Deep equilibrium reconstruction: the fixed point of a learned proximal step.
+
+        x* = D(G(x*)),   G(x) = (A^T A + W + r)^-1 (A^T y + r x),   D = 1 + N   (hqs)
+
+    Also `pgd`; its equation opens `data_step.py`. As many steps as an image needs, trained by
+    implicit differentiation with the memory of one. The operator is the one given at inference. Bai,
+    Kolter, Koltun, Deep Equilibrium Models, 2019; Gilton, Ongie, Willett, Deep Equilibrium
+    Architectures for Inverse Problems in Imaging, 2021; Fung, Heaton, Li, McKenzie, Osher, Yin,
+    JFB, 2022 (`jacobian_free`).
+    """
+
+    reads = READS
+    variants: ClassVar[Mapping[str, Sequence[str]]] = {"algorithm": ("pgd", "hqs")}
+
+    def __init__(
+        self,
+        *,
+        algorithm: Algorithm = "hqs",
+        solver: Literal["anderson", "plain"] = "anderson",
+        tolerance: Annotated[float, Gt(0), Lt(1)] = 1e-3,
+        iterations: Annotated[int, Ge(1), Le(10000)] = 50,
+        anytime: bool = True,
+        gradient: Mode = "implicit",
+        adjoint_tolerance: Annotated[float, Gt(0), Lt(1)] = 1e-2,
+        adjoint_iterations: Annotated[int, Ge(1), Le(10000)] = 30,
+        contraction: Annotated[float, Gt(0), Lt(1)] | None = None,
+        net: Net = Net(),
+        start: Start = None,
+        channels: Literal[1, 3] = 3,
+        precision: Precision = "float32",
+    ) -> None:
+        """Build the network.
+
+        Args:
+            algorithm: whose step is learned.
+            solver: how the fixed point is found, by Anderson acceleration or by the plain
+                iteration.
+            tolerance: an image is finished when a step changes it by less, relative to its norm.
+            iterations: of the way forward, at most.
+            anytime: where the tolerance is not reached by then, the estimate of the least residual
+                is taken; else that is an error.
+            gradient: `implicit` solves the adjoint system; `jacobian_free` takes the derivative of
+                the last step alone, which costs a third and is biased.
+            adjoint_tolerance: relative residual of the adjoint system (implicit).
+            adjoint_iterations: at most (implicit).
+            contraction: a number q below 1 by which every step contracts, with a nonexpansive D of
+                `net.width`, `net.depth` and `net.shuffle`; null: nothing makes it contract.
+            net: the network N.
+            start: what D begins as, in place of a network `net`: a denoiser's run, such as
+                `runs/denoising/drunet`, or an entry.
+            channels: 3 for colour, 1 for grey images.
+            precision: of the network at inference; a step that is rounded to bf16 is repeated up to
+                about 4e-3 only.
+
+        Raises:
+            UserError: knobs of which one is not read beside the others, or a step that would be
+                another map at every call.
+        """
+        super().__init__()
+        _check_knobs(start, net, contraction)
+        # In a list: its weights are copied, and not learned beside the copy.
+        self._start = [start] if start is not None else []
+        self.algorithm: Algorithm = algorithm
+        self.memory, self.tolerance, self.iterations = MEMORY[solver], tolerance, iterations
+        self.anytime, self.contraction, self.channels = anytime, contraction, channels
+        self.design = net
+        self.adjoint = Adjoint(gradient, adjoint_tolerance, adjoint_iterations, strict=False)
+        self.wiener = WienerFilter()
+        self.net = self._build()
+        self.data_step = DataStep(algorithm, plain=start is not None)
+        self.compute = InferencePrecision(precision)
+        if start is not None:
+            share_precision(self.net, self.compute)
+            self.log_level = nn.Parameter(torch.tensor(math.log(FIRST_LEVEL[algorithm])))
+            self.slope = nn.Parameter(torch.ones(()))
+        self.report = Report()
+        self.found: dict[str, float] = {}
+
+    def forward(self, y: Tensor, physics: LinearPhysics) -> Tensor:
+        """Reconstruct: `y` of shape (B, C, H', W') gives `x_hat` of shape (B, C, H, W).
+
+        Raises:
+            UserError: another number of channels, no fixed point, a tolerance that was not met
+                (unless `anytime`) or cannot be.
+        """
+        return self.solve(y, physics).x
+
+    def solve(self, y: Tensor, physics: LinearPhysics, start: Tensor | None = None) -> Solution:
+        """The fixed point, attached to the graph of the weights, and how well it was found.
+
+        Args:
+            y: measurements, shape (B, C, H', W').
+            physics: the operator.
+            start: where the iteration begins, shape (B, C, H, W); by default x_0.
+
+        Raises:
+            UserError: see `forward`.
+        """
+        check_measurement(self.channels, y)
+        check_tolerance(self.tolerance, y.dtype)
+        # In bfloat16 a step is rounded by more than any tolerance is worth.
+        with torch.autocast(y.device.type, enabled=False), lipschitz.held_kernels(self.net):
+            step, x_0, _ = self._step(y, physics)
+            with torch.no_grad():
+                found = fixed_point(
+                    step,
+                    x_0 if start is None else start,
+                    tolerance=self.tolerance,
+                    iterations=self.iterations,
+                    memory=self.memory,
+                    regularisation=DAMPING if y.dtype == torch.float32 else 1e-12,
+                )
+            check_found(found, self.tolerance, anytime=self.anytime or self.training)
+            if not torch.is_grad_enabled():
+                return found
+            self.report = Report()
+            self.found = {
+                "forward_residual": float(found.residual.max()),
+                "forward_steps": found.iterations,
+            }
+            x = fixed(step, found.x, self.adjoint, memory=self.memory, report=self.report)
+            return found._replace(x=x)
+
+    def estimates(self, y: Tensor, physics: LinearPhysics) -> Iterator[Tensor]:
+        """Yield x_0, T(x_0), T(T(x_0)), ... without end, each of shape (B, C, H, W)."""
+        check_measurement(self.channels, y)
+        step, x, _ = self._step(y, physics)
+        while True:
+            yield x
+            x = step(x)
+
+    def equilibrium(self, y: Tensor, physics: LinearPhysics) -> Equilibrium:
+        """T and its parts; see `equilibrium.HasEquilibrium`."""
+        step, x_0, data = self._step(y, physics)
+        level = data.sigma if not self._start else self.level(data)
+        return Equilibrium(
+            f"deq {self.algorithm}",
+            step,
+            lambda z: self.denoise(z, x_0, data),
+            float(level.mean()),
+            x_0,
+            self.contraction,
+        )
+
+    def denoise(self, z: Tensor, x_0: Tensor, data: DataTerm) -> Tensor:
+        """D(z), shape (B, C, H, W).
+
+        Args:
+            z: what the data step made, shape (B, C, H, W).
+            x_0: the Wiener estimate, of that shape.
+            data: whose noise level D is told.
+        """
+        if self._start:
+            return cast("Denoiser", self.net).denoise(z, self.level(data))
+        if self.contraction is not None:
+            with self.compute.context(z.device):
+                found: Tensor = self.net(z, data.sigma)
+            return found.to(z.dtype)
+        sigma = data.sigma.expand(len(z), 1, *z.shape[-2:])
+        return z + self.compute(self.net, torch.cat([z, x_0, sigma], dim=1))
+
+    def level(self, data: DataTerm) -> Tensor:
+        """l, at which a denoiser is called, shape (1 | B, 1, 1, 1)."""
+        level = (self.log_level + self.slope * data.sigma.log()).exp()
+        return level if self.algorithm == "hqs" else level * data.curvature.rsqrt()
+
+    def fit(self, problem: Problem, images: Images, train: TrainConfig, session: Session) -> None:
+        """Learn the images' power spectrum, then everything else from its seeded start."""
+        check_problem(self.channels, problem)
+        self.wiener.learn(images)
+        fit_network(
+            self,
+            problem,
+            images,
+            train,
+            session,
+            net=self.net,
+            build=self._build,
+            precision=self.compute,
+            observe=self.observe,
+        )
+
+    def observe(self) -> dict[str, float]:
+        """Residuals and iterations of both ways of the last training step, for the log."""
+        if self.report.residual is None:
+            return self.found
+        residual = float(self.report.residual.max())
+        back = {"backward_residual": residual, "backward_steps": self.report.iterations}
+        return {**self.found, **back}
+
+    def _step(
+        self, y: Tensor, physics: LinearPhysics
+    ) -> tuple[Callable[[Tensor], Tensor], Tensor, DataTerm]:
+        """T, x_0 and the data term."""
+        data = DataTerm(y, physics, iterations=CONJUGATE_GRADIENTS)
+        with torch.no_grad():
+            x_0 = self.wiener(data)[0]
+        level = self.level(data) if self._start else None
+        q = self.contraction
+
+        def step(x: Tensor) -> Tensor:
+            if q is not None:
+                x = q * x + (1 - q) * x_0
+            z = self.data_step(x, data, self.wiener.log_spectrum, level=level)
+            return self.denoise(z, x_0, data)
+
+        return step, x_0, data
+
+    def _build(self) -> nn.Module:
+        if self._start:
+            return copy.deepcopy(self._start[0])
+        if self.contraction is None:
+            return self.design.build(2 * self.channels + 1, self.channels)
+        return lipschitz.Nonexpansive(
+            self.channels,
+            width=self.design.width or WIDTH,
+            blocks=self.design.depth or BLOCKS,
+            shuffle=self.design.shuffle or SHUFFLE,
+        )
+
+
+def _check_knobs(start: Method | None, net: Net, contraction: float | None) -> None:
+    """Raise `UserError` for knobs that nothing reads, and for a step that is no map."""
+    changing = {"dropout": net.dropout > 0, "normalisation": net.normalisation == "batch"}
+    for knob, given in changing.items():
+        if given:
+            raise UserError.of(
+                f"`method.net.{knob}`",
+                f"is `{getattr(net, knob)}`, by which a step is another map at every call",
+                "leave it out: there would be no fixed point to find",
+            )
+    if start is not None and not isinstance(start, Denoiser):
+        raise UserError.of(
+            "`method.start`",
+            f"`{type(start).__name__}` is not told the noise level of a step",
+            "give a denoiser with a `denoise(x, sigma)`, such as the run of a `drunet`",
+        )
+    if start is not None:
+        for knob, given in (("net", net != Net()), ("contraction", contraction is not None)):
+            if given:
+                raise UserError.of(
+                    f"`method.{knob}`",
+                    "is not read with `method.start`, whose denoiser is the step's network",
+                    "take one of the two out",
+                )
+    if contraction is None:
+        return
+    rest = net.model_copy(update={"width": None, "depth": None, "shuffle": None})
+    if rest != Net():
+        raise UserError.of(
+            "`method.net`",
+            "has knobs beside width, depth and shuffle, which a nonexpansive network has not",
+            "take them or `method.contraction` out",
+        )
