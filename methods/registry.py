@@ -37,6 +37,7 @@ METHODS: dict[str, str] = {
     "lista": "challenge.methods.end_to_end.lista:Lista",
     "lpd": "challenge.methods.end_to_end.lpd:LPD",
     "network": "challenge.methods.end_to_end.network:Network",
+    "neural_ode": "challenge.methods.end_to_end.neural_ode:NeuralODE",
     "pnp": "challenge.methods.plug_and_play.pnp:PnP",
     "red": "challenge.methods.plug_and_play.red:Red",
     "score": "challenge.methods.generative.score:Score",

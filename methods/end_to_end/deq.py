@@ -43,7 +43,7 @@ from challenge.configs.errors import UserError
 from challenge.configs.schema.training import TrainConfig
 from challenge.methods.contract import Method, Session
 from challenge.methods.end_to_end.data_step import Algorithm, DataStep
-from challenge.methods.end_to_end.equilibrium import Equilibrium, check_found, check_tolerance
+from challenge.methods.end_to_end.dynamics import Equilibrium, check_found, check_tolerance
 from challenge.methods.networks import lipschitz
 from challenge.methods.networks.architectures import Net
 from challenge.methods.parts import Start
@@ -208,7 +208,7 @@ class DEQ(Method):
             x = step(x)
 
     def equilibrium(self, y: Tensor, physics: LinearPhysics) -> Equilibrium:
-        """T and its parts; see `equilibrium.HasEquilibrium`."""
+        """T and its parts; see `dynamics.HasEquilibrium`."""
         step, x_0, data = self._step(y, physics)
         level = data.sigma if not self._start else self.level(data)
         return Equilibrium(

@@ -32,7 +32,7 @@ BEAM, DIVISIONS = 4, 4
 
 FIRST = 0.5
 """Norm of a block's convolution before training."""
-NEARLY = 0.1
+NEARLY = 0.4
 """The same of a network that begins as the identity, in units of `FIRST`."""
 
 

@@ -109,8 +109,6 @@ class _Adjoint(torch.autograd.Function):
         back = _Back(ctx.v, parameters)
         a, way = gradient, ctx.way
         places = list(zip(ctx.numbers, times, states, strict=True))
-        for (first, begin, _), (last, end, x) in pairwise(places):
-            del first, begin, last, end, x
         for (first, begin, _), (last, end, x) in reversed(list(pairwise(places))):
             done = integrate(
                 back,

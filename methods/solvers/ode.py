@@ -31,7 +31,6 @@ from challenge.configs.errors import UserError
 Solver = Literal["euler", "heun", "rk4", "dopri5"]
 Field = Callable[[Tensor, Tensor], Tensor]
 """v(x, t): x of shape (B, ...), t of shape (B,)."""
-Stages = list[tuple[Tensor, Tensor]]
 
 
 class Tableau(NamedTuple):
@@ -188,7 +187,7 @@ def _adaptive(
     with torch.no_grad():
         speed = _norms(v(x, t), parts) / _norms(x, parts).clamp_min(torch.finfo(x.dtype).tiny)
         # An error of (h |v| / |x|)^5, about, were v no smoother than that.
-        h = (0.5 * tolerance**power / speed.amax(1).clamp_min(1e-12)).minimum(span)
+        h = 0.5 * tolerance**power / speed.nan_to_num(1.0).amax(1).clamp_min(1e-12)
     count = x.new_zeros(len(x), dtype=torch.long)
     _keep(flow, keep, t)
     while bool((t != end).any()):
@@ -262,6 +261,8 @@ def _norms(x: Tensor, parts: int) -> Tensor:
 def _keep(flow: Flow, keep: int, t: Tensor, last: bool = False) -> None:
     """Keep a step of the path; where there are too many, every second one goes."""
     if not keep:
+        return
+    if flow.path and flow.path[-1][0] == flow.steps:  # the step was rejected
         return
     stride = flow.path[1][0] - flow.path[0][0] if len(flow.path) > 1 else 1
     if not last and flow.steps % stride:

@@ -43,6 +43,7 @@ SMALL = {
     "lista": {"filters": 12, "layers": 2},
     "lpd": {"steps": 2, "net": {"width": 4, "depth": 1}, "dual_width": 4},
     "network": {"net": {"width": 8, "depth": 1}},
+    "neural_ode": {"steps": 2, "net": {"width": 4, "depth": 1}},
     "pnp": {"denoiser": {"name": "tv", "weight": "usual", "iterations": 2}, "iterations": 2},
     "red": {"denoiser": {"name": "tv", "weight": "usual", "iterations": 2}, "iterations": 2},
     "score": {"width": 4, "depth": 1, "blocks": 1},
@@ -53,8 +54,8 @@ SMALL = {
 """Knobs that make a method quick to test; the rules do not depend on size."""
 
 COLOURS = (
-    "autoencoder", "bilevel", "deq", "dncnn", "drunet", "ffdnet", "gsdrunet", "lipschitz", "lista", "lpd",
-    "network", "score", "unrolled", "vae",
+    "autoencoder", "bilevel", "deq", "dncnn", "drunet", "ffdnet", "gsdrunet", "lipschitz", "lista",
+    "lpd", "network", "neural_ode", "score", "unrolled", "vae",
 )  # fmt: skip
 """Methods made for a number of channels."""
 

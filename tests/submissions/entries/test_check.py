@@ -23,8 +23,8 @@ from challenge.submissions.entries.teams import Teams
 from challenge.submissions.entries.violations import Violation, outcome_of
 
 MADE_FOR = {
-    "autoencoder", "bilevel", "dncnn", "drunet", "ffdnet", "gsdrunet", "lipschitz", "lista", "lpd",
-    "network", "score", "unrolled", "vae",
+    "autoencoder", "bilevel", "deq", "dncnn", "drunet", "ffdnet", "gsdrunet", "lipschitz", "lista",
+    "lpd", "network", "neural_ode", "score", "unrolled", "vae",
 }  # fmt: skip
 """Methods with `channels` among their knobs."""
 Contents = dict[str, bytes]

@@ -1,4 +1,4 @@
-"""A fixed point as the answer of a method: what is asked of it, and what there is to analyse."""
+"""Fixed points and flows as the answers of methods: what is asked of them, what is analysed."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from challenge.configs.errors import UserError
+from challenge.methods.solvers.ode import Field, Rule
 from challenge.methods.solvers.solution import NotConverged, Solution
 
 if TYPE_CHECKING:
@@ -51,6 +52,32 @@ class HasEquilibrium(Protocol):
             y: measurement, shape (1, C, H', W').
             physics: the operator.
         """
+
+
+@dataclass(frozen=True)
+class Dynamics:
+    """The flow of one image whose end is the answer."""
+
+    field: Field
+    """v(x, t), differentiable; x of shape (1, C, H, W), t of shape (1,)."""
+    denoise: Callable[[Tensor, float], Tensor]
+    """D_t, what was learned of v, of an image and t / T."""
+    first: Tensor
+    """x(0), shape (1, C, H, W)."""
+    horizon: float
+    """T."""
+    rule: Rule
+    """How it is integrated."""
+    level: float
+    """The noise level of the measurement, in units of the image range."""
+
+
+@runtime_checkable
+class HasDynamics(Protocol):
+    """A method whose answer is the end of a flow."""
+
+    def dynamics(self, y: Tensor, physics: LinearPhysics) -> Dynamics:
+        """The flow for the measurement of one image; arguments as for `HasEquilibrium`."""
 
 
 def check_tolerance(tolerance: float, dtype: torch.dtype) -> None:
