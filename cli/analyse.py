@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from challenge.cli.shared.console import Cell
     from challenge.submissions.reports.analysis import Analysis, Statement
 
+FIRST = {"unrolled": "step", "flow": "time"}
+"""What the rows of the constants are told apart by; else the noise level."""
 IDENTITY = 1e-3
 """A denoiser whose I - D stretches nothing by more does nothing."""
 
@@ -77,9 +79,10 @@ def analyse(
 ) -> None:
     """Measure convergence and what its theorems assume.
 
-    For denoisers, iterations with one such as `pnp`, and `unrolled`. Lower bounds of Lipschitz
-    constants on images, on noise and at adversarial points; symmetry and homogeneity of the
-    denoiser; steps of the iteration with their rate. A theorem's assumption holds where the
+    For denoisers, iterations with one such as `pnp`, `unrolled`, `deq` and `neural_ode`. Lower
+    bounds of Lipschitz constants on images, on noise and at adversarial points; symmetry and
+    homogeneity of the denoiser; steps of the iteration with their rate; of a flow how fast it
+    may part, and how stiff it is. A theorem's assumption holds where the
     construction certifies it, fails where a point was found that refutes it, and is not certified
     otherwise: measurements at points prove nothing.
 
@@ -171,10 +174,9 @@ def _show(found: Analysis) -> None:
     """Constants, iterations, then every theorem with its assumptions."""
     from challenge.cli.shared.console import show_block, table, wrapped
 
-    unrolled = found.kind == "unrolled"
     rows: list[list[Cell]] = []
-    for number, each in enumerate(found.levels):
-        name = f"step {number + 1}" if unrolled else f"{255 * each.level:.3g}/255"
+    for each in found.levels:
+        name = each.label
         whole = [each.asymmetry, each.homogeneity, each.radius, each.least]
         for kind in each.norms["D"]:
             constants = [f"{each.norms[word][kind]:.3f}" for word in each.norms]
@@ -186,7 +188,7 @@ def _show(found: Analysis) -> None:
             limits = ["" if bound is None else f"<={bound:.3f}" for bound in bounds]
             rows.append([name, "certified", *limits, "", "", "", ""])
     columns: list[Cell] = [
-        "step" if unrolled else "level",
+        FIRST.get(found.kind, "level"),
         "points",
         "D",
         "I - D",
@@ -197,7 +199,7 @@ def _show(found: Analysis) -> None:
         ("least", "<v,Jv>"),
     ]
     title = f"{found.name}: Lipschitz constants are at least"
-    table(columns, rows, title=title, left=("level", "step", "points"))
+    table(columns, rows, title=title, left=("level", "step", "time", "points"))
     count = len(found.images)
     side = f"at most {found.settings.size} pixels wide"
     what = f"{count} image{'s' * (count != 1)}, the centre, {side}"
@@ -217,14 +219,16 @@ def _conclude(found: Analysis) -> None:
 
     lines = []
     residual = max(max(each.norms["I - D"].values()) for each in found.levels)
-    if found.kind != "unrolled" and residual < IDENTITY:
+    if found.kind not in FIRST and residual < IDENTITY:
         lines.append("D changes next to nothing: it is the identity, and denoises nothing.")
     verdicts = {each.theorem.name: each.verdict for each in found.statements}
     # Of a denoiser alone, a theorem may speak of another iteration than the one that was followed.
     iterations = {each.theorem.name: each.algorithm for each in found.statements}
     proofs = [f"{name} ({iterations[name]})" for name in verdicts if verdicts[name] == "holds"]
     refuted = [name for name, verdict in verdicts.items() if verdict == "fails"]
-    if proofs:
+    if found.kind == "flow":
+        lines += _of_flows(found)
+    elif proofs:
         lines.append(f"That it converges follows from {_names(proofs)}.")
     else:
         lines.append("No theorem proves that it converges.")
@@ -232,10 +236,26 @@ def _conclude(found: Analysis) -> None:
         lines.append(f"An assumption was seen to fail of {_names(refuted)}.")
     if len(proofs) + len(refuted) < len(verdicts):
         lines.append("What is not certified was not seen to fail, at the points that were tried.")
+    if found.kind == "flow":
+        show_block(wrapped(" ".join(lines)))
+        return
     first, last = (max(each.steps[k] for each in found.courses) for k in (0, -1))
     count = max(len(each.steps) for each in found.courses)
     lines.append(f"In {count} steps the change of a step went from {first:.1e} to {last:.1e}.")
     show_block(wrapped(" ".join(lines)))
+
+
+def _of_flows(found: Analysis) -> list[str]:
+    """Sentences about a flow: its growth, its stiffness, the error of its steps."""
+    passages = [each.passage for each in found.courses if each.passage is not None]
+    apart = max(each.expansion or 0.0 for each in found.courses)
+    error, stiff = max(passages, key=lambda each: each.error), max(each.stiffness for each in passages)
+    steps = max(each.steps for each in passages)
+    return [
+        f"Two flows that begin as far apart as the noise end {apart:.2g} times as far.",
+        f"In {steps} steps of {error.solver}, h |lambda| is {stiff:.2g} at most, and the end is "
+        f"{error.error:.1e} away from that of a flow with a tolerance of 1e-5.",
+    ]
 
 
 def _names(theorems: Sequence[str]) -> str:
@@ -253,6 +273,9 @@ def _show_iterations(found: Analysis) -> None:
     from challenge.cli.shared.console import table
     from challenge.submissions.reports.convergence_pictures import law
 
+    if found.kind == "flow":
+        _show_flows(found)
+        return
     rows = [
         [
             each.identity,
@@ -281,6 +304,36 @@ def _show_iterations(found: Analysis) -> None:
     count = max(len(each.steps) for each in found.courses)
     title = f"{found.courses[0].algorithm}, {count} steps x_k+1 = T(x_k)"
     table(columns, rows, title=title, left=("image", "level"))
+
+
+def _show_flows(found: Analysis) -> None:
+    from challenge.cli.shared.console import table
+
+    rows = [
+        [
+            each.identity,
+            f"{at.steps}" + (f" + {at.rejected}" if at.adaptive else ""),
+            str(at.evaluations),
+            f"{at.growth:.3g}",
+            f"{at.stiffness:.3g}",
+            f"{at.limit:.3g}",
+            "-" if each.expansion is None else f"{each.expansion:.3g}",
+            f"{at.error:.1e}",
+        ]
+        for each in found.courses
+        if (at := each.passage) is not None
+    ]
+    columns = [
+        "image",
+        ("steps", "+ rejected"),
+        "v(x, t)",
+        ("m at", "least"),
+        "h |lambda|",
+        "stable to",
+        ("ends", "apart"),
+        ("error of", "the steps"),
+    ]
+    table(columns, rows, title=f"{found.courses[0].algorithm}, x' = v(x, t)", left=("image",))
 
 
 def _show_statement(statement: Statement) -> None:

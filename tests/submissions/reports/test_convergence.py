@@ -13,6 +13,8 @@ from PIL import Image
 from challenge.configs.errors import UserError
 from challenge.methods.contract import Method
 from challenge.methods.contract_test import toy_images, toy_problem
+from challenge.methods.end_to_end.deq import DEQ
+from challenge.methods.end_to_end.neural_ode import NeuralODE
 from challenge.methods.end_to_end.unrolled import Unrolled
 from challenge.methods.networks.architectures import Net
 from challenge.methods.plug_and_play.denoisers import Bounds, NoiseRange
@@ -185,7 +187,7 @@ def test_theorems_that_speak_of_another_algorithm_are_silent(algorithm):
     spoken = {each.theorem.name for each in found.statements}
     assert spoken | {each.name for each in found.silent} == {
         *("Banach", "Krasnoselskii-Mann", "Ryu et al."),
-        *("Hurault et al.", "Romano et al.", "MMSE denoisers"),
+        *("Hurault et al.", "Romano et al.", "MMSE denoisers", "Ostrowski", "Dahlquist"),
     }
     assert ("Ryu et al." in spoken) == (algorithm in ("pgd", "admm", "drs"))
     assert {"Banach", "Krasnoselskii-Mann"} <= spoken
@@ -246,6 +248,79 @@ def test_an_unrolled_iteration_that_diverges_at_once_is_one_line():
             each.data.fill_(1e6)
     with pytest.raises(UserError, match="step 1 of the unrolled algorithm"):
         analyse(method, "far", Val("blur"), Settings(images=1, size=16, iterations=5))
+
+
+def test_a_step_that_contracts_by_construction_has_its_theorems():
+    torch.manual_seed(0)
+    method = DEQ(contraction=0.7, net=Net(width=12, depth=1))
+    settings = Settings(images=1, size=16, iterations=30)
+    found = analyse(method, "deq", Val("blur"), settings)
+    assert (found.kind, len(found.levels)) == ("equilibrium", 1)
+    for name in ("Banach", "Ostrowski"):
+        assert of(found, name).verdict == "holds"
+    (course,) = found.courses
+    assert course.expansion <= course.certified == 0.7
+    assert course.radius is None or course.radius <= 0.7
+    assert course.rate.value <= 0.7 + 1e-2
+    assert course.apart < 1e-3 < course.apart_at_start
+    assert {each.theorem.name for each in found.statements} == {"Banach", "Ostrowski"}
+
+
+def test_a_step_that_expands_is_seen_to():
+    method = DEQ(net=Net(architecture="cnn", width=4, depth=1))
+    method.denoise = lambda z, x_0, data: 30 * z
+    found = analyse(method, "far", Val("identity"), Settings(images=1, size=16, iterations=12))
+    assert of(found, "Banach").verdict == "fails"
+    assert of(found, "Ostrowski").verdict == "fails"
+    assert row(found, "Ostrowski", "T has").verdict == "not certified"
+    (course,) = found.courses
+    assert course.rate.diverges
+    assert course.radius == pytest.approx(course.expansion, rel=0.05)
+
+
+LINEAR = {"slow": -0.5, "stiff": -60.0, "parts": 2.0}
+"""By the name, the rate of x' = m (x - 1/2)."""
+
+
+@pytest.mark.parametrize(
+    "name", ["stiff", *(pytest.param(name, marks=pytest.mark.slow) for name in ("slow", "parts"))]
+)
+def test_a_flow_is_told_by_its_growth_its_stiffness_and_the_error_of_its_steps(name):
+    m = LINEAR[name]
+    method = NeuralODE(solver="rk4", steps=4, horizon=2.0, net=Net(architecture="cnn", width=4))
+    method.data_step.forward = lambda x, *given, **named: x
+    method.denoise = lambda z, x_0, data, share: z + m * (z - 0.5)
+    found = analyse(method, name, Val("identity"), Settings(images=1, size=16, iterations=50))
+    assert (found.kind, [each.label for each in found.levels]) == (
+        "flow", ["t = 0", "t = 1", "t = 2"],
+    )  # fmt: skip
+    (course,), h = found.courses, 0.5
+    passage = course.passage
+    assert (passage.steps, passage.evaluations, passage.limit) == (4, 16, 2.785)
+    assert passage.growth == pytest.approx(m, rel=1e-3)
+    assert passage.stiffness == pytest.approx(h * abs(m), rel=1e-2)
+    polynomial = sum((h * m) ** k / math.factorial(k) for k in range(5))
+    assert course.expansion == pytest.approx(polynomial**4, rel=0.02)
+    verdicts = {"slow": "not certified", "stiff": "fails", "parts": "fails"}
+    assert of(found, "Dahlquist").verdict == verdicts[name]
+    stable = row(found, "Dahlquist", "h lambda").verdict
+    assert stable == ("fails" if name == "stiff" else "not certified")
+    assert (passage.error > 1e-2) == (name != "slow")
+    assert {each.theorem.name for each in found.statements} == {"Dahlquist"}
+
+
+def test_a_flow_of_adaptive_steps_is_analysed_and_drawn(tmp_path):
+    torch.manual_seed(0)
+    net = Net(architecture="cnn", width=4, depth=1)
+    method = NeuralODE(solver="dopri5", net=net)
+    found = analyse(method, "ode", Val("blur"), Settings(images=1, size=16, iterations=20))
+    (course,) = found.courses
+    assert course.passage.adaptive
+    assert len(course.steps) == course.passage.steps
+    assert course.passage.error < 1e-2
+    assert "by its tolerance" in row(found, "Dahlquist", "h lambda").measured
+    json.dumps(found.to_json(), allow_nan=False)
+    convergence_pictures.draw(tmp_path / "x.png", found)
 
 
 @pytest.mark.parametrize(
