@@ -249,7 +249,10 @@ def _of_flows(found: Analysis) -> list[str]:
     """Sentences about a flow: its growth, its stiffness, the error of its steps."""
     passages = [each.passage for each in found.courses if each.passage is not None]
     apart = max(each.expansion or 0.0 for each in found.courses)
-    error, stiff = max(passages, key=lambda each: each.error), max(each.stiffness for each in passages)
+    error, stiff = (
+        max(passages, key=lambda each: each.error),
+        max(each.stiffness for each in passages),
+    )
     steps = max(each.steps for each in passages)
     return [
         f"Two flows that begin as far apart as the noise end {apart:.2g} times as far.",

@@ -19,6 +19,8 @@ SMALL = {
     "train unrolled": [*STEPS, "method.net.width=4"],
     "train lpd": [*STEPS, "method.net.width=4"],
     "train lista": STEPS,
+    "train deq": [*STEPS, "method.net.width=4"],
+    "train neural_ode": [*STEPS, "method.net.width=4"],
     "train drunet": [*STEPS, "method.width=4"],
     "train lipschitz": [*STEPS, "method.width=4", "method.blocks=1"],
     "train gsdrunet": [*STEPS, "method.width=4", "method.blocks=1"],

@@ -78,7 +78,9 @@ class DataStep(nn.Module):
             moved = x - step * data.gradient(x)
             if anchor is None:
                 return moved
-            found: Tensor = torch.fft.irfft2(torch.fft.rfft2(moved) / (1 + step * anchor), s=data.size)
+            found: Tensor = torch.fft.irfft2(
+                torch.fft.rfft2(moved) / (1 + step * anchor), s=data.size
+            )
             return found
         weight = self.weight(data, level, share)
         if anchor is None:

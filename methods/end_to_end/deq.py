@@ -85,11 +85,11 @@ class DEQ(Method):
 
         x* = D(G(q x* + (1 - q) x_0)),   G(x) = (A^T A + W + r)^-1 (A^T y + r x)   (hqs)
 
-    Also `pgd`; its equation opens `data_step.py`. x_0 is the Wiener estimate. As many steps as an image needs, trained by
-    implicit differentiation with the memory of one. The operator is the one given at inference. Bai,
-    Kolter, Koltun, Deep Equilibrium Models, 2019; Gilton, Ongie, Willett, Deep Equilibrium
-    Architectures for Inverse Problems in Imaging, 2021; Fung, Heaton, Li, McKenzie, Osher, Yin,
-    JFB, 2022 (`jacobian_free`).
+    Also `pgd`; its equation opens `data_step.py`. x_0 is the Wiener estimate. As many steps as an
+    image needs, trained by implicit differentiation with the memory of one. The operator is the
+    one given at inference. Bai, Kolter, Koltun, Deep Equilibrium Models, 2019; Gilton, Ongie,
+    Willett, Deep Equilibrium Architectures for Inverse Problems in Imaging, 2021; Fung, Heaton, Li,
+    McKenzie, Osher, Yin, JFB, 2022 (`jacobian_free`).
     """
 
     reads = READS

@@ -25,8 +25,8 @@ discrete network; or by the `adjoint` state, integrated backwards, with the memo
 the error of the integration (`solvers/adjoint_state.py`). Through Euler's method that error is as
 large as the step, and not offered.
 
-With `start`, D_t is a denoiser at a level that falls from 49/255 to sigma, G_t has no W, and the flow
-begins as plug-and-play with infinitely short steps.
+With `start`, D_t is a denoiser at a level that falls from 49/255 to sigma, G_t has no W, and the
+flow begins as plug-and-play with infinitely short steps.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ class NeuralODE(Method):
         self.channels, self.horizon, self.design = channels, horizon, net
         self.tolerance = (tolerance or TOLERANCE) if adaptive else None
         self.rule = Rule(solver, steps or STEPS, self.tolerance)
-        self.adjoint = (adaptive if gradient is None else gradient == "adjoint")
+        self.adjoint = adaptive if gradient is None else gradient == "adjoint"
         self.wiener = WienerFilter()
         self.net = self._build()
         self.data_step = DataStep(algorithm, ends=2, plain=start is not None)
@@ -296,7 +296,7 @@ def _check_knobs(
     if gradient == "adjoint" and solver == "euler":
         raise UserError.of(
             "`method.gradient`",
-            "is `adjoint`, whose error through Euler's method is that of a step: 5 % with 8 of them",
+            "is `adjoint`, whose error through Euler's method is that of a step: 5 % with 8",
             "choose `backprop`, which is exact for it, or another `method.solver`",
         )
     if adaptive or gradient == "adjoint":

@@ -147,7 +147,9 @@ def integrate(
     least = 10 * torch.finfo(x.dtype).eps
     if rule.tolerance < least:
         kind = str(x.dtype).removeprefix("torch.")
-        cause = f"a tolerance of `{rule.tolerance:.3g}` cannot be met: {kind} rounds by `{least:.1g}`"
+        cause = (
+            f"a tolerance of `{rule.tolerance:.3g}` cannot be met: {kind} rounds by `{least:.1g}`"
+        )
         raise UserError.of("the flow", cause, remedy)
     return _adaptive(v, x, begin, end, rule, rule.tolerance, keep, parts, on_step, remedy)
 
@@ -220,9 +222,7 @@ def _adaptive(
     return flow
 
 
-def advance(
-    v: Field, x: Tensor, t: Tensor, h: Tensor, tableau: Tableau
-) -> tuple[Tensor, Tensor]:
+def advance(v: Field, x: Tensor, t: Tensor, h: Tensor, tableau: Tableau) -> tuple[Tensor, Tensor]:
     """One step of every image, and its error (0 where there is no embedded method).
 
     Args:

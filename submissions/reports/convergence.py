@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from challenge.methods.contract import Method
     from challenge.methods.plug_and_play.properties import Properties
     from challenge.methods.plug_and_play.stationary import Stationary
-    from challenge.methods.solvers.data_term import DataTerm
 
 ALONE: dict[Kind, Algorithm] = {
     "unrolled": "unrolled",

@@ -49,9 +49,7 @@ def _constants(axis: Any, found: Analysis) -> None:
     from matplotlib.lines import Line2D
 
     apart = found.kind in ("unrolled", "flow")
-    places = [
-        number + 1 if apart else 255 * each.level for number, each in enumerate(found.levels)
-    ]
+    places = [number + 1 if apart else 255 * each.level for number, each in enumerate(found.levels)]
     shown = []
     for colour, name in zip(COLOURS, found.levels[0].norms, strict=False):
         for mark in MARKS:

@@ -1,8 +1,8 @@
 """The analysis of fixed points and of flows: does the learned step contract, is the flow stiff.
 
-    x* = T(x*)        ||J_T||, the rate of the iteration, the largest |eigenvalue| of J_T(x*)
-    x' = v(x, t)      the largest eigenvalue of the symmetric part of dv/dx, |lambda| of dv/dx beside
-                      the length of a step, the error of the integration
+x* = T(x*)        ||J_T||, the rate of the iteration, the largest |eigenvalue| of J_T(x*)
+x' = v(x, t)      the largest eigenvalue of the symmetric part of dv/dx, |lambda| of dv/dx beside
+                  the length of a step, the error of the integration
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ def equilibria(
 
     from challenge.methods.end_to_end.dynamics import HasEquilibrium
     from challenge.methods.plug_and_play import properties
+    from challenge.methods.plug_and_play.safeguard import BIGGEST
     from challenge.methods.solvers import convergence, jacobian
     from challenge.methods.solvers.jacobian import Jacobian
 
@@ -59,7 +60,10 @@ def equilibria(
             for start in (follow.first, noise)
         ]
         stretched = [each.contraction or 0.0 for each in traces]
-        there = Jacobian(follow.step, traces[0].last.nan_to_num(0.0))
+        last = traces[0].last
+        # Where the iteration has left the range of images, derivatives are rounding.
+        stayed = bool((last.abs() <= BIGGEST).all())
+        there = Jacobian(follow.step, last if stayed else follow.first)
         for k, place in enumerate((Jacobian(follow.step, follow.first), there)):
             start = properties.normal(follow.first, *words, "norm", k)
             stretched.append(float(jacobian.norm(place, start, properties.STEPS)[0]))

@@ -161,10 +161,10 @@ def deviation(found, wanted):
     return math.sqrt(off / sum(float(each.square().sum()) for each in wanted))
 
 
-def both(rule):
+def both(rule, end=2.0):
     """Gradients of the adjoint state, and those of backpropagation through the same steps."""
     v, x = Field(), draw(3, 4, seed=5).requires_grad_()
-    span = times(x.detach(), 0.0, 2.0)
+    span = times(x.detach(), 0.0, end)
     adjoint = gradients(flow_with_adjoint(v, x, *span, rule, v.parameters), v, x)
     return adjoint, gradients(integrate(v, x, *span, rule), v, x)
 
@@ -201,9 +201,9 @@ def test_of_equal_steps_the_adjoint_s_error_falls_with_the_order(solver):
 
 def test_through_euler_s_method_the_adjoint_is_wrong_by_a_step():
     """O(h): some per cent with 8 steps, a sixteenth of it with 128."""
-    errors = {steps: deviation(*both(Rule("euler", steps))) for steps in (8, 128)}
-    assert 0.01 < errors[8] < 0.3
-    assert errors[8] / errors[128] == pytest.approx(16, rel=0.4)
+    errors = {steps: deviation(*both(Rule("euler", steps), end=1.0)) for steps in (8, 128)}
+    assert 0.02 < errors[8] < 0.15, errors
+    assert errors[8] / errors[128] == pytest.approx(16, rel=0.4), errors
 
 
 def peak(steps, adjoint):
@@ -234,7 +234,7 @@ def peak(steps, adjoint):
 
 def test_memory_does_not_grow_with_the_steps():
     kept = [peak(steps, adjoint=True) for steps in (10, 100, 1000)]
-    assert max(kept) <= 1.2 * min(kept), kept
+    assert max(kept) <= 1.3 * min(kept), kept
     assert peak(100, adjoint=False) > 8 * peak(10, adjoint=False) > kept[0]
 
 
