@@ -36,7 +36,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, cast
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import torch
 from annotated_types import Ge, Gt, Le, Lt
@@ -70,7 +70,7 @@ MEMORY = {"anderson": 5, "plain": 1}
 """Iterates that the next one is made of."""
 DAMPING = 1e-6
 """Of Anderson's least squares: in float32, less lets rounding decide."""
-CONJUGATE_GRADIENTS = 40
+CONJUGATE_GRADIENTS = 20
 """Of a data step without a closed form, at most."""
 FIRST_LEVEL = {"hqs": 3.0, "pgd": math.sqrt(0.5)}
 """l / sigma before training, where the step of pgd is 1; those of `pnp`."""
@@ -236,13 +236,15 @@ class DEQ(Method):
             data: whose noise level D is told.
         """
         if self._start:
-            return cast("Denoiser", self.net).denoise(z, self.level(data))
+            denoiser: Denoiser = self.net  # type: ignore[assignment]
+            return denoiser.denoise(z, self.level(data))
         if self.contraction is not None:
             with self.compute.context(z.device):
                 found: Tensor = self.net(z, data.sigma)
             return found.to(z.dtype)
         sigma = data.sigma.expand(len(z), 1, *z.shape[-2:])
-        return z + self.compute(self.net, torch.cat([z, x_0, sigma], dim=1))
+        change: Tensor = self.compute(self.net, torch.cat([z, x_0, sigma], dim=1))
+        return z + change
 
     def level(self, data: DataTerm) -> Tensor:
         """l, at which a denoiser is called, shape (1 | B, 1, 1, 1)."""

@@ -35,7 +35,7 @@ import copy
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, cast
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import torch
 from annotated_types import Ge, Gt, Le, Lt
@@ -66,7 +66,7 @@ if TYPE_CHECKING:
 
 STEPS, TOLERANCE = 4, 1e-3
 """Where the knobs say nothing."""
-CONJUGATE_GRADIENTS = 40
+CONJUGATE_GRADIENTS = 20
 """Of a data step without a closed form, at most."""
 FIRST_LEVEL = 49 / 255
 """At which a denoiser is called first (DPIR)."""
@@ -114,8 +114,8 @@ class NeuralODE(Method):
             steps: of `euler`, `heun` and `rk4`; 4 where null.
             tolerance: of a step of `dopri5`, relative to the norm of x; 1e-3 where null.
             horizon: T, the length of time; Euler's method with T steps is `unrolled` with as many.
-            gradient: `backprop` through the steps, or the `adjoint` state; null: the latter for
-                `dopri5`, else the former.
+            gradient: the way back, `backprop` through the steps or the `adjoint` state; null: the
+                latter for `dopri5`, else the former.
             net: the network N.
             start: what D_t is at first, in place of a network `net`: a denoiser's run, such as
                 `runs/denoising/drunet`, or an entry.
@@ -196,9 +196,11 @@ class NeuralODE(Method):
             share: t / T, shape (1 | B, 1, 1, 1).
         """
         if self._start:
-            return cast("Denoiser", self.net).denoise(z, self.level(data, share))
+            denoiser: Denoiser = self.net  # type: ignore[assignment]
+            return denoiser.denoise(z, self.level(data, share))
         maps = [each.expand(len(z), 1, *z.shape[-2:]) for each in (data.sigma, share)]
-        return z + self.compute(self.net, torch.cat([z, x_0, *maps], dim=1))
+        found: Tensor = self.compute(self.net, torch.cat([z, x_0, *maps], dim=1))
+        return z + found
 
     def level(self, data: DataTerm, share: Tensor) -> Tensor:
         """l_t, at which a denoiser is called, shape (1 | B, 1, 1, 1)."""
@@ -296,7 +298,7 @@ def _check_knobs(
     if gradient == "adjoint" and solver == "euler":
         raise UserError.of(
             "`method.gradient`",
-            "is `adjoint`, whose error through Euler's method is that of a step: 5 % with 8",
+            "is `adjoint`, whose error through Euler's method is that of a step, O(h)",
             "choose `backprop`, which is exact for it, or another `method.solver`",
         )
     if adaptive or gradient == "adjoint":

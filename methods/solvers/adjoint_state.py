@@ -102,7 +102,7 @@ class _Adjoint(torch.autograd.Function):
         return flow.x.clone()
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         saved, count, kept = ctx.saved_tensors, ctx.count, len(ctx.numbers)
         parameters = saved[:count]
         times, states = saved[count : count + kept], saved[count + kept :]

@@ -145,7 +145,7 @@ def test_every_method_of_the_table_stands_in_a_chapter_of_the_course():
 
 def test_unknown_name_answers_with_the_nearest_and_the_list():
     with pytest.raises(
-        UserError, match="did you mean `wiener`.*network, pnp, red, .*wavelet, wiener"
+        UserError, match="did you mean `wiener`.*network, .*pnp, red, .*wavelet, wiener"
     ):
         registry.resolve("weiner", Path())
 
