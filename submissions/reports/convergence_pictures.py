@@ -94,6 +94,7 @@ def _steps(axis: Any, courses: Sequence[Course]) -> None:
         axis.plot(numbers, finite, color=colour, linewidth=1.4, label=label)
     _logarithmic(axis, [value for each in courses for value in each.steps])
     axis.set_xlabel("k")
+    axis.xaxis.get_major_locator().set_params(integer=True)
     axis.set_title(f"step of {courses[0].algorithm}, root mean square", fontsize=10)
     axis.legend(fontsize=8)
 

@@ -143,8 +143,15 @@ def close(found, wanted, most):
     assert off <= most * scale, float(off / scale)
 
 
-@pytest.mark.parametrize("contraction", [None, 0.9])
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize(
+    ("algorithm", "contraction"),
+    [
+        ("pgd", None),
+        ("hqs", None),
+        ("hqs", 0.9),
+        pytest.param("pgd", 0.9, marks=pytest.mark.slow),
+    ],
+)
 def test_gradients_are_those_of_the_unrolled_iteration_at_convergence(algorithm, contraction):
     method, x, y, physics = exact(algorithm, contraction=contraction)
     found = gradients(method, (method(y, physics) - x).square().mean())
@@ -218,8 +225,15 @@ def test_memory_does_not_depend_on_the_iterations():
     assert held(2) == held(8)
 
 
-@pytest.mark.parametrize("contraction", [None, 0.9])
-@pytest.mark.parametrize("gradient", ["implicit", "jacobian_free"])
+@pytest.mark.parametrize(
+    ("gradient", "contraction"),
+    [
+        ("implicit", None),
+        pytest.param("jacobian_free", None, marks=pytest.mark.slow),
+        pytest.param("implicit", 0.9, marks=pytest.mark.slow),
+        pytest.param("jacobian_free", 0.9, marks=pytest.mark.slow),
+    ],
+)
 def test_it_learns(gradient, contraction):
     x, y, physics = measured(side=16)
     net = Net(width=4, depth=1) if contraction is None else Net(width=12, depth=1, shuffle=1)
