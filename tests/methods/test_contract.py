@@ -23,7 +23,7 @@ LATENT = {
 SMALL = {
     "autoencoder": LATENT,
     "bilevel": {"filters": 4, "size": 3, "iterations": 10},
-    "deq": {"iterations": 2, "net": {"width": 4, "depth": 1}},
+    "deq": {"iterations": 1, "net": {"width": 4, "depth": 1}},
     "dncnn": {"width": 4, "depth": 3, "blind": False},
     "diffusion": {
         "denoiser": {"name": "drunet", "width": 4, "depth": 1, "blocks": 1},
@@ -43,7 +43,7 @@ SMALL = {
     "lista": {"filters": 12, "layers": 2},
     "lpd": {"steps": 2, "net": {"width": 4, "depth": 1}, "dual_width": 4},
     "network": {"net": {"width": 8, "depth": 1}},
-    "neural_ode": {"solver": "euler", "steps": 2, "net": {"width": 4, "depth": 1}},
+    "neural_ode": {"solver": "euler", "steps": 1, "net": {"width": 4, "depth": 1}},
     "pnp": {"denoiser": {"name": "tv", "weight": "usual", "iterations": 2}, "iterations": 2},
     "red": {"denoiser": {"name": "tv", "weight": "usual", "iterations": 2}, "iterations": 2},
     "score": {"width": 4, "depth": 1, "blocks": 1},
