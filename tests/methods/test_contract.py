@@ -23,7 +23,7 @@ LATENT = {
 SMALL = {
     "autoencoder": LATENT,
     "bilevel": {"filters": 4, "size": 3, "iterations": 10},
-    "deq": {"iterations": 1, "net": {"width": 4, "depth": 1}},
+    "deq": {"iterations": 2, "net": {"width": 4, "depth": 1}},
     "dncnn": {"width": 4, "depth": 3, "blind": False},
     "diffusion": {
         "denoiser": {"name": "drunet", "width": 4, "depth": 1, "blocks": 1},
