@@ -247,18 +247,24 @@ def _conclude(found: Analysis) -> None:
 
 def _of_flows(found: Analysis) -> list[str]:
     """Sentences about a flow: its growth, its stiffness, the error of its steps."""
+    from challenge.submissions.reports.facts import worst_passage
+
     passages = [each.passage for each in found.courses if each.passage is not None]
+    worst = worst_passage(passages)
+    assert worst is not None
+    if worst.stopped is not None:
+        return [f"It could not be followed to its end: {worst.stopped}."]
     apart = max(each.expansion or 0.0 for each in found.courses)
-    error, stiff = (
-        max(passages, key=lambda each: each.error),
-        max(each.stiffness for each in passages),
-    )
-    steps = max(each.steps for each in passages)
-    return [
-        f"Two flows that begin as far apart as the noise end {apart:.2g} times as far.",
-        f"In {steps} steps of {error.solver}, h |lambda| is {stiff:.2g} at most, and the end is "
-        f"{error.error:.1e} away from that of a flow with a tolerance of 1e-5.",
-    ]
+    lines = [f"Two flows that begin as far apart as the noise end {apart:.2g} times as far."]
+    taken = f"In {max(each.steps for each in passages)} steps of {worst.solver}"
+    if worst.stiffness is not None:
+        lines.append(f"{taken}, h |lambda| of {worst.stiffness:.2g} was seen.")
+    if any(each.error is None for each in passages):
+        lines.append("It is too stiff for a flow with a tolerance of 1e-5 to be held against it.")
+    else:
+        end = f"{worst.error:.1e} away from that of a flow with a tolerance of 1e-5"
+        lines.append(f"{taken}, the end is {end}.")
+    return lines
 
 
 def _names(theorems: Sequence[str]) -> str:
@@ -317,11 +323,11 @@ def _show_flows(found: Analysis) -> None:
             each.identity,
             f"{at.steps}" + (f" + {at.rejected}" if at.adaptive else ""),
             str(at.evaluations),
-            f"{at.growth:.3g}",
-            f"{at.stiffness:.3g}",
-            f"{at.limit:.3g}",
-            "-" if each.expansion is None else f"{each.expansion:.3g}",
-            f"{at.error:.1e}",
+            *(
+                "-" if value is None else f"{value:.3g}"
+                for value in (at.growth, at.stiffness, at.amplification, each.expansion)
+            ),
+            "-" if at.error is None else f"{at.error:.1e}",
         ]
         for each in found.courses
         if (at := each.passage) is not None
@@ -332,7 +338,7 @@ def _show_flows(found: Analysis) -> None:
         "v(x, t)",
         ("m at", "least"),
         "h |lambda|",
-        "stable to",
+        "|R|",
         ("ends", "apart"),
         ("error of", "the steps"),
     ]

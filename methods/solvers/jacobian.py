@@ -4,7 +4,7 @@
 
     norm of a J + b I        the largest singular value, of M^T M with M = a J + b I
     symmetric part           the least and the largest eigenvalue of (J + J^T) / 2
-    spectral radius          the largest |eigenvalue| of J
+    eigenvalues              some of J, the largest |eigenvalue| among them
     asymmetry                ||J - J^T||_F / ||J||_F, from random directions
 
 A norm found is one that a direction has, ||M v|| for a unit v: it never exceeds the norm, and the
@@ -182,18 +182,23 @@ def symmetric_part(jacobian: Jacobian, start: Tensor, steps: int) -> tuple[Tenso
     return least, largest
 
 
-def spectral_radius(jacobian: Jacobian, start: Tensor, steps: int) -> tuple[Tensor, Tensor]:
-    """|theta| of the largest Ritz value of J, and its residual ||J q - theta q||, shape (B,) each.
+def eigenvalues(jacobian: Jacobian, start: Tensor, steps: int) -> tuple[Tensor, Tensor]:
+    """Ritz values theta of J, complex, and residuals ||J q - theta q||, shape (B, steps) each.
 
     There is a matrix at most so far from J as the residual says that has this eigenvalue; of a
-    symmetric J, an eigenvalue at most so far from theta.
+    symmetric J, an eigenvalue at most so far from theta. The outer ones converge first.
     """
     found = krylov(jacobian.forward, start, steps)
     values, vectors = torch.linalg.eig(found.small)
-    place = values.abs().argmax(1)
-    each = torch.arange(len(place), device=place.device)
-    y = vectors[each, :, place]
-    return values[each, place].abs(), found.rest * (y[:, -1].abs() / y.norm(dim=1))
+    rest: Tensor = found.rest[:, None] * (vectors[:, -1].abs() / vectors.norm(dim=1))
+    return values, rest
+
+
+def spectral_radius(jacobian: Jacobian, start: Tensor, steps: int) -> tuple[Tensor, Tensor]:
+    """|theta| of the largest of `eigenvalues`, and its residual, shape (B,) each."""
+    values, rest = eigenvalues(jacobian, start, steps)
+    place = values.abs().argmax(1, keepdim=True)
+    return values.abs().gather(1, place)[:, 0], rest.gather(1, place)[:, 0]
 
 
 def asymmetry(jacobian: Jacobian, directions: list[Tensor]) -> Tensor:

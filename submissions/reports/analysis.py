@@ -73,7 +73,10 @@ class Course:
     apart_at_start: float | None
     objective: tuple[float, ...] = ()
     radius: float | None = None
-    """|eigenvalue| of J_T at the last iterate, the largest that converged."""
+    """|eigenvalue| of J_T at the fixed point that was found, the largest that converged, less its
+    residual; None where there was none."""
+    residual: float | None = None
+    """||T(x) - x|| / ||x|| at that point, or the least that was found."""
     passage: Passage | None = None
     """Of a flow: how it is integrated."""
 

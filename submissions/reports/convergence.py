@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from challenge.submissions.reports import dynamics, subjects
 from challenge.submissions.reports.analysis import Analysis, Course, Level, Settings, Statement
-from challenge.submissions.reports.facts import Algorithm, Bound, Facts
+from challenge.submissions.reports.facts import Algorithm, Bound, Facts, worst_passage
 from challenge.submissions.reports.scenes import NAMES, Scene, scene_of, worst_of
 from challenge.submissions.reports.subjects import Kind
 from challenge.submissions.reports.theorems import THEOREMS, Theorem, judge_all
@@ -351,13 +351,9 @@ def _facts(
         homogeneity=level.homogeneity,
         radius=level.radius,
         backtracks=first.backtracks,
-        last=max(each.steps[-1] for each in courses),
+        last=max((each.steps[-1] for each in courses if each.steps), default=None),
         attraction=max((each.radius for each in courses if each.radius is not None), default=None),
-        passage=max(
-            (each.passage for each in courses if each.passage is not None),
-            key=lambda passage: passage.growth,
-            default=None,
-        ),
+        passage=worst_passage([each.passage for each in courses if each.passage is not None]),
     )
     return [
         replace(

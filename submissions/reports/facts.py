@@ -6,7 +6,8 @@ is small, and never proves it. What follows from the architecture is an upper bo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 Verdict = Literal["holds", "fails", "not certified"]
@@ -69,18 +70,40 @@ class Passage:
     steps: int
     rejected: int
     evaluations: int
-    growth: float
+    growth: float | None
     """An eigenvalue of the symmetric part of dv/dx, the largest seen on the way: two flows may
-    part by e^{m t}, and the one-sided Lipschitz constant m is at least so much."""
-    stiffness: float
-    """h |lambda|, the largest seen: |lambda| of dv/dx, h the mean length of a step."""
-    limit: float
-    """What it may be for a real lambda < 0, so that no step grows."""
-    error: float
+    part by e^{m t}, and the one-sided Lipschitz constant m is at least so much. None where v has
+    no derivative."""
+    stiffness: float | None
+    """h |lambda|, lambda an eigenvalue of dv/dx, the largest that was found to converge; h the mean
+    length of a step."""
+    amplification: float | None
+    """|R(h lambda)|, by which a step multiplies, the largest of those with Re lambda <= 0; the
+    least it may be, lambda being off by its residual."""
+    error: float | None
     """Of the integration: distance to the end of a flow with a much smaller tolerance, root mean
-    square, in units of the image range."""
+    square, in units of the image range; None where that was not followed to its end."""
     adaptive: bool
     """Whether steps follow a tolerance."""
+    stopped: str | None = None
+    """Why the flow could not be followed to its end; None where it was."""
+
+
+def worst_passage(passages: Sequence[Passage]) -> Passage | None:
+    """What is worst of all, of each number by itself; None of none."""
+    if not passages:
+        return None
+
+    def most(name: str) -> float | None:
+        values = [getattr(each, name) for each in passages]
+        return max((value for value in values if value is not None), default=None)
+
+    return replace(
+        passages[0],
+        **{name: most(name) for name in ("growth", "stiffness", "amplification", "error")},
+        adaptive=any(each.adaptive for each in passages),
+        stopped=next((each.stopped for each in passages if each.stopped), None),
+    )
 
 
 @dataclass(frozen=True)
@@ -118,9 +141,10 @@ class Facts:
     last: float | None = None
     """Length of the last step, in units of the image range."""
     attraction: float | None = None
-    """|eigenvalue| of J_T at the fixed point, the largest that was found to converge."""
+    """|eigenvalue| of J_T, the largest that converged at a point that T was seen to leave where it
+    is, less its residual; None where there was none."""
     passage: Passage | None = None
-    """Of a flow, the one that grows most."""
+    """Of a flow; see `worst_passage`."""
 
 
 def closed(

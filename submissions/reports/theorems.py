@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from challenge.submissions.reports.facts import Algorithm, Bound, Facts, Verdict
+from challenge.submissions.reports.facts import ROUNDING, Algorithm, Bound, Facts, Verdict
 
 Finding = tuple[str, Verdict]
 """What was measured, in words, and what that says."""
@@ -331,13 +331,13 @@ def _attracts(facts: Facts) -> Finding:
     if facts.iteration.below(1) == "holds":
         return f"T {facts.iteration}", "holds"
     if facts.attraction is None:
-        return "no eigenvalue converged", "not certified"
+        return "no eigenvalue converged at a fixed point", "not certified"
     words = f"an eigenvalue of {facts.attraction:.3g}"
-    return words, "fails" if facts.attraction >= 1 else "not certified"
+    return words, "fails" if facts.attraction > 1 + ROUNDING else "not certified"
 
 
 def _one_sided(facts: Facts) -> Finding:
-    if facts.passage is None:
+    if facts.passage is None or facts.passage.growth is None:
         return "not measured", "not certified"
     m = facts.passage.growth
     return f"m >= {m:.3g}", "fails" if m > SYMMETRIC else "not certified"
@@ -347,10 +347,14 @@ def _steps_are_stable(facts: Facts) -> Finding:
     if facts.passage is None:
         return "not measured", "not certified"
     found = facts.passage
-    words = f"h |lambda| = {found.stiffness:.3g}, {found.solver}: {found.limit:.3g}"
-    if found.adaptive:
+    if found.stopped is not None:
+        return "too stiff to be followed to its end", "not certified"
+    if found.amplification is None:
+        return "no eigenvalue converged", "not certified"
+    words = f"|R(h lambda)| = {found.amplification:.3g}"
+    if found.adaptive:  # h is a mean, and every step was held to the tolerance
         return f"{words}, by its tolerance", "not certified"
-    return words, "fails" if found.stiffness > found.limit else "not certified"
+    return words, "fails" if found.amplification > 1 + ROUNDING else "not certified"
 
 
 def _ostrowski(facts: Facts) -> Sequence[Assumption]:
@@ -368,7 +372,7 @@ def _reached(facts: Facts) -> Finding:
 def _dahlquist(facts: Facts) -> Sequence[Assumption]:
     return [
         Assumption("<v(x) - v(z), x - z> <= m ||x - z||^2, m <= 0", _one_sided),
-        Assumption("h lambda in the method's region of stability", _steps_are_stable),
+        Assumption("|R(h lambda)| <= 1 for every Re lambda <= 0", _steps_are_stable),
     ]
 
 
@@ -396,7 +400,8 @@ THEOREMS = (
         "Dahlquist 1958, 1963; Hairer, Wanner 1996, IV.2, IV.12",
         "If <v(x, t) - v(z, t), x - z> <= m ||x - z||^2, two flows of x' = v(x, t) part by "
         "e^{m t} at most. An explicit method's steps of length h inherit that they do not part "
-        "only where h lambda, lambda an eigenvalue of dv/dx, is in its region of stability.",
+        "only where |R(h lambda)| <= 1 for every eigenvalue lambda of dv/dx, R(z) being what a "
+        "step of x' = lambda x, z = h lambda, multiplies x by.",
         ("neural_ode",),
         _dahlquist,
     ),

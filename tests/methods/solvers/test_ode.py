@@ -7,7 +7,7 @@ import torch
 
 from challenge.configs.errors import UserError
 from challenge.methods.solvers.adjoint_state import KEPT, Way, flow_with_adjoint
-from challenge.methods.solvers.ode import TABLEAUX, Rule, integrate
+from challenge.methods.solvers.ode import TABLEAUX, Rule, advance, integrate, stability
 
 SOLVERS = list(TABLEAUX)
 
@@ -49,6 +49,34 @@ def test_the_tableau_is_consistent(solver):
     )
     if tableau.error is not None:
         assert sum(tableau.error) == pytest.approx(0, abs=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("solver", "axis", "reach"),
+    [
+        ("euler", 2.0, 2.0),
+        ("heun", 2.0, 2.1974),
+        ("rk4", 2.7853, 2.9600),
+        ("dopri5", 3.3066, 3.3990),
+    ],
+)
+def test_stability_is_what_a_step_multiplies_by_and_its_region_is_that_of_the_books(
+    solver, axis, reach
+):
+    """Hairer, Wanner 1996, figure IV.2.1, from a grid of the left half plane."""
+    tableau = TABLEAUX[solver]
+    real, imaginary = (
+        torch.linspace(*ends, 1401, dtype=torch.float64) for ends in ((-3.5, 0), (0, 3.5))
+    )
+    z = torch.complex(*torch.meshgrid(real, imaginary, indexing="ij"))
+    inside = z[stability(tableau, z).abs() <= 1 + 1e-12]
+    assert float(inside.abs().max()) == pytest.approx(reach, abs=5e-3)
+    assert float(-inside[inside.imag == 0].real.min()) == pytest.approx(axis, abs=5e-3)
+    lambdas = torch.tensor([[-1.0 + 2.0j], [0.3 - 1.0j]], dtype=torch.complex128)
+    h = torch.tensor([0.7, 1.9], dtype=torch.float64)
+    one = torch.ones_like(lambdas)
+    stepped, _ = advance(lambda x, t: lambdas * x, one, 0 * h, h, tableau)
+    torch.testing.assert_close(stepped, stability(tableau, h[:, None] * lambdas))
 
 
 @pytest.mark.parametrize("begin", [0.0, 2.0])

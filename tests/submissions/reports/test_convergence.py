@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from challenge.cli import analyse as command
 from challenge.configs.errors import UserError
 from challenge.methods.contract import Method
 from challenge.methods.contract_test import toy_images, toy_problem
@@ -269,13 +271,34 @@ def test_a_step_that_contracts_by_construction_has_its_theorems():
 def test_a_step_that_expands_is_seen_to():
     method = DEQ(net=Net(architecture="cnn", width=4, depth=1))
     method.denoise = lambda z, x_0, data: 30 * z
-    found = analyse(method, "far", Val("identity"), Settings(images=1, size=16, iterations=12))
+    found = analyse(method, "far", Val("identity"), Settings(images=1, size=16, iterations=60))
     assert of(found, "Banach").verdict == "fails"
     assert of(found, "Ostrowski").verdict == "fails"
     assert row(found, "Ostrowski", "T has").verdict == "not certified"
     (course,) = found.courses
     assert course.rate.diverges
+    # Its fixed point repels, and is found all the same.
+    assert course.residual < 1e-3
     assert course.radius == pytest.approx(course.expansion, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    "denoise",
+    [
+        lambda z: 3 * z.abs() + 1,
+        lambda z: z + 0.5,
+        lambda z: z + 0.002,
+        lambda z: z + 3e-4 + 0.01 * (z - 0.3).square(),
+    ],
+    ids=["away", "drifts", "slowly", "passes"],
+)
+def test_eigenvalues_where_there_is_no_fixed_point_refute_nothing(denoise):
+    method = DEQ(net=Net(architecture="cnn", width=4, depth=1))
+    method._step = lambda y, physics: (denoise, 0.5 + 0 * y, DataTerm(y, physics))
+    found = analyse(method, "none", Val("identity"), Settings(images=1, size=16, iterations=3))
+    (course,) = found.courses
+    assert course.radius is None or course.radius < 1.001
+    assert row(found, "Ostrowski", "|eigen").verdict == "not certified"
 
 
 LINEAR = {"slow": -0.5, "stiff": -60.0, "parts": 2.0}
@@ -296,14 +319,14 @@ def test_a_flow_is_told_by_its_growth_its_stiffness_and_the_error_of_its_steps(n
     )  # fmt: skip
     (course,), h = found.courses, 0.5
     passage = course.passage
-    assert (passage.steps, passage.evaluations, passage.limit) == (4, 16, 2.785)
+    assert (passage.steps, passage.evaluations) == (4, 16)
     assert passage.growth == pytest.approx(m, rel=1e-3)
     assert passage.stiffness == pytest.approx(h * abs(m), rel=1e-2)
     polynomial = sum((h * m) ** k / math.factorial(k) for k in range(5))
     assert course.expansion == pytest.approx(polynomial**4, rel=0.02)
     verdicts = {"slow": "not certified", "stiff": "fails", "parts": "fails"}
     assert of(found, "Dahlquist").verdict == verdicts[name]
-    stable = row(found, "Dahlquist", "h lambda").verdict
+    stable = row(found, "Dahlquist", "|R").verdict
     assert stable == ("fails" if name == "stiff" else "not certified")
     assert (passage.error > 1e-2) == (name != "slow")
     assert {each.theorem.name for each in found.statements} == {"Dahlquist"}
@@ -318,9 +341,109 @@ def test_a_flow_of_adaptive_steps_is_analysed_and_drawn(tmp_path):
     assert course.passage.adaptive
     assert len(course.steps) == course.passage.steps
     assert course.passage.error < 1e-2
-    assert "by its tolerance" in row(found, "Dahlquist", "h lambda").measured
+    assert "by its tolerance" in row(found, "Dahlquist", "|R").measured
     json.dumps(found.to_json(), allow_nan=False)
     convergence_pictures.draw(tmp_path / "x.png", found)
+
+
+def flow(field, solver="rk4", **knobs):
+    """x' = field(x - 1/2), 4 steps of length 1/2."""
+    steps = {} if solver == "dopri5" else {"steps": 4}
+    net = Net(architecture="cnn", width=4)
+    method = NeuralODE(solver=solver, horizon=2.0, net=net, **steps, **knobs)
+    method.data_step.forward = lambda x, *given, **named: x
+    method.denoise = lambda z, x_0, data, share: z + field(z - 0.5)
+    return method
+
+
+def spiral(z):
+    """Every pair of pixels turns and shrinks: the eigenvalues 2 z and their conjugates."""
+
+    def field(x):
+        one, other = x[..., ::2], x[..., 1::2]
+        pair = (z.real * one - z.imag * other, z.imag * one + z.real * other)
+        return 2 * torch.stack(pair, dim=-1).flatten(-2)
+
+    return field
+
+
+def shifted(x):
+    """-x and 40 times the pixel beside: the one eigenvalue -1, the norm 41."""
+    beside = torch.cat([torch.zeros_like(x[..., :1, :1]).flatten(1), x.flatten(1)[:, :-1]], 1)
+    return -x + 40 * beside[:, : x[0].numel()].reshape(x.shape)
+
+
+QUICKLY = Settings(images=1, size=16, iterations=10)
+SPIRALS = [
+    # Beyond the negative axis' limit and stable; before it and not.
+    ("euler", -1 + 0.9j, "not certified"),
+    ("euler", -0.1 + 1j, "fails"),
+    ("heun", -1.65 + 1.38j, "not certified"),
+    ("heun", -0.2 + 1.8j, "fails"),
+    ("rk4", -0.4 + 2.9j, "not certified"),
+    ("rk4", -2.2 + 2.2j, "fails"),
+    ("rk4", 0.1 + 1j, "not certified"),
+]
+
+
+@pytest.mark.parametrize(
+    ("solver", "z", "verdict"),
+    [
+        pytest.param(*each, marks=[pytest.mark.slow] * (number not in (2, 4, 5)))
+        for number, each in enumerate(SPIRALS)
+    ],
+)
+def test_steps_are_refuted_by_the_stability_function_at_complex_eigenvalues(solver, z, verdict):
+    found = analyse(flow(spiral(z), solver), "spiral", Val("identity"), QUICKLY)
+    assert row(found, "Dahlquist", "|R").verdict == verdict
+    assert found.courses[0].passage.stiffness == pytest.approx(abs(z), rel=1e-2)
+
+
+def test_a_norm_is_no_eigenvalue_and_refutes_no_step():
+    found = analyse(flow(shifted), "shifted", Val("identity"), QUICKLY)
+    assert row(found, "Dahlquist", "|R").verdict == "not certified"
+
+
+def test_the_image_that_grows_and_the_one_that_is_stiff_are_both_heard():
+    method = flow(None)
+    followed, rates = method.dynamics, [2.0, -60.0]
+
+    def dynamics(y, physics):
+        m = rates.pop(0)
+        method.denoise = lambda z, x_0, data, share: z + m * (z - 0.5)
+        given = followed(y, physics)
+        return replace(given, field=lambda x, t: m * (x - 0.5))
+
+    method.dynamics = dynamics
+    found = analyse(method, "both", Val("identity"), replace(QUICKLY, images=2))
+    assert row(found, "Dahlquist", "<v").verdict == "fails"
+    assert row(found, "Dahlquist", "|R").verdict == "fails"
+
+
+@pytest.mark.parametrize(("solver", "verdict"), [("heun", "fails"), ("dopri5", "not certified")])
+def test_a_very_stiff_flow_has_its_verdict(solver, verdict, tmp_path, capsys):
+    found = analyse(flow(lambda x: -1e6 * x, solver), "stiff", Val("identity"), QUICKLY)
+    assert row(found, "Dahlquist", "|R").verdict == verdict
+    (course,) = found.courses
+    assert course.passage.growth == pytest.approx(-1e6, rel=1e-2)
+    assert course.passage.error is None
+    assert (course.passage.stopped is not None) == (solver == "dopri5")
+    json.dumps(found.to_json(), allow_nan=False)
+    convergence_pictures.draw(tmp_path / "x.png", found)
+    command._show(found)
+    command._conclude(found)
+    assert "too stiff" in capsys.readouterr().out.replace("\n", " ")
+
+
+def test_of_a_field_without_derivative_nothing_is_said_to_grow_or_to_be_stiff():
+    def through_numpy(x):
+        return torch.from_numpy(-0.7 * np.asarray(x.detach()))
+
+    found = analyse(flow(through_numpy), "numpy", Val("identity"), QUICKLY)
+    passage = found.courses[0].passage
+    assert (passage.growth, passage.stiffness, passage.amplification) == (None, None, None)
+    assert of(found, "Dahlquist").verdict == "not certified"
+    assert row(found, "Dahlquist", "<v").measured == "not measured"
 
 
 @pytest.mark.parametrize(
