@@ -6,7 +6,8 @@
     pgd     G(x) = (1 + s W)^-1 (x - s grad f(x)),       0 < s < 2 / ||A||^2
 
 S is the power spectrum of images, so that for w = 1 the one fixed point of both is the Wiener
-estimate: G is nonexpansive, and contracts where F is strongly convex. Without W (`plain`), G is the
+estimate: G is nonexpansive, and contracts where F is strongly convex, where it is computed in
+closed form (`is_closed`). Without W (`plain`), G is the
 data step of plug-and-play, whose regulariser is the denoiser alone, with r = e sigma^2 / l^2 for a
 denoiser that is called at level l.
 
@@ -86,6 +87,14 @@ class DataStep(nn.Module):
         if anchor is None:
             return data.prox(x, weight)
         return data.inverse(data.back + weight * x, weight + anchor)
+
+    def is_closed(self, data: DataTerm) -> bool:
+        """Whether G is its closed form, so that it is nonexpansive.
+
+        A solution by conjugate gradients that are cut off is not, and no step that was chosen by a
+        power method, which knows ||A|| from below.
+        """
+        return data.circular or (self.algorithm == "hqs" and data.factor is not None)
 
     def step(self, data: DataTerm, share: Tensor | None = None) -> Tensor:
         """s of pgd, shape (1 | B, 1, 1, 1); 1 / ||A||^2 before training."""

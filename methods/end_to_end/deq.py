@@ -21,11 +21,14 @@ is that of one step. Its solution is that of the system only as far as x* is a f
 residuals of both ways are in the log.
 
 q is learned with the rest, and nothing makes T contract, unless `contraction` does: it fixes q and
-makes D nonexpansive, and then, G being so,
+makes D nonexpansive, and then, where G is so,
 
     ||T(x) - T(z)|| <= q ||x - z||:
 
-there is one fixed point, and ||x_k - x*|| <= q^k / (1 - q) ||x_1 - x_0|| (Banach).
+there is one fixed point, and ||x_k - x*|| <= q^k / (1 - q) ||x_1 - x_0|| (Banach). G is so where it
+has a closed form: of circular blurs and of denoising, and of `hqs` downsampled too. Else it is
+solved by at most 20 conjugate gradients, or its step rests on a norm that is known from below, and
+T contracts up to that error: nothing is certified then, nor in bfloat16.
 
 With `start`, D begins as a denoiser, called at the level l = a sigma^b with learned a and b, q is
 1, G has no W, and x* begins as that of plug-and-play with a fixed level.
@@ -127,7 +130,8 @@ class DEQ(Method):
             adjoint_tolerance: relative residual of the adjoint system (implicit).
             adjoint_iterations: at most (implicit).
             contraction: a number q below 1 by which every step contracts, with a nonexpansive D of
-                `net.width`, `net.depth` and `net.shuffle`; null: nothing makes it contract.
+                `net.width`, `net.depth` and `net.shuffle`; certified where the data step has a
+                closed form; null: nothing makes it contract.
             net: the network N.
             start: what D begins as, in place of a network `net`: a denoiser's run, such as
                 `runs/denoising/drunet`, or an entry.
@@ -218,13 +222,14 @@ class DEQ(Method):
         """T and its parts; see `dynamics.HasEquilibrium`."""
         step, x_0, data = self._step(y, physics)
         level = data.sigma if not self._start else self.level(data)
+        certified = self.data_step.is_closed(data) and not self.compute.rounds(y.device)
         return Equilibrium(
             f"deq {self.algorithm}",
             step,
             lambda z: self.denoise(z, x_0, data),
             float(level.mean()),
             x_0,
-            self.contraction,
+            self.contraction if certified else None,
         )
 
     def denoise(self, z: Tensor, x_0: Tensor, data: DataTerm) -> Tensor:

@@ -54,10 +54,13 @@ class InferencePrecision(nn.Module):
         """This precision as a context; what comes out may be bfloat16: convert it."""
         if self.training:
             return nullcontext()
-        wanted: Precision = self.wanted
-        if wanted == "auto" and not UNKNOWN < float(self.bf16_cost) <= BF16_COST:
-            wanted = "float32"
-        return autocast(wanted, device)
+        return autocast("bf16" if self.rounds(device) else "float32", device)
+
+    def rounds(self, device: torch.device) -> bool:
+        """Whether networks compute in bfloat16 at inference on a device."""
+        if self.wanted == "auto" and not UNKNOWN < float(self.bf16_cost) <= BF16_COST:
+            return False
+        return uses_bf16(self.wanted, device)
 
     def forget(self) -> None:
         """What bfloat16 costs is unknown again, as for new weights."""

@@ -100,7 +100,10 @@ def worst_passage(passages: Sequence[Passage]) -> Passage | None:
 
     return replace(
         passages[0],
-        **{name: most(name) for name in ("growth", "stiffness", "amplification", "error")},
+        growth=most("growth"),
+        stiffness=most("stiffness"),
+        amplification=most("amplification"),
+        error=most("error"),
         adaptive=any(each.adaptive for each in passages),
         stopped=next((each.stopped for each in passages if each.stopped), None),
     )

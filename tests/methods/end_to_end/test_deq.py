@@ -14,6 +14,7 @@ from challenge.methods.contract_test import ToySession, check, toy_images, toy_p
 from challenge.methods.end_to_end.deq import DEQ
 from challenge.methods.networks.architectures import Net
 from challenge.methods.plug_and_play.pnp import PnP
+from challenge.methods.plug_and_play.properties import in_float32
 from challenge.methods.solvers.data_term import DataTerm
 from challenge.methods.solvers.solution import NotConverged
 
@@ -103,6 +104,31 @@ def test_where_it_contracts_there_is_one_fixed_point_from_every_start(algorithm)
     for each in ends[1:]:
         torch.testing.assert_close(each, ends[0], rtol=0, atol=1e-3)
     assert method.equilibrium(y, physics).contraction == q
+
+
+CLOSED = {"hqs": {"identity", "blur", "downsampling", "compose"}, "pgd": {"identity", "blur"}}
+"""Examples of operators whose data step is computed in closed form; `compose` is downsampled."""
+
+
+@pytest.mark.parametrize("operator", list(FAMILIES))
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_a_contraction_is_certified_only_where_the_data_step_is_exact(algorithm, operator):
+    _, y, physics = measured(operator=operator)
+    method = make(algorithm, contraction=0.8).eval()
+    certified = 0.8 if operator in CLOSED[algorithm] else None
+    assert method.equilibrium(y, physics).contraction == certified
+    if certified:
+        rounded = make(algorithm, contraction=0.8, precision="bf16").eval()
+        assert rounded.equilibrium(y, physics).contraction is None
+        with in_float32(rounded):
+            assert rounded.equilibrium(y, physics).contraction == 0.8
+
+
+@pytest.mark.parametrize("boundary", ["valid", "reflect"])
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_of_a_blur_with_other_borders_no_contraction_is_certified(algorithm, boundary):
+    _, y, physics = measured(side=32, boundary=boundary)
+    assert make(algorithm, contraction=0.8).eval().equilibrium(y, physics).contraction is None
 
 
 def test_anderson_needs_fewer_steps_than_the_plain_iteration():
