@@ -75,6 +75,8 @@ DAMPING = 1e-6
 """Of Anderson's least squares: in float32, less lets rounding decide."""
 CONJUGATE_GRADIENTS = 20
 """Of a data step without a closed form, at most."""
+ADJOINT_TOLERANCE, ADJOINT_ITERATIONS = 1e-2, 30
+"""Where the knobs say nothing."""
 FIRST_LEVEL = {"hqs": 3.0, "pgd": math.sqrt(0.5)}
 """l / sigma before training, where the step of pgd is 1; those of `pnp`."""
 SHARE = 0.8
@@ -95,7 +97,8 @@ class DEQ(Method):
     McKenzie, Osher, Yin, JFB, 2022 (`jacobian_free`).
     """
 
-    reads = READS
+    reads = tuple(key for key in READS if key != "precision")
+    """The fixed point and its gradient are in float32."""
     variants: ClassVar[Mapping[str, Sequence[str]]] = {"algorithm": ("pgd", "hqs")}
 
     def __init__(
@@ -107,8 +110,8 @@ class DEQ(Method):
         iterations: Annotated[int, Ge(1), Le(10000)] = 50,
         anytime: bool = True,
         gradient: Mode = "implicit",
-        adjoint_tolerance: Annotated[float, Gt(0), Lt(1)] = 1e-2,
-        adjoint_iterations: Annotated[int, Ge(1), Le(10000)] = 30,
+        adjoint_tolerance: Annotated[float, Gt(0), Lt(1)] | None = None,
+        adjoint_iterations: Annotated[int, Ge(1), Le(10000)] | None = None,
         contraction: Annotated[float, Gt(0), Lt(1)] | None = None,
         net: Net = Net(),
         start: Start = None,
@@ -127,8 +130,8 @@ class DEQ(Method):
                 is taken; else that is an error.
             gradient: `implicit` solves the adjoint system; `jacobian_free` takes the derivative of
                 the last step alone, which costs a third and is biased.
-            adjoint_tolerance: relative residual of the adjoint system (implicit).
-            adjoint_iterations: at most (implicit).
+            adjoint_tolerance: relative residual of the adjoint system (implicit); 1e-2 where null.
+            adjoint_iterations: of that system, at most (implicit); 30 where null.
             contraction: a number q below 1 by which every step contracts, with a nonexpansive D of
                 `net.width`, `net.depth` and `net.shuffle`; certified where the data step has a
                 closed form; null: nothing makes it contract.
@@ -145,13 +148,19 @@ class DEQ(Method):
         """
         super().__init__()
         _check_knobs(start, net, contraction)
+        _check_gradient(gradient, adjoint_tolerance, adjoint_iterations)
         # In a list: its weights are copied, and not learned beside the copy.
         self._start = [start] if start is not None else []
         self.algorithm: Algorithm = algorithm
         self.memory, self.tolerance, self.iterations = MEMORY[solver], tolerance, iterations
         self.anytime, self.contraction, self.channels = anytime, contraction, channels
         self.design = net
-        self.adjoint = Adjoint(gradient, adjoint_tolerance, adjoint_iterations, strict=False)
+        self.adjoint = Adjoint(
+            gradient,
+            adjoint_tolerance or ADJOINT_TOLERANCE,
+            adjoint_iterations or ADJOINT_ITERATIONS,
+            strict=False,
+        )
         self.wiener = WienerFilter()
         self.net = self._build()
         self.data_step = DataStep(algorithm, plain=start is not None)
@@ -199,7 +208,12 @@ class DEQ(Method):
                     memory=self.memory,
                     regularisation=DAMPING if y.dtype == torch.float32 else 1e-12,
                 )
-            check_found(found, self.tolerance, anytime=self.anytime or self.training)
+            check_found(
+                found,
+                self.tolerance,
+                anytime=self.anytime or self.training,
+                remedy=self._remedy(),
+            )
             if not torch.is_grad_enabled():
                 return found
             self.report = Report()
@@ -297,6 +311,18 @@ class DEQ(Method):
 
         return step, x_0, data
 
+    def _remedy(self) -> str:
+        """What helps where there is no fixed point; it can be followed with these knobs."""
+        more = "give more `method.iterations`, or train with"
+        if self.contraction is not None:
+            return f"{more} a smaller `method.contraction`"
+        contracting = "`method.contraction=0.95`"
+        if self._start:
+            return f"{more} a smaller `train.lr`, or with {contracting} in place of `method.start`"
+        beside = _beside(self.design)
+        but = f" and without {' and '.join(f'`method.net.{each}`' for each in beside)}"
+        return f"{more} a smaller `train.lr`, or with {contracting}{but if beside else ''}"
+
     def _share(self) -> Tensor | float:
         """q."""
         if self._start:
@@ -314,6 +340,28 @@ class DEQ(Method):
             blocks=self.design.depth or BLOCKS,
             shuffle=self.design.shuffle or SHUFFLE,
         )
+
+
+def _beside(net: Net) -> list[str]:
+    """The knobs of a network that a nonexpansive one does not have."""
+    values, none = dict(net), dict(Net())
+    return [
+        knob
+        for knob in values
+        if values[knob] != none[knob] and knob not in ("width", "depth", "shuffle")
+    ]
+
+
+def _check_gradient(gradient: Mode, tolerance: float | None, iterations: int | None) -> None:
+    """Raise `UserError` for knobs of a linear system that is not solved."""
+    asked = {"adjoint_tolerance": tolerance, "adjoint_iterations": iterations}
+    for knob, value in asked.items():
+        if gradient == "jacobian_free" and value is not None:
+            raise UserError.of(
+                f"`method.{knob}`",
+                "is not read with `gradient: jacobian_free`, which solves no adjoint system",
+                "take it out, or choose `gradient: implicit`",
+            )
 
 
 def _check_knobs(start: Method | None, net: Net, contraction: float | None) -> None:
@@ -342,8 +390,7 @@ def _check_knobs(start: Method | None, net: Net, contraction: float | None) -> N
                 )
     if contraction is None:
         return
-    rest = net.model_copy(update={"width": None, "depth": None, "shuffle": None})
-    if rest != Net():
+    if _beside(net):
         raise UserError.of(
             "`method.net`",
             "has knobs beside width, depth and shuffle, which a nonexpansive network has not",

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from deepinv.physics import LinearPhysics
 
 LOST = 0.1
-"""A point that a step changes by more, relative to its norm, is no fixed point of anything."""
+"""A point that a step changes by more, relative to its norm, is no fixed point of anything, unless
+that was asked for."""
 ROUNDINGS = 10
 """A step rounds by a few units of its type: no tolerance below so many is met."""
 
@@ -92,23 +93,24 @@ def check_tolerance(tolerance: float, dtype: torch.dtype) -> None:
         )
 
 
-def check_found(found: Solution, tolerance: float, *, anytime: bool) -> None:
+def check_found(found: Solution, tolerance: float, *, anytime: bool, remedy: str) -> None:
     """Raise `NotConverged` where what was found is not what was asked for.
 
     Args:
         found: with residuals ||T(x) - x|| / ||x||.
         tolerance: asked for.
         anytime: whether a larger residual will do.
+        remedy: what the user can do where there is no fixed point.
     """
     worst = int(found.residual.argmax())
     residual = float(found.residual[worst])
     where = f"image {worst + 1} of {len(found.residual)}"
-    if residual > LOST:
+    if residual > max(LOST, tolerance):
         raise NotConverged.of(
             where,
             f"no fixed point was found: in {found.iterations} iterations the least relative "
             f"residual is `{residual:.3g}`, asked was `{tolerance:.3g}`",
-            "train with `method.contraction=0.95`, or with a smaller `train.lr`",
+            remedy,
         )
     if residual > tolerance and not anytime:
         raise NotConverged.of(

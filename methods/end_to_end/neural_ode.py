@@ -35,7 +35,7 @@ import copy
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import torch
 from annotated_types import Ge, Gt, Le, Lt
@@ -145,6 +145,13 @@ class NeuralODE(Method):
             self.slope = nn.Parameter(torch.tensor([0.0, 1.0]))
         self.way = Way()
         self.made: dict[str, float] = {}
+
+    @classmethod
+    def reads_with(cls, knobs: Mapping[str, Any]) -> Sequence[str]:
+        """Steps that follow a tolerance, and two ways that must meet, are trained in float32."""
+        if knobs["solver"] != "dopri5" and knobs["gradient"] != "adjoint":
+            return cls.reads
+        return tuple(key for key in cls.reads if key != "precision")
 
     def forward(self, y: Tensor, physics: LinearPhysics) -> Tensor:
         """Reconstruct: `y` of shape (B, C, H', W') gives `x_hat` of shape (B, C, H, W).

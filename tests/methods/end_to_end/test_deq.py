@@ -2,11 +2,13 @@
 
 import itertools
 import re
+from pathlib import Path
 
 import pytest
 import torch
 
 from challenge.configs.errors import UserError
+from challenge.configs.reader.source import Source
 from challenge.configs.schema.training import TrainConfig
 from challenge.data.physics.families import FAMILIES
 from challenge.methods import registry
@@ -46,6 +48,12 @@ def measured(batch=2, side=16, operator="blur", **options):
     side = problem.fitting(side)
     x = torch.stack([toy_images(batch)[n][:, :side, :side] for n in range(batch)])
     return (x, *problem.measure(x, range(batch)))
+
+
+def unread(section):
+    """What is told of `train.precision` beside a `method:` section."""
+    source = Source(Path("x.yaml"), {"method": section, "train": {"precision": "bf16"}})
+    return [each.cause for each in registry.mistakes(source, section)]
 
 
 def exact(algorithm, scale=0.02, **knobs):
@@ -219,7 +227,9 @@ def test_gradients_are_finite_differences(algorithm):
 
 
 def test_jacobian_free_is_the_last_step_alone():
-    method, x, y, physics = exact("hqs", gradient="jacobian_free")
+    method, x, y, physics = exact(
+        "hqs", gradient="jacobian_free", adjoint_tolerance=None, adjoint_iterations=None
+    )
     found = gradients(method, (method(y, physics) - x).square().mean())
     assert "backward_residual" not in method.observe()
     with torch.no_grad():
@@ -331,6 +341,14 @@ REFUSED = [
     ({"contraction": 0.9, "net": {"architecture": "cnn"}}, "`method.net`: has knobs beside"),
     ({"start": {"name": "drunet", "width": 4}, "net": {"width": 8}}, "`method.net`: is not read"),
     ({"start": {"name": "drunet", "width": 4}, "contraction": 0.9}, "`method.contraction`: is not"),
+    (
+        {"gradient": "jacobian_free", "adjoint_tolerance": 0.01},
+        "`method.adjoint_tolerance`: is not",
+    ),
+    (
+        {"gradient": "jacobian_free", "adjoint_iterations": 30},
+        "`method.adjoint_iterations`: is not",
+    ),
     ({"start": {"name": "tv", "weight": "usual"}}, "is not told the noise level"),
 ]
 
@@ -339,6 +357,10 @@ REFUSED = [
 def test_knobs_that_nothing_reads_or_that_leave_no_map_are_refused(knobs, words):
     with pytest.raises(UserError, match=re.escape(words)):
         registry.build({"name": "deq", **knobs})
+
+
+def test_the_precision_of_training_is_read_by_nothing_and_refused():
+    assert unread({"name": "deq"}) == ["`deq` does not read `train.precision`"]
 
 
 def expanding(method):
@@ -354,6 +376,45 @@ def test_a_fixed_point_that_does_not_exist_is_one_line_with_the_knob(training):
     words = r"image \d of 2: no fixed point was found: in \d+ iterations the least relative "
     with pytest.raises(NotConverged, match=words + r"residual is `\d.*method.contraction=0.95"):
         method(y, physics)
+
+
+SMALL_DRUNET = {"name": "drunet", "width": 4, "depth": 1, "blocks": 1}
+LOST = [
+    # Knobs, what is told, and the knobs of one who follows it.
+    ({}, "or with `method.contraction=0.95`$", {"contraction": 0.95}),
+    (
+        {"net": {"width": 4, "depth": 1, "blocks": 1, "bias_free": True}},
+        "`method.contraction=0.95` and without `method.net.blocks` and `method.net.bias_free`$",
+        {"contraction": 0.95, "net": {"width": 4, "depth": 1}},
+    ),
+    (
+        {"start": SMALL_DRUNET},
+        "or with `method.contraction=0.95` in place of `method.start`$",
+        {"contraction": 0.95},
+    ),
+    ({"contraction": 0.9}, "train with a smaller `method.contraction`$", {"contraction": 0.8}),
+]
+
+
+@pytest.mark.parametrize(("knobs", "words", "followed"), LOST)
+def test_what_helps_where_there_is_no_fixed_point_can_be_followed(knobs, words, followed):
+    _, y, physics = measured(operator="identity")
+    method = registry.build({"name": "deq", "iterations": 5, **knobs}).eval()
+    method.denoise = lambda z, x_0, data: 1e3 * z.abs() + 1
+    with pytest.raises(NotConverged, match=words) as told:
+        method(y, physics)
+    assert all(each in str(told.value) for each in ("`method.iterations`", "train"))
+    registry.build({"name": "deq", **followed})
+
+
+def test_a_residual_that_was_asked_for_is_met_however_large():
+    _, y, physics = measured(operator="identity")
+    method = make(tolerance=0.4, anytime=False).eval()
+    with torch.no_grad():
+        wiener = method.wiener(DataTerm(y, physics))[0]
+        method.denoise = lambda z, x_0, data: z + 0.3 * x_0
+        found = method.solve(y, physics, start=wiener)
+    assert 0.1 < float(found.residual.max()) <= 0.4
 
 
 def test_a_tolerance_that_was_not_met_is_an_error_or_the_best_estimate():

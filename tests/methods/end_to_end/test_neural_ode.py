@@ -2,11 +2,13 @@
 
 import math
 import re
+from pathlib import Path
 
 import pytest
 import torch
 
 from challenge.configs.errors import UserError
+from challenge.configs.reader.source import Source
 from challenge.configs.schema.training import TrainConfig
 from challenge.methods import registry
 from challenge.methods.contract_test import ToySession, check, toy_images, toy_problem
@@ -198,6 +200,19 @@ REFUSED = [
 def test_knobs_that_nothing_reads_or_that_give_no_gradient_are_refused(knobs, words):
     with pytest.raises(UserError, match=re.escape(words)):
         registry.build({"name": "neural_ode", **knobs})
+
+
+@pytest.mark.parametrize(
+    ("knobs", "read"),
+    [({}, True), ({"solver": "euler"}, True), ({"solver": "dopri5"}, False),
+     ({"gradient": "adjoint"}, False), ({"solver": "dopri5", "gradient": "backprop"}, False)],
+    ids=str,
+)  # fmt: skip
+def test_the_precision_of_training_is_refused_where_nothing_reads_it(knobs, read):
+    section = {"name": "neural_ode", **knobs}
+    source = Source(Path("x.yaml"), {"method": section, "train": {"precision": "bf16"}})
+    told = ["`neural_ode` does not read `train.precision` with these knobs"]
+    assert [each.cause for each in registry.mistakes(source, section)] == ([] if read else told)
 
 
 @pytest.mark.parametrize("training", [False, True])
