@@ -102,10 +102,12 @@ class Flow:
     steps: int = 0
     """Of the image that took most."""
     rejected: int = 0
+    """Of the image that had most."""
     evaluations: int = 0
     """Of v, for the batch."""
     path: list[tuple[int, Tensor, Tensor]] = field(default_factory=list)
-    """Some of the steps, first and last among them: number, t of shape (B,), x."""
+    """Some of the places, first and last among them: how often an image had moved by then, t of
+    shape (B,), x."""
 
 
 OnStep = Callable[[Tensor, Tableau], None]
@@ -158,14 +160,14 @@ def _fixed(
 ) -> Flow:
     flow, tableau = Flow(x), rule.tableau
     h = (end - begin) / rule.steps
-    _keep(flow, keep, begin)
+    _keep(flow, keep, 0, begin)
     for k in range(rule.steps):
         flow.x, _ = advance(v, flow.x, begin + k * h, h, tableau)
         flow.steps += 1
         flow.evaluations += len(tableau.b)
         if on_step is not None:
             on_step(h, tableau)
-        _keep(flow, keep, begin + (k + 1) * h, last=k + 1 == rule.steps)
+        _keep(flow, keep, k + 1, begin + (k + 1) * h, last=k + 1 == rule.steps)
     return flow
 
 
@@ -190,7 +192,8 @@ def _adaptive(
         # An error of (h |v| / |x|)^5, about, were v no smoother than that.
         h = 0.5 * tolerance**power / speed.nan_to_num(1.0).amax(1).clamp_min(1e-12)
     count = x.new_zeros(len(x), dtype=torch.long)
-    _keep(flow, keep, t)
+    steps, rounds = torch.zeros_like(count), 0
+    _keep(flow, keep, 0, t)
     while bool((t != end).any()):
         active = t != end
         rest = (end - t).abs()
@@ -201,23 +204,31 @@ def _adaptive(
             size = torch.maximum(_norms(flow.x, parts), _norms(following, parts))
             off = _norms(error, parts) / (tolerance * size).clamp_min(torch.finfo(x.dtype).tiny)
             off = torch.where(off.isfinite(), off, torch.inf).amax(1)
+            begun = t
             accepted = active & (off <= 1)
             factor = (SAFETY * off.clamp_min(1e-10) ** -power).clamp(SLOWEST, FASTEST)
             made = torch.where(accepted, sign * h, 0.0)
             t = torch.where(accepted, torch.where(h >= rest, end, t + made), t)
             count += active
-            flow.steps += int(accepted.any())
-            flow.rejected += int((active & ~accepted).any())
+            steps += accepted
+            rounds += int(accepted.any())
+            flow.steps, flow.rejected = int(steps.max()), int((count - steps).max())
             step, h = h, h * factor
             short = active & ~accepted & (h <= ROUNDINGS * torch.finfo(x.dtype).eps * span)
             if bool(short.any()) or int(count.max()) >= rule.most:
                 place = int(short.to(torch.int).argmax() if bool(short.any()) else count.argmax())
                 _give_up(place, t, step, count, bool(short.any()), tolerance, remedy)
+            broken = bool((active & off.isinf()).any())
+        if broken and (on_step is not None or following.requires_grad):
+            # What a rejected step left that is no number has a gradient of no number, whatever it
+            # is multiplied by: the image stays where it is instead.
+            following, _ = advance(v, flow.x, begun, made, tableau)
+            flow.evaluations += len(tableau.b)
         mask = accepted.reshape(-1, *[1] * (x.dim() - 1))
         flow.x = torch.where(mask, following, flow.x)
         if on_step is not None:
             on_step(made, tableau)
-        _keep(flow, keep, t, last=not bool((t != end).any()))
+        _keep(flow, keep, rounds, t, last=not bool((t != end).any()))
     return flow
 
 
@@ -271,16 +282,16 @@ def _norms(x: Tensor, parts: int) -> Tensor:
     return found
 
 
-def _keep(flow: Flow, keep: int, t: Tensor, last: bool = False) -> None:
-    """Keep a step of the path; where there are too many, every second one goes."""
+def _keep(flow: Flow, keep: int, number: int, t: Tensor, last: bool = False) -> None:
+    """Keep a place of the path; where there are too many, every second one goes."""
     if not keep:
         return
-    if flow.path and flow.path[-1][0] == flow.steps:  # the step was rejected
+    if flow.path and flow.path[-1][0] == number:  # no image moved
         return
     stride = flow.path[1][0] - flow.path[0][0] if len(flow.path) > 1 else 1
-    if not last and flow.steps % stride:
+    if not last and number % stride:
         return
-    flow.path.append((flow.steps, t, flow.x.detach()))
+    flow.path.append((number, t, flow.x.detach()))
     if len(flow.path) > keep + 1 and not last:
         flow.path = flow.path[::2]
 

@@ -115,6 +115,26 @@ def test_every_image_has_steps_of_its_own():
     assert counts[0] < counts[2]
 
 
+def test_steps_are_those_of_the_image_that_took_most():
+    """Two images that are hard at different times: neither makes as many steps as there are."""
+    places = torch.tensor([[0.25], [0.75]], dtype=torch.float64)
+
+    def bump(x, t, places=places):
+        return x * 20 * torch.exp(-(((t[:, None] - places[: len(x)]) / 0.02) ** 2))
+
+    x, rule = draw(2, 3), Rule("dopri5", tolerance=1e-6)
+    together = integrate(bump, x, *times(x, 0.0, 1.0), rule)
+    alone = []
+    for n in range(2):
+        one = x[n : n + 1]
+        at = places[n : n + 1]
+        alone.append(
+            integrate(lambda x, t, at=at: bump(x, t, at), one, *times(one, 0.0, 1.0), rule)
+        )
+    assert together.steps == max(each.steps for each in alone)
+    assert together.rejected == max(each.rejected for each in alone) > 0
+
+
 def test_the_path_has_its_ends_and_few_places_in_between():
     x = draw(1, 2)
     for rule in (Rule("heun", 10), Rule("heun", 1000), Rule("dopri5", tolerance=1e-10)):
@@ -287,6 +307,31 @@ def test_on_the_way_back_images_keep_steps_of_their_own():
         total = sum(each[place] for each in single)
         torch.testing.assert_close(together[place], total, rtol=1e-3, atol=1e-5)
     assert way.evaluations > 0
+
+
+@pytest.mark.parametrize("adjoint", [False, True])
+def test_a_rejected_step_that_is_no_number_leaves_no_trace_in_the_gradients(adjoint):
+    """x' = -theta sqrt(x), x(t) = (sqrt(x_0) - theta t / 2)^2, and the field ends at x = 0."""
+
+    def v(x, t):
+        seen.append(bool((x < 0).any()))
+        return -theta * x.sqrt() * 300 * torch.exp(-(((t[:, None] - 0.5) / 0.1) ** 2))
+
+    seen = []
+    theta = torch.tensor([0.03], dtype=torch.float64, requires_grad=True)
+    x = torch.tensor([[1.0], [0.7], [4.0]], dtype=torch.float64, requires_grad=True)
+    rule, span = Rule("dopri5", tolerance=1e-7), times(x.detach(), 0.0, 1.0)
+    flow = (
+        flow_with_adjoint(v, x, *span, rule, [theta]) if adjoint else integrate(v, x, *span, rule)
+    )
+    flow.x.sum().backward()
+    length = 300 * 0.1 * math.sqrt(math.pi)
+    end = (x.detach().sqrt() - theta.detach() * length / 2).square()
+    assert any(seen)
+    torch.testing.assert_close(flow.x.detach(), end, rtol=1e-5, atol=1e-7)
+    slope = -(end.sqrt() * length).sum()
+    torch.testing.assert_close(theta.grad[0], slope, rtol=1e-4, atol=0)
+    torch.testing.assert_close(x.grad, (end / x.detach()).sqrt(), rtol=1e-4, atol=0)
 
 
 def test_what_no_parameter_is_has_no_gradient():
