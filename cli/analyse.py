@@ -254,16 +254,20 @@ def _of_flows(found: Analysis) -> list[str]:
     assert worst is not None
     if worst.stopped is not None:
         return [f"It could not be followed to its end: {worst.stopped}."]
-    apart = max(each.expansion or 0.0 for each in found.courses)
-    lines = [f"Two flows that begin as far apart as the noise end {apart:.2g} times as far."]
-    taken = f"In {max(each.steps for each in passages)} steps of {worst.solver}"
+    ends = [each.expansion for each in found.courses]
+    if any(each is None for each in ends):
+        lines = ["Its steps leave the numbers of float32."]
+    else:
+        apart = max(each for each in ends if each is not None)
+        lines = [f"Two flows that begin as far apart as the noise end {apart:.2g} times as far."]
+    taken = max(each.steps for each in passages)
     if worst.stiffness is not None:
-        lines.append(f"{taken}, h |lambda| of {worst.stiffness:.2g} was seen.")
+        lines.append(f"In {taken} steps h |lambda| of {worst.stiffness:.2g} was seen.")
     if any(each.error is None for each in passages):
-        lines.append("It is too stiff for a flow with a tolerance of 1e-5 to be held against it.")
+        lines.append("A flow with a tolerance of 1e-5, to hold it against, is too stiff.")
     else:
         end = f"{worst.error:.1e} away from that of a flow with a tolerance of 1e-5"
-        lines.append(f"{taken}, the end is {end}.")
+        lines.append(f"The end of {worst.solver} is {end}.")
     return lines
 
 

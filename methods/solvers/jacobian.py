@@ -186,18 +186,22 @@ def eigenvalues(jacobian: Jacobian, start: Tensor, steps: int) -> tuple[Tensor, 
     """Ritz values theta of J, complex, and residuals ||J q - theta q||, shape (B, steps) each.
 
     There is a matrix at most so far from J as the residual says that has this eigenvalue; of a
-    symmetric J, an eigenvalue at most so far from theta. The outer ones converge first.
+    symmetric J, an eigenvalue at most so far from theta. The outer ones converge first. Where the
+    space is complete before so many steps, the others are 0 with a residual of inf.
     """
     found = krylov(jacobian.forward, start, steps)
     values, vectors = torch.linalg.eig(found.small)
-    rest: Tensor = found.rest[:, None] * (vectors[:, -1].abs() / vectors.norm(dim=1))
-    return values, rest
+    size = vectors.norm(dim=1)
+    rest: Tensor = found.rest[:, None] * (vectors[:, -1].abs() / size)
+    there = (found.basis.norm(dim=2) > 0).to(size)
+    inside = (there[:, :, None] * vectors).norm(dim=1) > 0.5 * size
+    return values, torch.where(inside, rest, torch.inf)
 
 
 def spectral_radius(jacobian: Jacobian, start: Tensor, steps: int) -> tuple[Tensor, Tensor]:
     """|theta| of the largest of `eigenvalues`, and its residual, shape (B,) each."""
     values, rest = eigenvalues(jacobian, start, steps)
-    place = values.abs().argmax(1, keepdim=True)
+    place = torch.where(rest.isfinite(), values.abs(), -1.0).argmax(1, keepdim=True)
     return values.abs().gather(1, place)[:, 0], rest.gather(1, place)[:, 0]
 
 

@@ -171,7 +171,8 @@ def _passage(
 ) -> tuple[Passage, list[Tensor], tuple[Tensor, Tensor] | None]:
     """How a flow is followed, its path, and its ends from x(0) and from beside it.
 
-    A flow that is too stiff to be followed is looked at where it begins, and has no ends.
+    A flow that is too stiff to be followed is looked at where it begins, and has no ends; nor has
+    one whose steps leave all numbers.
     """
 
     from challenge.methods.plug_and_play import properties
@@ -186,6 +187,8 @@ def _passage(
     rule = Rule("dopri5", tolerance=EXACT, most=4 * settings.iterations + 100)
     exact, _ = _followed(follow, follow.first, rule)
     ends = None if own is None or other is None else (own.x, other.x)
+    if ends is not None and not all(bool(each.isfinite().all()) for each in ends):
+        ends = None
     error = None if own is None or exact is None else convergence.distance(own.x, exact.x)
     own = own or Flow(follow.first, path=[(0, begin, follow.first)])
     growths, spectra = [], []

@@ -95,6 +95,23 @@ def test_spectra_are_those_of_known_matrices():
     ] * 2
 
 
+def test_eigenvalues_of_a_complete_space_are_those_that_there_are():
+    """-3 +- 4 i of every pair: two products say all, whatever is asked for."""
+
+    def turned(x):
+        one, other = x[..., ::2], x[..., 1::2]
+        return torch.stack([-3 * one - 4 * other, 4 * one - 3 * other], dim=-1).flatten(-2)
+
+    at = Jacobian(turned, directions(7))
+    values, rest = jacobian.eigenvalues(at, directions(6), 10)
+    for own, off in zip(values, rest, strict=True):
+        kept = own[off.isfinite()]
+        assert len(kept) == 2
+        torch.testing.assert_close(kept.real, torch.full_like(kept.real, -3.0), rtol=1e-5, atol=0)
+        torch.testing.assert_close(kept.imag.abs(), torch.full_like(kept.real, 4.0))
+        assert float(off.min()) < 1e-4
+
+
 def test_a_norm_above_one_does_not_make_a_spectral_radius_above_one():
     """[[0, 5], [0, 0]] stretches by 5, and has no eigenvalue but 0."""
     at = Jacobian(linear(5 * MATRICES["nilpotent"]), directions(5))

@@ -24,6 +24,7 @@ from challenge.methods.plug_and_play.dncnn import DnCNN
 from challenge.methods.plug_and_play.stationary import Stationary
 from challenge.methods.plug_and_play.wavelet import WaveletThresholding
 from challenge.methods.solvers.data_term import DataTerm
+from challenge.methods.solvers.ode import TABLEAUX, stability
 from challenge.methods.variational.tv import TV
 from challenge.submissions.reports import convergence_pictures
 from challenge.submissions.reports.analysis import Settings
@@ -396,7 +397,13 @@ SPIRALS = [
 def test_steps_are_refuted_by_the_stability_function_at_complex_eigenvalues(solver, z, verdict):
     found = analyse(flow(spiral(z), solver), "spiral", Val("identity"), QUICKLY)
     assert row(found, "Dahlquist", "|R").verdict == verdict
-    assert found.courses[0].passage.stiffness == pytest.approx(abs(z), rel=1e-2)
+    passage = found.courses[0].passage
+    assert passage.stiffness == pytest.approx(abs(z), rel=1e-2)
+    if z.real > 0:
+        assert passage.amplification is None
+    else:
+        at = stability(TABLEAUX[solver], torch.tensor(z, dtype=torch.complex128))
+        assert passage.amplification == pytest.approx(float(at.abs()), rel=1e-2)
 
 
 def test_a_norm_is_no_eigenvalue_and_refutes_no_step():

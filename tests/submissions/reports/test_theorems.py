@@ -4,7 +4,14 @@ import dataclasses
 
 import pytest
 
-from challenge.submissions.reports.facts import Bound, DataFacts, Facts, closed
+from challenge.submissions.reports.facts import (
+    Bound,
+    DataFacts,
+    Facts,
+    Passage,
+    closed,
+    worst_passage,
+)
 from challenge.submissions.reports.theorems import (
     THEOREMS,
     douglas_rachford,
@@ -16,6 +23,12 @@ BY_NAME = {theorem.name: theorem for theorem in THEOREMS}
 CONVEX = DataFacts(0.5, 1.0, True)
 FLAT = DataFacts(0.0, 1.0, True)
 ABOVE = Bound(0.9, 1 + 5e-7)
+FLOW = Passage("rk4", 4, 0, 16, -0.5, 0.5, 0.9, 1e-4, False)
+
+
+def flow(**other):
+    return {"passage": dataclasses.replace(FLOW, **other)}
+
 
 GOOD = {
     "Banach": Facts("pgd", CONVEX, iteration=Bound(0.5, 0.9)),
@@ -26,6 +39,8 @@ GOOD = {
     ),
     "Romano et al.": Facts("red", FLAT, Bound(0.9, 1.0), potential=True, step=0.1),
     "MMSE denoisers": Facts("pgd", FLAT, asymmetry=0.0, least=0.0, step=0.9),
+    "Ostrowski": Facts("deq", FLAT, iteration=Bound(0.5, 0.9)),
+    "Dahlquist": Facts("neural_ode", FLAT, passage=FLOW),
 }
 """Facts with which all holds that can be certified."""
 
@@ -116,6 +131,21 @@ CASES = [
     ("MMSE denoisers", {}, "0 < s", "holds"),
     ("MMSE denoisers", {"step": 1.0}, "0 < s", "fails"),
     ("MMSE denoisers", {}, "grad f", "holds"),
+    ("Ostrowski", {}, "T has", "holds"),
+    ("Ostrowski", {"iteration": Bound(0.5)}, "T has", "not certified"),
+    ("Ostrowski", {}, "|eigenvalues", "holds"),
+    ("Ostrowski", {"iteration": Bound(1.2)}, "|eigenvalues", "not certified"),
+    ("Ostrowski", {"iteration": Bound(1.2), "attraction": 0.9}, "|eigenvalues", "not certified"),
+    ("Ostrowski", {"iteration": Bound(1.2), "attraction": 1.0005}, "|eigenvalues", "not certified"),
+    ("Ostrowski", {"iteration": Bound(1.2), "attraction": 1.1}, "|eigenvalues", "fails"),
+    ("Dahlquist", {}, "<v", "not certified"),
+    ("Dahlquist", flow(growth=0.1), "<v", "fails"),
+    ("Dahlquist", flow(growth=None), "<v", "not certified"),
+    ("Dahlquist", {}, "|R", "not certified"),
+    ("Dahlquist", flow(amplification=1.2), "|R", "fails"),
+    ("Dahlquist", flow(stiffness=1e6, amplification=None), "|R", "not certified"),
+    ("Dahlquist", flow(amplification=1.2, adaptive=True), "|R", "not certified"),
+    ("Dahlquist", flow(amplification=None, stopped="too stiff"), "|R", "not certified"),
 ]
 
 
@@ -143,6 +173,16 @@ def test_every_assumption_of_every_theorem_is_in_the_table():
             facts = dataclasses.replace(GOOD[theorem.name], algorithm=algorithm)
             missing = {row.words for row in judge(theorem, facts)[0]} - seen[theorem.name]
             assert not missing, (theorem.name, algorithm)
+
+
+def test_of_several_flows_each_number_is_the_worst():
+    slow = dataclasses.replace(FLOW, growth=2.0, error=None)
+    stiff = dataclasses.replace(FLOW, growth=None, amplification=7.0, stopped="why")
+    for both in ([slow, stiff], [stiff, slow]):
+        found = worst_passage(both)
+        assert (found.growth, found.amplification, found.error) == (2.0, 7.0, 1e-4)
+        assert found.stopped == "why"
+    assert worst_passage([]) is None
 
 
 @pytest.mark.parametrize("theorem", THEOREMS, ids=lambda each: each.name)
