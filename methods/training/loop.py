@@ -122,7 +122,9 @@ class _Loop:
         if self.processes.count > 1 and self.device.type == "cuda":
             objective = nn.SyncBatchNorm.convert_sync_batchnorm(objective)  # type: ignore[no-untyped-call]
         method.to(self.device)
-        self.optimiser = optimisers.build(method, train)
+        # Gradients, as in fp16: by the session, since not every method reads `train.precision`.
+        self.scaled = getattr(session.fabric.strategy.precision, "scaler", None) is not None
+        self.optimiser = optimisers.build(method, train, scaled=self.scaled)
         self.model, self.stepper = fabric.setup(objective, self.optimiser)
         self.mean = optimisers.running_mean(method, train.ema) if train.ema else None
         self.state = State(total=train.steps, steps=train.steps, minutes=train.minutes)
@@ -238,7 +240,7 @@ class _Loop:
         self.fabric.backward(error)
         optimisers.fill_gradients(self.method)
         norm = optimisers.clip(self.fabric, self.model, self.stepper, state, settings)
-        if settings.precision != "fp16":  # whose scaler leaves this step out and lowers its scale
+        if not self.scaled:  # whose scaler leaves this step out and lowers its scale
             self.must_be_finite("gradient", norm)
         self.stepper.step()
         self.optimiser.zero_grad()

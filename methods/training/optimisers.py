@@ -38,11 +38,16 @@ MEMORY = 0.02
 """The gradient's mean norm, by which `clip` is measured, remembers 1 / MEMORY steps."""
 
 
-def build(module: nn.Module, train: TrainConfig) -> torch.optim.Optimizer:
+def build(module: nn.Module, train: TrainConfig, *, scaled: bool = False) -> torch.optim.Optimizer:
     """The optimiser of a module's parameters, at the peak learning rate.
 
     `weight_decay` is for matrices and kernels; biases and normalisation, which have one
     dimension, are left alone. Where there is one, the kernel that updates all at once is used.
+
+    Args:
+        module: whose parameters are learned.
+        train: the optimiser and its numbers.
+        scaled: whether gradients are scaled, as in fp16.
     """
     parameters = [each for each in module.parameters() if each.requires_grad]
     moved = muon.kernels(module) if train.optimiser == "muon" else []
@@ -55,7 +60,7 @@ def build(module: nn.Module, train: TrainConfig) -> torch.optim.Optimizer:
     groups = [group for group in groups if group["params"]]
     # A fused kernel would divide by fp16's scale itself, after gradients are to be clipped.
     able = all(each.device.type in ("cpu", "cuda") for each in parameters)
-    fused = able and train.precision != "fp16"
+    fused = able and not scaled
     if train.optimiser == "sgd":
         return torch.optim.SGD(
             groups,

@@ -174,6 +174,7 @@ class Watched:
         *({"name": name} for name in sorted(registry.METHODS)),
         {"name": "bilevel", "theta": "weight"},
         {"name": "bilevel", "theta": "weight_eps"},
+        {"name": "neural_ode", "solver": "heun", "gradient": "adjoint"},
         {"name": "pnp", "strength": None},
         {"name": "pnp", "schedule": "learned", "denoiser": {"name": "drunet", **SMALL["drunet"]}},
         {"name": "tv", "weight": None},
