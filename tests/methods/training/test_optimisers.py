@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from challenge.configs.schema.training import Optimiser, TrainConfig
+from challenge.methods.training.mixed_precision import plugin
 from challenge.methods.training.muon import orthogonal
 from challenge.methods.training.optimisers import BETA_2, build, running_mean
 
@@ -153,8 +154,19 @@ def test_weight_decay_is_for_kernels_and_matrices_only():
 
 @pytest.mark.parametrize("name", get_args(Optimiser))
 def test_gradients_of_fp16_can_be_clipped_before_the_optimiser_sees_them(name):
-    made = build(Line(), TrainConfig(steps=1, optimiser=name, precision="fp16"))
+    made = build(Line(), TrainConfig(steps=1, optimiser=name), scaled=True)
     assert not getattr(made, "_step_supports_amp_scaling", False)
+
+
+@pytest.mark.filterwarnings("ignore:torch.cuda.amp.GradScaler")
+@pytest.mark.filterwarnings("ignore:.*GradScaler is enabled")
+@pytest.mark.parametrize(
+    ("named", "scales"), [("16-mixed", True), ("bf16-mixed", False), ("32-true", False)]
+)
+def test_gradients_are_scaled_in_fp16_alone(named, scales):
+    """What the training loop asks of the session."""
+    device = torch.device("cuda" if scales else "cpu")
+    assert (getattr(plugin(named, device), "scaler", None) is not None) == scales
 
 
 def test_the_running_mean_is_its_recursion_and_not_the_raw_weights():
