@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag
@@ -190,6 +191,39 @@ class Downsampling(Section):
     """Outside of the image: `circular` continues it periodically, `reflect` mirrors it."""
 
 
+def _degrees(angles: tuple[float, float]) -> tuple[float, float]:
+    first, last = angles
+    if not first < last:
+        raise refusal("must be written [first, last], in degrees", "for example [0, 180]")
+    if last - first <= 6.3:
+        degrees = f"[{math.degrees(first):.4g}, {math.degrees(last):.4g}]"
+        cause = f"must be in degrees, and span more than 6.3 (they span {last - first:.3g})"
+        raise refusal(cause, f"radians of that span are {degrees}")
+    if last - first > 180:
+        cause = f"must span at most 180 degrees (they span {last - first:.4g})"
+        raise refusal(cause, "parallel rays are the same after half a turn")
+    return angles
+
+
+class CT(Section):
+    """`A x` = line integrals of x along parallel rays: computed tomography.
+
+    Divided by the longer side of the image, so that values are of the order of those of x. The
+    angles are evenly spaced, the last one left out: sparse views are few of 180 degrees, a limited
+    angle is less than that.
+    """
+
+    kind: Literal["ct"]
+    views: Annotated[Whole, Field(ge=1, le=2000)] = 60
+    """Angles from which is measured."""
+    angles: Annotated[
+        tuple[Number, Number],
+        AfterValidator(_degrees),
+        Field(examples=[[0, 180], [0, 120]]),
+    ] = (0.0, 180.0)
+    """The range of angles in degrees, [first, last]."""
+
+
 SimpleOperator = Annotated[
     Annotated[Blur, Tag("blur")]
     | Annotated[Identity, Tag("identity")]
@@ -225,6 +259,7 @@ Operator = Annotated[
     | Annotated[Identity, Tag("identity")]
     | Annotated[Inpainting, Tag("inpainting")]
     | Annotated[Downsampling, Tag("downsampling")]
+    | Annotated[CT, Tag("ct")]
     | Annotated[Compose, Tag("compose")],
     _by_kind("blur"),
 ]

@@ -9,6 +9,7 @@ import numpy as np
 
 from challenge.data.physics.blur import Blur
 from challenge.data.physics.compose import Compose
+from challenge.data.physics.ct import CT
 from challenge.data.physics.downsampling import Downsampling
 from challenge.data.physics.family import Family, Parameters, Shape
 from challenge.data.physics.identity import Identity
@@ -23,6 +24,7 @@ FAMILIES: dict[str, Family[Any]] = {
     "identity": Identity(),
     "inpainting": Inpainting(),
     "downsampling": Downsampling(),
+    "ct": CT(),
 }
 FAMILIES["compose"] = Compose(FAMILIES)
 

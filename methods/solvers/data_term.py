@@ -15,8 +15,8 @@ one; with b = F (A^T y + R v), by Sherman, Morrison 1950,
     F prox(v)(f) = (b - conj(h) t)(f) / R(f),   t(f) = sum_g h b / R / (s^2 + sum_g |h|^2 / R)
 
 (a constant R: Zhao, Wei, Basarab, Dobigeon, Kouame, Tourneret 2016). Inpainting with a constant R
-is a division in every pixel. All else is solved by conjugate gradients, preconditioned by the mean
-of A^T A + R, and differentiated by the implicit function theorem.
+is a division in every pixel. All else is solved by conjugate gradients, preconditioned by a
+convolution like A^T A + R, and differentiated by the implicit function theorem.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ from challenge.methods.transforms.noise_level import noise_level
 from challenge.methods.transforms.structure import (
     decimation,
     is_circular,
+    likeness,
     mask_of,
-    share,
     transfer_function,
 )
 
@@ -82,9 +82,9 @@ class DataTerm:
         one = y.new_ones((1, 1, height, width // 2 + 1))
         self.transfer = one if transfer is None else transfer
         self.gain = one if transfer is None else transfer.abs().square()
-        # The mean of A^T A, and not |h|^2: what a border or a mask adds to a circulant is small
-        # beside 1, and large beside |h|^2 + R where both are small.
-        self.likeness = one * share(physics)
+        # Without |h|^2: what a border or a mask adds to a circulant is small beside 1, and large
+        # beside |h|^2 + R where both are small.
+        self.likeness = one * likeness(physics, height, width)
         self.spectrum = self._spectrum(self.back)
 
     @cached_property

@@ -4,6 +4,7 @@
     identity        A x = x, a blur with h = 1
     downsampling    A x = S F^-1 h F x                  S keeps every s-th pixel of every s-th row
     inpainting      A x = m x
+    ct              A^T A x ~ F^-1 (c / |f|) F x        1 / |f| is the inverse of the ramp filter
 
 A composition of blurs is a blur, and one of blurs followed by S downsampling.
 """
@@ -16,6 +17,8 @@ from deepinv.physics import Blur, BlurFFT, Denoising, Downsampling, Inpainting
 from deepinv.physics.forward import ComposedPhysics
 from deepinv.physics.functional import filter_fft
 from torch import Tensor
+
+from challenge.data.physics.parallel_beam import ParallelBeam
 
 if TYPE_CHECKING:
     from deepinv.physics import LinearPhysics
@@ -47,11 +50,17 @@ def decimation(physics: LinearPhysics) -> int | None:
     return int(last.factor) if bare and all(map(is_circular, before)) else None
 
 
-def share(physics: LinearPhysics) -> Tensor | float:
-    """The mean of A^T A over the pixels beside that of its blurs: a number, or (1 | B, 1, 1, 1)."""
+def likeness(physics: LinearPhysics, height: int, width: int) -> Tensor | float:
+    """The spectrum of a convolution that is like A^T A without its blurs, to precondition with.
+
+    The mean of A^T A over the pixels, a number or (1 | B, 1, 1, 1); of projections (1 | B, 1, H,
+    W // 2 + 1).
+    """
     found: Tensor | float = 1.0
     for each in parts(physics):
-        if isinstance(each, Inpainting):
+        if isinstance(each, ParallelBeam):
+            found = found * each.likeness(height, width)
+        elif isinstance(each, Inpainting):
             found = found * mask_of(each).mean((1, 2, 3), keepdim=True)
         elif isinstance(each, Downsampling):
             found = found / each.factor**2

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from challenge.methods.solvers.descent import every_frequency, power_method
 from challenge.methods.transforms.differences import adjoint, differences, laplacian, project
-from challenge.methods.transforms.structure import transfer_function
+from challenge.methods.transforms.structure import likeness, transfer_function
 
 if TYPE_CHECKING:
     from deepinv.physics import LinearPhysics
@@ -75,13 +75,14 @@ def metric(physics: LinearPhysics, like: Tensor, iterations: int = 20) -> Tensor
     """Spectrum of a circulant M >= A^T A, positive, (1 | B, 1 | C, H, W // 2 + 1).
 
     A valid blur is a crop of the circular blur h, hence A^T A <= |h|^2. Otherwise the guess
-    |h|^2 + floor (a constant for no blur) is scaled, per image, by the norm of A^T A in its
+    |h|^2 + floor (without a blur, a constant or the spectrum of projections) is scaled, per image, by the norm of A^T A in its
     metric, which the power method finds from below: 5 % are added for safety.
     """
     height, width = size = like.shape[-2:]
     transfer = transfer_function(physics, height, width)
     if transfer is None:
-        guess = torch.ones_like(laplacian(height, width, like))[None, None]
+        flat = torch.ones_like(laplacian(height, width, like))[None, None]
+        guess = flat * likeness(physics, height, width)
     elif isinstance(physics, Blur) and physics.padding == "valid":
         return transfer.abs().square() + 1e-3
     else:

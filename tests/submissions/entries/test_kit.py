@@ -116,6 +116,7 @@ OPERATORS = {
     "identity": {"kind": "identity"},
     "inpainting": {"kind": "inpainting", "mask": {"keep": 0.5}},
     "downsampling": {"kind": "downsampling"},
+    "ct": {"kind": "ct", "views": 20},
     "compose": {"kind": "compose", "operators": [{"kind": "downsampling"}, {"kind": "identity"}]},
 }
 

@@ -1,0 +1,126 @@
+"""The parallel-beam projector as an operator: two sparse matrices, A and its transpose.
+
+The gradient of A is A^T and that of A^T is A, so that derivatives of any order are exact.
+"""
+
+from __future__ import annotations
+
+import warnings
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from deepinv.physics import LinearPhysics
+from torch import Tensor
+
+from challenge.data.physics import projector
+from challenge.data.physics.family import Shape
+
+Pair = tuple[Tensor, Tensor]
+"""A and A^T, sparse."""
+
+
+class ParallelBeam(LinearPhysics):  # type: ignore[misc]
+    """Line integrals along parallel rays, divided by N = max(H, W); see `projector`."""
+
+    def __init__(self, angles: Tensor, shape: Shape) -> None:
+        """Take the geometry.
+
+        Args:
+            angles: in degrees, shape (1, V) or (B, V).
+            shape: (C, H, W) of the images.
+        """
+        super().__init__()
+        self.register_buffer("angles", angles)
+        self.img_size = shape
+
+    def A(self, x: Tensor, **kwargs: Any) -> Tensor:
+        """The sinograms, (B, C, V, D), of images (B, C, H, W)."""
+        height, width = x.shape[-2:]
+        size = self.angles.shape[-1], projector.detectors(height, width)
+        return self._each(x, size, (height, width), transposed=False)
+
+    def A_adjoint(self, y: Tensor, **kwargs: Any) -> Tensor:
+        """The backprojections, (B, C, H, W), of sinograms (B, C, V, D)."""
+        _, height, width = self.img_size
+        return self._each(y, (height, width), (height, width), transposed=True)
+
+    def fbp(self, y: Tensor, window: projector.Window = "ram_lak", cutoff: float = 1.0) -> Tensor:
+        """Filtered backprojections, (B, C, H, W), of sinograms (B, C, V, D) of even angles."""
+        count = y.shape[-1]
+        size = projector.length(count)
+        response = torch.from_numpy(projector.ramp(count, window, cutoff)).to(y)
+        filtered = torch.fft.irfft(torch.fft.rfft(y, size) * response, size)[..., :count]
+        spaces = [projector.spacing(each) for each in self._degrees()]
+        scale = y.new_tensor(spaces).reshape(-1, 1, 1, 1) * max(self.img_size[1:]) ** 2
+        found: Tensor = scale * self.A_adjoint(filtered.contiguous())
+        return found
+
+    def likeness(self, height: int, width: int) -> Tensor:
+        """The spectrum that A^T A would have, were it a convolution, (1 | B, 1, H, W // 2 + 1).
+
+        (w(f_1) w(f_2) w(|f|))^2 / (dtheta N^2 |f|), f in cycles per pixel, w(t) = sin(pi t) / (pi t)
+        for the means over pixels and strips. At f = 0, where that is infinite, it is twice the
+        value of the lowest frequency.
+        """
+        rows = torch.fft.fftfreq(height, dtype=torch.float64)[:, None]
+        columns = torch.fft.rfftfreq(width, dtype=torch.float64)[None]
+        f = torch.hypot(rows, columns)
+        f[0, 0] = 0.5 / max(height, width)
+        spaces = torch.tensor([projector.spacing(each) for each in self._degrees()])
+        means = torch.sinc(rows) * torch.sinc(columns) * torch.sinc(f)
+        scale = spaces.double().reshape(-1, 1, 1, 1) * max(height, width) ** 2
+        found = means.square() / (scale * f)
+        return found.to(self.angles)
+
+    def _degrees(self) -> list[np.ndarray[Any, Any]]:
+        return list(self.angles.detach().cpu().numpy())
+
+    def _each(
+        self, values: Tensor, to: tuple[int, int], image: tuple[int, int], *, transposed: bool
+    ) -> Tensor:
+        """The product of every image of a batch with its matrix."""
+        degrees = self._degrees()
+        parts = [values] if len(degrees) == 1 else list(values.split(1))
+        found = []
+        for part, angles in zip(parts, degrees, strict=True):
+            key = angles.astype(np.float64).tobytes()
+            pair = _matrices(key, *image, values.dtype, values.device)
+            batch, channels = part.shape[:2]
+            product: Tensor = _Product.apply(part.reshape(batch * channels, -1), pair, transposed)
+            found.append(product.reshape(batch, channels, *to))
+        return found[0] if len(found) == 1 else torch.cat(found)
+
+
+class _Product(torch.autograd.Function):
+    """x M^T of rows x with one of a pair of matrices, each the other's transpose."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, pair: Pair, transposed: bool) -> Tensor:
+        ctx.pair, ctx.transposed = pair, transposed
+        # Exact where networks compute in 16 bits.
+        with torch.autocast(x.device.type, enabled=False):
+            return (pair[transposed] @ x.T).T.contiguous()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        return _Product.apply(gradients[0], ctx.pair, not ctx.transposed), None, None
+
+
+@lru_cache(maxsize=4)
+def _matrices(
+    angles: bytes, height: int, width: int, dtype: torch.dtype, device: torch.device
+) -> Pair:
+    found = projector.matrix(np.frombuffer(angles), height, width)
+    return _sparse(found, dtype, device), _sparse(found.T.tocsr(), dtype, device)
+
+
+def _sparse(found: Any, dtype: torch.dtype, device: torch.device) -> Tensor:
+    # int32 is what the multiplication of the CPU is fastest with.
+    parts = (torch.from_numpy(each.astype(np.int32)) for each in (found.indptr, found.indices))
+    values = torch.from_numpy(found.data).to(dtype)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch calls its sparse tensors new
+        made = torch.sparse_csr_tensor(*parts, values, found.shape, check_invariants=False)
+        return made.to(device)

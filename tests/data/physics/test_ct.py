@@ -1,0 +1,146 @@
+"""Computed tomography against closed forms: the Radon transform and its inversion."""
+
+import numpy as np
+import pytest
+import torch
+from pydantic import TypeAdapter, ValidationError
+
+from challenge.configs.schema import physics as schema
+from challenge.data.physics import projector
+from challenge.data.physics.ct import CT
+from challenge.data.physics.parallel_beam import ParallelBeam
+
+SIDE = 64
+
+
+def turn(views, span=180.0):
+    return np.arange(views) * span / views
+
+
+def strips(side=SIDE):
+    count = projector.detectors(side, side)
+    return np.arange(count) - (count - 1) / 2
+
+
+def grid(side=SIDE):
+    v, u = np.mgrid[:side, :side] - (side - 1) / 2
+    return u, v
+
+
+@pytest.mark.parametrize("shape", [(40, 40), (24, 37), (37, 24), (1, 9)])
+def test_every_angle_has_the_mass_of_the_image(shape):
+    """To rounding, at every angle, for any image: the strips miss nothing."""
+    x = np.random.default_rng(0).random(shape)
+    angles = np.concatenate([turn(23), [0.0, 45.0, 90.0, 135.0, 179.999, 1e-7]])
+    seen = projector.matrix(angles, *shape) @ x.ravel()
+    mass = seen.reshape(len(angles), -1).sum(1) * max(shape)
+    np.testing.assert_allclose(mass, x.sum(), rtol=1e-7)
+
+
+@pytest.mark.parametrize("s", [3.0, 6.0])
+def test_the_projections_of_a_gaussian_are_gaussians(s):
+    """About the projection of its centre; the error is of second order in the size of a pixel.
+
+    Pixels and strips are means over at most a pixel's width each: at most s^2 + 1/4 in place of
+    the square of its width, 1 / (8 s^2) of its height.
+    """
+    column, row = 5.0, -3.0
+    u, v = grid()
+    x = np.exp(-((u - column) ** 2 + (v - row) ** 2) / (2 * s**2))
+    angles = turn(36)
+    found = (projector.matrix(angles, SIDE, SIDE) @ x.ravel()).reshape(36, -1) * SIDE
+    theta = np.deg2rad(angles)[:, None]
+    centre = column * np.cos(theta) + row * np.sin(theta)
+    height = s * np.sqrt(2 * np.pi)
+    exact = height * np.exp(-((strips() - centre) ** 2) / (2 * s**2))
+    assert np.abs(found - exact).max() < 0.13 / s**2 * height
+
+
+def disk(radius, views=180, span=180.0):
+    """The sinogram of a disk about the centre, by its chords, and its angles."""
+    chords = 2 * np.sqrt((radius**2 - strips() ** 2).clip(0)) / SIDE
+    return np.tile(chords, (1, views, 1)).astype(np.float32), turn(views, span)
+
+
+def test_filtered_backprojection_of_a_disk_is_the_disk():
+    """To 3 % inside and 1 % outside, but for three pixels about its edge."""
+    y, angles = disk(20)
+    x = projector.fbp(y, angles, SIDE, SIDE)[0]
+    radius = np.hypot(*grid())
+    assert np.abs(x[radius < 17] - 1).max() < 0.03
+    assert np.abs(x[(radius > 23) & (radius < 31)]).max() < 0.01
+
+
+def test_both_filtered_backprojections_are_one():
+    """In numpy, for pictures, and of the operator, in torch."""
+    y, angles = disk(20, 30)
+    physics = ParallelBeam(torch.from_numpy(angles)[None], (1, SIDE, SIDE))
+    found = physics.fbp(torch.from_numpy(y)[None])[0].numpy()
+    np.testing.assert_allclose(found, projector.fbp(y, angles, SIDE, SIDE), atol=1e-5)
+
+
+def test_derivatives_are_exact():
+    """Of 1/2 ||A x - y||^2: the gradient is A^T (A x - y), the second derivative A^T A."""
+    physics = ParallelBeam(torch.from_numpy(turn(9))[None], (1, 8, 10))
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(2, 1, 8, 10, generator=generator, dtype=torch.float64, requires_grad=True)
+    y = torch.rand(2, 1, 9, 13, generator=generator, dtype=torch.float64)
+    (gradient,) = torch.autograd.grad(0.5 * (physics.A(x) - y).square().sum(), x, create_graph=True)
+    torch.testing.assert_close(gradient, physics.A_adjoint(physics.A(x) - y))
+    (second,) = torch.autograd.grad(gradient, x, torch.ones_like(x))
+    torch.testing.assert_close(second, physics.A_adjoint(physics.A(torch.ones_like(x))))
+
+
+def test_another_geometry_for_every_image():
+    """Angles of shape (B, V)."""
+    both = torch.from_numpy(np.stack([turn(7), turn(7, 90.0)]))
+    x = torch.rand(2, 3, 12, 12, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    together = ParallelBeam(both, (3, 12, 12))
+    y = together.A(x)
+    for index in range(2):
+        alone = ParallelBeam(both[index : index + 1], (3, 12, 12))
+        assert torch.equal(alone.A(x[index : index + 1])[0], y[index])
+        assert torch.equal(alone.A_adjoint(y[index : index + 1])[0], together.A_adjoint(y)[index])
+        part = together.fbp(y)[index]
+        torch.testing.assert_close(alone.fbp(y[index : index + 1])[0], part)
+
+
+def test_the_normal_operator_is_like_the_convolution_it_is_said_to_be():
+    """Waves come back with its factor, away from the highest frequencies."""
+    physics = ParallelBeam(torch.from_numpy(turn(96))[None], (1, SIDE, SIDE))
+    spectrum = physics.likeness(SIDE, SIDE)[0, 0]
+    u, v = (torch.from_numpy(each) for each in grid())
+    window = torch.exp(-(u**2 + v**2) / (2 * 9.0**2))
+    for row, column in ((0, 6), (8, 8), (12, 0)):
+        x = window * torch.cos(2 * torch.pi * (column * u + row * v) / SIDE)
+        back = physics.A_adjoint(physics.A(x[None, None]))[0, 0]
+        factor = (back * x).sum() / (x * x).sum()
+        assert factor == pytest.approx(float(spectrum[row, column]), rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("angles", "cause", "remedy"),
+    [
+        ([0, 3.14159], "must be in degrees", "radians of that span are [0, 180]"),
+        ([-1.5708, 1.5708], "must be in degrees", "[-90, 90]"),
+        ([180, 0], "must be written [first, last]", "[0, 180]"),
+        ([0, 360], "at most 180 degrees (they span 360)", "the same after half a turn"),
+    ],
+)
+def test_angles_in_another_unit_are_told(angles, cause, remedy):
+    section = {"kind": "ct", "angles": angles}
+    with pytest.raises(ValidationError) as caught:
+        TypeAdapter(schema.Operator).validate_python(section)
+    (error,) = caught.value.errors()
+    assert cause in error["ctx"]["cause"]
+    assert remedy in error["ctx"]["remedy"]
+
+
+@pytest.mark.parametrize(
+    "angles",
+    [np.zeros(0, np.float32), np.zeros((2, 3), np.float32), np.zeros(3), "no array",
+     np.array([0, np.nan], np.float32)],
+    ids=str,
+)  # fmt: skip
+def test_stored_angles_are_checked(angles):
+    assert "`angles`" in CT().wrong({"angles": angles}, (1, 8, 8))
