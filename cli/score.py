@@ -105,10 +105,16 @@ def _score_run(run: Path, workspace: Path, as_json: bool) -> None:
     if as_json:
         show_json(scores.to_json())
         return
-    rows = [(each.id, f"{each.psnr:.2f}", f"{each.ssim:.4f}") for each in scores.images]
     assert scores.psnr and scores.ssim
-    rows.append(("mean", mean(scores.psnr, 2), mean(scores.ssim, 4)))
-    table(("image", "PSNR (dB)", "SSIM"), rows, title=f"{run} on val", left=("image",))
+    heads = ["image", "PSNR (dB)", "SSIM"]
+    rows = [[each.id, f"{each.psnr:.2f}", f"{each.ssim:.4f}"] for each in scores.images]
+    rows.append(["mean", mean(scores.psnr, 2), mean(scores.ssim, 4)])
+    if scores.nmse:
+        heads.append("NMSE")
+        known = [f"{each.nmse:.4f}" for each in scores.images]
+        for row, text in zip(rows, [*known, mean(scores.nmse, 4)], strict=True):
+            row.append(text)
+    table(heads, rows, title=f"{run} on val", left=("image",))
     if scores.calibration:
         say(f"calibration  {in_words(scores.calibration)}")
 
@@ -251,6 +257,7 @@ def _show(results: list[Result]) -> None:
     from challenge.cli.shared.console import say, say_output, table
     from challenge.submissions.scoring.calibration import in_words
 
+    floats = any(result.nmse for result in results)
     rows = [
         (
             result.entry.team or "?",
@@ -258,12 +265,13 @@ def _show(results: list[Result]) -> None:
             result.outcome,
             mean(result.psnr, 2) if result.psnr else "",
             mean(result.ssim, 4) if result.ssim else "",
+            *([f"{result.nmse.mean:.4f}" if result.nmse else ""] if floats else []),
             clock(result.seconds.total) if result.seconds else "",
         )
         for result in results
     ]
     table(
-        ("team", "entry", "outcome", "PSNR (dB)", "SSIM", "time"),
+        ("team", "entry", "outcome", "PSNR (dB)", "SSIM", *(["NMSE"] if floats else []), "time"),
         rows,
         left=("team", "entry", "outcome"),
     )

@@ -2,6 +2,7 @@
 
 public/<challenge>/   challenge.yaml  rules.yaml  manifest.json  operator.npz
                       contact-<split>.png  train/<id>.png  val/<id>.png + <id>.npz
+                      where 8 bits do not do, <id>.truth.npz in place of <id>.png
 hidden/<challenge>/   test/<id>.png + <id>.npz  key  seal.json  sources.json  contact-test.png
                       rules.yaml  .rules.lock
 .locks/<challenge>    who prepares it, or uses it
@@ -12,6 +13,7 @@ Where test measurements are published, public/ has test/<id>.npz and contact-tes
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -21,6 +23,8 @@ Role = Literal["partial", "old", "trash"]
 FRESH = "get a fresh copy of the challenge"
 """What helps where a file of a challenge is damaged."""
 RULES = "rules.yaml"
+PNG, FLOATS, MEASUREMENT = ".png", ".truth.npz", ".npz"
+"""What follows an id: an image of 8 bits, one of floats, a measurement."""
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 
@@ -59,10 +63,11 @@ class Public:
         return self.path / f"contact-{split}.png"
 
     def image(self, split: Split, identity: str) -> Path:
-        return self.path / split / f"{identity}.png"
+        """A true image that is there: of floats, or of 8 bits."""
+        return _image(self.path / split, identity)
 
     def measurement(self, split: Split, identity: str) -> Path:
-        return self.path / split / f"{identity}.npz"
+        return self.path / split / f"{identity}{MEASUREMENT}"
 
 
 @dataclass(frozen=True)
@@ -100,18 +105,19 @@ class Hidden:
         return self.path / "contact-test.png"
 
     def image(self, identity: str) -> Path:
-        return self.path / "test" / f"{identity}.png"
+        """A true image that is there: of floats, or of 8 bits."""
+        return _image(self.path / "test", identity)
 
     def measurement(self, identity: str) -> Path:
-        return self.path / "test" / f"{identity}.npz"
+        return self.path / "test" / f"{identity}{MEASUREMENT}"
 
     def ids(self) -> list[str]:
         """Sorted ids of the true images."""
-        return sorted(file.stem for file in (self.path / "test").glob("[!.]*.png"))
+        return images(file.name for file in (self.path / "test").glob("[!.]*"))
 
     def measured(self) -> list[str]:
         """Sorted ids of the stored measurements; none where format 1 has them in public."""
-        return sorted(file.stem for file in (self.path / "test").glob("[!.]*.npz"))
+        return measurements(file.name for file in (self.path / "test").glob("[!.]*"))
 
     def judged(self, entry: str) -> Path:
         """Reconstructions and pictures of one judged entry, by what names it alone."""
@@ -133,6 +139,35 @@ class Workspace:
     def lock(self, challenge: str) -> Path:
         """The file that is locked while a challenge is prepared, or used."""
         return self.path / ".locks" / challenge
+
+
+def images(names: Iterable[str]) -> list[str]:
+    """The sorted ids of the true images among files of one folder."""
+    return sorted(
+        name.removesuffix(suffix)
+        for name in names
+        for suffix in (PNG, FLOATS)
+        if name.endswith(suffix)
+    )
+
+
+def measurements(names: Iterable[str]) -> list[str]:
+    """The sorted ids of the measurements among files of one folder."""
+    return sorted(
+        name.removesuffix(MEASUREMENT)
+        for name in names
+        if name.endswith(MEASUREMENT) and not name.endswith(FLOATS)
+    )
+
+
+def identity(image: Path) -> str:
+    """The id of a true image by its file."""
+    return image.name.removesuffix(FLOATS) if image.name.endswith(FLOATS) else image.stem
+
+
+def _image(folder: Path, identity: str) -> Path:
+    floats = folder / f"{identity}{FLOATS}"
+    return floats if floats.exists() else folder / f"{identity}{PNG}"
 
 
 def beside(folder: Path, role: Role) -> Path:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from challenge.configs.schema.section import Section
-from challenge.configs.schema.values import Whole, refusal
+from challenge.configs.schema.values import Number, Whole, refusal
+
+CHANNELS = {"grey": 1, "complex": 2, "colour": 3}
+"""Of an image by `images.mode`; complex ones have a real and an imaginary part."""
 
 
 def _no_word(value: Any) -> Any:
@@ -34,6 +37,77 @@ class BuiltinImages(Section):
     """Photographs whose truth the teams have, to report on."""
     test: Annotated[Whole, Field(ge=1)] = 12
     """Photographs that the judge scores on; their truth is hidden."""
+
+
+def _window(window: tuple[float, float]) -> tuple[float, float]:
+    if not window[0] < window[1]:
+        raise refusal("must be written [black, white], the lower value first")
+    return window
+
+
+class Values(Section):
+    """What the values of images mean: `low` is stored as 0 and `high` as 1.
+
+    The data range of the metric is high - low, so 1 of what is stored; what lies outside of it is
+    cut off.
+    """
+
+    unit: Annotated[str, Field(max_length=40, examples=["HU"])] = ""
+    """In words, for a person."""
+    low: Number = 0.0
+    """The value that becomes 0: of computed tomography that of air."""
+    high: Number = 1.0
+    """The value that becomes 1."""
+    window: (
+        Annotated[tuple[Number, Number], AfterValidator(_window), Field(examples=[[-160, 240]])]
+        | None
+    ) = None
+    """[black, white] of pictures, in the same unit; null: low and high. No score depends on it."""
+    pixel_mm: Annotated[Number, Field(gt=0)] | None = None
+    """Side of a pixel in millimetres, where it is known."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Values:
+        if not self.low < self.high:
+            raise refusal(f"must have `low` below `high` (they are {self.low:g}, {self.high:g})")
+        return self
+
+    @property
+    def shown(self) -> tuple[float, float]:
+        """Black and white of pictures as stored, where low is 0 and high is 1."""
+        black, white = self.window or (self.low, self.high)
+        width = self.high - self.low
+        return (black - self.low) / width, (white - self.low) / width
+
+    @property
+    def described(self) -> str:
+        """The window in words; empty where pictures show the whole range of images in [0, 1]."""
+        black, white = self.window or (self.low, self.high)
+        if not self.unit and (black, white) == (0, 1):
+            return ""
+        return f"window {black:g} to {white:g} {self.unit}".rstrip()
+
+
+class PhantomImages(Section):
+    """Ellipses of random sizes and contrasts, drawn by the project, on any number of images.
+
+    Image i of a split depends on nothing but `seed` and i; those of test on the secret key in its
+    place. Stored as floats.
+    """
+
+    source: Literal["phantoms"]
+    mode: Literal["grey", "complex"] = "grey"
+    """Real values, or complex ones with a smooth random phase."""
+    size: Annotated[Whole, Field(ge=32, le=1024)] = 128
+    """Side of the square images in pixels."""
+    train: Annotated[Whole, Field(ge=4)] = 1000
+    """Images to train on."""
+    val: Annotated[Whole, Field(ge=1)] = 10
+    """Images whose truth the teams have, to report on."""
+    test: Annotated[Whole, Field(ge=1)] = 20
+    """Images that the judge scores on; their truth is hidden."""
+    values: Values = Values()
+    """What the values mean."""
 
 
 class FolderPaths(Section):
@@ -81,4 +155,14 @@ class FolderImages(Section):
     """Whether a photograph that cannot be read ends `prepare`, rather than being left out."""
 
 
-Images = Annotated[BuiltinImages | FolderImages, Field(discriminator="source")]
+Images = Annotated[BuiltinImages | FolderImages | PhantomImages, Field(discriminator="source")]
+
+
+def channels_of(images: BuiltinImages | FolderImages | PhantomImages) -> int:
+    """1 in a grey challenge, 2 in one of complex images, 3 in a colour one."""
+    return CHANNELS[images.mode]
+
+
+def values_of(images: BuiltinImages | FolderImages | PhantomImages) -> Values:
+    """What the values of images mean; photographs live in [0, 1]."""
+    return getattr(images, "values", Values())

@@ -15,6 +15,7 @@ from challenge.configs import loader, spelling
 from challenge.configs.errors import Mistake, UserError
 from challenge.configs.paths import names
 from challenge.configs.schema.challenge import ChallengeConfig, Terms
+from challenge.configs.schema.images import channels_of, values_of
 from challenge.data import layout, reading
 from challenge.data.challenges.rules import Standing
 from challenge.data.challenges.rules import read as read_rules
@@ -80,8 +81,13 @@ class Challenge:
 
     @property
     def channels(self) -> int:
-        """3 in a colour challenge, 1 in a grey one."""
-        return 3 if self.config.images.mode == "colour" else 1
+        """3 in a colour challenge, 1 in a grey one, 2 in one of complex images."""
+        return channels_of(self.config.images)
+
+    @property
+    def window(self) -> tuple[float, float]:
+        """Black and white of pictures, in units of the image range [0, 1]."""
+        return values_of(self.config.images).shown
 
     @property
     def workspace(self) -> Workspace:
@@ -129,13 +135,9 @@ class Challenge:
     def ids(self, split: Split) -> list[str]:
         """The sorted ids of a split; raises `UserError` for a hidden one."""
         self._refuse_hidden(split)
-        suffix = ".png" if split == "train" else ".npz"
-        prefix = f"{split}/"
-        return sorted(
-            name.removeprefix(prefix).removesuffix(suffix)
-            for name in self._files
-            if name.startswith(prefix) and name.endswith(suffix)
-        )
+        here = (name for name in self._files if name.startswith(f"{split}/"))
+        names = [name.removeprefix(f"{split}/") for name in here]
+        return layout.images(names) if split == "train" else layout.measurements(names)
 
     def _arrays(self) -> Arrays:
         """What `prepare` published of the operator."""
@@ -168,7 +170,10 @@ class Challenge:
             raise UserError.of(self.path, "its test measurements are hidden", remedy)
 
     def truth(self, identity: str) -> NDArray[np.float32]:
-        """The true image of a val measurement, float32 in [0, 1], shape (C, H, W)."""
+        """The true image of a val measurement, float32, shape (C, H, W).
+
+        In [0, 1]; of complex images the magnitude is.
+        """
         return codec.to_unit(codec.stored(self._public.image("val", identity)))
 
 

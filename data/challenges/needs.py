@@ -5,6 +5,7 @@ from __future__ import annotations
 from challenge.configs.errors import UserError
 from challenge.configs.loader import Source
 from challenge.configs.schema.challenge import ChallengeConfig
+from challenge.configs.schema.images import CHANNELS, channels_of
 from challenge.data.physics import families, noise_models
 from challenge.data.physics.family import Arrays
 
@@ -41,6 +42,24 @@ def check_size(config: ChallengeConfig, arrays: Arrays, source: Source) -> None:
         if family.border(config.operator, arrays):
             cause += " without their border"
         raise UserError(source.mistake(("images", "size"), cause, f"give `images.size={fitting}`"))
+
+
+def check_channels(config: ChallengeConfig, source: Source) -> None:
+    """Refuse complex images where the operator is for real ones, and the other way round."""
+    kind, channels = config.operator.kind, channels_of(config.images)
+    takes = families.of(config.operator).channels
+    if channels not in takes:
+        modes = [mode for mode, count in CHANNELS.items() if count in takes]
+        cause = (
+            f"images are {config.images.mode}, the operator `{kind}` is for {' or '.join(modes)}"
+        )
+        remedy = f"give `images.mode={modes[0]}`, or another operator"
+        raise UserError(source.mistake(("images", "mode"), cause, remedy))
+    if channels == CHANNELS["complex"] and "gain" in noise_models.NAMES[config.noise.kind]:
+        cause = (
+            f"`{config.noise.kind}` noise is for values that are not negative, images are complex"
+        )
+        raise UserError(source.mistake(("noise", "kind"), cause, "give gaussian noise"))
 
 
 def check_range(config: ChallengeConfig, arrays: Arrays, source: Source) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from challenge.configs.errors import UserError
 from challenge.configs.loader import Source
 from challenge.configs.schema.challenge import ChallengeConfig
-from challenge.configs.schema.images import BuiltinImages
+from challenge.configs.schema.images import BuiltinImages, PhantomImages, channels_of
 from challenge.data import atomic, layout, locks, noise
 from challenge.data.challenges import needs, staging
 from challenge.data.challenges.writer import Writer
@@ -73,6 +73,7 @@ def prepare(
             notice(f"{public.path}: {recovered}")
         if not force:
             _refuse_existing(public.path, hidden.path)
+        needs.check_channels(config, source)
         arrays = _arrays(config, source, notice)
         config = _resolve(config, arrays)
         smallest = needs.smallest(config, arrays, source)
@@ -83,6 +84,8 @@ def prepare(
         proposal = ""
         if isinstance(config.images, BuiltinImages):
             plan = splits.plan_builtin(config.images, config.seed, key)
+        elif isinstance(config.images, PhantomImages):
+            plan = splits.plan_phantoms(config.images, config.seed, key)
         else:
             found = splits.plan_folder(
                 config.images, source, config.seed, key, smallest, progress, notice
@@ -122,7 +125,7 @@ def _refuse_existing(*folders: Path) -> None:
 
 def _arrays(config: ChallengeConfig, source: Source, notice: Notice) -> Arrays:
     family = families.of(config.operator)
-    channels, size = splits.channels_of(config.images), config.images.size
+    channels, size = channels_of(config.images), config.images.size
     return family.load(config.operator, (channels, size, size), source.path, notice)
 
 

@@ -1,6 +1,7 @@
 """Write what a challenge is made of: pictures, measurements, sheets, seal, manifest, rules.
 
     truth: 8-bit PNG;  y = A truth + noise, from the truth as stored, so with its 8-bit steps
+           or float .npz, of phantoms and slices
 
 One image is in memory at a time.
 """
@@ -22,7 +23,7 @@ import numpy as np
 from challenge.configs import loader
 from challenge.configs.escaping import json_text
 from challenge.configs.schema.challenge import AmendableRules, ChallengeConfig
-from challenge.configs.schema.images import BuiltinImages, FolderPaths
+from challenge.configs.schema.images import BuiltinImages, FolderPaths, values_of
 from challenge.data import layout, noise
 from challenge.data.challenges import rules, seal, test_set
 from challenge.data.challenges.challenge import FORMAT
@@ -96,9 +97,10 @@ class Writer:
         name, total = self.config.name, len(items)
         shown = "measurement" if split == "test" else "truth | measurement"
         shrunk = splits.shrunk(items)
-        sheet = contact_sheet.Sheet(f"{name}: {split}, {shown}", total, shrunk)
+        note = shrunk or values_of(self.config.images).described
+        sheet = contact_sheet.Sheet(f"{name}: {split}, {shown}", total, note)
         published = split != "test" or self.config.rules.test_measurements == "published"
-        secret = contact_sheet.Sheet(f"{name}: test, truth | measurement", total, shrunk)
+        secret = contact_sheet.Sheet(f"{name}: test, truth | measurement", total, note)
         cut = 0
         for index, item in enumerate(items):
             self.progress(split, index, total)
@@ -108,11 +110,11 @@ class Writer:
                 cut += truth.shape != whole.shape
             identity = item.identity
             if split == "train":
-                _put(self.public.image(split, identity), codec.encode(truth))
+                _put(self.public.path / split / _file(identity, truth), codec.encode(truth))
                 if sheet.shows(index):
                     part = self._divisible(truth)
                     seen = self._measure(split, "train", index, part).picture
-                    sheet.add(identity, part, contact_sheet.to_picture(seen))
+                    sheet.add(identity, self._shown(part), self._shown(seen))
                 continue
             measurement = self._measure(split, identity, 0, truth)
             content = measurements.to_bytes(measurement)
@@ -120,12 +122,12 @@ class Writer:
                 _put(self.public.measurement(split, identity), content)
             if split == "test":
                 _put(self.hidden.measurement(identity), content)
-            folder = self.public.image(split, identity) if split == "val" else None
-            _put(folder or self.hidden.image(identity), codec.encode(truth))
+            owner = self.public.path if split == "val" else self.hidden.path
+            _put(owner / split / _file(identity, truth), codec.encode(truth))
             if sheet.shows(index):
-                y_picture = contact_sheet.to_picture(measurement.picture)
-                secret.add(identity, truth, y_picture)
-                sheet.add(identity, *([y_picture] if split == "test" else [truth, y_picture]))
+                x_picture, y_picture = self._shown(truth), self._shown(measurement.picture)
+                secret.add(identity, x_picture, y_picture)
+                sheet.add(identity, *([y_picture] if split == "test" else [x_picture, y_picture]))
         self.progress(split, total, total)
         if cut:
             lose = "1 picture loses" if cut == 1 else f"{cut} pictures lose"
@@ -135,12 +137,18 @@ class Writer:
         if split == "test":
             _put(self.hidden.sheet, secret.png())
 
-    def _divisible(self, picture: codec.Picture) -> codec.Picture:
+    def _shown(self, x: codec.Stored) -> codec.Picture:
+        """An image or a measurement in the window of the challenge."""
+        if x.dtype == np.uint8:
+            return x
+        return contact_sheet.to_picture(x, values_of(self.config.images).shown)
+
+    def _divisible(self, picture: codec.Stored) -> codec.Stored:
         """The picture without the last rows and columns that the operator cannot take."""
         height, width = map(self.problem.fitting, picture.shape[1:])
         return picture[:, :height, :width]
 
-    def _measure(self, split: Split, identity: str, draw: int, truth: codec.Picture) -> Measurement:
+    def _measure(self, split: Split, identity: str, draw: int, truth: codec.Stored) -> Measurement:
         public = noise.public_key(self.config.seed, self.config.name, split)
         key = self.key if split == "test" else public
         return self.problem.measure_stored(codec.to_unit(truth), identity, key, draw)
@@ -166,6 +174,10 @@ class Writer:
 def _told(shrunk: dict[Split, str]) -> dict[str, Any]:
     """What the manifest says of photographs that were made smaller, if any were."""
     return {"shrunk": shrunk} if any(shrunk.values()) else {}
+
+
+def _file(identity: str, truth: codec.Stored) -> str:
+    return f"{identity}{codec.suffix(truth)}"
 
 
 def _put(path: Path, content: bytes) -> None:

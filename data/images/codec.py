@@ -1,5 +1,7 @@
 """Pictures as arrays: uint8 of shape (C, H, W), C = 3 in colour and 1 in grey.
 
+Where 8 bits do not do they are float32, C = 1, or 2 for a real and an imaginary part.
+
 `photograph` and `read` read what people have (`formats` has the table); `stored` reads what
 `prepare` wrote. Free of torch.
 """
@@ -7,6 +9,8 @@
 from __future__ import annotations
 
 import io
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,10 +19,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from challenge.configs.errors import UserError
+from challenge.data import reading
 from challenge.data.images import colour, decode, levels, shrink
-from challenge.data.layout import FRESH
+from challenge.data.layout import FLOATS, FRESH, PNG
 
 Picture = NDArray[np.uint8]
+Stored = NDArray[np.uint8] | NDArray[np.float32]
+"""What a prepared challenge has of an image, (C, H, W): 8 bits, or floats."""
+FLOATS_SUFFIX = ".npz"
+"""Of a file of floats; pictures of 8 bits are PNG."""
+_NAME = "x"
+"""Of the array in a file of floats."""
 
 
 @dataclass(frozen=True)
@@ -82,12 +93,16 @@ def centre(picture: Picture, height: int, width: int) -> Picture:
     return np.ascontiguousarray(picture[:, top : top + height, left : left + width])
 
 
-def stored(path: Path) -> Picture:
-    """Read a PNG that `prepare` wrote: uint8, (C, H, W).
+def stored(path: Path) -> Stored:
+    """Read an image that `prepare` wrote, (C, H, W): uint8 of a PNG, float32 of an `.npz`.
 
     Raises:
         UserError: if the file is missing or damaged.
     """
+    return _floats(path) if path.suffix == FLOATS_SUFFIX else _bytes(path)
+
+
+def _bytes(path: Path) -> Picture:
     from PIL import Image
 
     try:
@@ -99,18 +114,44 @@ def stored(path: Path) -> Picture:
         raise UserError.of(path, "is a damaged PNG file", FRESH) from error
 
 
-def encode(picture: Picture) -> bytes:
-    """A picture as a PNG file; equal pictures give equal bytes with the same Pillow."""
+def _floats(path: Path) -> NDArray[np.float32]:
+    try:
+        with np.load(io.BytesIO(reading.bounded(path, reading.ARRAYS)), allow_pickle=False) as file:
+            x: NDArray[np.float32] = file[_NAME]
+        if x.dtype != np.float32 or x.ndim != 3 or not np.isfinite(x).all():
+            raise ValueError
+    except FileNotFoundError:
+        raise UserError.of(path, "there is no such image", FRESH) from None
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise UserError.of(path, "is a damaged file of floats", FRESH) from error
+    return x
+
+
+def encode(picture: Stored) -> bytes:
+    """A picture as a file, PNG or for floats `.npz`; equal ones give equal bytes.
+
+    Of PNG, that is so with the same Pillow.
+    """
     from PIL import Image
 
-    pixels = picture[0] if len(picture) == 1 else picture.transpose(1, 2, 0)
     buffer = io.BytesIO()
+    if picture.dtype == np.float32:
+        np.savez(buffer, **{_NAME: picture})  # type: ignore[arg-type]
+        return buffer.getvalue()
+    pixels = picture[0] if len(picture) == 1 else picture.transpose(1, 2, 0)
     Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, format="PNG", compress_level=4)
     return buffer.getvalue()
 
 
-def to_unit(picture: Picture) -> NDArray[np.float32]:
-    """uint8 to float32 in [0, 1], same shape."""
+def suffix(picture: Stored) -> str:
+    """What follows the id in the name of the file that `encode` makes."""
+    return FLOATS if picture.dtype == np.float32 else PNG
+
+
+def to_unit(picture: Stored) -> NDArray[np.float32]:
+    """uint8 to float32 in [0, 1], same shape; floats are as they are."""
+    if picture.dtype == np.float32:
+        return np.asarray(picture, np.float32)
     return picture.astype(np.float32) / np.float32(255)
 
 

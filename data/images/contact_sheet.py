@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from challenge.data.images.codec import Picture
+from challenge.data.images import codec
+from challenge.data.images.codec import Picture, Stored
+from challenge.data.images.magnitude import magnitude
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -85,9 +86,15 @@ class Sheet:
         return buffer.getvalue()
 
 
-def to_picture(y: NDArray[np.float32]) -> Picture:
-    """A measurement as a picture: clipped to [0, 1], 8 bits."""
-    picture: Picture = np.rint(np.clip(y, 0, 1) * 255).astype(np.uint8)
+def to_picture(y: Stored, window: tuple[float, float] = (0.0, 1.0)) -> Picture:
+    """An image or a measurement as a picture of 8 bits: black and white are those of `window`.
+
+    Complex numbers, (2, H, W), are shown by their magnitude.
+    """
+    black, white = window
+    seen = magnitude(codec.to_unit(y))
+    unit = seen if window == (0.0, 1.0) else (seen - black) / (white - black)
+    picture: Picture = np.rint(np.clip(unit, 0, 1) * 255).astype(np.uint8)
     return picture
 
 

@@ -17,6 +17,7 @@ from torch import Tensor
 from challenge.configs.errors import UserError
 from challenge.data import atomic, noise
 from challenge.data.images import codec
+from challenge.data.layout import identity
 
 BUDGET = 1_000_000_000
 """Bytes of decoded images in memory."""
@@ -27,19 +28,22 @@ SPARE = 2_000_000_000
 
 
 class Images:
-    """A sequence of training images; `images[i]` is float32 in [0, 1] of shape (C, H, W).
+    """A sequence of training images; `images[i]` is float32 of shape (C, H, W).
 
-    Decoded images stay in memory as uint8 until they fill `budget` bytes. Those beyond it are
-    decoded once into files of `cache`, of which a patch reads its own pixels only; without such
-    a folder, or on a full disk, they are decoded each time. Subsets share all of it.
+    In [0, 1]; of complex images, C = 2, the magnitude is.
+
+    Decoded images stay in memory as they are stored, most as uint8, until they fill `budget`
+    bytes. Those beyond it are decoded once into files of `cache`, of which a patch reads its own
+    pixels only; without such a folder, or on a full disk, they are decoded each time. Subsets
+    share all of it.
     """
 
     def __init__(
         self, paths: Sequence[Path], budget: int = BUDGET, cache: Path | None = None
     ) -> None:
         self._paths = list(paths)
-        self._kept: dict[Path, codec.Picture] = {}
-        self._mapped: dict[Path, codec.Picture] = {}
+        self._kept: dict[Path, codec.Stored] = {}
+        self._mapped: dict[Path, codec.Stored] = {}
         # Batches are made in a thread while the tune part is evaluated.
         self._lock = threading.Lock()
         self._budget = [budget]
@@ -48,7 +52,7 @@ class Images:
     @classmethod
     def of(cls, pictures: Mapping[str, Tensor]) -> Images:
         """Images held in memory only, by id: float in [0, 1] of shape (C, H, W), kept as uint8."""
-        images = cls([Path(f"{identity}.png") for identity in pictures], 0)
+        images = cls([Path(f"{name}.png") for name in pictures], 0)
         images._kept = {
             path: (picture.clamp(0, 1) * 255).round().to(torch.uint8).numpy()
             for path, picture in zip(images._paths, pictures.values(), strict=True)
@@ -58,7 +62,7 @@ class Images:
     @property
     def ids(self) -> list[str]:
         """The id of each image."""
-        return [path.stem for path in self._paths]
+        return [identity(path) for path in self._paths]
 
     def __len__(self) -> int:
         return len(self._paths)
@@ -98,7 +102,7 @@ class Images:
         part._budget, part._cache, part._lock = self._budget, self._cache, self._lock
         return part
 
-    def _picture(self, index: int) -> codec.Picture:
+    def _picture(self, index: int) -> codec.Stored:
         path = self._paths[index]
         picture = self._kept.get(path)
         if picture is not None:
@@ -115,9 +119,9 @@ class Images:
         return picture
 
     def _file(self, path: Path) -> Path | None:
-        return None if self._cache is None else self._cache / f"{path.stem}.npy"
+        return None if self._cache is None else self._cache / f"{identity(path)}.npy"
 
-    def _cached(self, path: Path) -> codec.Picture | None:
+    def _cached(self, path: Path) -> codec.Stored | None:
         """The decoded image in the cache, mapped: what is not looked at is not read."""
         if (found := self._mapped.get(path)) is not None:
             return found
@@ -125,8 +129,8 @@ class Images:
         if file is None or not file.exists():
             return None
         with contextlib.suppress(OSError, ValueError, EOFError):
-            mapped: codec.Picture = np.load(file, mmap_mode="r", allow_pickle=False)
-            if mapped.dtype == np.uint8 and mapped.ndim == 3:
+            mapped: codec.Stored = np.load(file, mmap_mode="r", allow_pickle=False)
+            if mapped.dtype in (np.uint8, np.float32) and mapped.ndim == 3:
                 with self._lock:
                     while len(self._mapped) >= OPEN:
                         del self._mapped[next(iter(self._mapped))]
@@ -134,7 +138,7 @@ class Images:
                 return mapped
         return None
 
-    def _spill(self, path: Path, picture: codec.Picture) -> None:
+    def _spill(self, path: Path, picture: codec.Stored) -> None:
         """Put a decoded image into the cache, while the disk has room."""
         file = self._file(path)
         assert file is not None
@@ -147,8 +151,9 @@ class Images:
                 atomic.write_bytes(file, buffer.getvalue())
 
     @staticmethod
-    def _unit(picture: codec.Picture) -> Tensor:
-        return torch.from_numpy(codec.to_unit(picture))
+    def _unit(picture: codec.Stored) -> Tensor:
+        # A copy: what comes of floats must not change what is kept.
+        return torch.from_numpy(codec.to_unit(picture).copy())
 
 
 def split_tune(images: Images, count: int, seed: int) -> tuple[Images, Images]:

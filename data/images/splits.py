@@ -11,11 +11,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from challenge.configs.loader import Source
-from challenge.configs.schema.images import BuiltinImages, FolderImages
+from challenge.configs.schema.images import (
+    BuiltinImages,
+    FolderImages,
+    PhantomImages,
+    channels_of,
+)
 from challenge.data import noise
-from challenge.data.images import codec, leaves, photographs, shrink, sources
-from challenge.data.images.codec import Picture
+from challenge.data.images import codec, leaves, phantoms, photographs, shrink, sources
+from challenge.data.images.codec import Picture, Stored
 from challenge.data.images.drawing import draw, proposal
 from challenge.data.images.identities import identities, slug
 from challenge.data.images.photographs import TRAIN_LARGEST, Looked, Notice, Progress
@@ -30,7 +37,7 @@ class Item:
     identity: str
     source: str
     """Where it came from: a file, or a built-in image and its crop."""
-    read: Callable[[], Picture]
+    read: Callable[[], Stored]
     shrunk: int = 1
     """Its pixels are means over so many by so many of the source."""
 
@@ -80,6 +87,31 @@ def plan_builtin(config: BuiltinImages, seed: int, key: bytes) -> Plan:
     }
 
 
+def plan_phantoms(config: PhantomImages, seed: int, key: bytes) -> Plan:
+    """Ellipses: those of train and val follow from the public seed, those of test from the key."""
+
+    def item(identity: str, source: str, generator: Callable[[], np.random.Generator]) -> Item:
+        def read() -> Stored:
+            return phantoms.draw(generator(), config.size, config.mode)
+
+        return Item(identity, source, read)
+
+    def public(split: Split, index: int, count: int) -> Item:
+        name = f"{split}-{index:0{max(4, len(str(count - 1)))}d}"
+        words = f"ellipses, seed {seed}, {split} image {index}"
+        return item(name, words, lambda: noise.generator(seed, "ellipses", split, str(index)))
+
+    def hidden(identity: str, index: int) -> Item:
+        words = f"ellipses of the key, image {index}"
+        return item(identity, words, lambda: noise.choices(key, f"ellipses {index}", 0))
+
+    return {
+        "train": [public("train", index, config.train) for index in range(config.train)],
+        "val": [public("val", index, config.val) for index in range(config.val)],
+        "test": [hidden(identity, index) for identity, index in _neutral(key, config.test)],
+    }
+
+
 def plan_folder(
     config: FolderImages,
     source: Source,
@@ -119,11 +151,6 @@ def plan_folder(
 def shrunk(items: Items) -> str:
     """Over how many pixels the photographs of items were averaged; empty where none was."""
     return shrink.described(item.shrunk for item in items) if items else ""
-
-
-def channels_of(images: BuiltinImages | FolderImages) -> int:
-    """3 in a colour challenge, 1 in a grey one."""
-    return 3 if images.mode == "colour" else 1
 
 
 def _tell_flat(

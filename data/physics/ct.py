@@ -25,9 +25,10 @@ HIGHEST = 1.5
 
 
 class CT(Family[schema.CT]):
-    """A x = line integrals of x over the longer side of the image; all images at the same angles."""
+    """A x = line integrals of x / N, at the same angles for all images."""
 
     example = {"kind": "ct", "views": 20}
+    channels = (1, 3)
 
     def load(self, config: schema.CT, shape: Shape, source: Path | None, notice: Notice) -> Arrays:
         first, last = config.angles

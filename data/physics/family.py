@@ -41,6 +41,9 @@ class Family(ABC, Generic[C]):
     example: ClassVar[Mapping[str, Any]]
     """A small section `operator:`, on which every method is tested."""
 
+    channels: ClassVar[tuple[int, ...]] = (1, 2, 3)
+    """Of the images that it takes: grey, complex (real and imaginary part), colour."""
+
     def load(self, config: C, shape: Shape, source: Path | None, notice: Notice) -> Arrays:
         """Read or make what is published for all images; nothing by default.
 

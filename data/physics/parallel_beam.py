@@ -60,9 +60,9 @@ class ParallelBeam(LinearPhysics):  # type: ignore[misc]
     def likeness(self, height: int, width: int) -> Tensor:
         """The spectrum that A^T A would have, were it a convolution, (1 | B, 1, H, W // 2 + 1).
 
-        (w(f_1) w(f_2) w(|f|))^2 / (dtheta N^2 |f|), f in cycles per pixel, w(t) = sin(pi t) / (pi t)
-        for the means over pixels and strips. At f = 0, where that is infinite, it is twice the
-        value of the lowest frequency.
+        (w(f_1) w(f_2) w(|f|))^2 / (dtheta N^2 |f|), f in cycles per pixel; the factors
+        w(t) = sin(pi t) / (pi t) are of the means over pixels and strips. At f = 0, where that is
+        infinite, it is twice the value of the lowest frequency.
         """
         rows = torch.fft.fftfreq(height, dtype=torch.float64)[:, None]
         columns = torch.fft.rfftfreq(width, dtype=torch.float64)[None]

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from challenge.configs.schema import physics as schema
 from challenge.configs.schema.challenge import ChallengeConfig
+from challenge.configs.schema.images import channels_of
 from challenge.data import noise
 from challenge.data.physics import families, noise_models
 from challenge.data.physics.family import Arrays, Parameters, Shape
@@ -158,7 +159,7 @@ def open_problem(config: ChallengeConfig, arrays: Arrays, crop: int) -> Problem:
     """The problem of a resolved challenge, with what `prepare` published of its operator."""
     return Problem(
         name=config.name,
-        channels=3 if config.images.mode == "colour" else 1,
+        channels=channels_of(config.images),
         operator=config.operator,
         arrays=arrays,
         noise=config.noise,

@@ -54,8 +54,7 @@ def sums(
             torch.manual_seed(0)
             found = method(y, physics) if estimate is None else estimate(method, y, physics)
             found = outputs.check(found, y, x.shape, method)
-            x_hat = patches.scored(found.clamp(0, 1), problem)
-            x = patches.scored(x, problem)
+            x_hat, x = (patches.compared(each, problem) for each in (found, x))
             mse = (x_hat.double() - x.double()).square().mean().item()
             ssim = similarity(x_hat, x).item() if min(x.shape[-2:]) >= WINDOW else math.nan
             psnr = -10 * math.log10(max(mse, 1e-10)) if math.isfinite(mse) else math.nan

@@ -20,6 +20,7 @@ from torch import Tensor
 from challenge.configs.schema.training import Augment, TrainConfig
 from challenge.data import noise
 from challenge.data.images.dataset import Images
+from challenge.data.images.magnitude import COMPLEX
 from challenge.data.physics.problem import Problem
 
 TUNE_SIDE = 256
@@ -50,6 +51,17 @@ def scored(x: Tensor, problem: Problem) -> Tensor:
     """What the metric counts of images x, shape (B, C, H - 2 crop, W - 2 crop)."""
     crop = problem.crop
     return x[..., crop:-crop, crop:-crop] if crop else x
+
+
+def compared(x: Tensor, problem: Problem) -> Tensor:
+    """What the metric compares of images x: within [0, 1], of complex ones the magnitude.
+
+    Shape (..., C | 1, H - 2 crop, W - 2 crop).
+    """
+    x = scored(x, problem)
+    if problem.channels == COMPLEX:
+        x = torch.linalg.vector_norm(x, dim=-3, keepdim=True)
+    return x.clamp(0, 1)
 
 
 def batch(

@@ -23,7 +23,7 @@ from challenge.data.images.dataset import Images, split_tune
 from challenge.data.physics.noise_models import extremes
 from challenge.data.physics.problem import Problem
 from challenge.methods.contract import Session
-from challenge.methods.training.patches import evaluated_side, scored
+from challenge.methods.training.patches import compared, evaluated_side
 from challenge.methods.transforms.noise_level import noise_level
 
 if TYPE_CHECKING:
@@ -216,5 +216,6 @@ def _centre(x: Tensor, problem: Problem) -> Tensor:
 
 def _psnr(x_hat: Tensor, x: Tensor, problem: Problem) -> float:
     """PSNR in dB, over what the metric counts."""
-    error = scored(x_hat.clamp(0, 1) - x, problem).square().mean().clamp_min(1e-10)
+    error = compared(x_hat, problem) - compared(x, problem)
+    error = error.square().mean().clamp_min(1e-10)
     return float(-10 * error.log10())

@@ -75,8 +75,9 @@ def metric(physics: LinearPhysics, like: Tensor, iterations: int = 20) -> Tensor
     """Spectrum of a circulant M >= A^T A, positive, (1 | B, 1 | C, H, W // 2 + 1).
 
     A valid blur is a crop of the circular blur h, hence A^T A <= |h|^2. Otherwise the guess
-    |h|^2 + floor (without a blur, a constant or the spectrum of projections) is scaled, per image, by the norm of A^T A in its
-    metric, which the power method finds from below: 5 % are added for safety.
+    |h|^2 + floor (without a blur, a constant or the spectrum of projections) is scaled, per image,
+    by the norm of A^T A in its metric, which the power method finds from below: 5 % are added for
+    safety.
     """
     height, width = size = like.shape[-2:]
     transfer = transfer_function(physics, height, width)

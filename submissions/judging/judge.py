@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from challenge.configs.errors import UserError
+from challenge.configs.schema.images import values_of
 from challenge.data import atomic
 from challenge.data.challenges import rules, seal
 from challenge.data.challenges.challenge import PUBLISHING, Challenge
@@ -241,7 +242,9 @@ def _judged(
                 # Every answer was checked when it came in: what fails now is not the team's.
                 raise supervisor.JudgeFault(f"image {scores.failure.id}: {scores.failure.cause}")
             shown = [(each, _measurement(judge, each), judge.hidden.image(each)) for each in ids]
-            pictures.draw_all(made, shown, scores, crop=judge.crop, title=about.title)
+            values = values_of(judge.challenge.config.images)
+            title = about.title
+            pictures.draw_all(made, shown, scores, crop=judge.crop, title=title, values=values)
     repeated = Repeated(**second.to_json()) if second else None
     return {**verdict.judged(inference, scores, load), "repeat": repeated}
 

@@ -91,6 +91,8 @@ class JudgedImage(Section):
     id: str
     psnr: float | None = None
     ssim: float | None = None
+    nmse: float | None = None
+    """Of images stored as floats."""
     seconds: float
     calibration: Calibration | None = None
     """How often the standard deviation that the method gives is right."""
@@ -134,6 +136,8 @@ class Result(Section):
     problems: tuple[Refusal, ...] = ()
     psnr: Interval | None = None
     ssim: Interval | None = None
+    nmse: Interval | None = None
+    """Of images stored as floats."""
     calibration: Calibration | None = None
     """The mean over the images, where the method gives a standard deviation of every pixel."""
     seconds: Seconds | None = None

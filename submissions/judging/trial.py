@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from challenge.configs.errors import UserError
+from challenge.configs.schema.images import values_of
 from challenge.data import atomic, locks
 from challenge.data.challenges.challenge import Challenge, open_challenge
 from challenge.data.layout import Public, Split
@@ -82,7 +83,8 @@ def infer(
         inference = infer_folder(folder, output, challenge, jail, split=split, progress=progress)
         if inference.outcome == "ok":
             images = _images(challenge, split)
-            pictures.draw_all(output, images, crop=challenge.crop, title=split)
+            values = values_of(challenge.config.images)
+            pictures.draw_all(output, images, crop=challenge.crop, title=split, values=values)
     atomic.write_json(run.inference(split), {"format": 1, **asdict(inference)})
     return inference
 
@@ -108,7 +110,9 @@ def score(
     scores = score_val(folder, challenge, progress=progress)
     check_scores(scores, folder, run.path)
     atomic.write_json(run.score("val"), {"format": 1, **scores.to_json()})
-    pictures.draw_all(folder, _images(challenge, "val"), scores, crop=challenge.crop)
+    values = values_of(challenge.config.images)
+    images = _images(challenge, "val")
+    pictures.draw_all(folder, images, scores, crop=challenge.crop, values=values)
     return scores
 
 

@@ -14,7 +14,6 @@ from challenge.submissions.entries.violations import Violation, outcome_of
 from challenge.submissions.inference.supervisor import Inference
 from challenge.submissions.judging.load import Load
 from challenge.submissions.judging.result import JudgedEntry, JudgedImage, Refusal, Seconds
-from challenge.submissions.scoring.calibration import Calibration
 from challenge.submissions.scoring.scores import Scores
 
 
@@ -65,7 +64,8 @@ def judged(inference: Inference, scores: Scores | None, load: Load) -> dict[str,
                 psnr=each.psnr,
                 ssim=each.ssim,
                 seconds=inference.seconds[each.id],
-                **_known(each.calibration),
+                **_known("nmse", each.nmse),
+                **_known("calibration", each.calibration),
             )
             for each in scores.images
         ]
@@ -77,7 +77,8 @@ def judged(inference: Inference, scores: Scores | None, load: Load) -> dict[str,
         "problems": (),
         "psnr": scores and scores.psnr,
         "ssim": scores and scores.ssim,
-        **_known(scores.calibration if scores else None),
+        **_known("nmse", scores and scores.nmse),
+        **_known("calibration", scores and scores.calibration),
         "seconds": Seconds(start_up=inference.start_up, total=inference.total, cpu=inference.cpu),
         "memory": inference.memory,
         "images": tuple(images),
@@ -86,6 +87,6 @@ def judged(inference: Inference, scores: Scores | None, load: Load) -> dict[str,
     }
 
 
-def _known(calibration: Calibration | None) -> dict[str, Any]:
-    """The key of a calibration, where there is one."""
-    return {} if calibration is None else {"calibration": calibration}
+def _known(key: str, value: object) -> dict[str, Any]:
+    """The key with its value, where there is one."""
+    return {} if value is None else {key: value}

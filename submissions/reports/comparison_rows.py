@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from challenge.data.challenges.challenge import Challenge
+from challenge.data.images.magnitude import magnitude
 from challenge.submissions.reports.comparison import Compared
 from challenge.submissions.scoring import pictures
 
@@ -55,8 +56,9 @@ def row_of(identity: str, reason: str, compared: Sequence[Compared], challenge: 
 
     measurement, truth = challenge.measurement("val", identity), challenge.truth(identity)
     crop = challenge.crop
-    estimates = tuple(np.load(each.folder / f"{identity}.npy").clip(0, 1) for each in compared)
-    errors = tuple(np.abs(each - truth).mean(axis=0) for each in estimates)
+    loaded = (np.load(each.folder / f"{identity}.npy") for each in compared)
+    estimates = tuple(magnitude(each).clip(0, 1) for each in loaded)
+    errors = tuple(np.abs(each - magnitude(truth)).mean(axis=0) for each in estimates)
     inner = np.s_[crop : truth.shape[1] - crop, crop : truth.shape[2] - crop]
     scale = rounded_up(max(float(np.percentile(each[inner], SHARE)) for each in errors))
     seen = measurement.picture
@@ -73,12 +75,18 @@ def row_of(identity: str, reason: str, compared: Sequence[Compared], challenge: 
         over = f" ({score.psnr - scores[0].psnr:+.2f})" if len(captions) > 1 else ""
         name = _short(each.candidate.name)
         captions.append((name, f"{score.psnr:.2f} dB{over}", f"SSIM {score.ssim:.3f}"))
+
+    def shown(x: Array) -> Array:
+        black, white = challenge.window
+        x = magnitude(x)
+        return x if (black, white) == (0, 1) else (x - black) / (white - black)
+
     return Row(
         title=f"{identity}  {reason}",
-        y=pictures.framed(seen, truth.shape),
+        y=shown(pictures.framed(seen, truth.shape)),
         portrait=measurement.portrait,
-        truth=truth,
-        estimates=estimates,
+        truth=shown(truth),
+        estimates=tuple(shown(each) for each in estimates),
         captions=(*captions, ("truth",)),
         region=differing_region(estimates, errors, crop),
         errors=errors,

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from challenge.data import atomic
 from challenge.data.challenges.challenge import Challenge
 from challenge.data.images.contact_sheet import to_picture
+from challenge.data.images.magnitude import magnitude
 from challenge.submissions.layout import Run
 from challenge.submissions.runs import log
 from challenge.submissions.scoring import metrics, pictures
@@ -66,7 +67,10 @@ def _own(method: Method, challenge: Challenge, run: Run) -> list[Path]:
     made = []
     for name, rows in method.pictures(shown).items():
         panels = [
-            [Panel(to_picture(image.cpu().numpy()), caption) for caption, image in row]
+            [
+                Panel(to_picture(image.cpu().numpy(), challenge.window), caption)
+                for caption, image in row
+            ]
             for row in rows
         ]
         pictures.write_page([pictures.row(each) for each in panels], run.picture(name))
@@ -150,7 +154,7 @@ def samples(method: Method, challenge: Challenge, path: Path) -> None:
         torch.manual_seed(0)
         with torch.no_grad():
             x_hat = method(*tensors(measurement, device))[0].cpu().numpy()
-        panels = _panels(measurement.picture, x_hat, truth, challenge.crop)
+        panels = _panels(measurement.picture, x_hat, truth, challenge.crop, challenge.window)
         # Not before the first caption: the columns of all rows stand below each other.
         panels[2] = Panel(panels[2].picture, f"truth of {identity}")
         rows.append(pictures.row(panels))
@@ -166,15 +170,20 @@ def _scores(image: NDArray[np.float32], truth: NDArray[np.float32], crop: int) -
 
 
 def _panels(
-    y: NDArray[np.float32], x_hat: NDArray[np.float32], truth: NDArray[np.float32], crop: int
+    y: NDArray[np.float32],
+    x_hat: NDArray[np.float32],
+    truth: NDArray[np.float32],
+    crop: int,
+    window: tuple[float, float],
 ) -> list[Panel]:
-    error = GAIN * np.abs(x_hat.clip(0, 1) - truth).mean(0, keepdims=True)
+    difference = magnitude(x_hat).clip(0, 1) - magnitude(truth)
+    error = GAIN * np.abs(difference).mean(0, keepdims=True)
     # What does not count is black, as in `challenge compare`.
     inner = np.pad(np.ones([side - 2 * crop for side in error.shape[1:]]), crop)
     error = (error * inner).astype(np.float32)
     return [
-        Panel(to_picture(y), f"measured {_scores(y, truth, crop)}".rstrip()),
-        Panel(to_picture(x_hat), f"estimate {_scores(x_hat, truth, crop)}"),
-        Panel(to_picture(truth), "truth"),
+        Panel(to_picture(y, window), f"measured {_scores(y, truth, crop)}".rstrip()),
+        Panel(to_picture(x_hat, window), f"estimate {_scores(x_hat, truth, crop)}"),
+        Panel(to_picture(truth, window), "truth"),
         Panel(to_picture(error), f"error x {GAIN}"),
     ]

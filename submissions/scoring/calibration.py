@@ -51,9 +51,13 @@ def calibration(
     """
     import numpy as np
 
+    from challenge.data.images.magnitude import COMPLEX
+
     height, width = truth.shape[1:]
     inner = np.s_[:, crop : height - crop, crop : width - crop]
-    error = np.abs(np.clip(estimate[inner].astype(np.float64), 0, 1) - truth[inner])
+    # The parts of complex images are in [-1, 1].
+    low = -1 if len(truth) == COMPLEX else 0
+    error = np.abs(np.clip(estimate[inner].astype(np.float64), low, 1) - truth[inner])
     spread = deviation[inner].astype(np.float64)
     one, two = (float(np.mean(error <= k * spread)) for k in (1, 2))
     return Calibration(one, two)

@@ -4,7 +4,13 @@
     SSIM = mean of (2 m m' + c1)(2 s_xx' + c2) / ((m^2 + m'^2 + c1)(s^2 + s'^2 + c2))
                                         Wang, Bovik, Sheikh, Simoncelli 2004, equation 13
 
-Both in float64 with the estimate clipped to [0, 1], over all channels, by `skimage.metrics`.
+Both in float64 with the estimate clipped to [0, 1], over all channels, by `skimage.metrics`. Of
+complex images, two channels, the magnitudes are compared. Where images are floats of a known range
+[low, high], as in medicine, that range is [0, 1] here, and the error relative to the image stands
+beside them:
+
+    NMSE = sum((x - x_hat)^2) / sum(x^2)
+
 Local means m and covariances s are Gaussian windows of sigma 1.5, 11 pixels wide, of the
 population; c1 = 0.01^2, c2 = 0.03^2; windows that leave the image do not count.
 """
@@ -17,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from challenge.data.challenges.seal import METRIC
+from challenge.data.images.magnitude import magnitude
 from challenge.submissions.outcomes import Outcome
 
 DEFINITION: dict[str, Any] = METRIC
@@ -61,7 +68,7 @@ def psnr(*, estimate: NDArray[Any], truth: NDArray[Any], crop: int = 0) -> float
 
     Args:
         estimate: floats, shape (C, H, W); clipped to [0, 1] here.
-        truth: floats in [0, 1], the same shape.
+        truth: floats in [0, 1], the same shape; of complex images, C = 2, the magnitude is.
         crop: pixels left out at every side.
 
     Raises:
@@ -94,6 +101,13 @@ def ssim(*, estimate: NDArray[Any], truth: NDArray[Any], crop: int = 0) -> float
     )
 
 
+def nmse(*, estimate: NDArray[Any], truth: NDArray[Any], crop: int = 0) -> float:
+    """The squared error beside the squared image. Arguments and errors are those of `psnr`."""
+    x_hat, x = _prepared(estimate, truth, crop)
+    energy = float(np.square(x).sum())
+    return float(np.square(x - x_hat).sum()) / max(energy, float(np.finfo(float).tiny))
+
+
 def import_skimage() -> None:
     """Import what the two metrics need, which they do at their first call otherwise."""
     from skimage.metrics import peak_signal_noise_ratio, structural_similarity  # noqa: F401
@@ -118,6 +132,6 @@ def _prepared(
             f"SSIM needs {SMALLEST}x{SMALLEST}"
         )
     window = np.s_[:, crop : crop + height, crop : crop + width]
-    x_hat = estimate[window].astype(np.float64)
+    x_hat, x = (magnitude(each[window].astype(np.float64)) for each in (estimate, truth))
     np.clip(x_hat, 0, 1, out=x_hat)
-    return x_hat, truth[window].astype(np.float64)
+    return x_hat, x

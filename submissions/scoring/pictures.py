@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from challenge.configs.schema.images import Values
 from challenge.data import atomic
 from challenge.data.images import codec
 from challenge.data.images.codec import Picture
@@ -50,6 +51,7 @@ def draw_all(
     *,
     crop: int,
     title: str = "",
+    values: Values | None = None,
 ) -> Path:
     """Draw `<id>.png` beside every `<id>.npy` of a folder, and one overview.
 
@@ -57,23 +59,26 @@ def draw_all(
 
     Args:
         folder: has the reconstructions.
-        images: id, stored measurement, and true PNG where it is known.
+        images: id, stored measurement, and true image where it is known.
         scores: of these images; they stand in the captions.
         crop: pixels at every side that the metric leaves out.
         title: of the overview; the folder's name by default, which may be a temporary one.
+        values: what the images' values mean: pictures show their window.
+            By default that is [0, 1].
 
     Returns:
         The overview's path.
     """
+    values = values or Values()
     known = {score.id: score for score in scores.images} if scores else {}
     words = SHOWN[:-1] if any(truth is None for *_, truth in images) else SHOWN
     text = f"{title or folder.name}: {', '.join(words)}"
-    sheet = Sheet(text, len(images))
+    sheet = Sheet(text, len(images), values.described)
     for number, (identity, measurement, truth) in enumerate(images):
         score = known.get(identity)
         psnr = f"{score.psnr:.2f} dB" if score and score.psnr is not None else ""
         text = f"{psnr}, SSIM {score.ssim:.3f}" if score and score.ssim is not None else ""
-        panels = _panels(measurement, folder / f"{identity}.npy", truth, text, crop)
+        panels = _panels(measurement, folder / f"{identity}.npy", truth, text, crop, values.shown)
         uncertain = _deviation(calibration.path_of(folder, identity))
         _save(row([*panels, *uncertain], identity), folder / f"{identity}.png")
         if sheet.shows(number):
@@ -172,22 +177,27 @@ def write_page(rows: Sequence[Image], path: Path) -> None:
 
 
 def _panels(
-    measurement: Path, estimate: Path, truth: Path | None, text: str, crop: int
+    measurement: Path,
+    estimate: Path,
+    truth: Path | None,
+    text: str,
+    crop: int,
+    window: tuple[float, float],
 ) -> list[Panel]:
     from challenge.submissions.scoring import metrics
 
     y = measurements.read(measurement).picture
     x_hat = np.load(estimate, allow_pickle=False)
     panels = [
-        Panel(to_picture(y), "measured"),
-        Panel(to_picture(x_hat), f"estimate {text}".rstrip()),
+        Panel(to_picture(y, window), "measured"),
+        Panel(to_picture(x_hat, window), f"estimate {text}".rstrip()),
     ]
     if truth is not None:
         x = codec.stored(truth)
         if y.shape == x.shape:
             psnr = metrics.psnr(estimate=y, truth=codec.to_unit(x), crop=crop)
             panels[0] = Panel(panels[0].picture, f"measured {psnr:.2f} dB")
-        panels.append(Panel(x, "truth"))
+        panels.append(Panel(to_picture(x, window), "truth"))
     return panels
 
 

@@ -2,8 +2,8 @@
 
     python -I -m challenge.submissions.scoring.scorer < request.json > answers, a JSON object a line
 
-It reads true images (PNG) and reconstructions (`.npy`), scores them on all the threads it is
-given, and answers per image in the order of the request, then with the means.
+It reads true images (PNG, or floats) and reconstructions (`.npy`), scores them on all the threads
+it is given, and answers per image in the order of the request, then with the means.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def load_estimate(path: Path, shape: tuple[int, ...]) -> NDArray[np.float32]:
 def score_one(
     truth: Path, estimate: Path, crop: int, deviation: Path | None = None
 ) -> dict[str, Any]:
-    """PSNR and SSIM of one image, or `outcome` and `cause` where it has none.
+    """PSNR and SSIM of one image, of floats NMSE too, or `outcome` and `cause` where it has none.
 
     With the standard deviation of its pixels, also how often that is right, `calibration`.
     """
@@ -75,6 +75,8 @@ def score_one(
         x_hat = load_estimate(estimate, x.shape)
         ssim = metrics.ssim(estimate=x_hat, truth=x, crop=crop)
         answer = {"psnr": metrics.psnr(estimate=x_hat, truth=x, crop=crop), "ssim": ssim}
+        if truth.suffix == codec.FLOATS_SUFFIX:
+            answer["nmse"] = metrics.nmse(estimate=x_hat, truth=x, crop=crop)
         if deviation is None:
             return answer
         s = load_estimate(deviation, x.shape)
@@ -91,6 +93,7 @@ def answers(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
     pairs, crop, threads = request["pairs"], request["crop"], request["threads"]
     psnr: list[float] = []
     ssim: list[float] = []
+    nmse: list[float] = []
     shares: list[Calibration] = []
     with ThreadPoolExecutor(threads) as pool:
         jobs = (
@@ -112,10 +115,14 @@ def answers(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
             if "psnr" in answer:
                 psnr.append(answer["psnr"])
                 ssim.append(answer["ssim"])
+            if "nmse" in answer:
+                nmse.append(answer["nmse"])
             if "calibration" in answer:
                 shares.append(Calibration(**answer["calibration"]))
     if pairs and len(psnr) == len(pairs):
         means = {"psnr": interval(psnr).to_json(), "ssim": interval(ssim).to_json()}
+        if nmse:
+            means["nmse"] = interval(nmse).to_json()
         yield {"means": means}
     if pairs and len(shares) == len(pairs):
         yield {"calibration": asdict(calibration.mean(shares))}

@@ -21,7 +21,7 @@ from challenge.submissions.scoring.calibration import Calibration
 
 @dataclass(frozen=True)
 class Pair:
-    """One image to score: its true PNG and its reconstruction, an `.npy` file."""
+    """One image to score: its true image, PNG or floats, and its reconstruction, an `.npy` file."""
 
     id: str
     truth: str
@@ -48,6 +48,8 @@ class Score:
     cause: str = ""
     calibration: Calibration | None = None
     """How often its standard deviation is right; None where the method gives none."""
+    nmse: float | None = None
+    """Of images stored as floats."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,8 @@ class Scores:
     ssim: Interval | None
     calibration: Calibration | None = None
     """The mean over the images, where every image has one."""
+    nmse: Interval | None = None
+    """Of images stored as floats."""
 
     @property
     def failure(self) -> Score | None:
@@ -87,11 +91,12 @@ class Scores:
         return found
 
     def to_json(self) -> dict[str, Any]:
-        """Without the calibration of a method that gives no standard deviation."""
+        """Without NMSE and calibration where there is none."""
         found = asdict(self)
         for each in (found, *found["images"]):
-            if each["calibration"] is None:
-                del each["calibration"]
+            for key in ("nmse", "calibration"):
+                if each[key] is None:
+                    del each[key]
         return found
 
 
@@ -156,5 +161,6 @@ def score_images(
         images=tuple(images),
         psnr=Interval(**means["psnr"]) if means else None,
         ssim=Interval(**means["ssim"]) if means else None,
+        nmse=Interval(**means["nmse"]) if "nmse" in means else None,
         calibration=Calibration(**shares) if shares else None,
     )
