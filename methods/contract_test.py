@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 SIDE = 48
 """Pixels of a side of a toy image, at most."""
+COLOURED = tuple(kind for kind, each in families.FAMILIES.items() if 3 in each.channels)
+"""Operator families whose toy problem has colour images."""
 TOLERANCE = {False: 1e-5, True: 1e-2}
 """Largest difference between batch 1 and batch n: float32, and a method that uses bfloat16."""
 
@@ -46,7 +48,7 @@ class Failure:
 
 
 def toy_problem(
-    channels: int = 3,
+    channels: int | None = None,
     boundary: str | None = None,
     operator: str = "blur",
     noise: Mapping[str, Any] | None = None,
@@ -54,12 +56,14 @@ def toy_problem(
     """A small forward problem, for tests.
 
     Args:
-        channels: 3 for colour, 1 for grey images.
+        channels: 3 for colour, 2 for complex, 1 for grey images; by default the most that the
+            operator takes.
         boundary: of the operator, where its family has several rules.
         operator: name of the family; a blur has two kernels.
         noise: the section `noise:`; Gaussian, with a range of levels, by default.
     """
     family = families.FAMILIES[operator]
+    channels = channels or max(family.channels)
     section = {**family.example, **({"boundary": boundary} if boundary else {})}
     config = TypeAdapter(schema.Operator).validate_python(section)
     arrays = dict(family.load(config, (channels, SIDE, SIDE), None, lambda _: None))
@@ -98,7 +102,7 @@ def check(
 
     Args:
         make: builds the method, ready for inference (with its weights, where it has any).
-        problem: a small forward problem; the toy one with 3 channels by default.
+        problem: a small forward problem; the toy one of a blur by default.
         images: four or more training images, for one step of `fit`.
         steps: training steps of the `fit` check; None leaves the check out.
     """

@@ -10,7 +10,7 @@ from typing import Any
 
 from challenge.methods import registry
 
-COLOURS = {1: "grey", 3: "colour"}
+COLOURS = {1: "grey", 2: "complex", 3: "colour"}
 """Channels of images, in words."""
 
 
@@ -37,14 +37,14 @@ def operators(name: str) -> tuple[str, ...] | None:
 def channels(section: Mapping[str, Any]) -> int | None:
     """The channels that a method of the table is for with its knobs; None where it takes any.
 
-    As `summary`, without an import: 3 for colour, 1 for grey images.
+    As `summary`, without an import: 3 for colour, 2 for complex, 1 for grey images.
     """
     defaults = _defaults(str(section.get("name")))
     theta = section.get("theta", defaults.get("theta", "filters"))
     if "channels" not in defaults or theta != "filters":
         return None  # of bilevel the filters have channels, a weight has none
     found = section.get("channels", defaults["channels"])
-    return found if found in (1, 3) else None
+    return found if found in COLOURS else None
 
 
 def _defaults(name: str) -> dict[str, Any]:

@@ -29,6 +29,7 @@ METHODS: dict[str, str] = {
     "diffusion": "challenge.methods.generative.diffusion:Diffusion",
     "dncnn": "challenge.methods.plug_and_play.dncnn:DnCNN",
     "drunet": "challenge.methods.plug_and_play.drunet:DRUNet",
+    "fbp": "challenge.methods.variational.fbp:FBP",
     "ffdnet": "challenge.methods.plug_and_play.ffdnet:FFDNet",
     "gs_pnp": "challenge.methods.plug_and_play.gs_pnp:GSPnP",
     "gsdrunet": "challenge.methods.plug_and_play.gsdrunet:GSDRUNet",
@@ -46,6 +47,7 @@ METHODS: dict[str, str] = {
     "vae": "challenge.methods.generative.vae:VAE",
     "wavelet": "challenge.methods.plug_and_play.wavelet:WaveletThresholding",
     "wiener": "challenge.methods.variational.wiener:Wiener",
+    "zero_filled": "challenge.methods.variational.zero_filled:ZeroFilled",
 }
 
 CHAPTERS = {

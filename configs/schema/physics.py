@@ -224,6 +224,21 @@ class CT(Section):
     """The range of angles in degrees, [first, last]."""
 
 
+class MRI(Section):
+    """`A x = m F x`: magnetic resonance imaging with one coil, some columns of F x are sampled.
+
+    For complex images (`images.mode: complex`); F is orthonormal.
+    """
+
+    kind: Literal["mri"]
+    acceleration: Annotated[Number, Field(ge=1, le=1000)] = 4.0
+    """Columns for each one that is sampled; 1 samples all."""
+    centre: Annotated[Number, Field(ge=0, le=1)] = 0.08
+    """Share of the columns, about frequency 0, that every mask samples: calibration region."""
+    pattern: Literal["random", "equispaced"] = "random"
+    """The other columns: at random places, or evenly spaced from a random one on."""
+
+
 SimpleOperator = Annotated[
     Annotated[Blur, Tag("blur")]
     | Annotated[Identity, Tag("identity")]
@@ -260,6 +275,7 @@ Operator = Annotated[
     | Annotated[Inpainting, Tag("inpainting")]
     | Annotated[Downsampling, Tag("downsampling")]
     | Annotated[CT, Tag("ct")]
+    | Annotated[MRI, Tag("mri")]
     | Annotated[Compose, Tag("compose")],
     _by_kind("blur"),
 ]

@@ -14,6 +14,7 @@ from challenge.data.physics.downsampling import Downsampling
 from challenge.data.physics.family import Family, Parameters, Shape
 from challenge.data.physics.identity import Identity
 from challenge.data.physics.inpainting import Inpainting
+from challenge.data.physics.mri import MRI
 
 if TYPE_CHECKING:
     import torch
@@ -25,6 +26,7 @@ FAMILIES: dict[str, Family[Any]] = {
     "inpainting": Inpainting(),
     "downsampling": Downsampling(),
     "ct": CT(),
+    "mri": MRI(),
 }
 FAMILIES["compose"] = Compose(FAMILIES)
 

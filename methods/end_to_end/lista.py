@@ -88,7 +88,7 @@ class Lista(Method):
         shared: bool = False,
         preconditioned: bool = True,
         metric: Literal["white", "spectral"] | None = None,
-        channels: Literal[1, 3] = 3,
+        channels: Literal[1, 2, 3] = 3,
         checkpoint: bool = False,
         precision: Precision = "auto",
     ) -> None:
@@ -103,7 +103,7 @@ class Lista(Method):
             shared: one D and one W for all layers; thresholds, steps and E_k are each layer's own.
             preconditioned: with P_k; else P_k = I.
             metric: whether E_k is a constant or a function of frequency, `spectral` by default.
-            channels: 3 for colour, 1 for grey images.
+            channels: 3 for colour, 2 for complex, 1 for grey images.
             checkpoint: in training, keep each layer's codes only and compute the rest again on
                 the way back, so that memory hardly grows with the number of layers.
             precision: of the filters at inference; see `challenge methods network`.

@@ -65,7 +65,7 @@ class LPD(Method):
         groups: Annotated[int, Ge(2), Le(32)] = 3,
         preconditioned: bool = True,
         net: Net = Net(),
-        channels: Literal[1, 3] = 3,
+        channels: Literal[1, 2, 3] = 3,
         dual_width: Annotated[int, Ge(1), Le(4096)] = 16,
         dual_depth: Annotated[int, Ge(0), Le(64)] = 1,
         checkpoint: bool = False,
@@ -78,7 +78,7 @@ class LPD(Method):
             groups: of channels in h and in f; the first two are read by the operator.
             preconditioned: B is a regularised inverse of A; else A^T.
             net: the networks Lambda_k.
-            channels: 3 for colour, 1 for grey images.
+            channels: 3 for colour, 2 for complex, 1 for grey images.
             dual_width: features of the plain convolutional networks Gamma_k.
             dual_depth: their hidden layers.
             checkpoint: in training, keep f and h of each step only and compute the rest again on

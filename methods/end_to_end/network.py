@@ -80,7 +80,7 @@ class Network(Method):
         self,
         *,
         net: Net = Net(),
-        channels: Literal[1, 3] = 3,
+        channels: Literal[1, 2, 3] = 3,
         bins: Annotated[int, Ge(2), Le(256)] | None = None,
         precision: Precision = "auto",
     ) -> None:
@@ -88,7 +88,7 @@ class Network(Method):
 
         Args:
             net: the network N.
-            channels: 3 for colour, 1 for grey images.
+            channels: 3 for colour, 2 for complex, 1 for grey images.
             bins: intensities of a categorical head, for `train.loss=cross_entropy`; null: none.
             precision: of inference; `auto` is bfloat16 where the processor multiplies it faster
                 and it was seen to cost at most 0.01 dB on the tune part.

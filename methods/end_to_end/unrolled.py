@@ -103,7 +103,7 @@ class Unrolled(Method):
         memory: Annotated[int, Ge(0), Le(64)] = 0,
         net: Net = Net(),
         start: Start = None,
-        channels: Literal[1, 3] = 3,
+        channels: Literal[1, 2, 3] = 3,
         checkpoint: bool = False,
         precision: Precision = "auto",
     ) -> None:
@@ -121,7 +121,7 @@ class Unrolled(Method):
             net: the networks N_k.
             start: what every step begins as, in place of a network `net`: a denoiser's run, such as
                 `runs/denoising/drunet`, or an entry.
-            channels: 3 for colour, 1 for grey images.
+            channels: 3 for colour, 2 for complex, 1 for grey images.
             checkpoint: in training, keep the steps' estimates only and compute the rest again on
                 the way back, so that memory hardly grows with the number of steps.
             precision: of the networks at inference; see `challenge methods network`.

@@ -55,7 +55,7 @@ class Autoencoder(Method):
         *,
         net: LatentNet = LatentNet(),
         inference: Inference = Inference(),
-        channels: Literal[1, 3] = 3,
+        channels: Literal[1, 2, 3] = 3,
         precision: Precision = "auto",
     ) -> None:
         """Build the networks.
@@ -63,7 +63,7 @@ class Autoencoder(Method):
         Args:
             net: encoder and decoder.
             inference: how an image is sought, given a measurement.
-            channels: 3 for colour, 1 for grey images.
+            channels: 3 for colour, 2 for complex, 1 for grey images.
             precision: of inference; see `challenge methods network`.
 
         Raises:

@@ -70,7 +70,7 @@ class Score(Method):
         log_spread: Annotated[float, Gt(0), Le(5)] = 1.2,
         lowest: Annotated[float, Gt(0), Le(1)] = 0.001,
         highest: Annotated[float, Gt(0), Le(1000)] = 10.0,
-        channels: Literal[1, 3] = 3,
+        channels: Literal[1, 2, 3] = 3,
         precision: Precision = "auto",
     ) -> None:
         """Build the network.
@@ -85,7 +85,7 @@ class Score(Method):
             log_spread: its standard deviation.
             lowest: the lowest noise level of training and of use, in units of the image range.
             highest: the highest one; samples of no measurement begin there.
-            channels: 3 for colour, 1 for grey images.
+            channels: 3 for colour, 2 for complex, 1 for grey images.
             precision: of inference; see `challenge methods network`.
 
         Raises:

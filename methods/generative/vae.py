@@ -61,7 +61,7 @@ class VAE(Method):
         free_bits: Annotated[float, Ge(0), Le(16)] = 0.0,
         deviation: Annotated[float, Gt(0), Le(1)] | Literal["learned"] = "learned",
         inference: Inference = Inference(),
-        channels: Literal[1, 3] = 3,
+        channels: Literal[1, 2, 3] = 3,
         precision: Precision = "auto",
     ) -> None:
         """Build the networks.
@@ -73,7 +73,7 @@ class VAE(Method):
             deviation: the decoder's standard deviation gamma, in units of the image range; learned
                 with the networks where no number is given.
             inference: how an image is sought, given a measurement.
-            channels: 3 for colour, 1 for grey images.
+            channels: 3 for colour, 2 for complex, 1 for grey images.
             precision: of inference; see `challenge methods network`.
 
         Raises:

@@ -52,7 +52,7 @@ class DnCNN(Method):
         depth: Annotated[int, Ge(2), Le(100)] = 20,
         bias_free: bool = False,
         blind: bool = True,
-        channels: Literal[1, 3] = 3,
+        channels: Literal[1, 2, 3] = 3,
         precision: Precision = "auto",
     ) -> None:
         """Build the network.
@@ -62,7 +62,7 @@ class DnCNN(Method):
             depth: convolutions; one pixel of the estimate depends on 2 depth + 1 rows.
             bias_free: convolutions add no constants.
             blind: the network is not told the noise level.
-            channels: 3 for colour, 1 for grey images.
+            channels: 3 for colour, 2 for complex, 1 for grey images.
             precision: of inference; see `challenge methods network`.
         """
         super().__init__()

@@ -52,7 +52,7 @@ class DRUNet(Method):
         shuffle: Literal[1, 2, 4] = 1,
         predicts: Literal["image", "noise"] = "image",
         blind: bool = False,
-        channels: Literal[1, 3] = 3,
+        channels: Literal[1, 2, 3] = 3,
         precision: Precision = "auto",
     ) -> None:
         """Build the network.
@@ -64,7 +64,7 @@ class DRUNet(Method):
             shuffle: side of the squares of pixels that the network sees as one; 1 is slowest.
             predicts: the image, or the noise, which is taken off the measurement and begins at 0.
             blind: the network is not told the noise level.
-            channels: 3 for colour, 1 for grey images.
+            channels: 3 for colour, 2 for complex, 1 for grey images.
             precision: of inference; see `challenge methods network`.
         """
         super().__init__()

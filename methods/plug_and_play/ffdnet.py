@@ -50,7 +50,7 @@ class FFDNet(Method):
         depth: Annotated[int, Ge(2), Le(100)] = 12,
         bias_free: bool = False,
         predicts: Literal["image", "noise"] = "image",
-        channels: Literal[1, 3] = 3,
+        channels: Literal[1, 2, 3] = 3,
         precision: Precision = "auto",
     ) -> None:
         """Build the network.
@@ -60,7 +60,7 @@ class FFDNet(Method):
             depth: convolutions; one pixel of the estimate depends on 4 depth + 2 rows.
             bias_free: convolutions add no constants.
             predicts: the image, or the noise, which is taken off the measurement and begins at 0.
-            channels: 3 for colour, 1 for grey images.
+            channels: 3 for colour, 2 for complex, 1 for grey images.
             precision: of inference; see `challenge methods network`.
         """
         super().__init__()

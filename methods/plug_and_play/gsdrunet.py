@@ -56,7 +56,7 @@ class GSDRUNet(Method):
         shuffle: Literal[1, 2, 4] = 1,
         activation: Literal["elu", "softplus", "silu", "gelu"] = "elu",
         blind: bool = False,
-        channels: Literal[1, 3] = 3,
+        channels: Literal[1, 2, 3] = 3,
         precision: Precision = "float32",
     ) -> None:
         """Build the network.
@@ -68,7 +68,7 @@ class GSDRUNet(Method):
             shuffle: side of the squares of pixels that the network sees as one; 1 is slowest.
             activation: differentiable, so that the potential has a continuous gradient.
             blind: the network is not told the noise level.
-            channels: 3 for colour, 1 for grey images.
+            channels: 3 for colour, 2 for complex, 1 for grey images.
             precision: of inference; bf16 rounds, by which a descent on the potential stalls.
         """
         super().__init__()

@@ -54,7 +54,7 @@ class Lipschitz(Method):
         shuffle: Literal[1, 2, 4] = 2,
         bound: Annotated[float, Gt(0), Le(10)] = 1.0,
         blind: bool = False,
-        channels: Literal[1, 3] = 3,
+        channels: Literal[1, 2, 3] = 3,
         precision: Precision = "float32",
     ) -> None:
         """Build the network.
@@ -66,7 +66,7 @@ class Lipschitz(Method):
             bound: Lipschitz constant of I - D, certified up to a thousandth more; below 1, noise
                 cannot be removed entirely.
             blind: the network is not told the noise level.
-            channels: 3 for colour, 1 for grey images.
+            channels: 3 for colour, 2 for complex, 1 for grey images.
             precision: of inference; bf16 rounds, by which the constant holds only roughly.
         """
         super().__init__()

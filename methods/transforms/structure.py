@@ -4,6 +4,7 @@
     identity        A x = x, a blur with h = 1
     downsampling    A x = S F^-1 h F x                  S keeps every s-th pixel of every s-th row
     inpainting      A x = m x
+    mri             A x = m F x,  A^T A has the eigenvalues 0 and 1
     ct              A^T A x ~ F^-1 (c / |f|) F x        1 / |f| is the inverse of the ramp filter
 
 A composition of blurs is a blur, and one of blurs followed by S downsampling.
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from deepinv.physics import Blur, BlurFFT, Denoising, Downsampling, Inpainting
+from deepinv.physics import MRI, Blur, BlurFFT, Denoising, Downsampling, Inpainting
 from deepinv.physics.forward import ComposedPhysics
 from deepinv.physics.functional import filter_fft
 from torch import Tensor
@@ -60,6 +61,8 @@ def likeness(physics: LinearPhysics, height: int, width: int) -> Tensor | float:
     for each in parts(physics):
         if isinstance(each, ParallelBeam):
             found = found * each.likeness(height, width)
+        elif isinstance(each, MRI):
+            found = found * each.mask.mean((1, 2, 3), keepdim=True)
         elif isinstance(each, Inpainting):
             found = found * mask_of(each).mean((1, 2, 3), keepdim=True)
         elif isinstance(each, Downsampling):

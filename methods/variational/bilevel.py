@@ -107,7 +107,7 @@ class Bilevel(Method):
         self,
         *,
         theta: Literal["weight", "weight_eps", "filters"] = "filters",
-        channels: Literal[1, 3] = 3,
+        channels: Literal[1, 2, 3] = 3,
         potential: Potential = "convex",
         filters: Annotated[int, Ge(1), Le(512)] = 24,
         size: Literal[3, 5, 7, 9] = 5,
@@ -121,7 +121,7 @@ class Bilevel(Method):
 
         Args:
             theta: what is learned.
-            channels: 3 for colour, 1 for grey images (filters).
+            channels: 3 for colour, 2 for complex, 1 for grey images (filters).
             potential: of the filters' responses.
             filters: how many.
             size: side of a filter in pixels.

@@ -31,14 +31,14 @@ class Mine(Method):
     def __init__(
         self,
         *,
-        channels: Literal[1, 3] = 3,
+        channels: Literal[1, 2, 3] = 3,
         steps: Annotated[int, Ge(1)] = 4,
         width: Annotated[int, Ge(1)] = 16,
     ) -> None:
         """Build the method.
 
         Args:
-            channels: 3 for colour, 1 for grey images.
+            channels: 3 for colour, 2 for complex, 1 for grey images.
             steps: of gradient descent.
             width: features of a layer of the network.
         """

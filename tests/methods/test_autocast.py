@@ -3,15 +3,15 @@
 import pytest
 import torch
 
-from challenge.data.physics.families import FAMILIES
 from challenge.methods import build, toy_problem
+from challenge.methods.contract_test import COLOURED
 from challenge.methods.plug_and_play.denoisers import denoise
 from challenge.methods.solvers.data_term import DataTerm
 from challenge.methods.transforms.cosine import from_opponent, to_opponent
 
 X = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 BLURS = [("blur", rule) for rule in ("circular", "valid", "reflect")]
-PROBLEMS = [*BLURS, *((kind, None) for kind in FAMILIES if kind != "blur")]
+PROBLEMS = [*BLURS, *((kind, None) for kind in COLOURED if kind != "blur")]
 
 
 def same(function):

@@ -77,20 +77,27 @@ GIVEN = {
 """Masks, in place of those of a file."""
 EVERY = pytest.mark.parametrize("name", OPERATORS)
 SHAPE = (3, 36, 48)
+COMPLEX = (2, 36, 48)
+"""Of images, for families that take colours and for those that do not."""
 KEY = bytes(range(32))
+
+
+def shape_of(section):
+    """Of the images of a section."""
+    return SHAPE if 3 in FAMILIES[section.get("kind", "blur")].channels else COMPLEX
 
 
 def problem(section, level=GAUSSIAN):
     config = TypeAdapter(schema.Operator).validate_python(section)
-    family = families.of(config)
+    family, channels = families.of(config), shape_of(section)[0]
     given = next((GIVEN[name] for name in GIVEN if OPERATORS[name] is section), None)
     arrays = (
         {"masks": given}
         if given is not None
-        else family.load(config, (3, 48, 48), None, lambda _: None)
+        else family.load(config, (channels, 48, 48), None, lambda _: None)
     )
     noisy = TypeAdapter(schema.Noise).validate_python(level)
-    return Problem("p", 3, config, arrays, noisy, KEY, family.border(config, arrays))
+    return Problem("p", channels, config, arrays, noisy, KEY, family.border(config, arrays))
 
 
 def images(count, shape=SHAPE, seed=0):
@@ -117,11 +124,11 @@ def doubled(parameters):
 @EVERY
 def test_the_adjoint(name, batch):
     """<A u, v> = <u, A^T v> to 1e-6 of |A u| |v|, in double precision, for every image."""
-    p = problem(OPERATORS[name])
+    p, shape = problem(OPERATORS[name]), shape_of(OPERATORS[name])
     physics = families.of(p.operator).build(
-        doubled(families.batched(drawn(p, range(batch)))), SHAPE
+        doubled(families.batched(drawn(p, range(batch), shape))), shape
     )
-    u = images(batch, seed=1).double() - 0.5
+    u = images(batch, shape, seed=1).double() - 0.5
     seen = physics.A(u)
     v = images(batch, seen.shape[1:], seed=2).double() - 0.5
     back = physics.A_adjoint(v)
@@ -137,6 +144,7 @@ FULL_RANK = {
         f"blur, {boundary}": {"kernel": {"kind": "gaussian", "std": 0.5}, "boundary": boundary}
         for boundary in ("circular", "reflect")
     },
+    "mri, all sampled": {"kind": "mri", "acceleration": 1},
     "inpainting, all seen": {"kind": "inpainting", "mask": {"keep": 1.0}},
     "compose": {
         "kind": "compose",
@@ -149,8 +157,10 @@ FULL_RANK = {
 def test_the_pseudo_inverse_is_the_inverse_where_there_is_one(name):
     """In double precision, as exactly as deepinv's iterations are asked to be."""
     p = problem(FULL_RANK[name])
-    x = images(2).double()
-    physics = families.of(p.operator).build(doubled(families.batched(drawn(p, range(2)))), SHAPE)
+    shape = shape_of(FULL_RANK[name])
+    x = images(2, shape).double()
+    parameters = doubled(families.batched(drawn(p, range(2), shape)))
+    physics = families.of(p.operator).build(parameters, shape)
     found = physics.A_dagger(physics.A(x), max_iter=1000, tol=1e-11)
     torch.testing.assert_close(found, x, rtol=0, atol=1e-5)
 
@@ -159,7 +169,8 @@ def test_the_pseudo_inverse_is_the_inverse_where_there_is_one(name):
 def test_parameters_follow_from_key_id_and_draw_alone(name):
     """Whatever else is in the batch, and in what order."""
     p = problem(OPERATORS[name])
-    x, samples = images(4), [7, 0, 10**9, 3]
+    shape = shape_of(OPERATORS[name])
+    x, samples = images(4, shape), [7, 0, 10**9, 3]
     y, physics = p.measure(x, samples)
     turned, _ = p.measure(x.flip(0), samples[::-1])
     torch.testing.assert_close(turned.flip(0), y, rtol=0, atol=1e-6)
@@ -173,7 +184,7 @@ def test_parameters_follow_from_key_id_and_draw_alone(name):
             if drawn_here and own[part].dim():
                 place = index if len(state[part]) > 1 else 0
                 assert torch.equal(own[part][0], state[part][place]), part
-    one, other = drawn(p, [1, 1])
+    one, other = drawn(p, [1, 1], shape)
     assert all(np.array_equal(one[each], other[each]) for each in one)
 
 
@@ -188,12 +199,13 @@ def pairs():
 @pytest.mark.parametrize(("name", "level"), pairs())
 def test_stored_and_simulated_measurements_are_equal_bit_for_bit(name, level):
     p = problem(OPERATORS[name], NOISE[level])
-    x = images(1)
+    shape = shape_of(OPERATORS[name])
+    x = images(1, shape)
     made = p.measure_stored(x[0].numpy(), "0007", KEY)
     content = measurements.to_bytes(made)
     assert content == measurements.to_bytes(p.measure_stored(x[0].numpy(), "0007", KEY))
     read = measurements.from_bytes(content)
-    assert (read.identity, read.shape) == ("0007", SHAPE)
+    assert (read.identity, read.shape) == ("0007", shape)
     assert read.operator.keys() == made.operator.keys()
     assert read.noise == made.noise
     y, physics = tensors(read)
@@ -207,25 +219,25 @@ def test_stored_and_simulated_measurements_are_equal_bit_for_bit(name, level):
 
 @EVERY
 def test_range_shape_and_picture(name):
-    p = problem(OPERATORS[name])
+    p, shape = problem(OPERATORS[name]), shape_of(OPERATORS[name])
     family = families.of(p.operator)
     low, high = family.range(p.operator, p.arrays)
-    (parameters,) = drawn(p, [4])
-    physics = families.build(p.operator.kind, [parameters], SHAPE)
+    (parameters,) = drawn(p, [4], shape)
+    physics = families.build(p.operator.kind, [parameters], shape)
     for seed in range(5):
-        clean = physics.A((images(1, seed=seed) > 0.5).float())
+        clean = physics.A((images(1, shape, seed=seed) > 0.5).float())
         assert low - 1e-5 <= clean.min()
         assert clean.max() <= high + 1e-5
-    assert family.measured(parameters, SHAPE) == tuple(clean.shape[1:])
-    picture = family.picture(clean[0].numpy(), parameters, SHAPE)
+    assert family.measured(parameters, shape) == tuple(clean.shape[1:])
+    picture = family.picture(clean[0].numpy(), parameters, shape)
     lost = 2 * p.border
-    assert picture.shape == (3, SHAPE[1] - lost, SHAPE[2] - lost)
+    assert picture.shape == (shape[0], shape[1] - lost, shape[2] - lost)
     portrait = family.portrait(parameters)
     if portrait is not None:
         assert portrait[0].min() >= 0
         assert portrait[0].max() <= 1
         assert len(portrait[1]) < 40
-    assert family.wrong(parameters, SHAPE) == ""
+    assert family.wrong(parameters, shape) == ""
 
 
 def inside(kernel, factor):

@@ -7,9 +7,8 @@ import torch
 
 from challenge.configs.errors import UserError
 from challenge.configs.schema.training import TrainConfig
-from challenge.data.physics.families import FAMILIES
 from challenge.methods import registry
-from challenge.methods.contract_test import ToySession, check, toy_images, toy_problem
+from challenge.methods.contract_test import COLOURED, ToySession, check, toy_images, toy_problem
 from challenge.methods.end_to_end.unrolled import Unrolled
 from challenge.methods.solvers.data_term import DataTerm
 from challenge.methods.transforms.noise_level import noise_level
@@ -23,7 +22,7 @@ def drunet(**knobs):
 
 @pytest.mark.parametrize("tied", [False, True])
 @pytest.mark.parametrize("metric", ["white", "spectral"])
-@pytest.mark.parametrize("operator", list(FAMILIES))
+@pytest.mark.parametrize("operator", COLOURED)
 def test_started_from_a_denoiser_it_begins_as_plug_and_play(operator, metric, tied):
     """DPIR: x <- D(prox(x)) with levels from 49/255 down to sigma, R = 0.23 sigma^2 / level^2."""
     denoiser = drunet()

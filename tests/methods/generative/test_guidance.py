@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from challenge.data.physics.families import FAMILIES
-from challenge.methods.contract_test import toy_problem
+from challenge.methods.contract_test import COLOURED, toy_problem
 from challenge.methods.generative.diffusion import Diffusion
 from challenge.methods.generative.guidance import Weights, posterior_mean
 from challenge.methods.generative.noise_levels import levels
@@ -33,7 +32,7 @@ def correlated(count: int) -> torch.Tensor:
     return SPREAD**2 * torch.exp(-(place[:, None] - place).abs() / 5)
 
 
-@pytest.mark.parametrize("operator", sorted(FAMILIES))
+@pytest.mark.parametrize("operator", sorted(COLOURED))
 @pytest.mark.parametrize("kind", ["moment", "pigdm"])
 def test_the_posterior_mean_at_every_level_is_exact(kind, operator):
     """`moment` for any Gaussian prior, `pigdm` for a white one, over every operator."""

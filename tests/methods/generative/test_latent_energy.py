@@ -5,15 +5,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from challenge.data.physics.families import FAMILIES
 from challenge.methods import registry
-from challenge.methods.contract_test import toy_images, toy_problem
+from challenge.methods.contract_test import COLOURED, toy_images, toy_problem
 from challenge.methods.generative import latent_prior
 from challenge.methods.generative.latent_energy import Energy, Inference, starts
 from challenge.methods.solvers.data_term import DataTerm
 
 OPERATORS = [("blur", None), ("blur", "valid")]
-OPERATORS += [(kind, None) for kind in FAMILIES if kind != "blur"]
+OPERATORS += [(kind, None) for kind in COLOURED if kind != "blur"]
 SMALL = {"latent": 4, "width": 4, "depth": 1, "blocks": 1, "shuffle": 2, "activation": "softplus"}
 KINDS = [("latent", "spectrum"), ("joint", "white"), ("joint", "spectrum")]
 

@@ -6,16 +6,15 @@ import torch
 from challenge.configs.errors import UserError
 from challenge.configs.schema import physics as schema
 from challenge.configs.schema.training import TrainConfig
-from challenge.data.physics.families import FAMILIES
 from challenge.methods import registry
 from challenge.methods.contract import Method
-from challenge.methods.contract_test import ToySession, check, toy_images, toy_problem
+from challenge.methods.contract_test import COLOURED, ToySession, check, toy_images, toy_problem
 from challenge.methods.plug_and_play.denoisers import NoiseRange, noise_range
 from challenge.methods.plug_and_play.gs_pnp import GSPnP
 from challenge.methods.plug_and_play.red import Red
 from challenge.methods.plug_and_play.safeguard import Diverges
 
-OPERATORS = [(kind, None) for kind in FAMILIES] + [
+OPERATORS = [(kind, None) for kind in COLOURED] + [
     pytest.param(kind, rule, marks=pytest.mark.slow)
     for kind, rule in (("blur", "valid"), ("blur", "reflect"), ("downsampling", "reflect"))
 ]

@@ -11,10 +11,9 @@ from torch import nn
 from challenge.configs.errors import UserError
 from challenge.configs.schema.training import TrainConfig
 from challenge.data.physics import families
-from challenge.data.physics.families import FAMILIES
 from challenge.methods import registry
 from challenge.methods.contract import Method
-from challenge.methods.contract_test import ToySession, toy_images, toy_problem
+from challenge.methods.contract_test import COLOURED, ToySession, toy_images, toy_problem
 from challenge.methods.plug_and_play import safeguard
 from challenge.methods.plug_and_play.denoisers import NoiseRange, denoise
 from challenge.methods.plug_and_play.ensemble import SYMMETRIES, averaged, turn, turn_back
@@ -26,7 +25,7 @@ from challenge.methods.variational.wiener import Wiener
 
 ALGORITHMS = ["hqs", "admm", "drs", "pgd"]
 CLOSED = [("blur", None), ("identity", None), ("inpainting", None), ("downsampling", None)]
-SOLVED = [(kind, None) for kind in FAMILIES if (kind, None) not in CLOSED]
+SOLVED = [(kind, None) for kind in COLOURED if (kind, None) not in CLOSED]
 SOLVED += [("blur", "valid"), ("blur", "reflect"), ("downsampling", "reflect")]
 """Operators whose data step has a closed form, and those whose data step is solved."""
 OPERATORS = [*CLOSED, *(pytest.param(*each, marks=pytest.mark.slow) for each in SOLVED)]

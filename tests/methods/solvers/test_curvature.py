@@ -3,11 +3,10 @@
 import pytest
 import torch
 
-from challenge.data.physics.families import FAMILIES
-from challenge.methods.contract_test import toy_images, toy_problem
+from challenge.methods.contract_test import COLOURED, toy_images, toy_problem
 from challenge.methods.solvers.curvature import curvature
 
-OPERATORS = [(kind, None) for kind in FAMILIES]
+OPERATORS = [(kind, None) for kind in COLOURED]
 OPERATORS += [("blur", "valid"), ("blur", "reflect"), ("downsampling", "reflect")]
 HEIGHT, WIDTH = 24, 16
 

@@ -3,13 +3,12 @@
 import pytest
 import torch
 
-from challenge.data.physics.families import FAMILIES
-from challenge.methods.contract_test import toy_images, toy_problem
+from challenge.methods.contract_test import COLOURED, toy_images, toy_problem
 from challenge.methods.solvers import data_term
 from challenge.methods.solvers.data_term import DataTerm
 from challenge.methods.transforms.noise_level import LOWEST, noise_level
 
-OPERATORS = [(kind, None) for kind in FAMILIES]
+OPERATORS = [(kind, None) for kind in COLOURED]
 OPERATORS += [("blur", "valid"), ("blur", "reflect"), ("downsampling", "reflect")]
 
 

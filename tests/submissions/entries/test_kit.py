@@ -19,6 +19,7 @@ from pydantic import TypeAdapter
 
 from challenge.configs.loader import load_entry
 from challenge.configs.paths import names, packaged
+from challenge.configs.schema.images import CHANNELS
 from challenge.configs.schema.physics import Operator
 from challenge.data.challenges.challenge import Challenge, open_challenge, read_manifest
 from challenge.data.layout import Hidden, Public, Workspace
@@ -117,6 +118,7 @@ OPERATORS = {
     "inpainting": {"kind": "inpainting", "mask": {"keep": 0.5}},
     "downsampling": {"kind": "downsampling"},
     "ct": {"kind": "ct", "views": 20},
+    "mri": {"kind": "mri", "acceleration": 2},
     "compose": {"kind": "compose", "operators": [{"kind": "downsampling"}, {"kind": "identity"}]},
 }
 
@@ -133,8 +135,15 @@ def test_every_operator_is_tried() -> None:
     assert set(OPERATORS) == set(FAMILIES)
 
 
-@pytest.mark.parametrize("kind", sorted(OPERATORS))
-@pytest.mark.parametrize("mode", ["colour", "grey"])
+MODES = [
+    (mode, kind)
+    for kind in sorted(OPERATORS)
+    for mode in ("colour", "grey", "complex")
+    if CHANNELS[mode] in FAMILIES[kind].channels and (mode != "complex" or kind == "mri")
+]
+
+
+@pytest.mark.parametrize(("mode", "kind"), MODES)
 def test_every_config_fits_the_challenge(
     challenge: Challenge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str, kind: str
 ) -> None:
@@ -160,6 +169,7 @@ def test_every_config_fits_the_challenge(
             assert method.eval()(y, physics).shape == (1, other.channels, size, size)
     missing = names("methods").keys() - {Path(name).stem for name in configs}
     expected = set() if kind in ("blur", "identity") else {"bilevel", "bilevel_filters"}
+    expected |= {"fbp", "zero_filled"} - {{"ct": "fbp", "mri": "zero_filled"}.get(kind)}
     assert missing == expected | (set() if kind == "identity" else DENOISERS)
 
 
