@@ -155,14 +155,55 @@ class FolderImages(Section):
     """Whether a photograph that cannot be read ends `prepare`, rather than being left out."""
 
 
-Images = Annotated[BuiltinImages | FolderImages | PhantomImages, Field(discriminator="source")]
+class SliceImages(Section):
+    """Slices of scanners: grey PNG of 8 or 16 bits, `.npy`, `.npz` and DICOM, with sub-folders.
+
+    Every image is a square of `size` pixels about the centre, filled up where a slice is smaller,
+    and stored as floats; ids say nothing of the files. `val` and `test` count slices that are drawn
+    (seeded) for these splits, all others train; a split may have a folder of its own.
+    """
+
+    source: Literal["slices"]
+    path: Annotated[
+        Annotated[str, Tag("folder")] | Annotated[FolderPaths, Tag("folders")],
+        Discriminator(lambda value: "folder" if isinstance(value, str) else "folders"),
+        Field(examples=["slices"]),
+    ]
+    """One folder with all slices, or `{train: FOLDER, val: FOLDER, test: FOLDER}`."""
+    mode: Literal["grey", "complex"] = "grey"
+    """Real values, or complex ones: real slices get a smooth random phase then."""
+    size: Annotated[Whole, Field(ge=32, le=1024)] = 256
+    """Side of the square images in pixels."""
+    shrink: Annotated[Whole, Field(ge=1, le=64)] = 1
+    """The mean over so many by so many pixels; 1 keeps them."""
+    patients: Literal["file", "folder"] = "file"
+    """What is one patient's, and in one split only: each file, or all files of a folder."""
+    val: Annotated[Whole, Field(ge=1)] = 10
+    """Slices whose truth the teams have, to report on."""
+    test: Annotated[Whole, Field(ge=1)] = 20
+    """Slices that the judge scores on; their truth is hidden."""
+    values: Values = Values()
+    """What the values mean: those of PNG are from 0 to 1, those of other files as they are."""
+    strict: bool = False
+    """Whether a slice that cannot be read ends `prepare`, rather than being left out."""
+
+    @model_validator(mode="after")
+    def _from_zero(self) -> SliceImages:
+        if self.mode == "complex" and self.values.low != 0:
+            cause = "must have `values.low` 0 where images are complex"
+            raise refusal(cause, "magnitudes begin there")
+        return self
 
 
-def channels_of(images: BuiltinImages | FolderImages | PhantomImages) -> int:
+Source = BuiltinImages | FolderImages | PhantomImages | SliceImages
+Images = Annotated[Source, Field(discriminator="source")]
+
+
+def channels_of(images: Source) -> int:
     """1 in a grey challenge, 2 in one of complex images, 3 in a colour one."""
     return CHANNELS[images.mode]
 
 
-def values_of(images: BuiltinImages | FolderImages | PhantomImages) -> Values:
+def values_of(images: Source) -> Values:
     """What the values of images mean; photographs live in [0, 1]."""
     return getattr(images, "values", Values())

@@ -13,11 +13,16 @@ from pathlib import Path
 from challenge.configs.errors import UserError
 from challenge.configs.loader import Source
 from challenge.configs.schema.challenge import ChallengeConfig
-from challenge.configs.schema.images import BuiltinImages, PhantomImages, channels_of
+from challenge.configs.schema.images import (
+    BuiltinImages,
+    PhantomImages,
+    SliceImages,
+    channels_of,
+)
 from challenge.data import atomic, layout, locks, noise
 from challenge.data.challenges import needs, staging
 from challenge.data.challenges.writer import Writer
-from challenge.data.images import splits
+from challenge.data.images import slices, splits
 from challenge.data.images.photographs import Notice, Progress
 from challenge.data.layout import Hidden, Public, Split, Workspace
 from challenge.data.physics import families
@@ -86,6 +91,9 @@ def prepare(
             plan = splits.plan_builtin(config.images, config.seed, key)
         elif isinstance(config.images, PhantomImages):
             plan = splits.plan_phantoms(config.images, config.seed, key)
+        elif isinstance(config.images, SliceImages):
+            seen = slices.plan(config.images, source, config.seed, key, progress, notice)
+            plan, duplicates = seen.plan, seen.duplicates
         else:
             found = splits.plan_folder(
                 config.images, source, config.seed, key, smallest, progress, notice

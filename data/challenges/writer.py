@@ -192,7 +192,7 @@ def _put_json(path: Path, value: Any) -> None:
 def _published(config: ChallengeConfig) -> ChallengeConfig:
     """The config without the organiser's folders: the last part of every path."""
     images = config.images
-    if images.source == "folder":
+    if images.source in ("folder", "slices"):
         path: str | FolderPaths
         if isinstance(images.path, str):
             path = Path(images.path).name or "."

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from challenge.configs.errors import Mistake, UserError
 from challenge.configs.loader import Source
-from challenge.configs.schema.images import FolderImages
+from challenge.configs.schema.images import FolderImages, SliceImages
 from challenge.data.images import codec, levels, shrink, sources
 from challenge.data.images.remarks import Remarks
 from challenge.data.layout import SPLITS, Split
@@ -37,7 +37,7 @@ class Looked:
     """Whether there is hardly any in what val or test would show of it."""
 
 
-def folders(config: FolderImages, source: Source) -> dict[Split, Path]:
+def folders(config: FolderImages | SliceImages, source: Source) -> dict[Split, Path]:
     """The folder of every split that has one; a path is looked for beside the YAML, then here."""
     if isinstance(config.path, str):
         given: dict[Split, tuple[tuple[str, ...], str]] = {
@@ -118,7 +118,7 @@ def inspect(
     progress("look at photographs", len(files), len(files))
     if unusable and config.strict:
         raise UserError(*unusable)
-    for line in [*_left_out(unusable), *remarks.lines()]:
+    for line in [*left_out(unusable), *remarks.lines()]:
         notice(line)
     if grey and channels == 3:
         notice(f"{grey} of {len(looked)} photographs are grey; their channel is repeated")
@@ -146,7 +146,7 @@ def _look(photograph: codec.Photograph, channels: int, size: int) -> Looked:
     )
 
 
-def _left_out(unusable: Sequence[Mistake]) -> list[str]:
+def left_out(unusable: Sequence[Mistake]) -> list[str]:
     """A line for each cause, the last one with a count of the others."""
     causes = Remarks()
     for mistake in unusable:

@@ -83,7 +83,7 @@ def plan_builtin(config: BuiltinImages, seed: int, key: bytes) -> Plan:
             crop(f"{slug(Path(name).stem)}-{top}-{left}", name, top, left)
             for name, top, left in val
         ],
-        "test": [crop(identity, *test[place]) for identity, place in _neutral(key, len(test))],
+        "test": [crop(identity, *test[place]) for identity, place in neutral(key, len(test))],
     }
 
 
@@ -108,7 +108,7 @@ def plan_phantoms(config: PhantomImages, seed: int, key: bytes) -> Plan:
     return {
         "train": [public("train", index, config.train) for index in range(config.train)],
         "val": [public("val", index, config.val) for index in range(config.val)],
-        "test": [hidden(identity, index) for identity, index in _neutral(key, config.test)],
+        "test": [hidden(identity, index) for identity, index in neutral(key, config.test)],
     }
 
 
@@ -188,11 +188,11 @@ def _items(
     return {
         "train": [item(ids[file], file, TRAIN_LARGEST) for file in train],
         "val": [item(ids[file], file, config.size) for file in val],
-        "test": [item(name, test[at], config.size) for name, at in _neutral(key, len(test))],
+        "test": [item(name, test[at], config.size) for name, at in neutral(key, len(test))],
     }
 
 
-def _neutral(key: bytes, count: int) -> list[tuple[str, int]]:
+def neutral(key: bytes, count: int) -> list[tuple[str, int]]:
     """Ids 0001, 0002, ... each with the index of its image, in a secret order."""
     order = noise.secret_order(key, count)
     return [(f"{number:04d}", index) for number, index in enumerate(order, 1)]

@@ -1,0 +1,225 @@
+"""Folders of slices: what is read and stored, what is refused, and that nothing tells of patients."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from challenge.configs.errors import UserError
+from challenge.configs.schema.images import SliceImages, Values
+from challenge.data.challenges.challenge import open_challenge
+from challenge.data.images import codec, slice_files, slices
+
+pydicom = pytest.importorskip("pydicom")
+
+SIDE = 40
+SECRET = "DOE^JANE"
+
+
+def hounsfield(number):
+    """Air, a body and something in it, in Hounsfield units."""
+    rows, columns = np.mgrid[:SIDE, :SIDE] - SIDE // 2
+    values = np.full((SIDE, SIDE), -1000)
+    values[rows**2 + columns**2 < 14**2] = 40
+    values[(rows - number % 7) ** 2 + columns**2 < 9] = 300 + number
+    return values
+
+
+def dicom(path, values, slope=1, intercept=-1024, **tags):
+    """A CT slice with names, dates and numbers in its header, stored values unsigned."""
+    file = pydicom.dataset.FileDataset(path, {}, preamble=b"\0" * 128)
+    file.file_meta = pydicom.dataset.FileMetaDataset()
+    file.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    file.file_meta.MediaStorageSOPClassUID = pydicom.uid.CTImageStorage
+    file.PatientName, file.PatientID, file.InstitutionName = SECRET, "77-4321", "Saint Elsewhere"
+    file.PatientBirthDate, file.AccessionNumber = "19600413", "ACC-0815"
+    file.Modality, file.Rows, file.Columns = "CT", *values.shape
+    file.SamplesPerPixel, file.PhotometricInterpretation = 1, "MONOCHROME2"
+    file.BitsAllocated = file.BitsStored = 16
+    file.HighBit, file.PixelRepresentation = 15, 0
+    file.RescaleSlope, file.RescaleIntercept, file.PixelSpacing = slope, intercept, [0.5, 0.5]
+    for name, value in tags.items():
+        setattr(file, name, value)
+    stored = np.rint((values - intercept) / slope).astype(np.uint16)
+    file.PixelData = stored.tobytes()
+    file.save_as(path, enforce_file_format=True)
+
+
+CT = """
+name: slices
+images:
+  source: slices
+  path: slices
+  size: 40
+  val: 1
+  test: 2
+  values: {unit: HU, low: -1000, high: 1000, window: [-160, 240], pixel_mm: 0.5}
+operator: {kind: ct, views: 12}
+noise: {sigma: 0.01}
+"""
+
+
+def test_patients_are_kept_apart_and_never_named(tmp_path, prepare):
+    """Of DICOM files and their names nothing is in the public folder; values are in the range."""
+    folder = tmp_path / "slices"
+    for number in range(6):
+        patient = folder / f"Doe_Jane_{number // 2}"
+        patient.mkdir(parents=True, exist_ok=True)
+        slope = 2 if number % 2 else 1  # each with a rescale of its own
+        dicom(patient / f"jane-{number}.dcm", hounsfield(2 * number), slope)
+    notices = []
+    made = prepare(CT, "images.patients=folder", notices=notices)
+    files = [path for path in made.public.path.rglob("*") if path.is_file()]
+    for path in files:
+        for word in (b"doe", b"jane", SECRET.lower().encode(), b"4321", b"elsewhere", b"0815"):
+            assert word not in path.read_bytes().lower(), (path, word)
+            assert word.decode() not in path.name.lower()
+    sources = json.loads(made.hidden.sources.read_text())
+    parents = {
+        split: {source.rsplit("/", 2)[1] for source in sources[split].values()}
+        for split in ("train", "val", "test")
+    }
+    assert sum(map(len, parents.values())) == len(set.union(*parents.values())) == 3
+    for split in ("val", "test"):
+        for identity, source in sources[split].items():
+            owner = made.public.image("val", identity) if split == "val" else None
+            x = codec.stored(owner or made.hidden.image(identity))
+            assert x.dtype == np.float32
+            number = int(source.rsplit("-", 1)[1].removesuffix(".dcm"))
+            expected = (hounsfield(2 * number) + 1000) / 2000
+            np.testing.assert_allclose(x[0], expected, atol=1e-6)
+    challenge = open_challenge(made.public.path)
+    assert challenge.window == (0.42, 0.62)
+    assert challenge.train[0].shape == (1, SIDE, SIDE)
+
+
+def config(**given):
+    values = given.pop("values", Values(low=0, high=2))
+    return SliceImages(source="slices", path="x", size=32, values=values, **given)
+
+
+@pytest.mark.parametrize("name", ["a.npy", "a.npz", "eight.png", "sixteen.png"])
+def test_every_kind_of_file_is_read(tmp_path, name):
+    x = np.linspace(0, 1, 32 * 36).reshape(32, 36)
+    path = tmp_path / name
+    if name == "a.npy":
+        np.save(path, x[None])
+    elif name == "a.npz":
+        np.savez(path, x)
+    elif name == "eight.png":
+        Image.fromarray(np.rint(255 * x).astype(np.uint8)).save(path)
+    else:
+        Image.fromarray(np.rint(65535 * x).astype(np.uint16)).save(path)
+    found = slice_files.read(path).values
+    np.testing.assert_allclose(found, x, atol=0.002 if name == "eight.png" else 8e-6)
+    unit = slices.image(config(), found)
+    np.testing.assert_allclose(unit, found[:, 2:34] / 2)
+
+
+def test_slices_are_cut_filled_up_and_shrunk():
+    values = np.arange(40 * 20, dtype=float).reshape(40, 20) / 800
+    found = slices.image(config(values=Values()), values)
+    assert found.shape == (32, 32)
+    np.testing.assert_array_equal(found[:, 6:26], values[4:36])
+    assert not found[:, :6].any()
+    assert not found[:, 26:].any()
+    large = np.kron(np.random.default_rng(0).random((32, 32)), np.ones((3, 3)))
+    small = slices.image(config(values=Values(), shrink=3), large)
+    np.testing.assert_allclose(small, large[::3, ::3])
+
+
+def test_the_phase_of_complex_slices_stays():
+    values = np.exp(1j * np.linspace(0, 6, 32 * 32)).reshape(32, 32) * np.linspace(0, 3, 32)
+    found = slices.image(config(mode="complex"), values)
+    np.testing.assert_allclose(np.abs(found), (np.abs(values) / 2).clip(0, 1), atol=1e-12)
+    np.testing.assert_allclose(np.angle(found[:, 1:]), np.angle(values[:, 1:]), atol=1e-12)
+
+
+def write(path, kind):
+    """A file of slices that cannot be used; values are stated in HU from -1000 to 1000."""
+    x = hounsfield(1).astype(float)
+    match kind:
+        case "frames":
+            dicom(path, np.stack([x] * 1)[0], NumberOfFrames=7)
+        case "other unit":
+            dicom(path, x, RescaleType="BQML")
+        case "inverted":
+            dicom(path, x, PhotometricInterpretation="MONOCHROME1")
+        case "slope 0":
+            dicom(path, x, RescaleSlope=0)
+        case "cut off":
+            dicom(path, x)
+            path.write_bytes(path.read_bytes()[:-999])
+        case "complex":
+            np.save(path.with_suffix(".npy"), x * 1j)
+        case "several":
+            np.save(path.with_suffix(".npy"), np.stack([x] * 4))
+        case "nan":
+            np.save(path.with_suffix(".npy"), np.where(x > 0, np.nan, x))
+        case "outside":
+            np.save(path.with_suffix(".npy"), x + 5000)
+        case "flat":
+            np.save(path.with_suffix(".npy"), np.zeros((SIDE, SIDE)))
+        case "objects":
+            np.save(path.with_suffix(".npy"), np.array([{}]), allow_pickle=True)
+        case "colour":
+            Image.fromarray(np.zeros((40, 40, 3), np.uint8)).save(path.with_suffix(".png"))
+        case "text":
+            path.with_suffix(".png").write_text("slice")
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        ("frames", "has 7 frames; store each slice in a file of its own"),
+        ("other unit", "its rescale is to `BQML`, `images.values.unit` is `HU`"),
+        ("inverted", "counts from white to black (MONOCHROME1)"),
+        ("slope 0", "has a rescale slope of 0"),
+        ("cut off", "is a DICOM file that is not read"),
+        (
+            "complex",
+            "holds complex values where real ones are expected; give `images.mode=complex`",
+        ),
+        ("several", "has shape (4, 40, 40), a slice has (H, W)"),
+        ("nan", "values that are not finite"),
+        ("outside", "100 % of its values, 4000 to 5301, lie outside [-1000, 1000]"),
+        ("flat", "has one value everywhere, 0"),
+        ("objects", "is damaged or no slice"),
+        ("colour", "has colours or transparency (RGB)"),
+        ("text", "is no PNG, `.npy`, `.npz` or DICOM file"),
+    ],
+)
+def test_what_cannot_be_used_is_told_in_one_line(tmp_path, kind, text):
+    write(tmp_path / "a.dcm", kind)
+    stated = Values(unit="HU", low=-1000, high=1000)
+    said = []
+    found = slices._inspect(
+        {"train": sorted(tmp_path.iterdir())}, config(values=stated), lambda *_: None, said.append
+    )
+    assert found == {}
+    (line,) = said
+    assert text in line, line
+    with pytest.raises(UserError, match="a\\."):
+        slices._inspect(
+            {"train": sorted(tmp_path.iterdir())},
+            config(values=stated, strict=True),
+            lambda *_: None,
+            said.append,
+        )
+
+
+def test_dicom_without_pydicom_says_what_to_install(tmp_path, monkeypatch):
+    dicom(tmp_path / "a.dcm", hounsfield(1))
+    monkeypatch.setitem(__import__("sys").modules, "pydicom", None)
+    with pytest.raises(UserError, match="pip install 'challenge\\[dicom\\]'"):
+        slice_files.read(tmp_path / "a.dcm")
+
+
+def test_too_few_slices_are_told(tmp_path, prepare):
+    folder = tmp_path / "slices"
+    folder.mkdir()
+    for number in range(4):
+        np.save(folder / f"{number}.npy", hounsfield(number))
+    with pytest.raises(UserError, match="1 of 4 different slices are left to train on, 2 are"):
+        prepare(CT)
