@@ -1,7 +1,7 @@
 """Phantoms: ellipses of random sizes, places, directions and contrasts, on each other.
 
     x = clip(sum_k c_k 1[pixel in ellipse k], 0, 1),   count ~ Poisson(50)
-    c = (U - 0.3) E(0.4),   half axes 0.2 E(1),   centre in [-0.5, 0.5]^2 of a field [-1, 1]^2
+    c = (U - 0.3) E(0.4),   half axes 0.2 E(1) + 0.01, centre in [-0.5, 0.5]^2 of a field [-1, 1]^2
 
 with U uniform on [0, 1] and E exponential of that mean, as in Adler, Oktem 2018, so that many are
 faint, some hide others and few are large. A pixel has the mean over 3 x 3 points. Complex images
@@ -31,7 +31,7 @@ def draw(
     """Draw a phantom: float32 in [0, 1], shape (1, size, size); complex ones (2, size, size)."""
     count = int(generator.poisson(COUNT))
     contrast = (generator.random(count) - 0.3) * generator.exponential(0.4, count)
-    axes = 0.2 * generator.exponential(1.0, (count, 2)) + 1 / size
+    axes = 0.2 * generator.exponential(1.0, (count, 2)) + 0.01
     centre = generator.random((count, 2)) - 0.5
     angle = 2 * np.pi * generator.random(count)
     fine = POINTS * size

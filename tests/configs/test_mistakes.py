@@ -40,7 +40,8 @@ name: twice
     assert said(load_challenge, text, "seed=1.5", "rules.deadline", "metric.crup=1") == [
         "bad.yaml:1: `name` must be lower-case letters, digits, `_` and `-`, at most 63 of them "
         "(got My Deblur); for example `my-deblur`",
-        "bad.yaml:2: `images.source` must be `builtin` or `folder` (got foldr); "
+        "bad.yaml:2: `images.source` must be `builtin`, `folder`, `phantoms` or `slices` (got "
+        "foldr); "
         "did you mean `folder`?",
         "bad.yaml:4: `operator.kernel.pick` must be at least 0 (got -1)",
         "bad.yaml:4: `operator.kernel.pik` is not a known key; did you mean `pick`?",

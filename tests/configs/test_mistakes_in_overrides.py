@@ -67,7 +67,10 @@ noise: {sigma: 0.03}
             "`limits` must be a section (got 3); "
             "its keys are `weights_mb`, `minutes`, `threads`, `memory_gb`",
         ),
-        ("images={}", "`images.source` is missing; it is one of `builtin`, `folder`"),
+        (
+            "images={}",
+            "`images.source` is missing; it is one of `builtin`, `folder`, `phantoms`, `slices`",
+        ),
         ("images={source: folder}", "`images.path` is missing; for example `path: photographs`"),
         ("images.source=folder", "`images.path` is missing; for example `images.path=photographs`"),
         (

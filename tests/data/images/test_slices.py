@@ -1,4 +1,4 @@
-"""Folders of slices: what is read and stored, what is refused, and that nothing tells of patients."""
+"""Folders of slices: what is read, what is refused, and that nothing tells of patients."""
 
 import json
 
@@ -32,6 +32,8 @@ def dicom(path, values, slope=1, intercept=-1024, **tags):
     file.file_meta = pydicom.dataset.FileMetaDataset()
     file.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
     file.file_meta.MediaStorageSOPClassUID = pydicom.uid.CTImageStorage
+    file.file_meta.MediaStorageSOPInstanceUID = file.SOPInstanceUID = "1.2.826.0.1"
+    file.SOPClassUID = pydicom.uid.CTImageStorage
     file.PatientName, file.PatientID, file.InstitutionName = SECRET, "77-4321", "Saint Elsewhere"
     file.PatientBirthDate, file.AccessionNumber = "19600413", "ACC-0815"
     file.Modality, file.Rows, file.Columns = "CT", *values.shape
@@ -172,14 +174,14 @@ def write(path, kind):
 @pytest.mark.parametrize(
     ("kind", "text"),
     [
-        ("frames", "has 7 frames; store each slice in a file of its own"),
+        ("frames", "has 7 frames, left out; store each slice in a file of its own"),
         ("other unit", "its rescale is to `BQML`, `images.values.unit` is `HU`"),
         ("inverted", "counts from white to black (MONOCHROME1)"),
         ("slope 0", "has a rescale slope of 0"),
         ("cut off", "is a DICOM file that is not read"),
         (
             "complex",
-            "holds complex values where real ones are expected; give `images.mode=complex`",
+            "holds complex values where real ones are expected, left out; give `images.mode=",
         ),
         ("several", "has shape (4, 40, 40), a slice has (H, W)"),
         ("nan", "values that are not finite"),

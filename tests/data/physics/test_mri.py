@@ -77,7 +77,10 @@ def test_masks_sample_what_they_say(pattern, acceleration, centre, width):
         assert each[first : first + middle].all()
     if acceleration > 1:
         assert len({each.tobytes() for each in drawn}) > 1  # every image has its own
-        assert np.mean(drawn, 0).min() > 0 or pattern == "equispaced" or acceleration > 4
+    if pattern == "random":
+        # No column is left out for ever.
+        often = [mask(config, draw, (2, 24, width)) for draw in range(200)]
+        assert np.mean(often, 0).min() > 0
 
 
 @pytest.mark.parametrize(
