@@ -68,6 +68,14 @@ def prepare(
         size = config.images.size
         shrunk = f"{done.shrunk} (images.shrink); " if done.shrunk else ""
         show(f"images   {shrunk}val and test cut to {size}x{size}")
+    if config.images.source in ("phantoms", "slices"):
+        values = config.images.values
+        unit = f" {values.unit}" if values.unit else ""
+        black, white = values.window or (values.low, values.high)
+        show(
+            f"images   0 to 1 is {values.low:g} to {values.high:g}{unit}, the range of scores; "
+            f"pictures show {black:g} to {white:g}{unit}"
+        )
     if done.proposal:
         changed = done.proposal.split()
         keys = tuple(setting.split("=")[0] + "=" for setting in changed)

@@ -53,6 +53,7 @@ def train_and_show(config: str, overrides: Sequence[str], where: Where) -> Train
             label.append(run.path.name)
             for knob, part in read_facts(run).parts.items():
                 say(f"{knob}: {part}")
+            _tell_patches(run, where.workspace)
 
         done = train(
             config,
@@ -115,6 +116,26 @@ def _not_drawn(error: Exception) -> None:
         f"pictures of the training could not be drawn, nothing else is lost: "
         f"{type(error).__name__}: {said}"
     )
+
+
+def _tell_patches(run: Run, workspace: Path) -> None:
+    """Say so where patches are other scans than the images: an operator that sees all at once."""
+    from challenge.cli.shared.console import warn
+    from challenge.configs.loader import load_entry
+    from challenge.data.challenges.challenge import open_challenge
+    from challenge.data.layout import Workspace
+    from challenge.data.physics.families import FAMILIES
+    from challenge.methods import registry
+
+    entry, source = load_entry(str(run.config))
+    challenge = open_challenge(Workspace(workspace).public(entry.challenge).path)
+    kind, size = challenge.config.operator.kind, challenge.config.images.size
+    method = registry.resolve(str(entry.method["name"]), source.path.parent)
+    if FAMILIES[kind].whole and entry.train.patch < size and "patch" in method.reads:
+        warn(
+            f"patches of {entry.train.patch} pixels are smaller scans than the images of {size}, "
+            f"which `{kind}` sees as a whole: better give `train.patch={size}`"
+        )
 
 
 def _remark(done: TrainedRun) -> None:

@@ -29,6 +29,7 @@ class CT(Family[schema.CT]):
 
     example = {"kind": "ct", "views": 20}
     channels = (1, 3)
+    whole = True
 
     def load(self, config: schema.CT, shape: Shape, source: Path | None, notice: Notice) -> Arrays:
         first, last = config.angles

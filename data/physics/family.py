@@ -44,6 +44,10 @@ class Family(ABC, Generic[C]):
     channels: ClassVar[tuple[int, ...]] = (1, 2, 3)
     """Of the images that it takes: grey, complex (real and imaginary part), colour."""
 
+    whole: ClassVar[bool] = False
+    """Whether each number of a measurement depends on all of the image, or on much of it: a patch
+    of an image is then measured by another operator."""
+
     def load(self, config: C, shape: Shape, source: Path | None, notice: Notice) -> Arrays:
         """Read or make what is published for all images; nothing by default.
 

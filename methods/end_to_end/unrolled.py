@@ -344,6 +344,6 @@ def _typical_error(channels: int) -> Tensor:
     """Where log E starts, shape (1 | 2, BINS): sqrt(S)-shaped, of a Wiener estimate's level."""
     half = 0.5 * spectrum.typical()
     luminance = half - half.mean() + 2 * math.log(LEVEL)
-    if channels == 1:
+    if channels != 3:  # the parts of a complex image are alike
         return luminance[None]
     return torch.stack([luminance, luminance - math.log(CHROMINANCE)])

@@ -70,6 +70,13 @@ def likeness(physics: LinearPhysics, height: int, width: int) -> Tensor | float:
     return found
 
 
+def norm_squared(physics: LinearPhysics, height: int, width: int) -> Tensor | float:
+    """About ||A||^2: of projections, (1 | B, 1, 1, 1), whose scale is their own; else 1."""
+    if not isinstance(physics, ParallelBeam):
+        return 1.0
+    return physics.likeness(height, width).amax((1, 2, 3), keepdim=True)
+
+
 def mask_of(physics: Inpainting) -> Tensor:
     """The mask, (1 | B, 1 | C, H, W); deepinv takes it with fewer dimensions too."""
     mask: Tensor = physics.mask

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from challenge.methods.solvers.descent import every_frequency, power_method
 from challenge.methods.transforms.differences import adjoint, differences, laplacian, project
-from challenge.methods.transforms.structure import likeness, transfer_function
+from challenge.methods.transforms.structure import likeness, norm_squared, transfer_function
 
 if TYPE_CHECKING:
     from deepinv.physics import LinearPhysics
@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 THRESHOLD = 0.08
 """weight / rho, as for ADMM."""
 BETA = 0.025
-"""Step of the data's dual variable, chosen by measurement over kernels, noise and weights."""
+"""Step of the data's dual variable, chosen by measurement over kernels, noise and weights, for
+operators of norm 1: scaled by c, an operator asks for one of BETA / c^2."""
 RELAXATION = 1.8
 
 
@@ -56,8 +57,8 @@ def pdhg(
     """
     x = _start(y, physics)
     height, width = size = x.shape[-2:]
-    rho = weight / THRESHOLD
-    inverse = 1 / (BETA * metric(physics, x) + rho * laplacian(height, width, x))
+    rho, beta = weight / THRESHOLD, BETA / norm_squared(physics, height, width)
+    inverse = 1 / (beta * metric(physics, x) + rho * laplacian(height, width, x))
     q, p = torch.zeros_like(y), x.new_zeros((2, *x.shape))
     while True:
         step = physics.A_adjoint(q) + adjoint(p)
@@ -65,7 +66,7 @@ def pdhg(
         estimate = x + step
         ahead = estimate + step
         field = project(differences(ahead).mul_(rho).add_(p), weight, coupled)
-        q.lerp_((physics.A(ahead) - y).mul_(BETA).add_(q).div_(1 + BETA), RELAXATION)
+        q.lerp_((physics.A(ahead) - y).mul_(beta).add_(q).div_(1 + beta), RELAXATION)
         p.lerp_(field, RELAXATION)
         x.add_(step, alpha=RELAXATION)
         yield estimate, lambda: (q, field)  # noqa: B023  (valid until the next step)

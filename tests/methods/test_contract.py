@@ -103,7 +103,7 @@ def test_every_method_holds_to_the_contract_on_every_operator(name, operator, bo
 
 
 @pytest.mark.parametrize("operator", MEDICAL)
-@pytest.mark.parametrize("name", ["fbp", "lpd", "tv", "unrolled", "zero_filled"])
+@pytest.mark.parametrize("name", ["fbp", "lpd", "tv", "zero_filled"])
 def test_methods_of_medicine_hold_to_the_contract(name, operator):
     if operator in (from_source.operators(name) or MEDICAL):
         problem = toy_problem(operator=operator)
