@@ -107,12 +107,13 @@ def ramp(count: int, window: Window = "ram_lak", cutoff: float = 1.0) -> NDArray
         "cosine": np.cos(np.pi * f.clip(0, 1) / 2),
         "hann": (1 + np.cos(np.pi * f.clip(0, 1))) / 2,
     }
-    return response * shapes[window] * (f <= 1)
+    filtered: NDArray[np.float64] = response * shapes[window] * (f <= 1)
+    return filtered
 
 
 def length(count: int) -> int:
     """Of a Fourier transform in which a filter of so many strips does not wrap around."""
-    return 2 ** math.ceil(math.log2(2 * count))
+    return 1 << math.ceil(math.log2(2 * count))
 
 
 def spacing(angles: NDArray[np.floating]) -> float:
@@ -144,4 +145,5 @@ def fbp(
     filtered = np.fft.irfft(spectrum, length(count), axis=-1)[..., :count]
     back = filtered.reshape(len(y), -1) @ matrix(angles, height, width)
     scale = spacing(angles) * max(height, width) ** 2
-    return (scale * back).reshape(len(y), height, width).astype(np.float32)
+    found: NDArray[np.float32] = (scale * back).reshape(len(y), height, width).astype(np.float32)
+    return found

@@ -22,7 +22,10 @@ def drunet(**knobs):
 
 @pytest.mark.parametrize("tied", [False, True])
 @pytest.mark.parametrize("metric", ["white", "spectral"])
-@pytest.mark.parametrize("operator", COLOURED)
+@pytest.mark.parametrize(
+    "operator",
+    [each for each in COLOURED if each != "ct"] + [pytest.param("ct", marks=pytest.mark.slow)],
+)
 def test_started_from_a_denoiser_it_begins_as_plug_and_play(operator, metric, tied):
     """DPIR: x <- D(prox(x)) with levels from 49/255 down to sigma, R = 0.23 sigma^2 / level^2."""
     denoiser = drunet()

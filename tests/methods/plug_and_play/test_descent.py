@@ -14,10 +14,9 @@ from challenge.methods.plug_and_play.gs_pnp import GSPnP
 from challenge.methods.plug_and_play.red import Red
 from challenge.methods.plug_and_play.safeguard import Diverges
 
-OPERATORS = [(kind, None) for kind in COLOURED] + [
-    pytest.param(kind, rule, marks=pytest.mark.slow)
-    for kind, rule in (("blur", "valid"), ("blur", "reflect"), ("downsampling", "reflect"))
-]
+SLOW = (("blur", "valid"), ("blur", "reflect"), ("downsampling", "reflect"), ("ct", None))
+OPERATORS = [(kind, None) for kind in COLOURED if (kind, None) not in SLOW]
+OPERATORS += [pytest.param(kind, rule, marks=pytest.mark.slow) for kind, rule in SLOW]
 SIDE = 12
 STEADY = {"falling": 0, "level": 0.05, "strength": 1.0, "denoised": False}
 """An iteration that is one and the same from its first step on."""
