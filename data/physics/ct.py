@@ -76,4 +76,5 @@ class CT(Family[schema.CT]):
         picture = ((1 - distance).clip(0) * (np.hypot(rows, columns) <= side // 2)).astype(
             np.float32
         )
-        return picture, f"{len(angles)} views, {angles[0]:.0f} to {angles[-1]:.0f} degrees"
+        span = len(angles) * np.rad2deg(projector.spacing(angles))
+        return picture, f"{len(angles)} views, {span:.0f} deg"

@@ -98,7 +98,7 @@ class MRI(Family[schema.MRI]):
     def portrait(self, parameters: Parameters) -> tuple[NDArray[np.float32], str]:
         mask = parameters["mask"]
         picture = np.tile(mask.astype(np.float32), (max(1, len(mask) // 2), 1))
-        return picture, f"mask, {100 * mask.mean():.0f} % of the columns"
+        return picture, f"mask, {100 * mask.mean():.0f} % sampled"
 
 
 def _counts(config: schema.MRI, width: int) -> tuple[int, int]:

@@ -1,0 +1,72 @@
+"""Tomography and magnetic resonance from `prepare` to the verdict, and what a person is told."""
+
+import json
+
+import pytest
+
+SMALL = ["images.size=48", "images.train=4", "images.val=2", "images.test=2"]
+BASELINES = {"ct": "fbp", "mri": "zero_filled"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", BASELINES)
+def test_a_medical_challenge_is_prepared_and_judged(tmp_path, call, name):
+    """Total variation is better than the linear baseline; NMSE stands beside PSNR and SSIM."""
+
+    def did(*arguments):
+        done = call(tmp_path, *arguments)
+        assert done.code == 0, done.err
+        return done
+
+    window = "images.values={unit: au, low: 0, high: 1, window: [0.1, 0.4]}"
+    said = did("prepare", name, *SMALL, window).out
+    assert "0 to 1 is 0 to 1 au, the range of scores; pictures show 0.1 to 0.4 au" in said
+    baseline = BASELINES[name]
+    did("train", baseline, f"challenge={name}")
+    did("train", "tv", f"challenge={name}", "method.weight=0.0005")
+    found = {}
+    for run in (baseline, "tv"):
+        did("infer", f"workspace/runs/{name}/{run}")
+        scored = did("score", f"workspace/runs/{name}/{run}", "--json").out
+        found[run] = json.loads(scored)
+        assert 0 < found[run]["nmse"]["mean"] < 1
+        assert all(image["nmse"] > 0 for image in found[run]["images"])
+    assert found["tv"]["psnr"]["mean"] > found[baseline]["psnr"]["mean"] + 2
+    assert "NMSE" in did("score", f"workspace/runs/{name}/tv").out
+    did("pack", f"workspace/runs/{name}/tv", "--team", "alpha")
+    verdict = did("score", "workspace/entries/alpha-tv.zip", "--hidden",
+                  f"workspace/hidden/{name}", "--json").out  # fmt: skip
+    (judged,) = json.loads(verdict)
+    assert (judged["outcome"], judged["nmse"]["mean"] > 0) == ("ok", True)
+    assert did("board", "--json")
+    assert did("compare", f"workspace/runs/{name}/tv", f"workspace/runs/{name}/{baseline}")
+    assert "the seal holds" in did("seal", name).out
+
+
+def test_patches_of_a_scan_are_warned_of(tmp_path, call):
+    assert call(tmp_path, "prepare", "ct", *SMALL).code == 0
+    settings = ["challenge=ct", "method.channels=1", "method.net.width=4", "train.batch=1"]
+    steps = ["train.steps=1", "train.minutes=null", "train.evaluate=1", "train.tune=1"]
+    for patch, told in ((24, True), (48, False)):
+        given = [*settings, *steps, f"train.patch={patch}", "--force"]
+        done = call(tmp_path, "train", "network", *given)
+        assert done.code == 0, done.err
+        said = "smaller scans than the images of 48, which `ct` sees as a whole: better give"
+        assert (said in " ".join(done.err.split())) == told
+
+
+@pytest.mark.parametrize(
+    ("challenge", "method", "says"),
+    [
+        ("mri", "fbp", "`fbp`: is for the operators ct; that of `mri` is mri"),
+        ("ct", "zero_filled", "`zero_filled`: is for the operators mri; that of `ct` is ct"),
+        ("mri", "network", "`method.channels`: is `3`, the images of `mri` have `2`; give"),
+        ("ct", "bilevel", "`bilevel`: is for the operators blur, identity; that of `ct` is ct"),
+    ],
+)
+def test_what_cannot_run_says_so_in_one_line(tmp_path, call, challenge, method, says):
+    assert call(tmp_path, "prepare", challenge, *SMALL).code == 0
+    done = call(tmp_path, "train", method, f"challenge={challenge}")
+    assert done.code == 2
+    (line,) = (each for each in done.err.splitlines() if each.startswith("error"))
+    assert says in line
