@@ -93,7 +93,8 @@ def image(config: SliceImages, values: NDArray[Any]) -> NDArray[Any]:
             margins = [(0, 0), (0, 0)]
             margins[axis] = (-extra // 2, -extra - -extra // 2)
             unit = np.pad(unit, margins)
-    return unit
+    found: NDArray[Any] = unit
+    return found
 
 
 def _listed(folder: Path) -> list[Path]:

@@ -82,7 +82,7 @@ class ParallelBeam(LinearPhysics):  # type: ignore[misc]
     ) -> Tensor:
         """The product of every image of a batch with its matrix."""
         degrees = self._degrees()
-        parts = [values] if len(degrees) == 1 else list(values.split(1))
+        parts = [values] if len(degrees) == 1 else list(torch.split(values, 1))
         found = []
         for part, angles in zip(parts, degrees, strict=True):
             key = angles.astype(np.float64).tobytes()
@@ -118,9 +118,11 @@ def _matrices(
 
 def _sparse(found: Any, dtype: torch.dtype, device: torch.device) -> Tensor:
     # int32 is what the multiplication of the CPU is fastest with.
-    parts = (torch.from_numpy(each.astype(np.int32)) for each in (found.indptr, found.indices))
+    rows, columns = (
+        torch.from_numpy(each.astype(np.int32)) for each in (found.indptr, found.indices)
+    )
     values = torch.from_numpy(found.data).to(dtype)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch calls its sparse tensors new
-        made = torch.sparse_csr_tensor(*parts, values, found.shape, check_invariants=False)
+        made = torch.sparse_csr_tensor(rows, columns, values, found.shape, check_invariants=False)
         return made.to(device)
