@@ -67,7 +67,7 @@ def test_open_keywords_are_refused():
         model(Loose)
 
 
-WITHOUT_KNOBS = {"bm3d"}
+WITHOUT_KNOBS = {"bm3d", "zero_filled"}
 
 
 def test_every_name_resolves_to_a_documented_method():
