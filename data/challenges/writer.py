@@ -188,15 +188,22 @@ def _put_json(path: Path, value: Any) -> None:
 
 
 def _published(config: ChallengeConfig) -> ChallengeConfig:
-    """The config without the organiser's folders: the last part of every path."""
+    """The config without the organiser's folders.
+
+    Of photographs the last part of a path stays; of slices nothing, it may be a patient's name.
+    """
     images = config.images
     if images.source in ("folder", "slices"):
+
+        def shown(path: str, word: str) -> str:
+            return word if images.source == "slices" else Path(path).name or "."
+
         path: str | FolderPaths
         if isinstance(images.path, str):
-            path = Path(images.path).name or "."
+            path = shown(images.path, "slices")
         else:
             parts = images.path.model_dump().items()
-            path = FolderPaths(**{split: each and Path(each).name for split, each in parts})
+            path = FolderPaths(**{split: each and shown(each, split) for split, each in parts})
         images = images.model_copy(update={"path": path})
     operator = families.of(config.operator).published(config.operator)
     return config.model_copy(update={"images": images, "operator": operator})

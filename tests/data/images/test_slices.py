@@ -62,21 +62,27 @@ noise: {sigma: 0.01}
 """
 
 
+def assert_nobody_is_named(public):
+    """Neither in the content nor in the name of any file of a public folder."""
+    for path in (path for path in public.path.rglob("*") if path.is_file()):
+        for word in (b"doe", b"jane", SECRET.lower().encode(), b"4321", b"elsewhere", b"0815"):
+            assert word not in path.read_bytes().lower(), (path, word)
+            assert word.decode() not in path.name.lower()
+
+
 def test_patients_are_kept_apart_and_never_named(tmp_path, prepare):
     """Of DICOM files and their names nothing is in the public folder; values are in the range."""
-    folder = tmp_path / "slices"
+    folder = tmp_path / "Doe_Jane"
     for number in range(6):
         patient = folder / f"Doe_Jane_{number // 2}"
         patient.mkdir(parents=True, exist_ok=True)
         slope = 2 if number % 2 else 1  # each with a rescale of its own
         dicom(patient / f"jane-{number}.dcm", hounsfield(2 * number), slope)
     notices = []
-    made = prepare(CT, "images.patients=folder", notices=notices)
-    files = [path for path in made.public.path.rglob("*") if path.is_file()]
-    for path in files:
-        for word in (b"doe", b"jane", SECRET.lower().encode(), b"4321", b"elsewhere", b"0815"):
-            assert word not in path.read_bytes().lower(), (path, word)
-            assert word.decode() not in path.name.lower()
+    made = prepare(
+        CT.replace("path: slices", "path: Doe_Jane"), "images.patients=folder", notices=notices
+    )
+    assert_nobody_is_named(made.public)
     sources = json.loads(made.hidden.sources.read_text())
     parents = {
         split: {source.rsplit("/", 2)[1] for source in sources[split].values()}
@@ -94,6 +100,25 @@ def test_patients_are_kept_apart_and_never_named(tmp_path, prepare):
     challenge = open_challenge(made.public.path)
     assert challenge.window == (0.42, 0.62)
     assert challenge.train[0].shape == (1, SIDE, SIDE)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "{train: Doe_Jane/train, val: Doe_Jane/jane-4321, test: doe}",
+        "{train: Doe_Jane/train/../../Doe_Jane}",
+        "Doe_Jane/train/..",
+    ],
+)
+def test_no_folder_is_published(tmp_path, prepare, path):
+    """However the folders are given: each may be called after a patient."""
+    for number in range(7):
+        folder = tmp_path / ("doe", "Doe_Jane/jane-4321", "Doe_Jane/train")[min(number // 2, 2)]
+        folder.mkdir(parents=True, exist_ok=True)
+        np.save(folder / f"jane-{number}.npy", hounsfield(number))
+    made = prepare(CT.replace("path: slices", f"path: {path}"))
+    assert_nobody_is_named(made.public)
+    assert open_challenge(made.public.path).config.images.source == "slices"
 
 
 def config(**given):
