@@ -21,12 +21,13 @@ def seal(
 ) -> None:
     """Verify the seal: nothing was changed since the first day.
 
-    For everybody, once the hidden folder is revealed. Of the public folder every file is compared
+    For everybody, once the hidden folder is revealed, without its `sources.json`: that names the
+    files of the images. Of the public folder every file is compared
     with the manifest, and every measurement is recomputed from truth, operator and key.
 
     Example: challenge seal deblur
     """
-    from challenge.cli.shared.console import progress, show
+    from challenge.cli.shared.console import progress, say, show
     from challenge.cli.shared.kinds import expect, expect_name
     from challenge.data.challenges import rules
     from challenge.data.challenges import seal as sealed
@@ -48,8 +49,11 @@ def seal(
     with progress() as report:
         done = verify(public, folder, report)
     show(f"the seal holds: {found}")
+    opened = open_challenge(public.path)
+    if folder.sources.exists() and opened.config.images.source in ("folder", "slices"):
+        say(f"publish {folder.path} without {folder.sources.name}, which names files of yours")
     covered = "truth, measurements," if "measurements" in sealed.read(folder) else "truth,"
-    standing = open_challenge(public.path).standing
+    standing = opened.standing
     rules.compare(public, folder.rules, standing)
     show(f"{covered} noise key and metric are those the challenge was published with")
     show(f"manifest holds: {digest(public.manifest)}")

@@ -97,7 +97,10 @@ class Hidden:
 
     @property
     def sources(self) -> Path:
-        """Which file every id of every split came from, and files with the same pixels."""
+        """Which file every id of every split came from, and files with the same pixels.
+
+        Never published, nor is it sealed.
+        """
         return self.path / "sources.json"
 
     @property

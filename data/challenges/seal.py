@@ -6,8 +6,8 @@
 Format 1, of older toolkits, leaves the measurements out, which the public manifest covers there.
 
 The salt, 32 random bytes, keeps a team from testing guesses of the truth against the seal. On the
-last day the organiser publishes the hidden folder and everybody recomputes the seal. Free of
-torch.
+last day the organiser publishes the hidden folder, without `sources.json`, which names files of the
+organiser's and maybe patients, and everybody recomputes the seal. Free of torch.
 """
 
 from __future__ import annotations

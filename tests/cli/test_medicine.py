@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 SMALL = ["images.size=48", "images.train=4", "images.val=2", "images.test=2"]
@@ -70,3 +71,23 @@ def test_what_cannot_run_says_so_in_one_line(tmp_path, call, challenge, method, 
     assert done.code == 2
     (line,) = (each for each in done.err.splitlines() if each.startswith("error"))
     assert says in line
+
+
+def test_the_hidden_folder_is_revealed_without_the_names_of_files(tmp_path, call):
+    """`seal` says so, and holds of the folder without them: nothing else in it names a file."""
+    for number in range(5):
+        folder = tmp_path / "scans" / f"Doe_Jane_{number}"
+        folder.mkdir(parents=True)
+        np.save(folder / "a.npy", np.random.default_rng(number).random((32, 32)))
+    slices = ["images={source: slices, path: scans, size: 32, val: 1, test: 2}"]
+    assert call(tmp_path, "prepare", "ct", *slices, "operator.views=5").code == 0
+    hidden = tmp_path / "workspace/hidden/ct"
+    advice = "publish workspace/hidden/ct without sources.json, which names files of yours"
+    done = call(tmp_path, "seal", "ct")
+    assert (done.code, advice in done.err) == (0, True), done.err
+    (hidden / "sources.json").unlink()
+    for path in (path for path in hidden.rglob("*") if path.is_file()):
+        assert b"Doe_Jane" not in path.read_bytes(), path
+    done = call(tmp_path, "seal", "ct")
+    assert (done.code, "publish" in done.err) == (0, False), done.err
+    assert "the seal holds" in done.out
