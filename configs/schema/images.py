@@ -176,8 +176,9 @@ class SliceImages(Section):
     """Side of the square images in pixels."""
     shrink: Annotated[Whole, Field(ge=1, le=64)] = 1
     """The mean over so many by so many pixels; 1 keeps them."""
-    patients: Literal["file", "folder"] = "file"
-    """What is one patient's, and in one split only: each file, or all files of a folder."""
+    patients: Literal["auto", "file", "folder"] = "auto"
+    """What is one patient's, and in one split only: each file; the files that lie in one folder; or
+    all that is below one sub-folder of the path, where it has some (auto)."""
     val: Annotated[Whole, Field(ge=1)] = 10
     """Slices whose truth the teams have, to report on."""
     test: Annotated[Whole, Field(ge=1)] = 20

@@ -7,7 +7,8 @@
 | DICOM, by its content | stored values times the rescale slope plus the intercept; needs pydicom |
 
 Of a DICOM file the pixels are read, the rescale, the spacing of pixels and what makes them
-unreadable: no name, date or number of a patient or a scanner goes anywhere.
+unreadable or tells whose they are: no other tag is read, so no name, date or number of a patient or
+a scanner goes anywhere.
 """
 
 from __future__ import annotations
@@ -32,6 +33,22 @@ PYDICOM = "DICOM is read once pydicom is installed (`pip install 'challenge[dico
 _APART = "store each slice in a file of its own"
 _PREAMBLE = 128
 _NOT_PLANAR = ("PALETTE COLOR", "RGB", "YBR")
+_TELLING = {
+    "BurnedInAnnotation": "text in its pixels, maybe a name",
+    "RecognizableVisualFeatures": "a patient who can be recognised",
+}
+"""Tags by which a file may say YES, and what it says then."""
+_TAGS = (
+    *("PixelData", "FloatPixelData", "DoubleFloatPixelData", "Rows", "Columns", "NumberOfFrames"),
+    *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "SamplesPerPixel"),
+    *("PhotometricInterpretation", "PlanarConfiguration"),
+    *("ExtendedOffsetTable", "ExtendedOffsetTableLengths"),
+    *("RescaleSlope", "RescaleIntercept", "RescaleType", "ModalityLUTSequence", "Modality"),
+    *("PixelSpacing", *_TELLING),
+)
+"""All that is read of a DICOM file."""
+_UNSPECIFIED = "US"
+"""The rescale type that says no unit."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +59,8 @@ class Slice:
     """(H, W), float64 or complex128, in the unit of the file."""
     unit: str = ""
     """That the file says, such as HU; empty where it says none."""
-    pixel_mm: float | None = None
-    """Side of a pixel, where the file says it."""
+    pixel_mm: tuple[float, float] | None = None
+    """Height and width of a pixel, where the file says it."""
 
 
 def is_slice(path: Path) -> bool:
@@ -127,7 +144,10 @@ def _dicom(path: Path) -> Slice:
     except ModuleNotFoundError:
         raise UserError.of(path, "is a DICOM file", PYDICOM) from None
     try:
-        file = pydicom.dcmread(path)
+        file = pydicom.dcmread(path, specific_tags=list(_TAGS))
+        for tag, found in _TELLING.items():
+            if str(file.get(tag) or "").strip().upper() == "YES":
+                raise UserError.of(path, f"has {found} ({tag} YES)", "take it out of the folder")
         if (frames := int(file.get("NumberOfFrames") or 1)) > 1:
             raise UserError.of(path, f"has {frames} frames", _APART)
         kind = str(file.get("PhotometricInterpretation", ""))
@@ -148,12 +168,16 @@ def _dicom(path: Path) -> Slice:
             raise UserError.of(path, "has a rescale slope of 0", DAMAGED)
         values = file.pixel_array.astype(np.float64) * slope + intercept
         spacing = [float(each) for each in file.get("PixelSpacing") or ()]
+        if spacing and (len(spacing) != 2 or min(spacing) <= 0):
+            raise UserError.of(path, f"has a pixel spacing of {spacing}", DAMAGED)
     except UserError:
         raise
     except Exception as error:  # pydicom and its decoders raise what they like
         reason = " ".join(str(error).split())[:100].rstrip(".") or type(error).__name__
         raise UserError.of(path, f"is a DICOM file that is not read, {reason}", DAMAGED) from error
     unit = str(file.get("RescaleType") or "")
-    if not unit and str(file.get("Modality", "")) == "CT" and "RescaleIntercept" in file:
+    if unit == _UNSPECIFIED:
+        unit = ""
+    elif not unit and str(file.get("Modality", "")) == "CT" and "RescaleIntercept" in file:
         unit = "HU"  # what the standard says of CT without a type
-    return Slice(values, unit, spacing[0] if spacing else None)
+    return Slice(values, unit, (spacing[0], spacing[1]) if spacing else None)

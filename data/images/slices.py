@@ -22,7 +22,7 @@ from challenge.configs.errors import Mistake, UserError
 from challenge.configs.loader import Source
 from challenge.configs.schema.images import SliceImages
 from challenge.data import noise
-from challenge.data.images import phantoms, photographs, slice_files
+from challenge.data.images import patients, phantoms, photographs, slice_files
 from challenge.data.images.photographs import Notice, Progress
 from challenge.data.images.remarks import Remarks
 from challenge.data.images.splits import Item, Plan, neutral
@@ -66,7 +66,16 @@ def plan(
     pools, duplicates = _without_duplicates(listed, digests)
     for dropped, kept in duplicates:
         notice(f"{dropped}: has the same values as {kept}, left out")
-    chosen = _draw(config, folders, pools, source, seed)
+    owner: dict[Path, Path] = {}
+    for pool in pools.values():
+        found = patients.owners(config, pool)
+        if line := patients.told(config, found):
+            notice(line)
+        owner |= found
+    chosen = _draw(config, pools, owner, source, seed)
+    for split, wanted in (("val", config.val), ("test", config.test)):
+        if (count := len(chosen[split])) < wanted:
+            notice(f"{folders[split]}: {split} has {count} slices, `images.{split}` is {wanted}")
     return Found(_items(config, chosen, digests, seed, key), duplicates)
 
 
@@ -146,6 +155,15 @@ def _checked(file: Path, found: slice_files.Slice, config: SliceImages) -> list[
             cause = "holds complex values where real ones are expected"
             raise UserError.of(file, cause, "give `images.mode=complex`, or store magnitudes")
         values = np.abs(values)
+    if min(values.shape) < config.shrink:
+        cause = f"has {values.shape[0]}x{values.shape[1]} pixels"
+        remedy = "give fewer by `images.shrink`, or take it out of the folder"
+        raise UserError.of(
+            file, f"{cause}, fewer than the means are over ({config.shrink})", remedy
+        )
+    if found.pixel_mm and abs(found.pixel_mm[0] / found.pixel_mm[1] - 1) > _SPACING:
+        cause = "has pixels of {:.3g} by {:.3g} mm, which are not square".format(*found.pixel_mm)
+        raise UserError.of(file, cause, "resample it, or take it out of the folder")
     if found.unit and stated.unit and found.unit.casefold() != stated.unit.casefold():
         cause = f"its rescale is to `{found.unit}`, `images.values.unit` is `{stated.unit}`"
         raise UserError.of(file, cause, "state its unit and range, or take it out of the folder")
@@ -163,7 +181,7 @@ def _checked(file: Path, found: slice_files.Slice, config: SliceImages) -> list[
     if side < config.size:
         said.append(f"smaller than {config.size} pixels, filled up with {stated.low:g}")
     if found.pixel_mm and stated.pixel_mm:
-        here = found.pixel_mm * config.shrink
+        here = found.pixel_mm[0] * config.shrink
         if abs(here / stated.pixel_mm - 1) > _SPACING:
             said.append(f"pixels of {here:.3g} mm, `images.values.pixel_mm` is another")
     return said
@@ -192,8 +210,8 @@ def _without_duplicates(
 
 def _draw(
     config: SliceImages,
-    folders: Mapping[Split, Path],
     pools: Mapping[Split, list[Path]],
+    owner: Mapping[Path, Path],
     source: Source,
     seed: int,
 ) -> dict[Split, list[Path]]:
@@ -203,16 +221,16 @@ def _draw(
     chosen: dict[Split, list[Path]] = {}
     for split, count in wanted.items():
         candidates = pools.get(split, pool)
-        groups = sorted({_patient(config, file) for file in candidates})
+        groups = sorted({owner[file] for file in candidates})
         order = noise.generator(seed, "slices", split).permutation(len(groups))
         taken: list[Path] = []
         for group in (groups[index] for index in order):
             if len(taken) < count:
-                taken += [file for file in candidates if _patient(config, file) == group]
-        used = {_patient(config, file) for file in taken}
+                taken += [file for file in candidates if owner[file] == group]
+        used = {owner[file] for file in taken}
         chosen[split] = sorted(taken[:count])
         if split not in pools:
-            pool = [file for file in pool if _patient(config, file) not in used]
+            pool = [file for file in pool if owner[file] not in used]
         if not chosen[split]:
             raise UserError(
                 source.mistake(("images", "path"), f"{split} has no slices of its own", "add some")
@@ -222,13 +240,11 @@ def _draw(
         cause = f"{len(pool)} of {total} different slices are left to train on, "
         cause += f"{TRAIN_LEAST} are needed"
         remedy = "add some, or give fewer by `images.val` and `images.test`"
+        if any(who != file for file, who in owner.items()):
+            cause = f"{len(set(owner.values()))} patients have too few: {cause}"
+            remedy = "add patients; or, if neighbours may be apart, give `images.patients=file`"
         raise UserError(source.mistake(("images", "path"), cause, remedy))
     return {**chosen, "train": pool}
-
-
-def _patient(config: SliceImages, file: Path) -> str:
-    """What keeps slices together."""
-    return str(file.parent if config.patients == "folder" else file)
 
 
 def _items(

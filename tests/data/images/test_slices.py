@@ -1,6 +1,8 @@
 """Folders of slices: what is read, what is refused, and that nothing tells of patients."""
 
 import json
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from challenge.configs.errors import UserError
 from challenge.configs.schema.images import SliceImages, Values
 from challenge.data.challenges.challenge import open_challenge
 from challenge.data.images import codec, slice_files, slices
+from challenge.data.images.patients import owners
 
 pydicom = pytest.importorskip("pydicom")
 
@@ -74,18 +77,17 @@ def test_patients_are_kept_apart_and_never_named(tmp_path, prepare):
     """Of DICOM files and their names nothing is in the public folder; values are in the range."""
     folder = tmp_path / "Doe_Jane"
     for number in range(6):
-        patient = folder / f"Doe_Jane_{number // 2}"
+        patient = folder / f"Doe_Jane_{number // 2}" / f"series-{number % 2}"
         patient.mkdir(parents=True, exist_ok=True)
         slope = 2 if number % 2 else 1  # each with a rescale of its own
         dicom(patient / f"jane-{number}.dcm", hounsfield(2 * number), slope)
     notices = []
-    made = prepare(
-        CT.replace("path: slices", "path: Doe_Jane"), "images.patients=folder", notices=notices
-    )
+    made = prepare(CT.replace("path: slices", "path: Doe_Jane"), notices=notices)
+    assert f"{folder}: 3 patients, each a folder with all that is below it" in notices
     assert_nobody_is_named(made.public)
     sources = json.loads(made.hidden.sources.read_text())
     parents = {
-        split: {source.rsplit("/", 2)[1] for source in sources[split].values()}
+        split: {source.rsplit("/", 3)[1] for source in sources[split].values()}
         for split in ("train", "val", "test")
     }
     assert sum(map(len, parents.values())) == len(set.union(*parents.values())) == 3
@@ -116,9 +118,91 @@ def test_no_folder_is_published(tmp_path, prepare, path):
         folder = tmp_path / ("doe", "Doe_Jane/jane-4321", "Doe_Jane/train")[min(number // 2, 2)]
         folder.mkdir(parents=True, exist_ok=True)
         np.save(folder / f"jane-{number}.npy", hounsfield(number))
-    made = prepare(CT.replace("path: slices", f"path: {path}"))
+    made = prepare(CT.replace("path: slices", f"path: {path}"), "images.patients=file")
     assert_nobody_is_named(made.public)
     assert open_challenge(made.public.path).config.images.source == "slices"
+
+
+def test_the_slices_of_a_folder_without_patients_are_told(tmp_path, prepare):
+    """That neighbours may be in train and in test; not where the config says it."""
+    (tmp_path / "slices").mkdir()
+    for number in range(5):
+        np.save(tmp_path / "slices" / f"{number}.npy", hounsfield(number))
+    for patients, told in (("auto", 1), ("file", 0)):
+        notices = []
+        prepare(CT, f"images.patients={patients}", f"name={patients}", notices=notices)
+        said = [line for line in notices if "every slice counts as a patient of its own" in line]
+        assert len(said) == told, notices
+
+
+@pytest.mark.parametrize(
+    ("names", "patients"),
+    [
+        ("a/1 a/2 b/1", {"auto": "aab", "folder": "aab", "file": "012"}),
+        ("a/s/1 a/t/1 b/s/1", {"auto": "aab", "folder": "012", "file": "012"}),
+        ("x/y/a/s/1 x/y/a/t/1 x/y/b/1", {"auto": "aab", "folder": "012"}),
+        ("a/1 a/2 3", {"auto": "aa2", "folder": "aa2"}),
+        ("1 2 3", {"auto": "012", "folder": "aaa"}),
+    ],
+)
+def test_whose_a_slice_is(names, patients):
+    """Letters and numbers stand for a patient with several slices, and with one."""
+    files = [Path("root", name) for name in names.split()]
+    for kind, expected in patients.items():
+        found = owners(config(patients=kind), files)
+        for one, first in enumerate(files):
+            for other, second in enumerate(files):
+                same = expected[one] == expected[other]
+                assert (found[first] == found[second]) == same, (kind, first, second)
+
+
+def test_too_few_patients_are_told(tmp_path, prepare):
+    """And the remedy works."""
+    for number in range(6):
+        folder = tmp_path / "slices" / f"{number % 2}"
+        folder.mkdir(parents=True, exist_ok=True)
+        np.save(folder / f"{number}.npy", hounsfield(number))
+    with pytest.raises(UserError, match=r"2 patients have too few: 0 of 6 .*patients=file"):
+        prepare(CT)
+    assert prepare(CT, "images.patients=file").counts == {"train": 3, "val": 1, "test": 2}
+
+
+def test_a_folder_with_fewer_slices_than_asked_is_told(tmp_path, prepare):
+    for number, name in enumerate(("train", "train", "train", "test", "val")):
+        folder = tmp_path / "slices" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        np.save(folder / f"{number}.npy", hounsfield(number))
+    notices = []
+    path = "{train: slices/train, test: slices/test, val: slices/val}"
+    made = prepare(CT.replace("path: slices", f"path: {path}"), notices=notices)
+    assert made.counts["test"] == 1
+    assert f"{tmp_path}/slices/test: test has 1 slices, `images.test` is 2" in notices
+
+
+def test_no_other_tag_of_dicom_is_read(tmp_path, monkeypatch):
+    """Than those of pixels and their meaning: what is not in memory cannot get anywhere."""
+    dicom(tmp_path / "a.dcm", hounsfield(1))
+    whole, read = pydicom.dcmread, []
+    monkeypatch.setattr(pydicom, "dcmread", lambda *a, **k: read.append(whole(*a, **k)) or read[-1])
+    np.testing.assert_array_equal(slice_files.read(tmp_path / "a.dcm").values, hounsfield(1))
+    (seen,) = read
+    assert {"PatientName", "PatientID", "AccessionNumber"} <= {
+        each.keyword for each in whole(tmp_path / "a.dcm")
+    }
+    groups = {each.tag.group for each in seen if each.keyword != "Modality"}
+    assert groups == {0x0028, 0x7FE0}
+
+
+@pytest.mark.parametrize(("kind", "unit"), [("US", ""), ("HU", "HU"), (None, "HU")])
+def test_the_unit_of_dicom(tmp_path, kind, unit):
+    """`US` is unspecified, and fits every stated unit."""
+    dicom(tmp_path / "a.dcm", hounsfield(1), **({"RescaleType": kind} if kind else {}))
+    assert slice_files.read(tmp_path / "a.dcm").unit == unit
+    said = []
+    stated = Values(unit="HU", low=-1000, high=1000)
+    here = {"train": [tmp_path / "a.dcm"]}
+    assert slices._inspect(here, config(values=stated), lambda *_: None, said.append)
+    assert said == []
 
 
 def config(**given):
@@ -173,6 +257,14 @@ def write(path, kind):
             dicom(path, x, RescaleType="BQML")
         case "inverted":
             dicom(path, x, PhotometricInterpretation="MONOCHROME1")
+        case "text in it":
+            dicom(path, x, BurnedInAnnotation="YES")
+        case "face":
+            dicom(path, x, RecognizableVisualFeatures="YES")
+        case "oblong":
+            dicom(path, x, PixelSpacing=[0.5, 0.7])
+        case "tiny":
+            np.save(path.with_suffix(".npy"), x[:3, :3])
         case "slope 0":
             dicom(path, x, RescaleSlope=0)
         case "cut off":
@@ -202,6 +294,10 @@ def write(path, kind):
         ("frames", "has 7 frames, left out; store each slice in a file of its own"),
         ("other unit", "its rescale is to `BQML`, `images.values.unit` is `HU`"),
         ("inverted", "counts from white to black (MONOCHROME1)"),
+        ("text in it", "has text in its pixels, maybe a name (BurnedInAnnotation YES)"),
+        ("face", "has a patient who can be recognised (RecognizableVisualFeatures YES)"),
+        ("oblong", "has pixels of 0.5 by 0.7 mm, which are not square"),
+        ("tiny", "has 3x3 pixels, fewer than the means are over (4), left out; give fewer by"),
         ("slope 0", "has a rescale slope of 0"),
         ("cut off", "is a DICOM file that is not read"),
         (
@@ -221,8 +317,12 @@ def test_what_cannot_be_used_is_told_in_one_line(tmp_path, kind, text):
     write(tmp_path / "a.dcm", kind)
     stated = Values(unit="HU", low=-1000, high=1000)
     said = []
+    shrink = 4 if kind == "tiny" else 1
     found = slices._inspect(
-        {"train": sorted(tmp_path.iterdir())}, config(values=stated), lambda *_: None, said.append
+        {"train": sorted(tmp_path.iterdir())},
+        config(values=stated, shrink=shrink),
+        lambda *_: None,
+        said.append,
     )
     assert found == {}
     (line,) = said
@@ -230,7 +330,7 @@ def test_what_cannot_be_used_is_told_in_one_line(tmp_path, kind, text):
     with pytest.raises(UserError, match="a\\."):
         slices._inspect(
             {"train": sorted(tmp_path.iterdir())},
-            config(values=stated, strict=True),
+            config(values=stated, shrink=shrink, strict=True),
             lambda *_: None,
             said.append,
         )
@@ -238,7 +338,7 @@ def test_what_cannot_be_used_is_told_in_one_line(tmp_path, kind, text):
 
 def test_dicom_without_pydicom_says_what_to_install(tmp_path, monkeypatch):
     dicom(tmp_path / "a.dcm", hounsfield(1))
-    monkeypatch.setitem(__import__("sys").modules, "pydicom", None)
+    monkeypatch.setitem(sys.modules, "pydicom", None)
     with pytest.raises(UserError, match="pip install 'challenge\\[dicom\\]'"):
         slice_files.read(tmp_path / "a.dcm")
 
