@@ -107,7 +107,14 @@ class PhantomImages(Section):
     test: Annotated[Whole, Field(ge=1)] = 20
     """Images that the judge scores on; their truth is hidden."""
     values: Values = Values()
-    """What the values mean."""
+    """What the values mean; `pixel_mm` is for slices, drawings have no size."""
+
+    @model_validator(mode="after")
+    def _without_size(self) -> PhantomImages:
+        if self.values.pixel_mm is not None:
+            cause = "must have no `values.pixel_mm`: phantoms are drawings, without a size"
+            raise refusal(cause, "leave it out")
+        return self
 
 
 class FolderPaths(Section):

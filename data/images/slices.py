@@ -67,9 +67,10 @@ def plan(
     for dropped, kept in duplicates:
         notice(f"{dropped}: has the same values as {kept}, left out")
     owner: dict[Path, Path] = {}
-    for pool in pools.values():
+    for split, pool in pools.items():
         found = patients.owners(config, pool)
-        if line := patients.told(config, found):
+        divided = split == "train" and len(pools) < len(SPLITS)
+        if divided and (line := patients.told(config, found)):
             notice(line)
         owner |= found
     chosen = _draw(config, pools, owner, source, seed)

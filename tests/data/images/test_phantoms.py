@@ -87,7 +87,7 @@ def test_what_is_kept_is_not_changed_by_who_gets_it(prepare):
     assert np.array_equal(images[0], first)
 
 
-def test_those_of_test_follow_from_the_key(prepare, monkeypatch):
+def test_those_of_test_follow_from_the_key(prepare):
     """Two preparations of one config share train and val, and no image of test."""
     first = prepare(text("grey"))
     stored = [
@@ -100,6 +100,7 @@ def test_those_of_test_follow_from_the_key(prepare, monkeypatch):
 @pytest.mark.parametrize(
     ("mode", "override", "cause"),
     [
+        ("grey", "images.values.pixel_mm=0.5", "phantoms are drawings, without a size"),
         (
             "grey",
             "images.mode=complex",
@@ -109,7 +110,7 @@ def test_those_of_test_follow_from_the_key(prepare, monkeypatch):
         ("complex", "noise={kind: poisson, gain: 0.01}", "values that are not negative"),
     ],
 )
-def test_complex_and_real_images_are_not_mixed_up(prepare, mode, override, cause):
+def test_images_that_do_not_fit_are_refused(prepare, mode, override, cause):
     with pytest.raises(UserError, match=cause):
         prepare(text(mode), override)
 

@@ -176,6 +176,7 @@ def test_a_folder_with_fewer_slices_than_asked_is_told(tmp_path, prepare):
     path = "{train: slices/train, test: slices/test, val: slices/val}"
     made = prepare(CT.replace("path: slices", f"path: {path}"), notices=notices)
     assert made.counts["test"] == 1
+    assert not any("a patient of its own" in line for line in notices)  # they are divided already
     assert f"{tmp_path}/slices/test: test has 1 slices, `images.test` is 2" in notices
 
 
