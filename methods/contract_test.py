@@ -23,6 +23,7 @@ from challenge.data.physics import families
 from challenge.data.physics.problem import Problem
 from challenge.methods.contract import HasDeviation, Method, TimeLimit
 from challenge.methods.training.precision import InferencePrecision
+from challenge.methods.transforms.image_range import middle
 
 if TYPE_CHECKING:
     from deepinv.physics import LinearPhysics
@@ -76,7 +77,7 @@ def toy_problem(
 
 
 def toy_images(count: int = 4, channels: int = 3, side: int = SIDE) -> Images:
-    """Random smooth images with edges, for tests."""
+    """Random smooth images with edges, for tests; the parts of complex ones are about 0."""
     rows, columns = torch.meshgrid(
         torch.linspace(0, 3, side), torch.linspace(0, 3, side), indexing="ij"
     )
@@ -87,7 +88,7 @@ def toy_images(count: int = 4, channels: int = 3, side: int = SIDE) -> Images:
             noise[:, 0, None, None] * 3 * rows + noise[:, 1, None, None] * 3 * columns
         )
         edges = (rows + noise[:, 2, None, None] * columns > 1.5).float()
-        pictures[f"{index:04}"] = 0.5 + 0.2 * waves + 0.25 * (edges - 0.5)
+        pictures[f"{index:04}"] = middle(channels) + 0.2 * waves + 0.25 * (edges - 0.5)
     return Images.of(pictures)
 
 

@@ -17,6 +17,7 @@ from torch import Tensor
 from challenge.configs.errors import UserError
 from challenge.data import atomic, noise
 from challenge.data.images import codec
+from challenge.data.images.magnitude import COMPLEX
 from challenge.data.layout import identity
 
 BUDGET = 1_000_000_000
@@ -51,10 +52,19 @@ class Images:
 
     @classmethod
     def of(cls, pictures: Mapping[str, Tensor]) -> Images:
-        """Images held in memory only, by id: float in [0, 1] of shape (C, H, W), kept as uint8."""
+        """Images held in memory only, by id: float in [0, 1] of shape (C, H, W), kept as uint8.
+
+        Complex ones, C = 2, are kept as they are.
+        """
         images = cls([Path(f"{name}.png") for name in pictures], 0)
+
+        def kept(x: Tensor) -> codec.Stored:
+            if len(x) == COMPLEX:
+                return x.float().numpy().copy()
+            return (x.clamp(0, 1) * 255).round().to(torch.uint8).numpy()
+
         images._kept = {
-            path: (picture.clamp(0, 1) * 255).round().to(torch.uint8).numpy()
+            path: kept(picture)
             for path, picture in zip(images._paths, pictures.values(), strict=True)
         }
         return images

@@ -31,6 +31,7 @@ from torch import Tensor, nn
 
 from challenge.configs.errors import UserError
 from challenge.configs.schema.training import TrainConfig
+from challenge.data.images.magnitude import COMPLEX
 from challenge.data.physics.blur import convolution
 from challenge.methods.contract import Method, Session
 from challenge.methods.networks.architectures import ARCHITECTURES, Net
@@ -89,11 +90,21 @@ class Network(Method):
         Args:
             net: the network N.
             channels: 3 for colour, 2 for complex, 1 for grey images.
-            bins: intensities of a categorical head, for `train.loss=cross_entropy`; null: none.
+            bins: intensities of a categorical head, for `train.loss=cross_entropy`; null: none, as
+                for complex images.
             precision: of inference; `auto` is bfloat16 where the processor multiplies it faster
                 and it was seen to cost at most 0.01 dB on the tune part.
+
+        Raises:
+            UserError: `bins` of complex images, whose parts are no intensities.
         """
         super().__init__()
+        if bins is not None and channels == COMPLEX:
+            raise UserError.of(
+                "`method.bins`",
+                "are intensities from 0 to 1, which the parts of complex images are not",
+                "leave it out, and give another `train.loss` where that is `cross_entropy`",
+            )
         self.design, self.channels, self.bins = net, channels, bins
         self.wiener = WienerFilter(STRENGTHS)
         self.net = self._build(net)
@@ -127,7 +138,9 @@ class Network(Method):
         """
         if train.loss == "cross_entropy" and self.bins is None:
             raise UserError.of(
-                "`train.loss`", "`cross_entropy` needs a categorical head", "give `method.bins=64`"
+                "`train.loss`",
+                "`cross_entropy` needs a categorical head",
+                "give another loss" if self.channels == COMPLEX else "give `method.bins=64`",
             )
         output = self.logits if train.loss == "cross_entropy" else None
         check_problem(self.channels, problem)

@@ -26,6 +26,7 @@ from challenge.methods.training.fit import check_measurement, check_problem, fit
 from challenge.methods.training.loop import Observe
 from challenge.methods.training.objective import Loss
 from challenge.methods.training.precision import InferencePrecision
+from challenge.methods.transforms.image_range import compared, confined
 
 if TYPE_CHECKING:
     from deepinv.physics import LinearPhysics
@@ -106,7 +107,7 @@ def points(
         penalty = method.prior.residual_penalty(height, width, white=white, like=y)
     energy = Energy(data, lambda z: decode(method, z, height, width), penalty)
     with torch.no_grad():
-        first = encode(method, method.wiener(data)[0].clamp(0, 1))
+        first = encode(method, confined(method.wiener(data)[0]))
         begin = starts(first, settings)
     yield from search(energy, begin, settings, count or settings.iterations)
 
@@ -206,9 +207,9 @@ def _try_out(method: LatentMethod, problem: Problem, tune: Images, session: Sess
     total = method.inference.iterations
     with torch.no_grad():
         found = [point.best() for point in points(method, y, physics)]
-    scored = patches.scored(x, problem)
+    truth = patches.compared(x, problem)
     for number, point in enumerate(found):
-        error = patches.scored(point.x[0].clamp(0, 1), problem) - scored
+        error = patches.compared(point.x[0], problem) - truth
         session.log(
             number,
             total,
@@ -232,7 +233,8 @@ def pictures(method: LatentMethod, images: Sequence[Tensor]) -> Pictures:
     rows = []
     for x in cut:
         found = reconstruct(method, x[None], None)[0]
-        psnr = float(-10 * (found.clamp(0, 1) - x).square().mean().clamp_min(1e-10).log10())
+        error = compared(found) - compared(x)
+        psnr = float(-10 * error.square().mean().clamp_min(1e-10).log10())
         rows.append([("image", x), (f"G(E(x)) {psnr:.2f} dB", found)])
     places = -(-side // method.design.multiple)
     shape = (SHOWN, method.design.latent, places, places)

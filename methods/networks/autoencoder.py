@@ -26,9 +26,8 @@ from challenge.configs.schema.section import Section
 from challenge.configs.schema.values import Whole
 from challenge.methods.networks.layers import Activation, conv, pad, zero
 from challenge.methods.networks.resnet import blocks as residual_blocks
+from challenge.methods.transforms.image_range import middle
 
-GREY = 0.5
-"""What the decoder gives for latents that say nothing: the middle of the range of images."""
 FIRST_SCALE = 0.1
 """Of the last layers before a training."""
 
@@ -78,6 +77,7 @@ class Encoder(nn.Module):
         super().__init__()
         widths = [width << level for level in range(depth + 1)]
         self.shuffle, self.multiple = shuffle, shuffle << depth
+        self.middle = middle(in_channels)
         self.head = conv(in_channels * shuffle**2, width, after=None)
         self.stages = nn.ModuleList(_stage(each, blocks, activation) for each in widths)
         self.down = nn.ModuleList(
@@ -88,7 +88,7 @@ class Encoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Encode images; the last row and column are repeated where the side is no multiple."""
-        x = self.head(F.pixel_unshuffle(pad(x - GREY, self.multiple), self.shuffle))
+        x = self.head(F.pixel_unshuffle(pad(x - self.middle, self.multiple), self.shuffle))
         x = self.stages[0](x)
         for down, stage in zip(self.down, self.stages[1:], strict=True):
             x = stage(down(x))
@@ -124,6 +124,8 @@ class Decoder(nn.Module):
         super().__init__()
         widths = [width << level for level in range(depth + 1)]
         self.shuffle, self.multiple = shuffle, shuffle << depth
+        # What it gives for latents that say nothing.
+        self.middle = middle(out_channels)
         self.head = conv(in_channels, widths[-1], after=None)
         self.stages = nn.ModuleList(_stage(each, blocks, activation) for each in reversed(widths))
         self.up = nn.ModuleList(
@@ -138,7 +140,7 @@ class Decoder(nn.Module):
         x = self.stages[0](self.head(z))
         for up, stage in zip(self.up, self.stages[1:], strict=True):
             x = stage(up(x))
-        return F.pixel_shuffle(self.tail(x), self.shuffle) + GREY
+        return F.pixel_shuffle(self.tail(x), self.shuffle) + self.middle
 
 
 class LatentNet(Section):

@@ -20,8 +20,8 @@ from torch import Tensor
 from challenge.configs.schema.training import Augment, TrainConfig
 from challenge.data import noise
 from challenge.data.images.dataset import Images
-from challenge.data.images.magnitude import COMPLEX
 from challenge.data.physics.problem import Problem
+from challenge.methods.transforms import image_range
 
 TUNE_SIDE = 256
 """Tune images are cropped about the centre to this side, so that an evaluation stays short."""
@@ -58,10 +58,7 @@ def compared(x: Tensor, problem: Problem) -> Tensor:
 
     Shape (..., C | 1, H - 2 crop, W - 2 crop).
     """
-    x = scored(x, problem)
-    if problem.channels == COMPLEX:
-        x = torch.linalg.vector_norm(x, dim=-3, keepdim=True)
-    return x.clamp(0, 1)
+    return image_range.compared(scored(x, problem))
 
 
 def batch(

@@ -69,6 +69,15 @@ def test_changing_a_returned_image_changes_nothing(paths):
     assert images[0].any()
 
 
+def test_complex_images_in_memory_keep_their_signs_and_their_bits():
+    x = torch.randn(2, 9, 7, generator=torch.Generator().manual_seed(0)) / 3
+    images = Images.of({"one": x})
+    assert torch.equal(images[0], x)
+    assert torch.equal(images.patch(0, 2, 3, 4, 4), x[:, 2:6, 3:7])
+    x.zero_()
+    assert images[0].any()
+
+
 def named(count: int) -> Images:
     return Images.of({f"i{number}": torch.zeros(1, 2, 2) for number in range(count)})
 

@@ -262,6 +262,17 @@ def test_cross_entropy_without_a_categorical_head_is_refused():
         small().fit(toy_problem(), toy_images(), train, ToySession())
 
 
+def test_a_categorical_head_of_complex_images_is_refused():
+    """Its intensities are from 0 to 1; nor is it asked for by the loss."""
+    with pytest.raises(UserError, match=r"`method.bins`: .* parts of complex images are not"):
+        Network(net=Net(width=8, depth=1), channels=2, bins=64)
+    train = TrainConfig(steps=1, loss="cross_entropy")
+    with pytest.raises(UserError, match="needs a categorical head; give another loss"):
+        Network(net=Net(width=8, depth=1), channels=2).fit(
+            toy_problem(operator="mri"), toy_images(channels=2), train, ToySession()
+        )
+
+
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_every_architecture_starts_from_the_wiener_estimate(architecture):
     method = Network(net=Net(architecture=architecture)).eval()

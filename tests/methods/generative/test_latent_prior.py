@@ -11,6 +11,8 @@ from challenge.data.images.dataset import split_tune
 from challenge.methods import registry
 from challenge.methods.contract_test import ToySession, toy_images, toy_problem
 from challenge.methods.generative import latent_prior
+from challenge.methods.generative.latent_energy import Point
+from challenge.methods.training import patches
 from challenge.methods.training.evaluation import quality
 
 NAMES = ["autoencoder", "vae"]
@@ -151,3 +153,30 @@ def test_a_knob_of_the_search_that_nothing_reads_is_refused(name, idle, read):
     make(name, inference=read)
     with pytest.raises(UserError, match=r"`method.inference.\w+`: is not read with"):
         make(name, inference=idle)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_complex_images_keep_their_signs(name, monkeypatch):
+    """The search begins at an estimate with its phase; the right image has the highest PSNR."""
+    problem = toy_problem(operator="mri")
+    images = toy_images(4, channels=2)
+    method, session = (
+        make(name, channels=2, inference={"iterations": 1, "restarts": 1}),
+        ToySession(),
+    )
+    seen = []
+    encode = latent_prior.encode
+    monkeypatch.setattr(latent_prior, "encode", lambda m, x: seen.append(x) or encode(m, x))
+    few = TrainConfig(**{**TRAIN, "steps": 1, "evaluate": 1, "tune": 1})
+    method.fit(problem, images, few, session)
+    assert min(float(x.min()) for x in seen) < -0.05
+
+    _, tune = split_tune(images, 1, 0)
+    x, *_ = patches.tune_batch(tune, problem, 0, torch.device("cpu"))
+    right = Point(x[None], torch.zeros(1, 1), torch.zeros(1, 1))
+    monkeypatch.setattr(latent_prior, "points", lambda *_: iter([right]))
+    monkeypatch.setattr(latent_prior, "reconstruct", lambda method, x, _: x)
+    latent_prior._try_out(method, problem, tune, session)
+    assert session.lines[-1]["inference_psnr"] == pytest.approx(100)
+    ((_, caption),) = (row for row in latent_prior.pictures(method, [images[0]])["latents"])
+    assert caption[0] == "G(E(x)) 100.00 dB"
