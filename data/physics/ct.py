@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from challenge.configs.errors import UserError
 from challenge.configs.schema import physics as schema
 from challenge.data.physics import projector
 from challenge.data.physics.family import Arrays, Family, Notice, Parameters, Shape
@@ -20,6 +21,8 @@ from challenge.data.physics.family import Arrays, Family, Notice, Parameters, Sh
 if TYPE_CHECKING:
     from deepinv.physics import LinearPhysics
 
+LARGEST = 300_000_000
+"""Pixels times views: A and its transpose then have 5 GB each."""
 HIGHEST = 1.5
 """Above the diagonal of a square of side 1, the longest way through an image of ones."""
 
@@ -32,6 +35,13 @@ class CT(Family[schema.CT]):
     whole = True
 
     def load(self, config: schema.CT, shape: Shape, source: Path | None, notice: Notice) -> Arrays:
+        _, height, width = shape
+        if (most := LARGEST // (height * width)) < config.views:
+            raise UserError.of(
+                "`operator.views`",
+                f"{config.views} views of {height}x{width} pixels are too large a matrix",
+                f"give at most {most}, or a smaller `images.size`",
+            )
         first, last = config.angles
         steps = np.arange(config.views) / config.views
         return {"angles": (first + (last - first) * steps).astype(np.float32)}

@@ -108,7 +108,7 @@ class _Product(torch.autograd.Function):
         return _Product.apply(gradients[0], ctx.pair, not ctx.transposed), None, None
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=2)
 def _matrices(
     angles: bytes, height: int, width: int, dtype: torch.dtype, device: torch.device
 ) -> Pair:

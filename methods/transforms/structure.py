@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import torch
 from deepinv.physics import MRI, Blur, BlurFFT, Denoising, Downsampling, Inpainting
 from deepinv.physics.forward import ComposedPhysics
 from deepinv.physics.functional import filter_fft
@@ -70,11 +71,25 @@ def likeness(physics: LinearPhysics, height: int, width: int) -> Tensor | float:
     return found
 
 
-def norm_squared(physics: LinearPhysics, height: int, width: int) -> Tensor | float:
-    """About ||A||^2: of projections, (1 | B, 1, 1, 1), whose scale is their own; else 1."""
+def norm_squared(physics: LinearPhysics, like: Tensor) -> Tensor | float:
+    """||A||^2 to 1 % of projections, (B, 1, 1, 1), whose scale is their own; else 1.
+
+    Of a square image and V views that is 0.97 V / H to 1.05 V / H, less of other ones.
+
+    Args:
+        physics: the operator.
+        like: images, shape (B, C, H, W).
+    """
     if not isinstance(physics, ParallelBeam):
         return 1.0
-    return physics.likeness(height, width).amax((1, 2, 3), keepdim=True)
+    # A^T A has no negative numbers, hence an eigenvector without them, which is near a constant.
+    x = torch.ones_like(like[:, :1])
+    for _ in range(5):
+        x = physics.A_adjoint(physics.A(x))
+        x = x / x.amax((1, 2, 3), keepdim=True)
+    seen, whole = (each.square().sum((1, 2, 3), keepdim=True) for each in (physics.A(x), x))
+    found: Tensor = seen / whole
+    return found
 
 
 def mask_of(physics: Inpainting) -> Tensor:

@@ -22,9 +22,10 @@ import torch
 from deepinv.physics import Blur
 from torch import Tensor
 
+from challenge.data.physics.parallel_beam import ParallelBeam
 from challenge.methods.solvers.descent import every_frequency, power_method
 from challenge.methods.transforms.differences import adjoint, differences, laplacian, project
-from challenge.methods.transforms.structure import likeness, norm_squared, transfer_function
+from challenge.methods.transforms.structure import norm_squared, transfer_function
 
 if TYPE_CHECKING:
     from deepinv.physics import LinearPhysics
@@ -34,6 +35,8 @@ THRESHOLD = 0.08
 BETA = 0.025
 """Step of the data's dual variable, chosen by measurement over kernels, noise and weights, for
 operators of norm 1: scaled by c, an operator asks for one of BETA / c^2."""
+PROJECTIONS = 2.0
+"""Times that step for projections, most of whose eigenvalues are far below ||A||^2; measured."""
 RELAXATION = 1.8
 
 
@@ -57,7 +60,9 @@ def pdhg(
     """
     x = _start(y, physics)
     height, width = size = x.shape[-2:]
-    rho, beta = weight / THRESHOLD, BETA / norm_squared(physics, height, width)
+    rho, beta = weight / THRESHOLD, BETA / norm_squared(physics, x)
+    if isinstance(physics, ParallelBeam):
+        beta = PROJECTIONS * beta
     inverse = 1 / (beta * metric(physics, x) + rho * laplacian(height, width, x))
     q, p = torch.zeros_like(y), x.new_zeros((2, *x.shape))
     while True:
@@ -83,8 +88,9 @@ def metric(physics: LinearPhysics, like: Tensor, iterations: int = 20) -> Tensor
     height, width = size = like.shape[-2:]
     transfer = transfer_function(physics, height, width)
     if transfer is None:
-        flat = torch.ones_like(laplacian(height, width, like))[None, None]
-        guess = flat * likeness(physics, height, width)
+        guess = torch.ones_like(laplacian(height, width, like))[None, None]
+        if isinstance(physics, ParallelBeam):
+            guess = guess * physics.likeness(height, width)
     elif isinstance(physics, Blur) and physics.padding == "valid":
         return transfer.abs().square() + 1e-3
     else:

@@ -5,10 +5,12 @@ import pytest
 import torch
 from pydantic import TypeAdapter, ValidationError
 
+from challenge.configs.errors import UserError
 from challenge.configs.schema import physics as schema
-from challenge.data.physics import projector
+from challenge.data.physics import parallel_beam, projector
 from challenge.data.physics.ct import CT
 from challenge.data.physics.parallel_beam import ParallelBeam
+from challenge.methods.transforms.structure import norm_squared
 
 SIDE = 64
 
@@ -134,6 +136,36 @@ def test_angles_in_another_unit_are_told(angles, cause, remedy):
     (error,) = caught.value.errors()
     assert cause in error["ctx"]["cause"]
     assert remedy in error["ctx"]["remedy"]
+
+
+@pytest.mark.parametrize(("height", "width", "span"), [(24, 24, 180), (24, 24, 60), (16, 25, 180)])
+def test_the_norm_is_found(height, width, span):
+    """To 1 %, for any shape and range; of a square it is about views / side."""
+    angles = turn(20, span)
+    exact = np.linalg.norm(projector.matrix(angles, height, width).toarray(), 2) ** 2
+    physics = ParallelBeam(torch.from_numpy(angles)[None], (1, height, width))
+    found = norm_squared(physics, torch.zeros(2, 3, height, width, dtype=torch.float64))
+    assert found.shape == (2, 1, 1, 1)
+    np.testing.assert_allclose(found.ravel(), exact, rtol=0.01)
+    if height == width:
+        assert exact == pytest.approx((0.97 if span == 180 else 1.05) * 20 / 24, rel=0.01)
+
+
+@pytest.mark.parametrize("bits", [32, 64])
+def test_matrices_have_the_size_that_is_said(bits):
+    """18 bytes times pixels times views in single precision, 27 in double."""
+    dtype = getattr(torch, f"float{bits}")
+    key = turn(20).tobytes()
+    for found in parallel_beam._matrices(key, 64, 64, dtype, torch.device("cpu")):
+        parts = found.values(), found.col_indices(), found.crow_indices()
+        size = sum(each.nbytes for each in parts) / (20 * 64 * 64)
+        assert size == pytest.approx({32: 18, 64: 27}[bits], rel=0.05)
+
+
+def test_too_large_a_matrix_is_refused():
+    config = TypeAdapter(schema.Operator).validate_python({"kind": "ct", "views": 2000})
+    with pytest.raises(UserError, match="too large a matrix; give at most 286, or a smaller"):
+        CT().load(config, (1, 1024, 1024), None, lambda _: None)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from challenge.data.physics.blur import blur
+from challenge.methods.solvers.descent import every_frequency, power_method
 from challenge.methods.transforms.differences import (
     adjoint,
     differences,
@@ -114,6 +115,21 @@ def test_the_transfer_function_and_the_metric(boundary):
     for v in (x, torch.ones_like(x), draw(5, *x.shape) - 0.5, rough, pixel):
         left = (v * torch.fft.irfft2(torch.fft.rfft2(v) * m, s=v.shape[-2:])).sum((1, 2, 3))
         assert (left >= physics.A(v).square().sum((1, 2, 3)) * (1 - 1e-9)).all()
+
+
+@pytest.mark.parametrize("keep", [0.3, 0.6])
+def test_without_a_blur_the_metric_is_the_norm_of_a_constant_guess(keep):
+    """To the bit: whatever helps other operators must not change a mask's scores."""
+    x = draw(3, 2, 1, 12, 10)
+    physics = Inpainting((1, 12, 10), mask=(torch.rand(1, 1, 12, 10) < keep).float())
+
+    def normal(v):
+        v = torch.fft.irfft2(torch.fft.rfft2(v), s=(12, 10))
+        v = physics.A_adjoint(physics.A(v))
+        return torch.fft.irfft2(torch.fft.rfft2(v), s=(12, 10))
+
+    norm = power_method(normal, every_frequency(x), iterations=20).reshape(-1, 1, 1, 1)
+    assert torch.equal(metric(physics, x), (1.05 * norm).expand(2, 1, 12, 6))
 
 
 def test_other_operators_have_no_transfer_function():
