@@ -31,7 +31,8 @@ class ParallelBeam(LinearPhysics):  # type: ignore[misc]
             angles: in degrees, shape (1, V) or (B, V).
             shape: (C, H, W) of the images.
         """
-        super().__init__()
+        # deepinv's conjugate gradients stop far from the solution: A^T A is badly conditioned.
+        super().__init__(solver="lsqr", max_iter=1000, tol=1e-9)
         self.register_buffer("angles", angles)
         self.img_size = shape
 
@@ -45,6 +46,21 @@ class ParallelBeam(LinearPhysics):  # type: ignore[misc]
         """The backprojections, (B, C, H, W), of sinograms (B, C, V, D)."""
         _, height, width = self.img_size
         return self._each(y, (height, width), (height, width), transposed=True)
+
+    def A_dagger(
+        self,
+        y: Tensor,
+        solver: str | None = None,
+        max_iter: int | None = None,
+        tol: float | None = None,
+        **kwargs: Any,
+    ) -> Tensor:
+        """The least-squares solution of least norm, (B, C, H, W): seconds for 128x128 pixels.
+
+        Filtered backprojection is `fbp`.
+        """
+        found: Tensor = super().A_dagger(y, solver, max_iter, tol, **kwargs)
+        return found
 
     def fbp(self, y: Tensor, window: projector.Window = "ram_lak", cutoff: float = 1.0) -> Tensor:
         """Filtered backprojections, (B, C, H, W), of sinograms (B, C, V, D) of even angles."""

@@ -138,6 +138,22 @@ def test_angles_in_another_unit_are_told(angles, cause, remedy):
     assert remedy in error["ctx"]["remedy"]
 
 
+def test_the_pseudo_inverse_is_the_inverse_at_full_column_rank():
+    """And with noise the least-squares solution, as numpy has it."""
+    angles, side = turn(40), 12
+    matrix = projector.matrix(angles, side, side).toarray()
+    assert np.linalg.matrix_rank(matrix) == side**2
+    physics = ParallelBeam(torch.from_numpy(angles)[None], (1, side, side))
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(2, 1, side, side, generator=generator, dtype=torch.float64)
+    y = physics.A(x)
+    torch.testing.assert_close(physics.A_dagger(y), x, rtol=0, atol=1e-3)
+    y = y + 0.001 * torch.randn(y.shape, generator=generator, dtype=torch.float64)
+    expected = np.linalg.lstsq(matrix, y.reshape(2, -1).numpy().T, rcond=None)[0].T
+    found = physics.A_dagger(y).reshape(2, -1).numpy()
+    np.testing.assert_allclose(found, expected, atol=2e-3)
+
+
 @pytest.mark.parametrize(("height", "width", "span"), [(24, 24, 180), (24, 24, 60), (16, 25, 180)])
 def test_the_norm_is_found(height, width, span):
     """To 1 %, for any shape and range; of a square it is about views / side."""
