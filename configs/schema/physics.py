@@ -196,12 +196,14 @@ def _degrees(angles: tuple[float, float]) -> tuple[float, float]:
     if not first < last:
         raise refusal("must be written [first, last], in degrees", "for example [0, 180]")
     if last - first <= 6.3:
-        degrees = f"[{math.degrees(first):.4g}, {math.degrees(last):.4g}]"
+        begin, end = round(math.degrees(first), 2), round(math.degrees(last), 2)
+        end = min(end, begin + 180)
         cause = f"must be in degrees, and span more than 6.3 (they span {last - first:.3g})"
-        raise refusal(cause, f"radians of that span are {degrees}")
+        raise refusal(cause, f"if they are radians, give [{begin:g}, {end:g}]")
     if last - first > 180:
         cause = f"must span at most 180 degrees (they span {last - first:.4g})"
-        raise refusal(cause, "parallel rays are the same after half a turn")
+        remedy = f"give [{first:g}, {first + 180:g}]: parallel rays are the same after half a turn"
+        raise refusal(cause, remedy)
     return angles
 
 
