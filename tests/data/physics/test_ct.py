@@ -105,10 +105,12 @@ def test_windows_take_what_they_say_of_each_frequency(window, cutoff):
         "cosine": np.cos(np.pi * t / 2),
         "hann": np.cos(np.pi * t / 2) ** 2,
     }[window] * (t <= 1)
-    for low in np.arange(0.1, 0.9, 0.1):
+    for low in np.arange(1, 9) / 10:
+        if window == "ram_lak" and abs(low + 0.05 - cutoff) < 0.1:
+            continue  # a sharp edge, smeared by the pixels
         ring = (f > low) & (f <= low + 0.1)
         share = (found[ring] * whole[ring].conj()).real.sum() / np.square(np.abs(whole[ring])).sum()
-        assert share == pytest.approx(expected[ring].mean(), abs=0.1), low
+        assert share == pytest.approx(expected[ring].mean(), abs=0.06), low
 
 
 @pytest.mark.parametrize("window", ["ram_lak", "cosine", "hann"])
