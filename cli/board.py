@@ -106,8 +106,6 @@ def _no_results(place: Workspace, challenge: str | None) -> UserError:
 def _json(
     challenge: Challenge, rows: list[Row], remarks: list[str], members: dict[str, list[str]]
 ) -> dict[str, Any]:
-    from dataclasses import asdict
-
     standing = challenge.standing
     return {
         "format": 2,
@@ -119,7 +117,7 @@ def _json(
         "changes": [each.model_dump(mode="json") for each in standing.changes],
         "rules_digest": standing.digest,
         "remarks": remarks,
-        "rows": [asdict(row) | {"members": members.get(row.team, [])} for row in rows],
+        "rows": [row.to_json() | {"members": members.get(row.team, [])} for row in rows],
     }
 
 
@@ -162,6 +160,7 @@ def _show(name: str, practice: bool, rows: list[Row]) -> None:
     from challenge.cli.shared.format import clock
 
     lines = []
+    floats = any(row.nmse is not None for row in rows)
     for row in rows:
         interval = f"[{row.low:.2f}, {row.high:.2f}]" if row.low and row.high else ""
         lines.append(
@@ -172,11 +171,12 @@ def _show(name: str, practice: bool, rows: list[Row]) -> None:
                 f"{row.psnr:.2f}" if row.psnr is not None else row.outcome,
                 interval,
                 f"{row.ssim:.4f}" if row.ssim is not None else "",
+                *([f"{row.nmse:.4f}" if row.nmse is not None else ""] if floats else []),
                 clock(row.seconds) if row.seconds is not None else "",
             )
         )
     table(
-        ("", "team", "method", "PSNR (dB)", "95 %", "SSIM", "time"),
+        ("", "team", "method", "PSNR (dB)", "95 %", "SSIM", *(["NMSE"] if floats else []), "time"),
         lines,
         title=f"{name}{' (practice)' if practice else ''}",
         left=("team", "method"),

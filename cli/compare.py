@@ -135,12 +135,14 @@ def _show(compared: Sequence[Compared], failed: Sequence[Failure], challenge: Ch
 
     first = compared[0].candidate.name
     rows = []
+    floats = any(each.scores.nmse for each in compared)
     for number, each in enumerate(compared):
         assert each.scores.psnr and each.scores.ssim
         row: list[Cell] = [
             wrap(each.candidate.name, NAME),
             f"{each.scores.psnr.mean:.2f}",
             f"{each.scores.ssim.mean:.4f}",
+            *([f"{each.scores.nmse.mean:.4f}" if each.scores.nmse else ""] if floats else []),
             f"{each.seconds:.2f}" if each.seconds < 100 else f"{each.seconds:.0f}",
             f"{each.megabytes:.2f}",
             count(each.parameters),
@@ -155,6 +157,7 @@ def _show(compared: Sequence[Compared], failed: Sequence[Failure], challenge: Ch
         "method",
         ("PSNR", "(dB)"),
         "SSIM",
+        *(["NMSE"] if floats else []),
         ("s an", "image"),
         "MB",
         "parameters",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -68,6 +68,15 @@ class Row:
     """What a reader must know of this entry: the time it came, the time it had."""
     alike: tuple[str, ...]
     """Entries of other teams that are the same, with who was first."""
+    nmse: float | None = None
+    """Of images stored as floats; no rank depends on it."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Without NMSE where there is none."""
+        found = asdict(self)
+        if self.nmse is None:
+            del found["nmse"]
+        return found
 
 
 def rows(
@@ -140,6 +149,7 @@ def _row(result: Result, note: str, said: tuple[str, ...], basis: Basis) -> Row:
         name=entry.name,
         psnr=psnr.mean if psnr else None,
         ssim=ssim.mean if ssim else None,
+        nmse=result.nmse.mean if result.nmse else None,
         low=psnr.low if psnr else None,
         high=psnr.high if psnr else None,
         seconds=seconds.total if seconds else None,

@@ -39,8 +39,17 @@ def test_a_medical_challenge_is_prepared_and_judged(tmp_path, call, name):
                   f"workspace/hidden/{name}", "--json").out  # fmt: skip
     (judged,) = json.loads(verdict)
     assert (judged["outcome"], judged["nmse"]["mean"] > 0) == ("ok", True)
-    assert did("board", "--json")
-    assert did("compare", f"workspace/runs/{name}/tv", f"workspace/runs/{name}/{baseline}")
+    mean = f"{judged['nmse']['mean']:.4f}"
+    (row,) = json.loads(did("board", "--json").out)["rows"]
+    assert f"{row['nmse']:.4f}" == mean
+    board = did("board").out
+    assert "NMSE" in board
+    assert mean in board
+    pair = [f"workspace/runs/{name}/tv", f"workspace/runs/{name}/{baseline}"]
+    compared = did("compare", *pair).out
+    assert "NMSE" in compared
+    for run in found.values():
+        assert f"{run['nmse']['mean']:.4f}" in compared
     assert "the seal holds" in did("seal", name).out
 
 
