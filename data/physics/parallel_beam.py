@@ -96,8 +96,10 @@ class ParallelBeam(LinearPhysics):  # type: ignore[misc]
     def _each(
         self, values: Tensor, to: tuple[int, int], image: tuple[int, int], *, transposed: bool
     ) -> Tensor:
-        """The product of every image of a batch with its matrix."""
+        """The product of every image of a batch with its matrix, one where all have the same."""
         degrees = self._degrees()
+        if all(np.array_equal(each, degrees[0]) for each in degrees[1:]):
+            degrees = degrees[:1]
         parts = [values] if len(degrees) == 1 else list(torch.split(values, 1))
         found = []
         for part, angles in zip(parts, degrees, strict=True):

@@ -170,6 +170,21 @@ def test_another_geometry_for_every_image():
         torch.testing.assert_close(alone.fbp(y[index : index + 1])[0], part)
 
 
+def test_equal_angles_of_a_batch_are_one_product(monkeypatch):
+    """Stored measurements bring their angles along, image by image."""
+    products, apply = [], parallel_beam._Product.apply
+    monkeypatch.setattr(
+        parallel_beam._Product, "apply", lambda x, *rest: products.append(len(x)) or apply(x, *rest)
+    )
+    angles = torch.from_numpy(turn(7))[None]
+    x = torch.rand(3, 2, 12, 12, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    y = ParallelBeam(angles.expand(3, 7), (2, 12, 12)).A(x)
+    assert products == [6]
+    assert torch.equal(y, ParallelBeam(angles, (2, 12, 12)).A(x))
+    apart = torch.cat([ParallelBeam(angles, (2, 12, 12)).A(each[None]) for each in x])
+    torch.testing.assert_close(y, apart, rtol=0, atol=1e-14)
+
+
 def test_the_normal_operator_is_like_the_convolution_it_is_said_to_be():
     """Waves come back with its factor, away from the highest frequencies."""
     physics = ParallelBeam(torch.from_numpy(turn(96))[None], (1, SIDE, SIDE))
