@@ -7,7 +7,10 @@ with U uniform on [0, 1] and E exponential of that mean, so that many are faint,
 and few are large. After Adler, Oktem 2018, with differences: there contrasts are (U - 0.5) E(0.4),
 as often dark as bright; centres lie in the whole field; no half axis is at least 0.01; values are
 not clipped; and a pixel has the value at its middle, where here it has the mean over 3 x 3 points.
-Scores on these images are not those of that paper. Complex images have a phase that is smooth across the image, a polynomial of degree two, as fields of magnets do:
+Scores on these images are not those of that paper.
+
+Complex images have a phase that is smooth across the image, a polynomial of degree two, as fields
+of magnets do:
 
     x = |x| exp(i phi),   phi = a + b u + c v + d u^2 + e u v + f v^2
 """
