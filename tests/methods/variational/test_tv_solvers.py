@@ -9,7 +9,10 @@ from deepinv.physics import Blur, Inpainting
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from challenge.data import noise
+from challenge.data.images import phantoms
 from challenge.data.physics.blur import blur
+from challenge.data.physics.parallel_beam import ParallelBeam
 from challenge.methods.solvers.descent import every_frequency, power_method
 from challenge.methods.transforms.differences import (
     adjoint,
@@ -198,3 +201,24 @@ def test_the_box_grows_to_hold_an_estimate_outside_it():
         physics.A(x) - y, p, y, physics, room
     )
     torch.testing.assert_close(distance, expected)
+
+
+@pytest.mark.parametrize(("views", "span"), [(30, 180), (30, 120)])
+def test_projections_are_near_the_minimum_after_thirty_iterations(views, span):
+    """Whatever their scale: a step for operators of norm 1 is several times as high."""
+    angles = torch.arange(views, dtype=torch.float64)[None] * span / views
+    physics = ParallelBeam(angles, (1, 64, 64))
+    drawn = phantoms.draw(noise.generator(0, "ellipses", "train", "1"), 64)
+    x = torch.from_numpy(drawn).double()[None]
+    generator = torch.Generator().manual_seed(0)
+    y = physics.A(x)
+    y = y + 0.005 * torch.randn(y.shape, generator=generator, dtype=torch.float64)
+    weight = torch.tensor(0.0003, dtype=torch.float64).reshape(1, 1, 1, 1)
+
+    def energy(estimate):
+        edges = differences(estimate).square().sum(0).sqrt().sum()
+        return float(0.5 * (physics.A(estimate) - y).square().sum() + weight.item() * edges)
+
+    iterates = (estimate.clone() for estimate, _ in pdhg(y, physics, weight, coupled=True))
+    found = [energy(each) for each in itertools.islice(iterates, 250)]
+    assert found[29] < 1.5 * min(found)
