@@ -59,7 +59,7 @@ def compare(
     """Compare methods on the same val images.
 
     A table with scores, costs, and the mean difference of PSNR to the first method, image by
-    image, with its 95 % bootstrap interval; and a picture with a magnified region and the errors.
+    image, with its 95 % bootstrap-t interval; and a picture with a magnified region and the errors.
     What `challenge infer` left in a run is used while it is that of its weights; all else is
     reconstructed now, in the judge's jail. Seconds are those of the time of reconstructing.
 

@@ -57,7 +57,7 @@ def score(
 ) -> None:
     """Score a run on val, or entries on the hidden test set.
 
-    PSNR and SSIM for each image, and their mean with a 95 % bootstrap interval.
+    PSNR and SSIM for each image, and their mean with a 95 % bootstrap-t interval.
 
     Entries run in a jail, which needs Linux; `challenge doctor` shows what this machine can
     enforce. Scoring that was interrupted goes on where it stopped. A baseline of the toolkit,

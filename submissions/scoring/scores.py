@@ -54,7 +54,7 @@ class Score:
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean over images with its 95 % bootstrap interval; None for a single image."""
+    """A mean over images with its 95 % bootstrap-t interval; None for up to three images."""
 
     mean: float
     low: float | None

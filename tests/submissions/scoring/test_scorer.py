@@ -52,7 +52,7 @@ def test_scores_in_order_with_their_mean(pairs: list[Pair]) -> None:
     assert found.psnr is not None
     values = [each.psnr for each in found.images]
     assert found.psnr.mean == pytest.approx(np.mean(values), abs=1e-12)
-    assert min(values) <= found.psnr.low < found.psnr.mean < found.psnr.high <= max(values)
+    assert min(values) < found.psnr.low < found.psnr.mean < found.psnr.high
     assert steps == [("score", done, 5) for done in range(1, 6)]
     *again, means = scorer.answers(request(pairs, crop=2))
     assert again == [{"id": s.id, "psnr": s.psnr, "ssim": s.ssim} for s in found.images]
