@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from challenge.data.challenges.challenge import Challenge
     from challenge.data.layout import Workspace
     from challenge.submissions.judging.board import Row
+    from challenge.submissions.judging.evidence import Evidence
 
 
 def board(
@@ -29,6 +31,10 @@ def board(
         bool, typer.Option("--all", help="Every entry, not one of each team only.")
     ] = False,
     as_json: JsonOption = False,
+    as_csv: Annotated[
+        Path | None,
+        typer.Option("--csv", metavar="FILE", help="Also write the rows, for a spreadsheet."),
+    ] = None,
     workspace: WorkspaceOption = WORKSPACE,
 ) -> None:
     """Show the ranking by mean PSNR, then mean SSIM.
@@ -36,14 +42,20 @@ def board(
     One row a team: its latest valid entry, or its best one, as the challenge's rules say. What
     does not count stands below, with the reason. Baselines stand where they belong, unranked.
 
-    Example: challenge board --json
+    Rows of one letter in `tie` are not told apart on these images, and a row's rank is a range
+    where others may be better or worse by chance. `to next` is the difference of PSNR to the row
+    below, image by image; `clear` where it is not chance. Both keep false alarms to 5 boards in
+    100, over all of a board's differences. Intervals are those of means over images, 95 %.
+
+    Example: challenge board --csv board.csv
     """
+    from challenge.cli.shared import board_table
     from challenge.cli.shared.console import say, show_json
     from challenge.cli.shared.kinds import expect_name
     from challenge.configs.errors import UserError
     from challenge.data.layout import Workspace
     from challenge.submissions.entries import teams
-    from challenge.submissions.judging import received, result_files
+    from challenge.submissions.judging import evidence, received, result_files
     from challenge.submissions.judging.board import rows
     from challenge.submissions.judging.remarks import remarks
 
@@ -69,11 +81,19 @@ def board(
         everything=True,
     )
     shown = [row for row in made if row.main or everything]
+    weighed = evidence.weigh(made)
+    members = {name: team.members for name, team in listed.teams.items()} if listed else {}
+    if as_csv is not None:
+        _write_csv(as_csv, shown, weighed, members)
     if as_json:
-        members = {name: team.members for name, team in listed.teams.items()} if listed else {}
-        show_json(_json(opened, shown, remarks(made), members))
+        show_json(_json(opened, shown, weighed, remarks(made), members))
         return
-    _show(names[0], opened.practice, shown)
+    images = f", {weighed.images} image{'s' * (weighed.images != 1)}" if weighed.images else ""
+    title = f"{names[0]}{' (practice)' if opened.practice else ''}{images}"
+    board_table.show(title, shown, weighed)
+    board_table.show_days(made)
+    for line in evidence.remarks(weighed):
+        say(line)
     if other:
         say(
             f"{other} verdict{'s' * (other != 1)} on another preparation of {names[0]} "
@@ -104,7 +124,11 @@ def _no_results(place: Workspace, challenge: str | None) -> UserError:
 
 
 def _json(
-    challenge: Challenge, rows: list[Row], remarks: list[str], members: dict[str, list[str]]
+    challenge: Challenge,
+    rows: list[Row],
+    weighed: Evidence,
+    remarks: list[str],
+    members: dict[str, list[str]],
 ) -> dict[str, Any]:
     standing = challenge.standing
     return {
@@ -117,8 +141,29 @@ def _json(
         "changes": [each.model_dump(mode="json") for each in standing.changes],
         "rules_digest": standing.digest,
         "remarks": remarks,
-        "rows": [row.to_json() | {"members": members.get(row.team, [])} for row in rows],
+        "evidence": weighed.to_json(),
+        "rows": [_row(row, weighed, members.get(row.team, [])) for row in rows],
     }
+
+
+def _row(row: Row, weighed: Evidence, members: list[str]) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    place = weighed.places.get(row.entry)
+    found = asdict(row) | {"members": members, "place": asdict(place) if place else None}
+    del found["images"]
+    return {key: value for key, value in found.items() if key != "nmse" or value is not None}
+
+
+def _write_csv(
+    path: Path, rows: list[Row], weighed: Evidence, members: dict[str, list[str]]
+) -> None:
+    from challenge.cli.shared.console import say
+    from challenge.data import atomic
+    from challenge.submissions.judging import board_csv
+
+    atomic.write_text(path, board_csv.text(rows, weighed, members))
+    say(f"wrote {path}")
 
 
 def _about_entries(rows: list[Row], everything: bool) -> list[str]:
@@ -153,31 +198,3 @@ def _about_rules(challenge: Challenge) -> list[str]:
         f"rules {standing.digest[:16]}: {standing.version}",
         *changes,
     ]
-
-
-def _show(name: str, practice: bool, rows: list[Row]) -> None:
-    from challenge.cli.shared.console import table
-    from challenge.cli.shared.format import clock
-
-    lines = []
-    floats = any(row.nmse is not None for row in rows)
-    for row in rows:
-        interval = f"[{row.low:.2f}, {row.high:.2f}]" if row.low and row.high else ""
-        lines.append(
-            (
-                "" if row.baseline and row.counts else str(row.rank or "-"),
-                f"({row.team})" if row.baseline else row.team or "?",
-                row.name,
-                f"{row.psnr:.2f}" if row.psnr is not None else row.outcome,
-                interval,
-                f"{row.ssim:.4f}" if row.ssim is not None else "",
-                *([f"{row.nmse:.4f}" if row.nmse is not None else ""] if floats else []),
-                clock(row.seconds) if row.seconds is not None else "",
-            )
-        )
-    table(
-        ("", "team", "method", "PSNR (dB)", "95 %", "SSIM", *(["NMSE"] if floats else []), "time"),
-        lines,
-        title=f"{name}{' (practice)' if practice else ''}",
-        left=("team", "method"),
-    )

@@ -66,6 +66,14 @@ def wrapped(text: str, room: int) -> str:
     return "\n".join(_wrapped(line, room) for line in text.split("\n"))
 
 
+def folded(text: str, room: int) -> str:
+    """As `wrapped`, and a long piece is broken as well."""
+    from rich.cells import chop_cells
+
+    lines = wrapped(text, room).split("\n")
+    return "\n".join(part for line in lines for part in chop_cells(line, room) or [""])
+
+
 def _wrapped(line: str, room: int) -> str:
     if width(line) <= room:
         return line

@@ -139,6 +139,17 @@ def show_json(value: Any) -> None:
     sys.stdout.write(json_text(value))
 
 
+def fits(
+    columns: Sequence[Cell], rows: Sequence[Sequence[Cell]], left: Sequence[Cell] = ()
+) -> bool:
+    """Whether a `table` has room in the terminal, with every row on as many lines as it has."""
+    from challenge.cli.shared.columns import GAP, width
+
+    heads, body = [_cell(each) for each in columns], [[*map(_cell, row)] for row in rows]
+    sizes = [max(map(width, cells)) for cells in zip(heads, *body, strict=True)]
+    return sum(sizes) + GAP * (len(sizes) - 1) <= console().width
+
+
 def table(
     columns: Sequence[Cell],
     rows: Sequence[Sequence[Cell]],

@@ -7,9 +7,9 @@ they belong, one each, and have no rank.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -17,7 +17,7 @@ from challenge.configs.schema.challenge import AmendableRules, Limits
 from challenge.data.challenges.rules import shown
 from challenge.submissions.entries.teams import BASELINE, Teams
 from challenge.submissions.judging.copies import alike
-from challenge.submissions.judging.counting import Basis, newest, received_at, why_not
+from challenge.submissions.judging.counting import Basis, images_of, newest, received_at, why_not
 from challenge.submissions.judging.received import Sight
 from challenge.submissions.judging.result import Result
 from challenge.submissions.judging.result_files import SHORT
@@ -39,14 +39,21 @@ class Row:
     low: float | None
     """The 95 % interval of the mean PSNR over images."""
     high: float | None
+    ssim_low: float | None
+    """The same of SSIM."""
+    ssim_high: float | None
     seconds: float | None
     """Wall clock of the whole test set."""
+    megabytes: float
+    """The entry's file, in units of 1,000,000 bytes."""
     outcome: str
     note: str
     """Why it does not count, or what became of a later entry; else empty."""
     received: str
     entries: int
     """Entries of this team; of a baseline, under this name."""
+    per_day: Mapping[str, int]
+    """The same by the day, in UTC, on which they were received: `2026-12-01`."""
     practice: bool
     """The challenge's images are public: the scores prove nothing."""
     uses: tuple[str, ...]
@@ -68,15 +75,10 @@ class Row:
     """What a reader must know of this entry: the time it came, the time it had."""
     alike: tuple[str, ...]
     """Entries of other teams that are the same, with who was first."""
-    nmse: float | None = None
-    """Of images stored as floats; no rank depends on it."""
-
-    def to_json(self) -> dict[str, Any]:
-        """Without NMSE where there is none."""
-        found = asdict(self)
-        if self.nmse is None:
-            del found["nmse"]
-        return found
+    nmse: float | None
+    """Of images stored as floats, else None; no rank depends on it."""
+    images: Mapping[str, float] = field(repr=False)
+    """PSNR of every image, by its id, sorted; empty where the entry has none."""
 
 
 def rows(
@@ -122,6 +124,8 @@ def _team(
     """One team's rows, its entries being in the order received: first the one that it shows."""
     counting = [each for each in group if each.entry.hash not in notes]
     best = basis.rules.counts == "best"
+    days = Counter(received_at(each).date().isoformat() for each in group)
+    per_day = dict(sorted(days.items()))
     if counting:
         main = max(counting, key=_scores) if best else counting[-1]
     else:
@@ -133,7 +137,7 @@ def _team(
         if result is not main and not note:
             note = f"a {'better' if best else 'later'} entry counts"
         row = _row(result, note, said.get(result.entry.hash, ()), basis)
-        found.append(replace(row, main=result is main, entries=len(group)))
+        found.append(replace(row, main=result is main, entries=len(group), per_day=per_day))
     if not counting:
         return found
     last = group[-1].entry.hash
@@ -152,11 +156,15 @@ def _row(result: Result, note: str, said: tuple[str, ...], basis: Basis) -> Row:
         nmse=result.nmse.mean if result.nmse else None,
         low=psnr.low if psnr else None,
         high=psnr.high if psnr else None,
+        ssim_low=ssim.low if ssim else None,
+        ssim_high=ssim.high if ssim else None,
         seconds=seconds.total if seconds else None,
+        megabytes=entry.bytes / 1e6,
         outcome=result.outcome,
         note=note,
         received=result.received,
         entries=1,
+        per_day={},
         practice=result.challenge.practice,
         uses=tuple(name for name, used in entry.uses if used),
         entry=entry.hash[:SHORT],
@@ -168,6 +176,7 @@ def _row(result: Result, note: str, said: tuple[str, ...], basis: Basis) -> Row:
         outdated=result.outdated(basis.limits, basis.rules) if basis.limits else "",
         doubts=tuple(_doubts(result, basis)),
         alike=said,
+        images=images_of(result),
     )
 
 

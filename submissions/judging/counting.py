@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -56,10 +56,13 @@ def why_not(results: Sequence[Result], basis: Basis) -> dict[str, str]:
     rules, teams = basis.rules, basis.teams
     found: dict[str, str] = {}
     valid: dict[tuple[str, str], int] = defaultdict(int)
+    scored = _scored(results)
     for result in results:
         identity, team = result.entry.hash, result.entry.team
         if result.outcome != "ok":
             found[identity] = f"failed: {result.outcome}"
+        elif images_of(result).keys() != scored[result.challenge.hash]:
+            found[identity] = "scores of images are missing: judge it again by `score --rejudge`"
         if team == BASELINE:
             continue
         if not team:
@@ -79,3 +82,24 @@ def why_not(results: Sequence[Result], basis: Basis) -> dict[str, str]:
 def received_at(result: Result) -> datetime:
     """The moment that counts, in UTC."""
     return datetime.fromisoformat(result.received).astimezone(UTC)
+
+
+def images_of(result: Result) -> dict[str, float]:
+    """PSNR by image, in the order of the ids; an image without both scores has none."""
+    return {
+        each.id: each.psnr
+        for each in sorted(result.images, key=lambda each: each.id)
+        if each.psnr is not None and each.ssim is not None
+    }
+
+
+def _scored(results: Sequence[Result]) -> dict[str, frozenset[str]]:
+    """The images of each challenge: those that most entries have scores of."""
+    found: dict[str, Counter[frozenset[str]]] = defaultdict(Counter)
+    for result in results:
+        if result.outcome == "ok":
+            found[result.challenge.hash][frozenset(images_of(result))] += 1
+    return {
+        challenge: max(sets, key=lambda each: (sets[each], len(each), sorted(each)))
+        for challenge, sets in found.items()
+    }

@@ -85,13 +85,13 @@ def standings(scores: Array) -> list[Standing]:
     clear = different(scores)
     brackets = _brackets(clear)
     shares = rank_shares(scores)
-    gaps = _gaps(scores)
+    apart = gaps(scores)
     return [
         Standing(
             best=1 + int(clear[:k, k].sum()),
             worst=entries - int(clear[k, k + 1 :].sum()),
             brackets=tuple(n for n, (low, high) in enumerate(brackets) if low <= k <= high),
-            gap=gaps[k] if k + 1 < entries else None,
+            gap=apart[k] if k + 1 < entries else None,
             ranks=tuple(shares[k]),
         )
         for k in range(entries)
@@ -181,8 +181,8 @@ def resolution(spread: float, count: int) -> float:
     return float(brentq(lacking, 0.0, 2 * limit + 2)) * spread / count**0.5
 
 
-def _gaps(scores: Array) -> list[Gap]:
-    """From each entry to the next."""
+def gaps(scores: Array) -> list[Gap]:
+    """From each entry to the next, one less than there are entries; in whatever order they are."""
     count, entries = scores.shape
     if entries < 2:
         return []
