@@ -13,9 +13,9 @@ def kit(
     """Make the zip for the teams.
 
     The toolkit itself and the versions that it runs with here, public data, configs for this
-    challenge, a method that learns with its test, README, a starter notebook, the names of the
-    teams (`teams.yaml`), and how fast the judging machine is, where `challenge doctor --calibrate`
-    measured it.
+    challenge, a method that learns with its test, README, the rules on one page (`RULES.md`), a
+    starter notebook, the names of the teams (`teams.yaml`), and how fast the judging machine is,
+    where `challenge doctor --calibrate` measured it.
 
     Example: challenge kit deblur
     """

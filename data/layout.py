@@ -1,6 +1,6 @@
 """The names of the files of a prepared challenge; no other module in `data` knows them.
 
-public/<challenge>/   challenge.yaml  rules.yaml  manifest.json  operator.npz
+public/<challenge>/   challenge.yaml  rules.yaml  manifest.json  operator.npz  resolution.json
                       contact-<split>.png  train/<id>.png  val/<id>.png + <id>.npz
                       where 8 bits do not do, <id>.truth.npz in place of <id>.png
 hidden/<challenge>/   test/<id>.png + <id>.npz  key  seal.json  sources.json  contact-test.png
@@ -45,8 +45,13 @@ class Public:
         return self.path / RULES
 
     @property
+    def resolution(self) -> Path:
+        """What differences the test set can show, told by two baselines; it need not exist."""
+        return self.path / "resolution.json"
+
+    @property
     def manifest(self) -> Path:
-        """Seal, shapes of the test set, and SHA-256 of every file but itself and `rules`."""
+        """Seal, shapes of the test set, SHA-256 of every file that never changes but itself."""
         return self.path / "manifest.json"
 
     @property

@@ -20,9 +20,9 @@ from challenge.data.challenges.challenge import Challenge, read_manifest
 from challenge.data.challenges.rules import shown
 from challenge.data.layout import Public, Workspace
 from challenge.submissions import layout, machine
-from challenge.submissions.entries import archive, kit_configs, teams, wheel
+from challenge.submissions.entries import archive, kit_configs, rules_sheet, teams, wheel
 from challenge.submissions.inference import speed
-from challenge.submissions.scoring import metrics
+from challenge.submissions.scoring import foreseen, metrics
 
 TEMPLATES = {
     "README.md": "README.md",
@@ -35,6 +35,8 @@ TEMPLATES = {
 """Template files of this package and their places in the kit."""
 SCHEMA = "configs/entry.schema.json"
 """What editors know of the configs."""
+RULES = "RULES.md"
+"""The rules on one page."""
 MEASUREMENTS = {
     "hidden": "hidden: the judge hands them to your entry one by one",
     "published": "published: `{}`",
@@ -64,6 +66,7 @@ def make_kit(
     texts = {place: _template(name) for name, place in TEMPLATES.items()}
     made = {place: _fill(text, words) for place, text in texts.items()}
     made |= {f"configs/{name}": text.encode() for name, text in configs.items()}
+    made[RULES] = rules_sheet.sheet(challenge.config, challenge).encode()
     made[SCHEMA] = (packaged() / Path(SCHEMA).name).read_bytes()
     made[wheel.file_name()] = wheel.build()
     if listed is not None:
@@ -71,6 +74,8 @@ def make_kit(
     names = sorted({*read_manifest(public)["files"], public.manifest.name})
     if public.rules.is_file():
         names.append(public.rules.name)
+    if foreseen.read(public) is not None:
+        names.append(public.resolution.name)
     files = {f"{inside}/{name}": public.path / name for name in names}
     speeds = speed.read(source := judge_speed(workspace))
     if speeds and all(each.usable for each in speeds):

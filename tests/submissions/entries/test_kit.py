@@ -26,9 +26,11 @@ from challenge.data.layout import Hidden, Public, Workspace
 from challenge.data.physics.families import FAMILIES
 from challenge.methods import registry, toy_problem
 from challenge.submissions import curve, layout, train
-from challenge.submissions.entries import kit_configs, teams, wheel
+from challenge.submissions.entries import kit_configs, rules_sheet, teams, wheel
 from challenge.submissions.entries.kit import make_kit
 from challenge.submissions.jail import stage
+from challenge.submissions.scoring import foreseen
+from challenge.submissions.scoring.foreseen import Foreseen
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +79,25 @@ def test_nothing_but_the_manifests_files(challenge: Challenge, tmp_path: Path) -
 def test_the_same_challenge_gives_the_same_kit(challenge: Challenge, tmp_path: Path) -> None:
     first, second = (make_kit(challenge, Workspace(tmp_path / name)) for name in "ab")
     assert first.read_bytes() == second.read_bytes()
+
+
+def test_the_rules_are_in_it_on_one_page(kit: Path, challenge: Challenge, tmp_path: Path) -> None:
+    """With the resolution, where that was foreseen; a damaged file of it stays at home."""
+    text = (kit / "RULES.md").read_text()
+    assert text == rules_sheet.sheet(challenge.config, challenge)
+    assert challenge.seal in text
+    public = Public(challenge.path)
+    found = Foreseen(methods=("wiener", "tv"), images=12, spread=0.3, resolution=0.25)
+    inside = "tiny-kit/workspace/public/tiny/resolution.json"
+    try:
+        foreseen.write(public, found)
+        with zipfile.ZipFile(make_kit(challenge, Workspace(tmp_path))) as file:
+            assert Foreseen.model_validate_json(file.read(inside)) == found
+        public.resolution.write_text("{}")
+        with zipfile.ZipFile(make_kit(challenge, Workspace(tmp_path))) as file:
+            assert inside not in file.namelist()
+    finally:
+        public.resolution.unlink()
 
 
 def test_it_says_when_a_day_begins(kit: Path) -> None:

@@ -1,0 +1,64 @@
+"""The resolution of a test set as two baselines tell it before anybody submits: `resolution.json`.
+
+It is advice, no part of what is sealed: the board tells it again from the entries themselves.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationError
+
+from challenge.configs.schema.section import Section
+from challenge.data import atomic, reading
+from challenge.data.layout import Public
+from challenge.submissions.scoring.ranking import FEW, FEWEST
+
+
+class Foreseen(Section):
+    """What is foreseen."""
+
+    format: Literal[1] = 1
+    methods: tuple[str, str]
+    """Whose differences they are."""
+    images: Annotated[int, Field(ge=2)]
+    """Of the test set, on which they were compared."""
+    spread: Annotated[float, Field(ge=0)]
+    """Standard deviation of their difference of PSNR over images, in dB."""
+    resolution: Annotated[float, Field(ge=0)]
+    """The smallest mean difference that is found with 80 % power, in dB."""
+
+
+def read(public: Public) -> Foreseen | None:
+    """What a challenge says of it; None where nothing was foreseen, or the file is damaged."""
+    try:
+        return Foreseen.model_validate_json(reading.bounded(public.resolution))
+    except (OSError, ValueError, ValidationError):
+        return None
+
+
+def write(public: Public, found: Foreseen) -> None:
+    """Put it into the public folder."""
+    atomic.write_json(public.resolution, found.model_dump(mode="json"))
+
+
+def lines(count: int, found: Foreseen | None) -> list[str]:
+    """What a test set of so many images can show, in sentences."""
+    if count < FEWEST:
+        return [
+            f"On {_images(count)} no two entries are called different: that takes {FEWEST} images."
+        ]
+    said = []
+    if found is not None:
+        said.append(
+            f"Resolution: about {found.resolution:.2g} dB, the smallest difference that "
+            f"{_images(count)} show in 80 of 100 cases, where two entries differ from image to "
+            f"image as {' and '.join(found.methods)} do."
+        )
+    if count < FEW:
+        said.append(f"{_images(count)} show large differences only: {FEW} or more show smaller.")
+    return said
+
+
+def _images(count: int) -> str:
+    return f"{count} image{'s' * (count != 1)}"
