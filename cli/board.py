@@ -92,7 +92,7 @@ def board(
     title = f"{names[0]}{' (practice)' if opened.practice else ''}{images}"
     board_table.show(title, shown, weighed)
     board_table.show_days(made)
-    for line in evidence.remarks(weighed):
+    for line in (*evidence.remarks(weighed), *_foreseen(opened, weighed)):
         say(line)
     if other:
         say(
@@ -103,6 +103,17 @@ def board(
         say(line)
     if opened.practice:
         say("practice: the truth of this challenge is in everybody's scikit-image")
+
+
+def _foreseen(challenge: Challenge, weighed: Evidence) -> list[str]:
+    """The resolution that `prepare` told, where the entries do not tell it yet."""
+    from challenge.data.layout import Public
+    from challenge.submissions.scoring import foreseen
+
+    found = foreseen.read(Public(challenge.path))
+    if found is None or weighed.resolution is not None:
+        return []
+    return [line for line in foreseen.lines(challenge.test.count, found) if "Resolution" in line]
 
 
 def _no_results(place: Workspace, challenge: str | None) -> UserError:

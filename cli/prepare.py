@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from challenge.cli.shared import completion
 from challenge.cli.shared.options import WORKSPACE, Overrides, WorkspaceOption
+
+if TYPE_CHECKING:
+    from challenge.data.challenges.prepare import Prepared
 
 
 def prepare(
@@ -89,3 +92,23 @@ def prepare(
 
     for line in originals.warnings(done.hidden):
         warn(line)
+    _tell_resolution(done)
+
+
+def _tell_resolution(done: Prepared) -> None:
+    """What differences the test set can show, which two baselines tell; kept for `rules`."""
+    from challenge.cli.shared.console import progress, show, warn
+    from challenge.cli.shared.workspace import open_prepared
+    from challenge.submissions.judging.foresee import foresee
+    from challenge.submissions.scoring import foreseen
+
+    opened = open_prepared(done.public)
+    with progress() as report:
+        found = foresee(opened, done.hidden, report)
+    if found is not None:
+        foreseen.write(done.public, found)
+    for line in foreseen.lines(opened.test.count, found):
+        if line.startswith("Resolution: "):
+            show(line)
+        else:
+            warn(line)

@@ -55,9 +55,16 @@ def lines(count: int, found: Foreseen | None) -> list[str]:
             f"{_images(count)} show in 80 of 100 cases, where two entries differ from image to "
             f"image as {' and '.join(found.methods)} do."
         )
-    if count < FEW:
-        said.append(f"{_images(count)} show large differences only: {FEW} or more show smaller.")
+    if warning := few(count):
+        said.append(warning)
     return said
+
+
+def few(count: int) -> str:
+    """The warning where a test set is small, else empty."""
+    if count >= FEW:
+        return ""
+    return f"{_images(count)} show large differences only: {FEW} or more show smaller ones."
 
 
 def _images(count: int) -> str:

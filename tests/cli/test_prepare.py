@@ -51,5 +51,7 @@ def test_the_proposed_line_can_be_pasted(folder):
     assert (program, command) == ("challenge", "prepare")
     stdout, stderr = run(*arguments)
     assert "prepared other: 10 train, 1 val, 3 test" in stdout
-    assert "warning" not in stderr
+    assert "fewer than half" not in stderr
+    few = "warning: On 3 images no two entries are called different: that takes 12 images."
+    assert few in stderr
     assert (folder / "a place" / "public" / "other" / "manifest.json").is_file()

@@ -68,6 +68,6 @@ def test_what_the_test_set_can_show_is_said():
     ]
     few = foreseen.lines(23, found)
     assert "about 0.16 dB" in few[0] and "as wiener and tv do" in few[0]
-    assert few[1] == "23 images show large differences only: 24 or more show smaller."
+    assert few[1] == "23 images show large differences only: 24 or more show smaller ones."
     assert foreseen.lines(24, found)[1:] == []
     assert foreseen.lines(24, None) == []
