@@ -18,6 +18,7 @@ say how much of a ranking is the choice of images (Wiesenfarth et al. 2021).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -178,7 +179,7 @@ def resolution(spread: float, count: int) -> float:
         found = nct.sf(limit, count - 1, shift)
         return float(found) - POWER
 
-    return float(brentq(lacking, 0.0, 2 * limit + 2)) * spread / count**0.5
+    return float(brentq(lacking, 0.0, 2 * limit + 2)) * spread / math.sqrt(count)
 
 
 def gaps(scores: Array) -> list[Gap]:
@@ -226,13 +227,13 @@ class _Flipped:
         """T of every flip, shape (flips, pairs)."""
         scale = np.maximum(self.lengths[first, second], np.finfo(np.float32).tiny)
         found = np.abs(self.sums[:, first] - self.sums[:, second])
-        return (found / scale.astype(np.float32)).astype(np.float32)
+        statistic: NDArray[np.float32] = (found / scale.astype(np.float32)).astype(np.float32)
+        return statistic
 
     def share(self, reached: NDArray[np.bool_]) -> Array:
         """p from which flips reached what was seen."""
-        if self.exact:
-            return reached.mean(axis=0)
-        return (reached.sum(axis=0) + 1) / (len(reached) + 1)
+        count: Array = reached.sum(axis=0, dtype=np.float64)
+        return count / len(reached) if self.exact else (count + 1) / (len(reached) + 1)
 
 
 def _flipped(
