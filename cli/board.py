@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from challenge.data.layout import Workspace
     from challenge.submissions.judging.board import Row
     from challenge.submissions.judging.evidence import Evidence
+    from challenge.submissions.judging.parts import Part
+    from challenge.submissions.judging.result import Result
 
 
 def board(
@@ -29,6 +31,12 @@ def board(
     ] = None,
     everything: Annotated[
         bool, typer.Option("--all", help="Every entry, not one of each team only.")
+    ] = False,
+    public: Annotated[
+        bool, typer.Option("--public", help="The images of the week, where the rules split them.")
+    ] = False,
+    final: Annotated[
+        bool, typer.Option("--final", help="The images of the last day, and none but those.")
     ] = False,
     as_json: JsonOption = False,
     as_csv: Annotated[
@@ -46,6 +54,9 @@ def board(
     where others may be better or worse by chance. `to next` is the difference of PSNR to the row
     below, image by image; `clear` where it is not chance. Both keep false alarms to 5 boards in
     100, over all of a board's differences. Intervals are those of means over images, 95 %.
+
+    Where `rules.final_share` splits the test set, the board is about its public part, and with
+    `--final` about the rest.
 
     Example: challenge board --csv board.csv
     """
@@ -70,6 +81,9 @@ def board(
         raise UserError.of(workspace, f"has results of {', '.join(names)}", "name one of them")
     opened = open_prepared(place.public(names[0]), verify=True)
     other = sum(each.challenge.hash != opened.hash for each in found)
+    part = _part(opened, public, final)
+    if part is not None:
+        found = _restricted(opened, place, found, part)
     listed = teams.load(place)
     made = rows(
         found,
@@ -86,13 +100,14 @@ def board(
     if as_csv is not None:
         _write_csv(as_csv, shown, weighed, members)
     if as_json:
-        show_json(_json(opened, shown, weighed, remarks(made), members))
+        show_json(_json(opened, shown, weighed, remarks(made), members) | {"part": part or "all"})
         return
     images = f", {weighed.images} image{'s' * (weighed.images != 1)}" if weighed.images else ""
-    title = f"{names[0]}{' (practice)' if opened.practice else ''}{images}"
+    title = f"{names[0]}{' (practice)' if opened.practice else ''}"
+    title += f", {part} part{images}" if part else images
     board_table.show(title, shown, weighed)
     board_table.show_days(made)
-    for line in (*evidence.remarks(weighed), *_foreseen(opened, weighed)):
+    for line in (*evidence.remarks(weighed), *(() if part else _foreseen(opened, weighed))):
         say(line)
     if other:
         say(
@@ -103,6 +118,40 @@ def board(
         say(line)
     if opened.practice:
         say("practice: the truth of this challenge is in everybody's scikit-image")
+
+
+def _part(challenge: Challenge, public: bool, final: bool) -> Part | None:
+    """Which images the board is about; None: all.
+
+    Raises:
+        UserError: the challenge has no parts, or both are wanted.
+    """
+    from challenge.configs.errors import UserError
+
+    option = "--final" if final else "--public"
+    if challenge.config.rules.final_share is None:
+        if public or final:
+            cause = "has no parts: its `rules.final_share` is null"
+            raise UserError.of(challenge.path, cause, f"leave `{option}` out")
+        return None
+    if public and final:
+        raise UserError.of("`--public --final`", "are two boards", "ask for one of them")
+    return "final" if final else "public"
+
+
+def _restricted(
+    challenge: Challenge, place: Workspace, results: list[Result], part: Part
+) -> list[Result]:
+    """The verdicts on one part of the test set; the hidden folder says which images it has."""
+    from challenge.configs.errors import UserError
+    from challenge.submissions.judging import parts
+
+    hidden, share = place.hidden(challenge.config.name), challenge.config.rules.final_share
+    if not hidden.key.is_file():
+        cause = "is not here, and its key says which images are of which part"
+        raise UserError.of(hidden.path, cause, "give the organiser's `--workspace`")
+    split = parts.split(hidden.ids(), hidden.key.read_bytes(), share or 0.5)
+    return parts.restrict(results, split[part])
 
 
 def _foreseen(challenge: Challenge, weighed: Evidence) -> list[str]:

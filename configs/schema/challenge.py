@@ -61,6 +61,9 @@ class Rules(AmendableRules):
     test_measurements: Literal["hidden", "published"] = "hidden"
     """Whether teams get the measurements of the test set. Published ones let teams look at what is
     judged, and carry what they computed for it."""
+    final_share: Annotated[Number, Field(gt=0, lt=1, examples=[0.5])] | None = None
+    """The share of the test images that the board leaves out until the last day, when `board
+    --final` ranks by them alone; null: the board is about all of them."""
 
 
 class Terms(Section):
@@ -100,13 +103,13 @@ class ChallengeConfig(Section):
     @property
     def terms(self) -> Terms:
         """Rules and limits, as far as they may change."""
-        fixed = {"test_measurements"}
+        fixed = Rules.model_fields.keys() - AmendableRules.model_fields.keys()
         return Terms(
-            rules=AmendableRules(**self.rules.model_dump(exclude=fixed)), limits=self.limits
+            rules=AmendableRules(**self.rules.model_dump(exclude=set(fixed))), limits=self.limits
         )
 
     def under(self, terms: Terms) -> ChallengeConfig:
         """The same challenge with other rules and limits."""
-        fixed = self.rules.test_measurements
-        rules = Rules(**terms.rules.model_dump(), test_measurements=fixed)
+        fixed = self.rules.model_dump(exclude=set(AmendableRules.model_fields))
+        rules = Rules(**terms.rules.model_dump(), **fixed)
         return self.model_copy(update={"rules": rules, "limits": terms.limits})

@@ -70,8 +70,8 @@ def _given(config: ChallengeConfig, challenge: Challenge | None) -> Iterator[str
         size = sizes[0] if len(sizes) == 1 else f"{len(sizes)} sizes"
         yield f"The hidden test set: {challenge.test.count} images of {size} pixels"
     else:
-        train = f"{images.train} " if images.source == "builtin" else ""
-        yield f"To train on: {train}{channels}"
+        many = f"{images.train} " if images.source == "builtin" else ""
+        yield f"To train on: {many}{channels}"
         yield f"To report on, with measurements and truth: {images.val} (`val`)"
         yield f"The hidden test set: {images.test} images of at most {images.size}x{images.size}"
     yield f"Measurements of the test set: {MEASUREMENTS[config.rules.test_measurements]}"
@@ -102,6 +102,11 @@ def _limits(config: ChallengeConfig) -> Iterator[str]:
 def _scored(config: ChallengeConfig, challenge: Challenge | None) -> Iterator[str]:
     yield "By mean PSNR over the test images, then by mean SSIM; a failed entry has no rank"
     yield metrics.DESCRIPTION.rstrip(".")
+    if share := config.rules.final_share:
+        yield (
+            f"During the week the board shows all but {share:.0%} of the test images, which a "
+            "secret key draws; on the last day these alone decide"
+        )
     if crop := config.metric.crop:
         yield f"{crop} pixels at every side of an image do not count"
     yield (

@@ -126,3 +126,49 @@ def test_a_csv_that_cannot_be_written_is_a_mistake(challenge, story):
     done = challenge("board", "--csv", story)
     assert done.code == 2
     assert "error: " in done.err
+
+
+def test_a_challenge_without_parts_has_one_board(challenge):
+    for option in ("--public", "--final"):
+        done = challenge("board", option)
+        assert done.code == 2
+        assert f"its `rules.final_share` is null; leave `{option}` out" in done.err
+
+
+@pytest.mark.slow
+def test_the_board_of_a_part_is_of_its_images_alone(story, call, tmp_path):
+    """In a copy whose rules have a share, as `prepare` would have written it."""
+    import hashlib
+    import shutil
+
+    shutil.copytree(story / "workspace", tmp_path / "workspace")
+    public = tmp_path / "workspace/public/deblur"
+    config = public / "challenge.yaml"
+    config.write_text(config.read_text().replace("final_share: null", "final_share: 0.3"))
+    manifest = json.loads((public / "manifest.json").read_text())
+    manifest["files"]["challenge.yaml"] = hashlib.sha256(config.read_bytes()).hexdigest()
+    (public / "manifest.json").write_text(json.dumps(manifest))
+    digest = hashlib.sha256((public / "manifest.json").read_bytes()).hexdigest()
+    old = hashlib.sha256((story / "workspace/public/deblur/manifest.json").read_bytes()).hexdigest()
+    for path in (
+        public / "rules.yaml",
+        tmp_path / "workspace/hidden/deblur/rules.yaml",
+        *(tmp_path / "workspace/results").glob("*.json"),
+    ):
+        path.write_text(path.read_text().replace(old, digest))
+    boards = {}
+    for option in ("--public", "--final"):
+        done = call(tmp_path, "board", option, "--json")
+        assert done.code == 0, done.err
+        boards[option] = json.loads(done.out)
+        assert f"{option[2:]} part" in call(tmp_path, "board", option).out
+    assert {each["part"] for each in boards.values()} == {"public", "final"}
+    counts = {option: each["evidence"]["images"] for option, each in boards.items()}
+    assert counts == {"--public": 2, "--final": 1}
+    first, second = (each["rows"][0]["psnr"] for each in boards.values())
+    (path,) = (story / "workspace/results").glob("*.json")
+    whole = json.loads(path.read_text())["psnr"]["mean"]
+    assert (2 * first + second) / 3 == pytest.approx(whole)
+    assert call(tmp_path, "board", "--public", "--final").code == 2
+    shutil.rmtree(tmp_path / "workspace/hidden")
+    assert "says which images are of which part" in call(tmp_path, "board").err

@@ -86,6 +86,7 @@ rules:
   counts: latest
   packages: []
   test_measurements: hidden
+  final_share: null
 metric:
   crop: null
 seed: 0

@@ -90,6 +90,7 @@ def test_every_rule_and_limit_is_changed_one_after_the_other(any_age: Workspace)
         ("seed=1", "decides the splits"),
         ("name=other", "names the challenge"),
         ("rules.test_measurements=published", "decides what was published"),
+        ("rules.final_share=0.5", "decides what was published"),
         ("rules={test_measurements: published}", "would replace all `rules`"),
         ("rules={counts: best}", "would replace all `rules`"),
         ("limits={minutes: 30}", "would replace all `limits`"),

@@ -20,6 +20,7 @@ CHANGED = {
     "rules.counts=best": "the one with the best score",
     "rules.packages=[einops, timm]": "einops, timm",
     "rules.test_measurements=published": "published with the public folder",
+    "rules.final_share=0.43": "all but 43% of the test images",
     "metric.crop=9": "9 pixels at every side",
     "images.test=31": "31 images",
     "images.val=5": "truth: 5",

@@ -1,0 +1,59 @@
+"""The two parts of a hidden test set: one is shown during the week, the final one on the last day.
+
+    image i is of the final part  <=>  HMAC-SHA256(key, i) is among the smallest  share * count
+
+with the secret key of the hidden folder, so nobody chooses the parts after the fact, and nobody who
+has not the key knows them. A verdict's scores are then those of one part.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+from challenge.submissions.judging.counting import images_of
+from challenge.submissions.judging.result import Result
+
+Part = Literal["public", "final"]
+
+
+def split(ids: Iterable[str], key: bytes, share: float) -> dict[Part, frozenset[str]]:
+    """The ids of both parts; of two images or more, neither is empty.
+
+    Args:
+        key: secret, of the hidden folder.
+        share: of the images in the final part, in (0, 1).
+    """
+    ordered = sorted(ids, key=lambda each: hmac.digest(key, each.encode(), hashlib.sha256))
+    count = min(max(round(share * len(ordered)), 1), max(len(ordered) - 1, 1))
+    return {"final": frozenset(ordered[:count]), "public": frozenset(ordered[count:])}
+
+
+def restrict(results: Sequence[Result], ids: frozenset[str]) -> list[Result]:
+    """The verdicts with the scores of these images alone; what failed has failed on all.
+
+    A verdict without a score for each of them keeps its means, and does not rank.
+    """
+    import numpy as np
+
+    from challenge.submissions.scoring.statistics import intervals
+
+    found = [
+        each.model_copy(update={"images": tuple(i for i in each.images if i.id in ids)})
+        for each in results
+    ]
+    whole = [
+        number
+        for number, each in enumerate(found)
+        if each.outcome == "ok" and images_of(each).keys() == ids
+    ]
+    if not whole or not ids:
+        return found
+    columns = [sorted(found[number].images, key=lambda each: each.id) for number in whole]
+    for what in ("psnr", "ssim"):
+        scores = np.array([[getattr(each, what) for each in column] for column in columns])
+        for number, value in zip(whole, intervals(scores.T.astype(np.float64)), strict=True):
+            found[number] = found[number].model_copy(update={what: value})
+    return found
