@@ -103,7 +103,8 @@ _Table = tuple[list[Cell], list[list[Cell]], list[Cell]]
 def _wide(lines: Sequence[_Line], *, isolation: bool, nmse: bool) -> _Table:
     columns: list[Cell] = [
         "rank", "tie", "team", "method", "PSNR (dB) [95 %]", "SSIM [95 %]",
-        *(["NMSE"] if nmse else []), "to next (dB) [95 %]", "time", "size", *(["isolation"] if isolation else []),
+        *(["NMSE"] if nmse else []), "to next (dB) [95 %]", "time", "size",
+        *(["isolation"] if isolation else []),
     ]  # fmt: skip
     body: list[list[Cell]] = []
     for line in lines:

@@ -115,7 +115,7 @@ class DEQ(Method):
         contraction: Annotated[float, Gt(0), Lt(1)] | None = None,
         net: Net = Net(),
         start: Start = None,
-        channels: Literal[1, 3] = 3,
+        channels: Literal[1, 2, 3] = 3,
         precision: Precision = "float32",
     ) -> None:
         """Build the network.
@@ -138,7 +138,7 @@ class DEQ(Method):
             net: the network N.
             start: what D begins as, in place of a network `net`: a denoiser's run, such as
                 `runs/denoising/drunet`, or an entry.
-            channels: 3 for colour, 1 for grey images.
+            channels: 3 for colour, 2 for complex, 1 for grey images.
             precision: of the network at inference; a step that is rounded to bf16 is repeated up to
                 about 4e-3 only.
 

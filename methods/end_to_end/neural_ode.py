@@ -102,7 +102,7 @@ class NeuralODE(Method):
         gradient: Literal["backprop", "adjoint"] | None = None,
         net: Net = Net(),
         start: Start = None,
-        channels: Literal[1, 3] = 3,
+        channels: Literal[1, 2, 3] = 3,
         precision: Precision = "auto",
     ) -> None:
         """Build the network.
@@ -119,7 +119,7 @@ class NeuralODE(Method):
             net: the network N.
             start: what D_t is at first, in place of a network `net`: a denoiser's run, such as
                 `runs/denoising/drunet`, or an entry.
-            channels: 3 for colour, 1 for grey images.
+            channels: 3 for colour, 2 for complex, 1 for grey images.
             precision: of the network at inference; see `challenge methods network`. That of
                 `dopri5` is float32, since its steps would follow the rounding.
 

@@ -10,9 +10,8 @@ import torch
 from challenge.configs.errors import UserError
 from challenge.configs.reader.source import Source
 from challenge.configs.schema.training import TrainConfig
-from challenge.data.physics.families import FAMILIES
 from challenge.methods import registry
-from challenge.methods.contract_test import ToySession, check, toy_images, toy_problem
+from challenge.methods.contract_test import COLOURED, ToySession, check, toy_images, toy_problem
 from challenge.methods.end_to_end.deq import DEQ
 from challenge.methods.networks.architectures import Net
 from challenge.methods.plug_and_play.pnp import PnP
@@ -118,7 +117,7 @@ CLOSED = {"hqs": {"identity", "blur", "downsampling", "compose"}, "pgd": {"ident
 """Examples of operators whose data step is computed in closed form; `compose` is downsampled."""
 
 
-@pytest.mark.parametrize("operator", list(FAMILIES))
+@pytest.mark.parametrize("operator", COLOURED)
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_a_contraction_is_certified_only_where_the_data_step_is_exact(algorithm, operator):
     _, y, physics = measured(operator=operator)
@@ -307,7 +306,7 @@ def drunet(**knobs):
     return registry.build(section).eval()
 
 
-@pytest.mark.parametrize("operator", list(FAMILIES))
+@pytest.mark.parametrize("operator", COLOURED)
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_started_from_a_denoiser_its_step_is_that_of_plug_and_play(algorithm, operator):
     _, y, physics = measured(operator=operator)
