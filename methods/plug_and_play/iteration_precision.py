@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from challenge.data.physics.problem import Problem
 
 EXACT = frozenset(
-    ["bilevel", "bm3d", "gsdrunet", "huber", "lipschitz", "tv", "wavelet", "wiener"]
+    [
+        "bilevel", "bm3d", "deq", "fbp", "gsdrunet", "huber", "lipschitz", "tv", "wavelet",
+        "wiener", "zero_filled",
+    ]
 )  # fmt: skip
 """Methods of the table that compute in float32 unless their config says otherwise: those without a
 network, and those that rounding would rob of what they are for."""
