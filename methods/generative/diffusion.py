@@ -61,6 +61,8 @@ BIGGEST = 10.0
 """A sample beyond this, in units of the image range, has left every image behind."""
 SHARE = 0.4
 """Of the judge's time, which is taken: its machine may be slower, and images differ."""
+REACH = 0.8
+"""The same, at most, where the number of steps is given: the rest is for the start."""
 ITERATIONS = 100
 """Conjugate gradient steps of a data step, at most, where there is no closed form."""
 TOLERANCE = {torch.float32: 1e-6, torch.float64: 1e-11}
@@ -95,7 +97,7 @@ class Diffusion(Method):
         steps: Annotated[int, Ge(1), Le(10000)] | Literal["auto"] = "auto",
         highest: Annotated[float, Gt(0), Le(1000)] | Literal["auto"] = "auto",
         lowest: Annotated[float, Gt(0), Le(1)] | Literal["auto"] = "auto",
-        rho: Annotated[float, Gt(0), Le(100)] = 7.0,
+        rho: Annotated[float, Ge(1), Le(100)] = 7.0,
         eta: Annotated[float, Ge(0), Le(1)] = 1.0,
         strength: Annotated[float, Gt(0)] = 1.0,
         spread: Annotated[float, Gt(0)] = 0.15,
@@ -254,26 +256,27 @@ class Diffusion(Method):
         Raises:
             UserError: there are too few, or the number that is given takes too long.
         """
-        possible = int(limit / (seconds * self.draws))
+        possible = int(REACH * limit / (seconds * self.draws))
         fewer = max(1, int(SHARE * limit / (seconds * FEWEST)))
         if self.steps != "auto" and self.steps > possible:
             wanted = self.steps * self.draws * seconds
             raise UserError.of(
                 "`method.steps`",
-                f"is `{self.steps}`: with {self.draws} draws that takes {wanted:.3g} s an image, "
-                f"the judge's limit leaves {limit:.3g} s",
-                f"give `method.steps=auto method.draws={min(self.draws, fewer)}`",
+                f"is `{self.steps}`: with {_counted(self.draws)} that takes {wanted:.3g} s an "
+                f"image, {REACH:.0%} of what the judge's limit leaves is {REACH * limit:.3g} s",
+                f"give `method.steps=auto{f' method.draws={fewer}' * (fewer < self.draws)}`",
             )
         # What the remedy below names suffices in spite of rounding.
         found = int(SHARE * limit / (seconds * self.draws) + 1e-6)
         if self.steps == "auto" and found < FEWEST:
             wanted = FEWEST * self.draws * seconds
+            fewer_draws = f"`method.draws={fewer}`, " if fewer < self.draws else ""
             fast = "" if self.guidance == "diffpir" else ", or `method.guidance=diffpir`"
             raise UserError.of(
                 "`method.draws`",
                 f"is `{self.draws}`: in {FEWEST} steps, the fewest, that takes {wanted:.3g} s an "
                 f"image, {SHARE:.0%} of what the judge's limit leaves is {SHARE * limit:.3g} s",
-                f"give `method.draws={fewer}`, a faster denoiser{fast}",
+                f"give {fewer_draws}a faster denoiser{fast}",
             )
         return min(max(found, FEWEST), MOST)
 
@@ -325,9 +328,10 @@ class Diffusion(Method):
         if bool(within.all()):
             return
         value = float(x[int((~within).nonzero()[0])].abs().amax())
+        smaller = "a smaller `method.solves`, or " if self.weights.solves > 1 else ""
         remedy = {
             "dps": "give a smaller `method.weight`, or `method.guidance=pigdm`",
-            "moment": "give a smaller `method.solves`, or `method.guidance=diffpir`",
+            "moment": f"give {smaller}`method.guidance=diffpir`",
             "pigdm": "give a smaller `method.spread`, or `method.guidance=diffpir`",
             "diffpir": "give another `method.denoiser`",
         }[self.guidance]
@@ -340,6 +344,10 @@ class Diffusion(Method):
             "[0, 1]",
             remedy,
         )
+
+
+def _counted(draws: int) -> str:
+    return f"{draws} draw{'s' * (draws != 1)}"
 
 
 def _check_ends(lowest: float, highest: float) -> None:

@@ -13,7 +13,8 @@ for:
     moment     C = s^2 J^T: A C A^T + sigma^2 is inverted by conjugate gradients, each of whose
                steps goes back through the network once
     pigdm      s^2 J^T for the C at the left, r^2 I for the one inside, r^2 = p^2 s^2 / (p^2 + s^2)
-    dps        as pigdm, with the number r^2 ||A||^2 for A C A^T: nothing is inverted
+    dps        as pigdm, but nothing is inverted: two steps of steepest descent, of exact length, on
+               ||A (D + d) - y||^2 / sigma^2 + ||d||^2 / r^2 from d = 0; D_y = D + w s^2 / r^2 J^T d
     diffpir    r^2 / strength I: D_y = (A^T A + R)^-1 (A^T y + R D), R = strength sigma^2 / r^2
 
 p is the standard deviation of the images, `spread`. For a Gaussian prior, `moment` is exact; for an
@@ -21,8 +22,9 @@ isotropic one of that spread, `pigdm` and `diffpir` with strength 1 are. The sco
 is (D_y - x) / s^2. Zhu et al. take r = s in `diffpir`, which is a large spread: at high levels it
 believes the measurement where that is mostly noise.
 
-Chung et al. divide the gradient of ||y - A D||^2 by ||y - A D||; here it is divided by the variance
-that an element of y - A D has at most, so that the weight means the same for images of any size.
+Chung et al. go one step along the gradient of ||y - A D||^2, divided by ||y - A D||. Here a step
+ends at the minimum along it, so that w, `weight`, means the same for images of any size. The second
+step is for what a blur weakens: one length fits its strongest frequency alone.
 
 Rozet, Andry, Lanusse, Louppe 2024 (moment); Song, Vahdat, Mardani, Kautz 2023 (pigdm); Chung, Kim,
 McCann, Klasky, Ye 2023 (dps); Zhu et al. 2023 (diffpir).
@@ -40,6 +42,8 @@ from challenge.methods.solvers.conjugate_gradient import conjugate_gradient
 from challenge.methods.solvers.data_term import DataTerm
 
 Guidance = Literal["moment", "pigdm", "diffpir", "dps"]
+DESCENTS = 2
+"""Steps of `dps` towards the measurement in every pass."""
 Denoise = Callable[[Tensor, Tensor], Tensor]
 """D(x, s) of images (B, C, H, W) and a level of shape (1 | B, 1, 1, 1)."""
 
@@ -124,8 +128,19 @@ def _pigdm(mean: Tensor, back: Back, s: Tensor, data: DataTerm, weights: Weights
 
 
 def _dps(mean: Tensor, back: Back, s: Tensor, data: DataTerm, weights: Weights) -> Tensor:
-    most = data.sigma.square() + _isotropic(s, weights.spread) * data.curvature
-    return -weights.weight * s.square() * back(data.gradient(mean) / most)
+    noise, inside = data.sigma.square(), _isotropic(s, weights.spread)
+    d = torch.zeros_like(mean)
+    for _ in range(DESCENTS):
+        g = data.gradient(mean + d) / noise + d / inside
+        along = _squares(data.physics.A(g)) / noise + _squares(g) / inside
+        # At the minimum g is 0, and so is the step.
+        d = d - _squares(g) / along.clamp(min=torch.finfo(g.dtype).tiny) * g
+    return weights.weight * s.square() / inside * back(d)
+
+
+def _squares(x: Tensor) -> Tensor:
+    """||x||^2 of every image, shape (B, 1, 1, 1)."""
+    return x.square().sum((1, 2, 3), keepdim=True)
 
 
 def _isotropic(s: Tensor, spread: float) -> Tensor:

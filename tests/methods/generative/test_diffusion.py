@@ -141,15 +141,23 @@ def test_steps_are_as_many_as_the_time_suffices_for(monkeypatch):
     assert again._count == 10
     assert fitted(steps=7)._count == 7
     assert fitted(draws=1)._count == 80
-    said = r"`method.steps`: is `26`: with 8 draws that takes 20.8 s an image, .* leaves 20 s; give"
+    said = r"`method.steps`: is `21`: with 8 draws that takes 16.8 s an image, 80% .* is 16 s; give"
+    assert fitted(steps=20)._count == 20
     with pytest.raises(UserError, match=said) as caught:
-        fitted(steps=26)
-    assert len(str(caught.value).splitlines()) == 1
+        fitted(steps=21)
+    assert str(caught.value).endswith("give `method.steps=auto`")
+    with pytest.raises(UserError, match=r"give `method.steps=auto method.draws=16`"):
+        fitted(steps=21, draws=17)
     said = r"`method.draws`: is `17`: in 5 steps, .* takes 8.5 s an image, 40% .* is 8 s; give `me"
     with pytest.raises(UserError, match=said):
         fitted(draws=17)
     # The remedy works.
     assert fitted(draws=16)._count == 5
+    monkeypatch.setattr(Diffusion, "_seconds", lambda *_: 10.0)
+    with pytest.raises(UserError) as caught:
+        fitted(draws=1)
+    assert "draws=" not in str(caught.value)
+    assert str(caught.value).endswith("give a faster denoiser")
 
 
 def test_a_pass_is_timed():
