@@ -13,6 +13,7 @@ from typing import Any
 
 from challenge.configs.reader.writer import flow
 from challenge.configs.schema.challenge import ChallengeConfig
+from challenge.configs.schema.images import BuiltinImages, PhantomImages, values_of
 from challenge.configs.schema.section import Section
 from challenge.data.challenges.challenge import Challenge
 from challenge.data.challenges.rules import shown
@@ -61,7 +62,7 @@ def _given(config: ChallengeConfig, challenge: Challenge | None) -> Iterator[str
     yield from _operators("Operator", config.operator)
     yield f"Noise: {_said(config.noise)}; {_settings(config.noise)}"
     images = config.images
-    channels = {"colour": "colour images", "grey": "grey images"}[images.mode]
+    channels = f"{images.mode} images"
     if challenge is not None:
         train, val = (len(challenge.ids(split)) for split in ("train", "val"))
         yield f"To train on: {train} {channels}"
@@ -70,11 +71,20 @@ def _given(config: ChallengeConfig, challenge: Challenge | None) -> Iterator[str
         size = sizes[0] if len(sizes) == 1 else f"{len(sizes)} sizes"
         yield f"The hidden test set: {challenge.test.count} images of {size} pixels"
     else:
-        many = f"{images.train} " if images.source == "builtin" else ""
+        many = f"{images.train} " if isinstance(images, BuiltinImages | PhantomImages) else ""
         yield f"To train on: {many}{channels}"
         yield f"To report on, with measurements and truth: {images.val} (`val`)"
         yield f"The hidden test set: {images.test} images of at most {images.size}x{images.size}"
     yield f"Measurements of the test set: {MEASUREMENTS[config.rules.test_measurements]}"
+    values = values_of(images)
+    if values.described:
+        unit = f" {values.unit}".rstrip()
+        yield (
+            f"Values: 0 stands for {values.low:g}{unit}, 1 for {values.high:g}{unit}; pictures "
+            f"show the {values.described}"
+        )
+    if images.mode == "complex":
+        yield "Scored is the magnitude of a complex image; its parts are two channels"
     if images.source == "builtin":
         yield "This is practice: the truth of the test set comes with scikit-image"
 

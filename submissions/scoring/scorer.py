@@ -37,8 +37,15 @@ class Missing(MetricError):
         super().__init__("missing_output", cause)
 
 
-def load_estimate(path: Path, shape: tuple[int, ...]) -> NDArray[np.float32]:
+def load_estimate(
+    path: Path, shape: tuple[int, ...], what: str = "reconstruction"
+) -> NDArray[np.float32]:
     """Read a reconstruction without trusting it: a regular float32 file of exactly this shape.
+
+    Args:
+        path: the file.
+        shape: of the image.
+        what: is in the file, for the complaint.
 
     Raises:
         Missing, BadShape, NonFinite: what is wrong with it.
@@ -47,19 +54,19 @@ def load_estimate(path: Path, shape: tuple[int, ...]) -> NDArray[np.float32]:
     try:
         facts = path.lstat()
     except OSError:
-        raise Missing("there is no reconstruction") from None
+        raise Missing(f"there is no {what}") from None
     if not stat.S_ISREG(facts.st_mode):
-        raise Missing("the reconstruction is not a regular file")
+        raise Missing(f"the {what} is not a regular file")
     if not expected < facts.st_size <= expected + HEADER:
-        raise BadShape(f"the file has {facts.st_size} bytes, an image of {shape} has {expected}")
+        raise BadShape(f"the {what} has {facts.st_size} bytes, an image of {shape} has {expected}")
     try:
         array = np.load(path, allow_pickle=False)
     except (ValueError, OSError, EOFError, TypeError) as error:
-        raise BadShape(f"the file is no float32 array ({type(error).__name__})") from None
+        raise BadShape(f"the {what} is no float32 array ({type(error).__name__})") from None
     if not isinstance(array, np.ndarray) or array.dtype != np.float32 or array.shape != shape:
-        raise BadShape(f"the file does not hold a float32 array of shape {shape}")
+        raise BadShape(f"the {what} is not a float32 array of shape {shape}")
     if not np.isfinite(array).all():
-        raise NonFinite("x_hat has values that are not finite")
+        raise NonFinite(f"the {what} has values that are not finite")
     return array
 
 
@@ -79,7 +86,7 @@ def score_one(
             answer["nmse"] = metrics.nmse(estimate=x_hat, truth=x, crop=crop)
         if deviation is None:
             return answer
-        s = load_estimate(deviation, x.shape)
+        s = load_estimate(deviation, x.shape, "standard deviation")
         shares = calibration.calibration(estimate=x_hat, deviation=s, truth=x, crop=crop)
         return {**answer, "calibration": asdict(shares)}
     except MetricError as error:

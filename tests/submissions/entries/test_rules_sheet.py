@@ -54,6 +54,15 @@ def test_what_the_file_says_is_on_the_page(setting):
     assert CHANGED[setting] not in before
 
 
+def test_what_values_of_medicine_mean_is_on_the_page():
+    given = ["images.values={unit: HU, low: -1000, high: 2000, window: [-160, 240]}"]
+    text = words(sheet(load_challenge("ct", given)[0]))
+    assert "0 stands for -1000 HU, 1 for 2000 HU; pictures show the window -160 to 240 HU" in text
+    assert "magnitude of a complex image" in words(sheet(load_challenge("mri", [])[0]))
+    assert "magnitude" not in text
+    assert "Values:" not in sheet(load_challenge("deblur", [])[0])
+
+
 def test_every_limit_and_rule_is_on_it():
     """One that is added to the schema has to be added to the page, and to the list above."""
     config, _ = load_challenge("deblur", [])

@@ -92,6 +92,7 @@ def test_a_standard_deviation_is_read_with_distrust(pairs: list[Pair], content: 
     pair = Pair.of("0", Path(pairs[0].truth), folder.parent)
     (answer,) = scorer.answers(request([pair]))
     assert answer["outcome"] == "bad_shape"
+    assert "the standard deviation" in answer["cause"]
 
 
 def test_one_image_has_no_interval(pairs: list[Pair]) -> None:
