@@ -25,11 +25,11 @@ from challenge.submissions import layout
 
 NOISE = "photonoise"
 DENOISERS: dict[str, list[str]] = {
-    "drunet": ["drunet", *FIXED, "train.steps=200000", "train.lr=1.5e-3", DECLARED],
+    "drunet": ["drunet", *FIXED, "train.steps=52000", "train.lr=1.5e-3", DECLARED],
     "ffdnet": ["ffdnet", "train.minutes=30", DECLARED],
     "dncnn": ["dncnn", "train.minutes=30", DECLARED],
-    "lipschitz": ["lipschitz", "method.width=48", "method.blocks=4", "train.minutes=30", DECLARED],
-    "gsdrunet": ["gsdrunet", "method.width=24", "train.minutes=45", DECLARED],
+    "lipschitz": ["lipschitz", "method.width=48", "method.blocks=4", "train.minutes=25", DECLARED],
+    "gsdrunet": ["gsdrunet", "method.width=24", "train.minutes=40", DECLARED],
 }
 SHARED = ("drunet", "gsdrunet", "lipschitz")
 """Packed for every plug-and-play method to take: `method.denoiser=baseline/drunet`."""
@@ -41,7 +41,13 @@ RUNS: dict[str, tuple[str, list[str]]] = {
     "gs_pnp": ("shakes", ["gs_pnp", "method.denoiser=GSDRUNET", DECLARED]),
     "unrolled_from_denoiser": (
         "shakes",
-        ["unrolled_from_denoiser", "method.start=DRUNET", "train.minutes=120", DECLARED],
+        [
+            "unrolled_from_denoiser",
+            "method.start=DRUNET",
+            *FIXED,
+            *["train.steps=5200", "train.batch=16", "train.optimiser=muon", "train.lr=4e-4"],
+            DECLARED,
+        ],
     ),
 }
 PACKED = ("pnp", "red", "gs_pnp", "unrolled_from_denoiser")
