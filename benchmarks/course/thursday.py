@@ -56,7 +56,9 @@ RUNS: dict[str, tuple[str, list[str]]] = {
     "diffusion": ("photographs", SAMPLED),
     "diffusion-draw": ("photographs", [*SAMPLED, "method.draws=1"]),
 }
-PACKED = ("autoencoder", "vae", "diffusion", "diffusion-draw")
+PACKED = ("autoencoder", "vae", "diffusion")
+UNPACKED = ("diffusion-draw",)
+"""Judged beside the packed ones; its weights are those of `diffusion`."""
 BESIDE = ("wiener", "tv")
 """Methods that the packed ones are judged beside."""
 GUIDANCES = ("diffpir", "pigdm", "dps", "moment")
@@ -93,6 +95,10 @@ def _judged(workspace: Workspace) -> str:
         entries.append(str(layout.entry(workspace, "thursday", name)))
     made = layout.baselines()
     entries += [str(made[name]) for name in PACKED if name in made]
+    for name in UNPACKED:
+        run = layout.run(workspace, RUNS[name][0], name)
+        challenge("pack", str(run.path), "--team", "baseline")
+        entries.append(str(layout.entry(workspace, "baseline", name)))
     hidden = workspace.hidden("deblur")
     verdicts = json.loads(challenge("score", *entries, "--hidden", str(hidden.path), "--json"))
     truths = {each: to_unit(stored(hidden.image(each))) for each in hidden.ids()}
