@@ -69,6 +69,8 @@ PACKED = ("bilevel-convex", "bilevel-nonconvex", "lista", "lpd", "unrolled")
 ELSEWHERE = ("tv-levels", *PACKED, "network", "unet")
 """What is measured with other kernels and noise levels too."""
 Problems = dict[str, Callable[[], Iterator["Case"]]]
+Quality = Callable[[str, Method, str, Callable[[], Iterator["Case"]]], tuple[float, float]]
+"""Mean PSNR and SSIM of a method, by its name, on cases, by theirs."""
 
 
 class Case(NamedTuple):
@@ -209,14 +211,21 @@ def other_problems(opened: Challenge, levin: Path, others: Path) -> Problems:
     }
 
 
-def across(methods: dict[str, Method], problems: Problems) -> str:
+def measured(
+    _name: str, method: Method, _column: str, cases: Callable[[], Iterator[Case]]
+) -> tuple[float, float]:
+    """Mean PSNR in dB and mean SSIM."""
+    return measure(method, cases())[:2]
+
+
+def across(methods: dict[str, Method], problems: Problems, quality: Quality = measured) -> str:
     """The table of methods on several problems."""
     lines = [
         "| method | " + " | ".join(problems) + " |",
         "|---|" + "---|" * len(problems),
     ]
     for name, method in methods.items():
-        cells = [measure(method, cases())[:2] for cases in problems.values()]
+        cells = [quality(name, method, column, cases) for column, cases in problems.items()]
         lines.append(f"| `{name}` | " + " | ".join(f"{p:.2f} / {s:.4f}" for p, s in cells) + " |")
     return "\n".join(lines) + (
         "\n\nPSNR (dB) / SSIM; the same photographs, each with one kernel, the column's in turn: "
