@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 from challenge.configs.escaping import escape
 
 LONGEST = 1000
 """Characters of a line: an entry may hold names of any length."""
+_FORMULA = re.compile(r"""(^|[,;|])(\s*['"]?\s*)(?=[=+\-@＝＋－＠])""")
+"""Where a spreadsheet takes a text for a formula: at its beginning, or behind what it takes for the
+separator where commas are decimal points."""
 _BREAKS = ("Zl", "Zp")
 """Categories of characters that end a line, or a paragraph, for those who know Unicode."""
 
@@ -34,6 +38,12 @@ def one_line(value: object, longest: int = LONGEST) -> str:
 def one_sentence(value: object, longest: int = LONGEST) -> str:
     """As `one_line`, for words of several lines: each run of white space is one space."""
     return one_line(" ".join(_text(value).split()), longest)
+
+
+def no_formula(text: str) -> str:
+    """A text for a cell of CSV: one that a spreadsheet would calculate has an apostrophe before it,
+    and what is not printable is written out."""
+    return _FORMULA.sub(r"\1\2'", escape(text))
 
 
 def _stays(character: str) -> bool:

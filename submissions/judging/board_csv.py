@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 from collections.abc import Mapping, Sequence
 
-from challenge.configs.escaping import escape
 from challenge.submissions.judging.board import Row
 from challenge.submissions.judging.evidence import Evidence
-
-_FORMULA = re.compile(r"""(^|[,;|])(\s*['"]?\s*)(?=[=+\-@＝＋－＠])""")
-"""Where a spreadsheet takes a text for a formula: at its beginning, or behind what it takes for the
-separator where commas are decimal points."""
+from challenge.submissions.text import no_formula
 
 Value = str | float | int | bool | None
 
@@ -77,7 +72,7 @@ def _line(row: Row, evidence: Evidence, members: Mapping[str, Sequence[str]]) ->
 
 def _cell(value: Value) -> str:
     if isinstance(value, str):
-        return _FORMULA.sub(r"\1\2'", escape(value))
+        return no_formula(value)
     if isinstance(value, bool):
         return "yes" if value else "no"
     return "" if value is None else repr(value)
