@@ -216,20 +216,26 @@ def expect_name(name: str, command: str) -> None:
 
 
 def expect_png_to_be(out: Path, usual: str) -> None:
-    """Refuse what no picture can be written to, before the minutes that lead to the picture.
+    """`expect_file_to_be` of a picture."""
+    expect_file_to_be(out, usual, "a PNG")
+
+
+def expect_file_to_be(out: Path, usual: str, what: str) -> None:
+    """Refuse what no such file can be written to, before the minutes that lead to it.
 
     Args:
         out: what `--out` is.
-        usual: a name that it may have.
+        usual: a name that it may have; the suffix is that of all such files.
+        what: they are, such as `a PNG`.
 
     Raises:
-        UserError: it is no name of a PNG, or its folder takes none.
+        UserError: it is no name of one, or its folder takes none.
     """
     from challenge.configs.errors import UserError
 
     place = f"--out {out}"
-    if out.suffix.lower() != ".png" or out.is_dir():
-        cause = "is a folder" if out.is_dir() else "is not the name of a PNG"
+    if out.suffix.lower() != Path(usual).suffix or out.is_dir():
+        cause = "is a folder" if out.is_dir() else f"is not the name of {what}"
         raise UserError.of(place, cause, f"give a file such as `{usual}`")
     if not out.parent.is_dir():
         raise UserError.of(place, f"there is no folder `{out.parent}`", "make it first")

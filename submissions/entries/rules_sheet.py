@@ -60,7 +60,7 @@ def sheet(config: ChallengeConfig, challenge: Challenge | None = None) -> str:
 
 def _given(config: ChallengeConfig, challenge: Challenge | None) -> Iterator[str]:
     yield from _operators("Operator", config.operator)
-    yield f"Noise: {_said(config.noise)}; {_settings(config.noise)}"
+    yield f"Noise: {described(config.noise)}; {settings(config.noise)}"
     images = config.images
     channels = f"{images.mode} images"
     if challenge is not None:
@@ -92,9 +92,9 @@ def _given(config: ChallengeConfig, challenge: Challenge | None) -> Iterator[str
 def _operators(name: str, operator: Section) -> Iterator[str]:
     parts = getattr(operator, "operators", None)
     if parts is None:
-        yield f"{name}: {_said(operator)}; {_settings(operator)}"
+        yield f"{name}: {described(operator)}; {settings(operator)}"
         return
-    yield f"{name}: {_said(operator)}"
+    yield f"{name}: {described(operator)}"
     for number, part in enumerate(parts, 1):
         yield from _operators(f"A_{number}", part)
 
@@ -141,13 +141,13 @@ def _counts(config: ChallengeConfig, challenge: Challenge | None) -> Iterator[st
     yield f"Seal of the test set, its noise and the metric: `{challenge.seal}`"
 
 
-def _said(section: Section) -> str:
+def described(section: Section) -> str:
     """The first sentence of a kind's description."""
     text = inspect.getdoc(type(section)) or ""
     return " ".join(text.split("\n\n")[0].split()).rstrip(".")
 
 
-def _settings(section: Section) -> str:
+def settings(section: Section) -> str:
     values: dict[str, Any] = section.model_dump(exclude_none=True)
     return f"`{flow(values)}`"
 

@@ -44,6 +44,8 @@ class Compared:
     """Numbers that the weights hold, tuned settings and running means among them."""
     difference: Interval
     """Of PSNR to the first method, in dB; exactly 0 for that one itself."""
+    start_up: float = 0.0
+    """Seconds from spawn to the method being ready, on the same clock."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,21 @@ class Comparison:
 
     compared: tuple[Compared, ...]
     failed: tuple[Failure, ...]
+
+
+@dataclass(frozen=True)
+class _Made:
+    """Reconstructions, and what was measured when they were made."""
+
+    folder: Path
+    seconds: float
+    start_up: float
+    reused: bool
+
+
+def stored(each: Candidate, challenge: Challenge) -> bool:
+    """Whether the reconstructions of val are there, so that nothing is to be computed."""
+    return each.path.is_dir() and _stored(Run(each.path), challenge) is not None
 
 
 def compare(
@@ -78,7 +95,7 @@ def compare(
         scored: called after each scored image with ("score NAME", done, total).
     """
     done, failed = list[Compared](), list[Failure]()
-    known: dict[Path, tuple[Path, float, bool] | Inference] = {}
+    known: dict[Path, _Made | Inference] = {}
     for number, each in enumerate(found):
         where = each.path.resolve()
         if where not in known:
@@ -92,11 +109,10 @@ def compare(
         if isinstance(made, Inference):
             failed.append(Failure(each, made.outcome, made.cause, made.log))
             continue
-        folder, seconds, reused = made
         report = None if scored is None else _with_name(scored, each.name)
-        scores = trial.score_val(folder, challenge, progress=report)
+        scores = trial.score_val(made.folder, challenge, progress=report)
         try:
-            trial.check_scores(scores, folder, each.path)
+            trial.check_scores(scores, made.folder, each.path)
             size, parameters = size_of_weights(each.path)
         except UserError as error:
             failed.append(refused(each, error))
@@ -106,13 +122,14 @@ def compare(
         done.append(
             Compared(
                 candidate=each,
-                folder=folder,
-                reused=reused,
+                folder=made.folder,
+                reused=made.reused,
                 scores=scores,
-                seconds=seconds,
+                seconds=made.seconds,
                 megabytes=size / 1e6,
                 parameters=parameters,
                 difference=difference,
+                start_up=made.start_up,
             )
         )
     return Comparison(tuple(done), tuple(failed))
@@ -132,18 +149,13 @@ def _reconstruct(
     scratch: Path,
     level: Level | None,
     step: Callable[[Step], None] | None,
-) -> tuple[Path, float, bool] | Inference:
-    """The folder of the reconstructions, seconds of an image, whether they were there before.
-
-    Where nothing came of it, what went wrong.
-    """
+) -> _Made | Inference:
+    """The reconstructions; where nothing came of them, what went wrong."""
     if each.path.is_dir():
         run = Run(each.path)
+        if earlier := _stored(run, challenge):
+            return earlier
         folder = run.reconstructions("val")
-        earlier = forecast.measured(run)
-        names = [folder / f"{identity}.npy" for identity in challenge.ids("val")]
-        if earlier is not None and all(path.is_file() for path in names):
-            return folder, statistics.fmean(earlier[1]), True
         inference = trial.infer(run, challenge, level=level, progress=step)
     else:
         folder = scratch / "reconstructions"
@@ -154,21 +166,41 @@ def _reconstruct(
         inference = trial.infer_folder(entry, folder, challenge, jail, progress=step)
     if inference.outcome != "ok":
         return inference
-    return folder, statistics.fmean(inference.seconds.values()), False
+    seconds = statistics.fmean(inference.seconds.values())
+    return _Made(folder, seconds, inference.start_up, False)
+
+
+def _stored(run: Run, challenge: Challenge) -> _Made | None:
+    folder = run.reconstructions("val")
+    earlier = forecast.measured(run)
+    names = [folder / f"{identity}.npy" for identity in challenge.ids("val")]
+    if earlier is None or not all(path.is_file() for path in names):
+        return None
+    start_up, seconds = earlier
+    return _Made(folder, statistics.fmean(seconds), start_up, True)
 
 
 def size_of_weights(path: Path) -> tuple[int, int]:
     """Bytes of the weights of a run or entry, without their header, and how many numbers."""
+    tensors = tensors_of(path)
+    return sum(each.end - each.begin for each in tensors), sum(map(numbers_in, tensors))
+
+
+def numbers_in(tensor: weight_files.Stored) -> int:
+    """How many numbers a stored tensor holds."""
+    return (tensor.end - tensor.begin) // weight_files.ITEMSIZE[tensor.dtype]
+
+
+def tensors_of(path: Path) -> list[weight_files.Stored]:
+    """The tensors of the weights of a run or entry; nothing but their header is read."""
     if path.is_dir():
         weights = Run(path).weights
-        with weights.open("rb") as file:
-            try:
-                tensors, _ = weight_files.read_header(file, weights.stat().st_size)
-            except weight_files.NotSafetensors as error:
-                raise UserError.of(weights, str(error), "train the run again") from None
-    else:
-        with zipfile.ZipFile(path) as packed, packed.open(WEIGHTS) as member:
-            tensors, _ = weight_files.read_header(member, packed.getinfo(WEIGHTS).file_size)
-    sizes = [each.end - each.begin for each in tensors]
-    widths = [weight_files.ITEMSIZE[each.dtype] for each in tensors]
-    return sum(sizes), sum(size // width for size, width in zip(sizes, widths, strict=True))
+        try:
+            with weights.open("rb") as file:
+                return weight_files.read_header(file, weights.stat().st_size)[0]
+        except FileNotFoundError:
+            raise UserError.of(weights, "does not exist", "train the run to its end") from None
+        except weight_files.NotSafetensors as error:
+            raise UserError.of(weights, str(error), "train the run again") from None
+    with zipfile.ZipFile(path) as packed, packed.open(WEIGHTS) as member:
+        return weight_files.read_header(member, packed.getinfo(WEIGHTS).file_size)[0]

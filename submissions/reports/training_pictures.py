@@ -99,7 +99,7 @@ def curves(runs: Mapping[str, Run], path: Path, title: str = "") -> None:
             steps, values = log.curve(run, name)
             colour = COLOURS[number % len(COLOURS)]
             line = LINES[number // len(COLOURS) % len(LINES)]
-            shown = values if name != "loss" else _smooth(values)
+            shown = values if name != "loss" else smooth(values)
             if name == "loss":
                 axis.plot(steps, values, color=colour, alpha=0.2, linewidth=0.8)
             axis.plot(steps, shown, line, color=colour, label=legend, linewidth=1.4)
@@ -128,7 +128,7 @@ def curves(runs: Mapping[str, Run], path: Path, title: str = "") -> None:
     atomic.write_bytes(path, buffer.getvalue())
 
 
-def _smooth(values: Sequence[float]) -> NDArray[np.float64]:
+def smooth(values: Sequence[float]) -> NDArray[np.float64]:
     """The mean over a window of a thirtieth of the curve, shorter at its ends."""
     window = np.ones(max(1, len(values) // 30) | 1)
     count = np.convolve(np.ones(len(values)), window, mode="same")

@@ -56,7 +56,9 @@ def render(template: str, scripts: Sequence[Script] = (), **values: Any) -> str:
 
 @cache
 def environment() -> Environment:
-    """Templates that escape every value; an unknown name in one is an error.
+    """Templates that escape every value, and write out what is not printable in one.
+
+    An unknown name in a template is an error.
 
     Filters: `name`, a stranger's word on one line, at most 80 characters; `log`, lines of one.
     """
@@ -69,6 +71,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
+        finalize=_harmless,
     )
     made.filters["name"] = name
     made.filters["log"] = harmless
@@ -79,6 +82,12 @@ def name(text: object, longest: int = LONGEST) -> str:
     """A stranger's word on one line of at most `longest` characters, still to be escaped."""
     shown = one_line(text, longest + 1)
     return shown if len(shown) <= longest else shown[: longest - 1] + "…"
+
+
+def _harmless(value: object) -> object:
+    from markupsafe import Markup
+
+    return harmless(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _template(file: str) -> str:

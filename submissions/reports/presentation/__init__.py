@@ -1,0 +1,1 @@
+"""A report of methods: problem, architecture, training, evaluation, time, convergence, commands."""
