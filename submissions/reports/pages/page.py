@@ -60,7 +60,8 @@ def environment() -> Environment:
 
     An unknown name in a template is an error.
 
-    Filters: `name`, a stranger's word on one line, at most 80 characters; `log`, lines of one.
+    Filters: `name`, a stranger's word on one line, at most 80 characters; `log`, lines of one;
+    `prose`, in which words between backticks are code.
     """
     from jinja2 import Environment, FunctionLoader, StrictUndefined
 
@@ -75,6 +76,7 @@ def environment() -> Environment:
     )
     made.filters["name"] = name
     made.filters["log"] = harmless
+    made.filters["prose"] = prose
     return made
 
 
@@ -82,6 +84,19 @@ def name(text: object, longest: int = LONGEST) -> str:
     """A stranger's word on one line of at most `longest` characters, still to be escaped."""
     shown = one_line(text, longest + 1)
     return shown if len(shown) <= longest else shown[: longest - 1] + "…"
+
+
+def prose(text: str) -> Markup:
+    """A sentence as markup, in which words between backticks are code; all else is escaped."""
+    from markupsafe import Markup, escape
+
+    parts = harmless(text).split("`")
+    if len(parts) % 2 == 0:  # one backtick has no other end
+        return escape(harmless(text))
+    code = Markup("<code>{}</code>")
+    return Markup("").join(
+        code.format(part) if number % 2 else escape(part) for number, part in enumerate(parts)
+    )
 
 
 def _harmless(value: object) -> object:

@@ -91,8 +91,7 @@ def _numbers(each: Subject, anatomy: Anatomy, costs: dict[str, int | None]) -> I
     yield Number("parameters", f"{count:,}", f"{stored:,} stored numbers" * (stored != count))
     if each.compared is not None:
         yield Number("weights", f"{each.compared.megabytes:.2f} MB")
-    used = f"on {anatomy.side} x {anatomy.side} pixels"
-    yield Number("multiplications a pixel", f"{anatomy.macs:,}", f"with additions, {used}")
+    yield Number("multiplications a pixel", f"{anatomy.macs:,}", "of layers, with additions")
     if "receptive_field" in costs:
         field = costs["receptive_field"]
         wide = "more than 1,000 pixels" if field is None else f"{field} pixels"

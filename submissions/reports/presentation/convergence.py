@@ -94,8 +94,8 @@ def _steps(each: Subject, number: int, done: Analysis) -> Drawing:
     alt = f"Steps of {label(each.name)} ({done.courses[0].algorithm}): {laws}."
     size = (9.6 if objective else 5.8, 3.4)
     caption = (
-        f"On the centre of one val image, {SETTINGS.size} pixels wide; in the legend noise level and "
-        "fitted law."
+        f"On the centre of one val image, {SETTINGS.size} pixels wide; in the legend noise level "
+        "and fitted law."
     )
     return figures.draw(f"convergence-{number + 1}", alt, paint, caption=caption, size=size)
 

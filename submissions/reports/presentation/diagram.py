@@ -111,7 +111,7 @@ def draw(name: str, shown: str, node: Node) -> Drawing:
         axis = figure.subplots()
         axis.set_axis_off()
         axis.set_xlim(0, columns)
-        axis.set_ylim(max(rows, 3), 0)
+        axis.set_ylim(max(rows, 2), 0)
         _paint(axis, node, 0, 0.0)
 
     parts = ", ".join(each.words for each in node.children) or "no modules of its own"
@@ -120,7 +120,7 @@ def draw(name: str, shown: str, node: Node) -> Drawing:
         "From left to right what a module holds, from top to bottom in the order in which it is "
         "declared; the number is that of parameters. Repetitions stand once."
     )
-    size = (min(2.0 + 2.1 * columns, 11.0), max(0.36 * rows, 1.2) + 0.2)
+    size = (min(2.0 + 2.1 * columns, 11.0), max(0.36 * rows, 0.8) + 0.1)
     return figures.draw(name, alt, paint, caption=caption, size=size)
 
 

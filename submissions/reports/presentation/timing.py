@@ -41,18 +41,9 @@ def _bars(compared: Sequence[Compared], challenge: Challenge) -> Drawing:
         for place, value in enumerate(seconds):
             colour = COLOURS[1] if value > limit else COLOURS[0]
             axis.barh(place, value, color=colour, height=0.6)
-            axis.annotate(
-                f" {value:.0f} s", (value, place), va="center", fontsize=10, annotation_clip=False
-            )
+            _beside(axis, f"{value:.0f} s", (value, place), 5)
         axis.axvline(limit, color=INK, linestyle="--", linewidth=1.4)
-        axis.annotate(
-            f"limit {limit:.0f} s ",
-            (limit, -0.62),
-            ha="right",
-            va="center",
-            fontsize=10,
-            annotation_clip=False,
-        )
+        _beside(axis, f"limit {limit:.0f} s", (limit, -0.62), -5)
         axis.set_yticks(range(len(compared)), [label(each.candidate.name) for each in compared])
         axis.set_ylim(len(compared) - 0.4, -0.9)
         axis.set_xlim(0, 1.15 * max(limit, *seconds))
@@ -67,6 +58,19 @@ def _bars(compared: Sequence[Compared], challenge: Challenge) -> Drawing:
     caption = "As measured on val on the machine that made the reconstructions, not on the judge's."
     size = (8.0, 1.5 + 0.45 * len(compared))
     return figures.draw("time", alt, paint, caption=caption, size=size)
+
+
+def _beside(axis: Any, text: str, place: tuple[float, float], shift: int) -> None:
+    axis.annotate(
+        text,
+        place,
+        xytext=(shift, 0),
+        textcoords="offset points",
+        ha="left" if shift > 0 else "right",
+        va="center",
+        fontsize=10,
+        annotation_clip=False,
+    )
 
 
 def _table(compared: Sequence[Compared], challenge: Challenge) -> Table:

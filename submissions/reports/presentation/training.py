@@ -56,7 +56,9 @@ def section(subjects: Sequence[Subject]) -> Section:
             continue
         told = tuple(in_words(each.config, each.origin, _reads(each)))
         items.append(Words(f"{each.name}: training in words", told, listed=True))
-        items.append(Listing(f"{each.name}: settings", _settings(each, number), long=True))
+        settings = _settings(each, number)
+        if settings.rows:
+            items.append(Listing(f"{each.name}: settings", settings, long=True))
         items.append(Code(f"{each.name}: its whole config", dump(each.config), long=True))
     return Section("training", "Training", tuple(items))
 
@@ -202,16 +204,17 @@ def _curve(each: Subject, name: str) -> tuple[list[int], list[float]]:
 
 def _curves(subjects: Sequence[Subject]) -> Drawing:
     best = []
+    panels = [panel for panel in PANELS if any(_curve(each, panel[0])[0] for each in subjects)]
 
     def paint(figure: Any) -> None:
-        axes = figure.subplots(1, len(PANELS))
-        for axis, (name, title) in zip(axes, PANELS, strict=True):
+        axes = figure.subplots(1, len(panels), squeeze=False)[0]
+        for axis, (name, title) in zip(axes, panels, strict=True):
             axis.set_title(title)
             axis.set_xlabel("step")
             for number, each in enumerate(subjects):
                 steps, values = _curve(each, name)
                 if not values:
-                    continue
+                    continue  # it has other curves
                 shown = smooth(values) if name == "loss" else np.array(values)
                 every = -(-len(shown) // POINTS)
                 # The last point is where it ended.
@@ -226,7 +229,7 @@ def _curves(subjects: Sequence[Subject]) -> Drawing:
                 )
             if name == "lr" and axis.lines and max(max(line.get_ydata()) for line in axis.lines):
                 axis.set_yscale("log")
-        next(axis for axis in axes[[1, 0, 2]] if axis.lines).legend()
+        axes[-1 if len(panels) == 1 else len(panels) // 2].legend()
 
     for each in subjects:
         _, values = _curve(each, "psnr")
@@ -234,4 +237,6 @@ def _curves(subjects: Sequence[Subject]) -> Drawing:
             best.append(f"{label(each.name)} reaches {max(values):.2f} dB")
     alt = f"Loss, PSNR on held-out images and learning rate over the steps. {'; '.join(best)}."
     caption = "tune: training images that are held out of the training, to choose the weights by."
-    return figures.draw("curves", alt, paint, caption=caption, size=(10.2, 3.4))
+    return figures.draw(
+        "curves", alt, paint, caption=caption, size=(max(3.5 * len(panels), 5), 3.4)
+    )
