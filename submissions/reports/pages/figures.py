@@ -15,6 +15,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from challenge.submissions.reports.pages.page import name as short
+from challenge.submissions.text import one_line
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#7F7F7F")
 """Okabe and Ito's colours, which colour-blind readers tell apart; a page has lighter ones of the
 same order in the dark."""
+LONGEST = 2000
+"""Characters of an alternative text."""
 INK, FAINT, PAPER = "#1B1F24", "#8C959F", "#FEFDFC"
 """Of letters, of lines of the grid, and what is behind."""
 MARKS = ("o", "s", "^", "D", "v", "P", "X")
@@ -97,7 +100,7 @@ class Drawing:
         assert found is not None
         width = round(float(found[1]) * 96 / 72)
         head = (
-            f'<svg role="img" aria-label="{escape(self.alt)}" viewBox="0 0 {found[1]} {found[2]}" '
+            f'<svg role="img" aria-label="{escape(one_line(self.alt, LONGEST))}" viewBox="0 0 {found[1]} {found[2]}" '
             f'style="width: {width}px" xmlns="http://www.w3.org/2000/svg" '
             'xmlns:xlink="http://www.w3.org/1999/xlink">'
         )

@@ -25,6 +25,8 @@ Script = Literal["sort", "slider", "lens", "slides"]
 """Tables that sort, pictures with a slider, a lens over several pictures, a deck of slides."""
 LONGEST = 80
 """Characters of a name on a page; the rest is an ellipsis."""
+SENTENCE = 2000
+"""Characters of a paragraph."""
 
 
 def render(template: str, scripts: Sequence[Script] = (), **values: Any) -> str:
@@ -90,9 +92,10 @@ def prose(text: str) -> Markup:
     """A sentence as markup, in which words between backticks are code; all else is escaped."""
     from markupsafe import Markup, escape
 
-    parts = harmless(text).split("`")
+    shown = name(text, SENTENCE)
+    parts = shown.split("`")
     if len(parts) % 2 == 0:  # one backtick has no other end
-        return escape(harmless(text))
+        return escape(shown)
     code = Markup("<code>{}</code>")
     return Markup("").join(
         code.format(part) if number % 2 else escape(part) for number, part in enumerate(parts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -36,17 +37,17 @@ def shown(name, level, identity=""):
 def report_of():
     """A report in which a word stands wherever a stranger's word may."""
 
-    def make(name: str) -> Report:
-        def paint(figure):
-            axis = figure.subplots()
-            for place in range(2):
-                axis.plot([0, 1, 2], [place, 2, 1], **figures.style_of(place), label=paint_label)
-            axis.set_title(paint_label)
-            axis.legend()
+    def paint(figure):
+        axis = figure.subplots()
+        for place in range(2):
+            axis.plot([0, 1, 2], [place, 2, 1], **figures.style_of(place), label=f"line {place}")
+        axis.legend()
 
-        paint_label = figures.label(name)
-        drawing = figures.draw("one", name, paint, caption=name, size=(4, 3))
-        second = figures.draw("two", name, paint, caption=name, size=(4, 3))
+    first = figures.draw("one", "a figure", paint, size=(4, 3))
+    second = figures.draw("two", "a figure", paint, size=(4, 3))
+
+    def make(name: str) -> Report:
+        drawing = replace(first, alt=name, caption=name)
         rows = tuple(row(f"{name} {k}", number(value, 2)) for k, value in enumerate((3, 10, 2)))
         table = Table("scores", name, ("method", "PSNR"), (*rows, row(name, Cell(""))), name)
         three = tuple(shown(name, 60 * k, f"image-1-{k}") for k in range(3))
