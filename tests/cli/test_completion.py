@@ -32,6 +32,8 @@ CASES = {
     "challenge analyse x --challenge ": {"deblur"},
     "challenge compare un": {"unet", "unrolled"},
     "challenge compare x --challenge ": {"deblur"},
+    "challenge report ": {TV, ENTRY, *baselines()},
+    "challenge report x --challenge ": {"deblur"},
     "challenge pack ": {TV, ENTRY, *baselines()},
     "challenge pack x --challenge ": {"deblur"},
     "challenge pack x --dtype ": {"float16", "bfloat16"},

@@ -8,7 +8,7 @@ import pytest
 
 COMMANDS = (
     *("demo", "prepare", "train", "infer", "score", "compare", "pack", "check"),
-    *("amend", "analyse", "board", "methods", "config", "kit", "rules", "seal", "doctor"),
+    *("amend", "analyse", "board", "methods", "config", "kit", "report", "rules", "seal", "doctor"),
 )
 HEAVY = {"torch", "deepinv", "numpy", "skimage", "scipy", "matplotlib", "lightning_fabric", "PIL"}
 

@@ -44,6 +44,7 @@ COMMANDS = {
     "--hidden": (["score", ENTRY, "--hidden", "THING"], {"a hidden folder"}, "the hidden folder"),
     "seal --hidden": (["seal", "deblur", "--hidden", "THING"], {"a hidden folder"}, "the hidden"),
     "compare": (["compare", "THING"], {"a run", "an entry"}, "give a run's folder"),
+    "report": (["report", "THING"], {"a run", "an entry"}, "give a run's folder"),
     "analyse": (["analyse", "THING"], {"a run", "an entry"}, "give a run's folder"),
     "pack": (["pack", "THING", "--team", "alpha"], {"a run", "an entry"}, "give a run"),
     "check": (["check", "THING"], {"an entry"}, "give a zip made by `challenge pack`"),
@@ -59,10 +60,11 @@ OTHER_WORDS = {
     # Damaged zips and strange ones: the checker's own words are better.
     "a cut-off zip": {
         command: "is cut off"
-        for command in ("analyse", "compare", "pack", "check", "score --hidden")
+        for command in ("analyse", "compare", "report", "pack", "check", "score --hidden")
     },
     "another zip": {
-        command: "" for command in ("analyse", "compare", "pack", "check", "score --hidden")
+        command: ""
+        for command in ("analyse", "compare", "report", "pack", "check", "score --hidden")
     },
     # A name may be meant.
     "nothing": {

@@ -99,8 +99,9 @@ class Drawing:
         found = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', body)
         assert found is not None
         width = round(float(found[1]) * 96 / 72)
+        alt = escape(one_line(self.alt, LONGEST))
         head = (
-            f'<svg role="img" aria-label="{escape(one_line(self.alt, LONGEST))}" viewBox="0 0 {found[1]} {found[2]}" '
+            f'<svg role="img" aria-label="{alt}" viewBox="0 0 {found[1]} {found[2]}" '
             f'style="width: {width}px" xmlns="http://www.w3.org/2000/svg" '
             'xmlns:xlink="http://www.w3.org/1999/xlink">'
         )

@@ -1,0 +1,97 @@
+"""What a report measures: gains with closed forms, layers that can be counted, code that stays shut."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from challenge.methods.contract import Method
+from challenge.submissions.reports import candidates
+from challenge.submissions.reports.presentation import diagram, layers, problem, subjects
+
+SPY = """
+from challenge.methods.contract import Method
+from pathlib import Path
+Path({place!r}).touch()
+from .blocks import shift
+
+class Mine(Method):
+    '''x_hat = A^T y'''
+
+    def forward(self, y, physics):
+        return physics.A_adjoint(y) + shift
+"""
+
+
+class Convolved(Method):
+    """x_hat = W (A^T y), twice through the same first layer."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv2d(3, 3, 3, padding=1)
+        self.second = nn.Conv2d(3, 3, 5, padding=2)
+
+    def forward(self, y, physics):
+        return self.second(self.first(self.first(physics.A_adjoint(y))))
+
+
+def test_the_gain_of_a_circular_blur_is_that_of_its_kernel(challenge):
+    identity = challenge.ids("val")[0]
+    gain = problem.gain_of(challenge, identity)
+    blank = np.zeros((3, *gain.shape), np.float32)
+    drawn = challenge.problem.measure_stored(blank, identity, challenge.problem.key)
+    kernel = drawn.parameters["kernel"]
+    whole = np.zeros(gain.shape)
+    whole[: kernel.shape[0], : kernel.shape[1]] = kernel
+    np.testing.assert_allclose(gain, np.abs(np.fft.fft2(whole)), atol=2e-3)
+    radius, profile = problem.radial(np.full((8, 8), 0.3))
+    np.testing.assert_allclose(profile, 0.3)
+    np.testing.assert_allclose(radius, np.arange(5) / 8)
+
+
+def test_layers_are_counted_as_by_hand(challenge):
+    torch.manual_seed(0)
+    found = layers.dissect(Convolved(), challenge)
+    first, second = found.layers
+    assert (first.calls, second.calls) == (2, 1)
+    assert (first.parameters, second.parameters) == (3 * 3 * 9 + 3, 3 * 3 * 25 + 3)
+    assert (first.macs, second.macs) == (2 * 9 * 9, 9 * 25)
+    assert found.macs == 2 * 9 * 9 + 9 * 25
+    assert (first.settings, second.settings) == ("3 -> 3, 3x3", "3 -> 3, 5x5")
+    assert first.output == f"3 x {found.side} x {found.side}"
+    assert found.influence is not None and found.reach is not None
+    # Two layers of 3 and one of 5 pixels see 9; the blur adds what it has.
+    assert 3 <= found.reach <= 9 + 2 * 8
+
+
+def test_repetitions_are_one_node():
+    stage = [nn.Conv2d(4, 4, 3), nn.ReLU()]
+    net = nn.Sequential(nn.Conv2d(1, 4, 3), *stage * 5, nn.Conv2d(4, 1, 3))
+    node = diagram.tree(net)
+    assert [each.words for each in node.children] == [
+        "Conv2d 1 -> 4, 3x3",
+        "5 x of",
+        "Conv2d 4 -> 1, 3x3",
+    ]
+    wide = nn.ModuleList([nn.Sequential(nn.Conv2d(k, k, 3), nn.ReLU()) for k in range(1, 40)])
+    assert diagram.fitting(diagram.tree(wide)).leaves <= diagram.ROWS
+    assert diagram.tree(wide).parameters == sum(9 * k * k + k for k in range(1, 40))
+
+
+@pytest.mark.parametrize("kind", ["run", "entry"])
+def test_no_code_of_an_entry_runs_here(make_run, make_entry, challenge, tmp_path, kind):
+    """A run is its owner's; of an entry the weights alone are looked at."""
+    place = tmp_path / "it-ran"
+    source = SPY.format(place=str(place))
+    path = make_run(source).path if kind == "run" else make_entry(source)
+    place.unlink(missing_ok=True)
+    found = candidates.look_at([path])
+    (subject,) = subjects.gather(found, challenge, tmp_path, infer=False)
+    assert subject.compared is None and subject.config is not None
+    (opened,) = subjects.open_methods([subject])
+    assert place.exists() == (kind == "run")
+    assert (opened.method is None) == (kind == "entry")
+    if kind == "entry":
+        assert "jail only" in opened.unopened
