@@ -1,4 +1,4 @@
-"""`challenge report`: one file of one or several methods; what is not there is said, and no error."""
+"""`challenge report`: one file of one or several methods; what is not there is a sentence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a report measures: gains with closed forms, layers that can be counted, code that stays shut."""
+"""What a report measures: gains with closed forms, counted layers, code that stays shut."""
 
 from __future__ import annotations
 
