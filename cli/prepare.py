@@ -96,15 +96,20 @@ def prepare(
 
 
 def _tell_resolution(done: Prepared) -> None:
-    """What differences the test set can show, which two baselines tell; kept for `rules`."""
+    """What differences the test set can show, which two baselines tell; kept for `rules`.
+
+    What they reach is kept for the board, in the hidden folder.
+    """
     from challenge.cli.shared.console import progress, show, warn
     from challenge.cli.shared.workspace import open_prepared
-    from challenge.submissions.judging.foresee import foresee
-    from challenge.submissions.scoring import foreseen
+    from challenge.submissions.judging.foresee import foresee, measure
+    from challenge.submissions.scoring import foreseen, references
 
     opened = open_prepared(done.public)
     with progress() as report:
-        found = foresee(opened, done.hidden, report)
+        reached = measure(opened, done.hidden, report)
+    references.write(done.hidden, reached)
+    found = foresee(opened, reached)
     if found is not None:
         foreseen.write(done.public, found)
     for line in foreseen.lines(opened.test.count, found):

@@ -4,7 +4,7 @@ public/<challenge>/   challenge.yaml  rules.yaml  manifest.json  operator.npz  r
                       contact-<split>.png  train/<id>.png  val/<id>.png + <id>.npz
                       where 8 bits do not do, <id>.truth.npz in place of <id>.png
 hidden/<challenge>/   test/<id>.png + <id>.npz  key  seal.json  sources.json  contact-test.png
-                      rules.yaml  .rules.lock
+                      rules.yaml  .rules.lock  references.json  revealed.json
 .locks/<challenge>    who prepares it, or uses it
 cache/<challenge>-<hash>/   <id>.npy, decoded training images that memory has no room for
 
@@ -107,6 +107,16 @@ class Hidden:
         Never published, nor is it sealed.
         """
         return self.path / "sources.json"
+
+    @property
+    def references(self) -> Path:
+        """PSNR of the measurements and of baselines, by image; it need not exist."""
+        return self.path / "references.json"
+
+    @property
+    def revealed(self) -> Path:
+        """When the final part was unlocked; before that there is none."""
+        return self.path / "revealed.json"
 
     @property
     def sheet(self) -> Path:

@@ -6,6 +6,7 @@ runs/<challenge>/<name>/   config.yaml  weights.safetensors  run.json  log.jsonl
                            <page>.png of the method's own, such as prior.png
                            parts/<knob>.safetensors  reconstructions/<split>/<id>.npy + <id>.png
 entries/<team>-<name>.zip  manifest.json  config.yaml  weights.safetensors  plugin/**/*.py
+                           curves.json
 results/<entry>-<challenge>-<judge>.json   results/history/*.json   results/.locks/<entry>
 results/received.jsonl
 teams.yaml   <challenge>-kit.zip
@@ -23,6 +24,8 @@ MANIFEST = "manifest.json"
 CONFIG = "config.yaml"
 WEIGHTS = "weights.safetensors"
 PLUGIN = "plugin"
+CURVES = "curves.json"
+"""What an entry carries of its training's log."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,11 @@ class Run:
     @property
     def log(self) -> Path:
         return self.path / "log.jsonl"
+
+    @property
+    def packed_curves(self) -> Path:
+        """In place of the log, where the folder is an entry that was unpacked."""
+        return self.path / CURVES
 
     @property
     def curves(self) -> Path:

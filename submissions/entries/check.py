@@ -73,6 +73,7 @@ def check(
                 problems += (problem for each in found.values() for problem in each)
             intact = {name: info for name, info in members.items() if name not in spoilt}
             config = contents.read_config(file, intact, shown, problems)
+            contents.read_curves(file, intact, shown, problems)
             if facts:
                 problems += _identity(facts, config, challenge, teams, shown)
             classes = python_files.classes(file, intact, spoilt, config, rules, shown, problems)

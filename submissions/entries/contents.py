@@ -13,7 +13,9 @@ from challenge.submissions.entries import archive, manifest, weights
 from challenge.submissions.entries.archive import Members
 from challenge.submissions.entries.manifest import Manifest
 from challenge.submissions.entries.violations import PACK_AGAIN, Violation
-from challenge.submissions.layout import CONFIG, MANIFEST, WEIGHTS
+from challenge.submissions.layout import CONFIG, CURVES, MANIFEST, WEIGHTS
+from challenge.submissions.runs import curves
+from challenge.submissions.runs.curves import Curves
 
 SHOWN = 3
 """How many tensors with bad values are listed."""
@@ -66,6 +68,23 @@ def read_config(
                 remedy = mistake.remedy or PACK_AGAIN
                 problems.append(Violation("invalid_entry", place, mistake.cause, remedy))
             return None
+
+
+def read_curves(
+    file: zipfile.ZipFile, members: Members, shown: str, problems: list[Violation]
+) -> Curves | None:
+    """The curves of its training; None where there are none, or, with a new problem, bad ones."""
+    if CURVES not in members:
+        return None
+    content = archive.read_small(file, members[CURVES], curves.LARGEST)
+    try:
+        if content is None:
+            raise ValueError(f"it has more than {curves.LARGEST:,} bytes")
+        return curves.parse(content)
+    except ValueError as error:
+        place = f"{shown}/{CURVES}"
+        problems.append(Violation("invalid_entry", place, f"is wrong, {error}", PACK_AGAIN))
+        return None
 
 
 def differences(

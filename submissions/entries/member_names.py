@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 from challenge.methods import plugin
 from challenge.submissions.entries.violations import PACK_AGAIN, Violation
 from challenge.submissions.entries.zip_structure import UNUSUAL, UTF8
-from challenge.submissions.layout import CONFIG, MANIFEST, PLUGIN, WEIGHTS
+from challenge.submissions.layout import CONFIG, CURVES, MANIFEST, PLUGIN, WEIGHTS
 
 LONGEST_NAME = 200
 """Characters of a member's name: every file system takes them."""
@@ -86,7 +86,7 @@ def unexpected(name: str, shown: str) -> Violation | None:
     if suffix in ARCHIVES:
         remedy = "put the Python files that are in it beside the method, then pack again"
         return Violation("invalid_entry", place, "is an archive inside the entry", remedy)
-    if name in (MANIFEST, CONFIG, WEIGHTS):
+    if name in (MANIFEST, CONFIG, WEIGHTS, CURVES):
         return None
     inner = PurePosixPath(name)
     in_plugin = inner.parts[0] == PLUGIN and len(inner.parts) > 1

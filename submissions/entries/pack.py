@@ -27,9 +27,17 @@ from challenge.submissions.entries.manifest import (
 )
 from challenge.submissions.entries.teams import BASELINE, Teams
 from challenge.submissions.entries.violations import refusal
-from challenge.submissions.layout import CONFIG, MANIFEST, PLUGIN, WEIGHTS, Run, baselines
+from challenge.submissions.layout import (
+    CONFIG,
+    CURVES,
+    MANIFEST,
+    PLUGIN,
+    WEIGHTS,
+    Run,
+    baselines,
+)
 from challenge.submissions.layout import entry as layout_entry
-from challenge.submissions.runs import storage
+from challenge.submissions.runs import curves, storage
 from challenge.submissions.runs.facts import MadeFor, PartFacts, RunFacts, read_config, write_facts
 from challenge.submissions.text import one_line
 
@@ -79,7 +87,7 @@ def pack(
     record = storage.finished(run, challenge)
     config = read_config(run)
     contents = entry_files(run)
-    members = {name: _member(path) for name, path in contents.items()}
+    members = {name: _member(name, source) for name, source in contents.items()}
     try:
         facts = Manifest(
             format=1,
@@ -210,6 +218,8 @@ def _training(record: RunFacts, seed: int) -> Training | None:
 def entry_files(run: Run) -> dict[str, Path]:
     """The files of an entry by their names in it, and where they are in the run."""
     found = {CONFIG: run.config, WEIGHTS: run.weights}
+    if curves.of(run) is not None:
+        found[CURVES] = run.log if run.log.is_file() else run.packed_curves
     for relative in plugin.files(run.plugin):
         found[f"{PLUGIN}/{relative.as_posix()}"] = run.plugin / relative
     return found
@@ -226,7 +236,11 @@ def copy_entry_files(run: Run, folder: Path) -> None:
 
 
 def _content(name: str, source: Path) -> Iterator[bytes]:
-    """The bytes of a file in the entry; weights in their one canonical order."""
+    """The bytes of a file in the entry; weights in their one canonical order, the log thinned."""
+    if name == CURVES:
+        if (found := curves.of(Run(source.parent))) is not None:
+            yield curves.dump(found)
+        return
     with source.open("rb") as file:
         if name != WEIGHTS:
             yield from archive.pieces(file)
@@ -237,9 +251,9 @@ def _content(name: str, source: Path) -> Iterator[bytes]:
             raise UserError.of(source, str(error), "train the run again") from error
 
 
-def _member(source: Path) -> Member:
+def _member(name: str, source: Path) -> Member:
     digest, size = hashlib.sha256(), 0
-    for piece in _content(source.name, source):
+    for piece in _content(name, source):
         digest.update(piece)
         size += len(piece)
     return Member(sha256=digest.hexdigest(), size=size)

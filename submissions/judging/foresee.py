@@ -21,6 +21,7 @@ from challenge.methods import from_source, registry
 from challenge.submissions.scoring import metrics
 from challenge.submissions.scoring.foreseen import Foreseen
 from challenge.submissions.scoring.ranking import FEWEST, resolution
+from challenge.submissions.scoring.references import MEASURED, References
 
 METHODS = ("wiener", "tv")
 SECONDS = 10.0
@@ -32,49 +33,65 @@ ENOUGH = 8
 Progress = Callable[[str, int, int], None]
 
 
-def foresee(challenge: Challenge, hidden: Hidden, progress: Progress) -> Foreseen | None:
-    """Compare the two baselines on the test images, on as many as there is time for.
+def foresee(challenge: Challenge, found: References) -> Foreseen | None:
+    """What the difference of the two baselines says of the test set.
 
     None where nothing would be called different anyway, where a baseline does not take the
-    operator, or where there was time for too few images.
+    operator, or where it is known of too few images.
+    """
+    count = challenge.test.count
+    first, second = (found.psnr.get(name, {}) for name in METHODS)
+    images = sorted(first.keys() & second.keys())
+    if count < FEWEST or len(images) < ENOUGH:
+        return None
+    spread = float(np.std([first[each] - second[each] for each in images], ddof=1))
+    return Foreseen(
+        methods=METHODS,
+        images=len(images),
+        spread=spread,
+        resolution=resolution(spread, count),
+    )
+
+
+def measure(challenge: Challenge, hidden: Hidden, progress: Progress) -> References:
+    """PSNR of measurements and baselines on the test images, on as many as there is time for.
+
+    Measurements have one where they are of the image's shape, baselines where they take the
+    operator and the test set is large enough that anything is called different.
 
     Args:
         hidden: the challenge's.
         progress: called after each image with (what, done, total).
     """
-    public, count = Public(challenge.path), challenge.test.count
-    if count < FEWEST or not all(_takes(name, challenge) for name in METHODS):
-        return None
     import torch
 
     from challenge.data.physics.problem import tensors
 
-    methods = [registry.build({"name": name}).eval() for name in METHODS]
+    public = Public(challenge.path)
+    enough = challenge.test.count >= FEWEST
+    names = [name for name in METHODS if enough and _takes(name, challenge)]
+    methods = {name: registry.build({"name": name}).eval() for name in names}
     published = challenge.config.rules.test_measurements == "published"
-    differences, begun = list[float](), time.process_time()
+    found: dict[str, dict[str, float]] = {name: {} for name in (MEASURED, *methods)}
+    begun = time.process_time()
     for number, identity in enumerate(identities := hidden.ids(), 1):
         path = public.measurement("test", identity) if published else hidden.measurement(identity)
         truth = codec.to_unit(codec.stored(hidden.image(identity)))
-        scores = []
-        for method in methods:
+        measured = measurements.read(path)
+        images = {MEASURED: measured.picture}
+        for name, method in methods.items():
             # Anew for each, for operators keep state.
-            y, physics = tensors(measurements.read(path))
+            y, physics = tensors(measured)
             with torch.no_grad():
-                estimate = method(y, physics)[0].numpy()
-            scores.append(metrics.psnr(estimate=estimate, truth=truth, crop=challenge.crop))
-        differences.append(scores[0] - scores[1])
-        progress("resolution", number, len(identities))
+                images[name] = method(y, physics)[0].numpy()
+        for name, image in images.items():
+            if image.shape == truth.shape:
+                score = metrics.psnr(estimate=image, truth=truth, crop=challenge.crop)
+                found[name][identity] = float(score)
+        progress("references", number, len(identities))
         if time.process_time() - begun > SECONDS:
             break
-    if len(differences) < ENOUGH:
-        return None
-    spread = float(np.std(differences, ddof=1))
-    return Foreseen(
-        methods=METHODS,
-        images=len(differences),
-        spread=spread,
-        resolution=resolution(spread, count),
-    )
+    return References(psnr={name: scores for name, scores in found.items() if scores})
 
 
 def _takes(name: str, challenge: Challenge) -> bool:

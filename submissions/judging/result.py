@@ -14,6 +14,7 @@ from challenge.configs.schema.challenge import AmendableRules, Limits
 from challenge.configs.schema.entry import Uses
 from challenge.configs.schema.section import Section
 from challenge.submissions.entries.likeness import Likeness
+from challenge.submissions.entries.summary import Summary
 from challenge.submissions.judging.load import Load
 from challenge.submissions.outcomes import SLOWER, Outcome
 from challenge.submissions.scoring.calibration import Calibration
@@ -33,6 +34,8 @@ class JudgedEntry(Section):
     versions: dict[str, str] = {}
     likeness: Likeness = Likeness()
     """To be compared with other entries; of what the check refuses, nothing."""
+    summary: Summary | None = None
+    """To be told of; of what the check refuses, and of what an older toolkit judged, nothing."""
 
     @property
     def label(self) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from challenge.configs.schema.entry import Uses
-from challenge.submissions.entries import fingerprint
+from challenge.submissions.entries import fingerprint, summary
 from challenge.submissions.entries.check import read_manifest
 from challenge.submissions.entries.likeness import Likeness
 from challenge.submissions.entries.violations import Violation, outcome_of
@@ -38,6 +38,7 @@ def entry_facts(copy: Path, name: str, entry_hash: str, *, sound: bool) -> Judge
         uses=facts.uses,
         versions=facts.versions,
         likeness=fingerprint.of(copy) if sound else Likeness(),
+        **({"summary": summary.of(copy)} if sound else {}),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import zipfile
@@ -15,11 +16,12 @@ import torch
 from challenge.configs.errors import UserError
 from challenge.data.challenges.challenge import Challenge
 from challenge.data.layout import Workspace
-from challenge.submissions.entries import archive
+from challenge.submissions.entries import archive, summary
 from challenge.submissions.entries.check import check
-from challenge.submissions.entries.pack import copy_entry_files, pack, target_of
+from challenge.submissions.entries.pack import copy_entry_files, pack, repack, target_of
 from challenge.submissions.entries.teams import Teams
 from challenge.submissions.layout import Run
+from challenge.submissions.runs import curves
 
 
 def test_the_same_run_gives_the_same_bytes(
@@ -188,3 +190,51 @@ def test_a_zip_of_another_challenge_team_or_name_is_not_replaced(
     split.symlink_to(tmp_path / "nowhere")
     with pytest.raises(UserError, match="move one of them away"):
         target_of(place, "a", "b-c", "tiny")
+
+
+LOG = '{"step": 1, "loss": 0.5, "lr": 0.1}\n{"step": 2, "loss": 0.25, "psnr": 20.5}\n'
+
+
+def _with_log(make_run: Callable[..., Run]) -> Run:
+    run = make_run()
+    run.log.write_text(LOG)
+    return run
+
+
+def test_curves_of_the_training_travel_with_the_entry(
+    make_run: Callable[..., Run], challenge: Challenge, tmp_path: Path
+) -> None:
+    """Packed, unpacked, packed anew; the manifest declares them, and a dry run has them."""
+    first, second = tmp_path / "first.zip", tmp_path / "second.zip"
+    pack(_with_log(make_run), "alpha", first, challenge, None)
+    repack(first, "beta", second, challenge, None)
+    for entry in (first, second):
+        assert check(entry, challenge) == []
+        with zipfile.ZipFile(entry) as file:
+            assert "curves.json" in json.loads(file.read("manifest.json"))["files"]
+            stored = curves.parse(file.read("curves.json"))
+        assert stored.curves["loss"].values == (0.5, 0.25)
+        assert stored.curves["psnr"].steps == (2,)
+        found = summary.of(entry)
+        assert (found.curves, found.parameters) == (stored, 3)
+        assert found.method == "plugin/method.py:Mine"
+        assert found.settings == "{gain: 1.0}"
+    copy_entry_files(_with_log(make_run), tmp_path / "staged")
+    assert curves.parse((tmp_path / "staged" / "curves.json").read_bytes()) == stored
+
+
+@pytest.mark.parametrize("content", [b"", b'{"format":1,"curves":{"<b>":1}}', b" " * 40_000])
+def test_curves_that_are_none_are_refused(
+    make_entry: Callable[..., Path], challenge: Challenge, tmp_path: Path, content: bytes
+) -> None:
+    with zipfile.ZipFile(make_entry()) as file:
+        files = {name: file.read(name) for name in file.namelist()}
+    facts = json.loads(files["manifest.json"])
+    digest = hashlib.sha256(content).hexdigest()
+    facts["files"]["curves.json"] = {"sha256": digest, "size": len(content)}
+    files |= {"curves.json": content, "manifest.json": json.dumps(facts).encode()}
+    archive.write(tmp_path / "a.zip", {name: [each] for name, each in files.items()})
+    (problem,) = check(tmp_path / "a.zip", challenge)
+    assert problem.outcome == "invalid_entry"
+    assert problem.mistake.place == "a.zip/curves.json"
+    assert "is wrong, " in problem.mistake.cause

@@ -8,7 +8,7 @@ from challenge.data.challenges.prepare import prepare
 from challenge.data.layout import Workspace
 from challenge.submissions.entries.rules_sheet import sheet
 from challenge.submissions.judging import foresee
-from challenge.submissions.scoring import foreseen, ranking
+from challenge.submissions.scoring import foreseen, ranking, references
 
 SMALL = ["images.train=4", "images.val=1", "images.size=32", "images.test=13"]
 
@@ -24,7 +24,8 @@ def told(prepared, **changes):
     opened = open_challenge(prepared.public.path)
     for name, value in changes.items():
         setattr(opened, name, value)
-    return foresee.foresee(opened, prepared.hidden, lambda *_: None)
+    reached = foresee.measure(opened, prepared.hidden, lambda *_: None)
+    return foresee.foresee(opened, reached)
 
 
 def test_the_resolution_is_that_of_the_baselines_differences(prepared):
@@ -59,3 +60,23 @@ def test_it_tells_nothing_where_it_cannot(prepared, monkeypatch):
 def test_a_damaged_file_is_none(prepared, damage):
     prepared.public.resolution.write_text(damage)
     assert foreseen.read(prepared.public) is None
+    prepared.hidden.references.write_text(damage)
+    assert references.read(prepared.hidden) == references.References()
+
+
+def test_the_references_are_what_everybody_reaches(prepared, monkeypatch):
+    opened = open_challenge(prepared.public.path)
+    found = foresee.measure(opened, prepared.hidden, lambda *_: None)
+    ids = prepared.hidden.ids()
+    assert {name: sorted(scores) for name, scores in found.psnr.items()} == {
+        "measured": ids, "wiener": ids, "tv": ids,
+    }  # fmt: skip
+    assert found.mean("measured", ids) < found.mean("tv", ids)
+    assert found.mean("tv", ids[:1]) == found.psnr["tv"][ids[0]]
+    references.write(prepared.hidden, found)
+    assert references.read(prepared.hidden) == found
+    assert not [*prepared.public.path.rglob("references*")], "it tells of the hidden images"
+    monkeypatch.setattr(foresee, "SECONDS", -1.0)
+    some = foresee.measure(opened, prepared.hidden, lambda *_: None)
+    assert some.mean("tv", ids) is None, "a mean over some images is none over all"
+    assert some.mean("bm3d", ids[:1]) is None
