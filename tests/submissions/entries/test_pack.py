@@ -218,7 +218,7 @@ def test_curves_of_the_training_travel_with_the_entry(
         found = summary.of(entry)
         assert (found.curves, found.parameters) == (stored, 3)
         assert found.method == "plugin/method.py:Mine"
-        assert found.settings == "{gain: 1.0}"
+        assert found.settings == ""
     copy_entry_files(_with_log(make_run), tmp_path / "staged")
     assert curves.parse((tmp_path / "staged" / "curves.json").read_bytes()) == stored
 
