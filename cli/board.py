@@ -12,13 +12,14 @@ from challenge.cli.shared.options import WORKSPACE, JsonOption, WorkspaceOption
 from challenge.cli.shared.workspace import open_prepared
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from challenge.configs.errors import UserError
     from challenge.data.challenges.challenge import Challenge
     from challenge.data.layout import Workspace
     from challenge.submissions.judging.board import Row
     from challenge.submissions.judging.evidence import Evidence
     from challenge.submissions.judging.parts import Part
-    from challenge.submissions.judging.result import Result
 
 
 def board(
@@ -43,6 +44,14 @@ def board(
         Path | None,
         typer.Option("--csv", metavar="FILE", help="Also write the rows, for a spreadsheet."),
     ] = None,
+    as_html: Annotated[
+        Path | None,
+        typer.Option("--html", metavar="FILE", help="Also write a page that opens from disk."),
+    ] = None,
+    figures: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Also write figures and tables as files of their own."),
+    ] = None,
     workspace: WorkspaceOption = WORKSPACE,
 ) -> None:
     """Show the ranking by mean PSNR, then mean SSIM.
@@ -56,22 +65,27 @@ def board(
     100, over all of a board's differences. Intervals are those of means over images, 95 %.
 
     Where `rules.final_share` splits the test set, the board is about its public part, and with
-    `--final` about the rest.
+    `--final` about the rest, which is closed until `challenge reveal`.
+
+    `--html` writes one file with table and figures: scores with ties, how stable the ranks are,
+    PSNR against time and parameters, learning curves. It asks no network for anything.
+    `--figures` writes each figure as SVG and PNG, each table as CSV and Markdown.
 
     Example: challenge board --csv board.csv
     """
-    from challenge.cli.shared import board_table
+    from challenge.cli.shared import board_table, pages
     from challenge.cli.shared.console import say, show_json
     from challenge.cli.shared.kinds import expect_name
     from challenge.configs.errors import UserError
     from challenge.data.layout import Workspace
-    from challenge.submissions.entries import teams
-    from challenge.submissions.judging import evidence, received, result_files
-    from challenge.submissions.judging.board import rows
+    from challenge.submissions.judging import result_files
     from challenge.submissions.judging.remarks import remarks
+    from challenge.submissions.reports.standing import gather
 
     if challenge is not None:
         expect_name(challenge, "board")
+    if as_html is not None:
+        pages.expect_html(as_html, "board.html")
     place = Workspace(workspace)
     found = result_files.read_all(place, challenge)
     names = sorted({each.challenge.name for each in found})
@@ -81,24 +95,14 @@ def board(
         raise UserError.of(workspace, f"has results of {', '.join(names)}", "name one of them")
     opened = open_prepared(place.public(names[0]), verify=True)
     other = sum(each.challenge.hash != opened.hash for each in found)
-    part = _part(opened, public, final)
-    if part is not None:
-        found = _restricted(opened, place, found, part)
-    listed = teams.load(place)
-    made = rows(
-        found,
-        opened.config.rules,
-        listed,
-        opened.hash,
-        limits=opened.config.limits,
-        sights=received.read(place),
-        everything=True,
-    )
+    part = _part(opened, place, public, final)
+    standing = gather(place, opened, found, part)
+    made, weighed, members = standing.rows, standing.evidence, standing.members
     shown = [row for row in made if row.main or everything]
-    weighed = evidence.weigh(made)
-    members = {name: team.members for name, team in listed.teams.items()} if listed else {}
     if as_csv is not None:
         _write_csv(as_csv, shown, weighed, members)
+    if as_html is not None or figures is not None:
+        pages.write_board(standing, as_html, figures, everything=everything)
     if as_json:
         show_json(_json(opened, shown, weighed, remarks(made), members) | {"part": part or "all"})
         return
@@ -107,28 +111,25 @@ def board(
     title += f", {part} part{images}" if part else images
     board_table.show(title, shown, weighed)
     board_table.show_days(made)
-    for line in (*evidence.remarks(weighed), *(() if part else _foreseen(opened, weighed))):
-        say(line)
     if other:
         say(
             f"{other} verdict{'s' * (other != 1)} on another preparation of {names[0]} "
             f"{'are' if other != 1 else 'is'} not shown"
         )
-    for line in (*_about_entries(made, everything), *_about_rules(opened), *remarks(made)):
+    for line in (*_about_entries(made, everything), *standing.remarks):
         say(line)
-    if opened.practice:
-        say("practice: the truth of this challenge is in everybody's scikit-image")
 
 
-def _part(challenge: Challenge, public: bool, final: bool) -> Part | None:
+def _part(challenge: Challenge, place: Workspace, public: bool, final: bool) -> Part | None:
     """Which images the board is about; None: all.
 
     Raises:
-        UserError: the challenge has no parts, or both are wanted.
+        UserError: the challenge has no parts, both are wanted, or the final one is still closed.
     """
     from challenge.configs.errors import UserError
+    from challenge.submissions.judging import reveal
 
-    option = "--final" if final else "--public"
+    option, name = "--final" if final else "--public", challenge.config.name
     if challenge.config.rules.final_share is None:
         if public or final:
             cause = "has no parts: its `rules.final_share` is null"
@@ -136,33 +137,10 @@ def _part(challenge: Challenge, public: bool, final: bool) -> Part | None:
         return None
     if public and final:
         raise UserError.of("`--public --final`", "are two boards", "ask for one of them")
+    if final and reveal.read(place.hidden(name)) is None:
+        cause = "is about images that are closed until the reveal"
+        raise UserError.of("`--final`", cause, f"on the last day: `challenge reveal {name}`")
     return "final" if final else "public"
-
-
-def _restricted(
-    challenge: Challenge, place: Workspace, results: list[Result], part: Part
-) -> list[Result]:
-    """The verdicts on one part of the test set; the hidden folder says which images it has."""
-    from challenge.configs.errors import UserError
-    from challenge.submissions.judging import parts
-
-    hidden, share = place.hidden(challenge.config.name), challenge.config.rules.final_share
-    if not hidden.key.is_file():
-        cause = "is not here, and its key says which images are of which part"
-        raise UserError.of(hidden.path, cause, "give the organiser's `--workspace`")
-    split = parts.split(hidden.ids(), hidden.key.read_bytes(), share or 0.5)
-    return parts.restrict(results, split[part])
-
-
-def _foreseen(challenge: Challenge, weighed: Evidence) -> list[str]:
-    """The resolution that `prepare` told, where the entries do not tell it yet."""
-    from challenge.data.layout import Public
-    from challenge.submissions.scoring import foreseen
-
-    found = foreseen.read(Public(challenge.path))
-    if found is None or weighed.resolution is not None:
-        return []
-    return [line for line in foreseen.lines(challenge.test.count, found) if "Resolution" in line]
 
 
 def _no_results(place: Workspace, challenge: str | None) -> UserError:
@@ -185,10 +163,10 @@ def _no_results(place: Workspace, challenge: str | None) -> UserError:
 
 def _json(
     challenge: Challenge,
-    rows: list[Row],
+    rows: Sequence[Row],
     weighed: Evidence,
     remarks: list[str],
-    members: dict[str, list[str]],
+    members: Mapping[str, Sequence[str]],
 ) -> dict[str, Any]:
     standing = challenge.standing
     return {
@@ -206,17 +184,18 @@ def _json(
     }
 
 
-def _row(row: Row, weighed: Evidence, members: list[str]) -> dict[str, Any]:
+def _row(row: Row, weighed: Evidence, members: Sequence[str]) -> dict[str, Any]:
     from dataclasses import asdict
 
     place = weighed.places.get(row.entry)
     found = asdict(row) | {"members": members, "place": asdict(place) if place else None}
-    del found["images"]
+    found["parameters"] = row.summary.parameters if row.summary else None
+    del found["images"], found["summary"]
     return {key: value for key, value in found.items() if key != "nmse" or value is not None}
 
 
 def _write_csv(
-    path: Path, rows: list[Row], weighed: Evidence, members: dict[str, list[str]]
+    path: Path, rows: Sequence[Row], weighed: Evidence, members: Mapping[str, Sequence[str]]
 ) -> None:
     from challenge.cli.shared.console import say
     from challenge.data import atomic
@@ -226,7 +205,7 @@ def _write_csv(
     say(f"wrote {path}")
 
 
-def _about_entries(rows: list[Row], everything: bool) -> list[str]:
+def _about_entries(rows: Sequence[Row], everything: bool) -> list[str]:
     """Why entries do not count, and what a reader must know of those that do, a line each.
 
     Args:
@@ -244,17 +223,3 @@ def _about_entries(rows: list[Row], everything: bool) -> list[str]:
             lines.append(f"does not count: {who}, received {when}: {row.note}")
         lines += [f"{who}: {each}" for each in (*row.doubts, *row.alike)]
     return lines
-
-
-def _about_rules(challenge: Challenge) -> list[str]:
-    """Which entries count, and every change of the rules since the challenge was published."""
-    from challenge.data.challenges.rules import shown
-    from challenge.submissions.judging.remarks import rule
-
-    standing = challenge.standing
-    changes = [f"changed {shown(each.at)}: {each}" for each in standing.changes]
-    return [
-        rule(challenge.config.rules),
-        f"rules {standing.digest[:16]}: {standing.version}",
-        *changes,
-    ]

@@ -15,13 +15,17 @@ from typing import Any
 
 from challenge.configs.schema.challenge import AmendableRules, Limits
 from challenge.data.challenges.rules import shown
+from challenge.submissions.entries.summary import Summary
 from challenge.submissions.entries.teams import BASELINE, Teams
 from challenge.submissions.judging.copies import alike
 from challenge.submissions.judging.counting import Basis, images_of, newest, received_at, why_not
 from challenge.submissions.judging.received import Sight
 from challenge.submissions.judging.result import Result
 from challenge.submissions.judging.result_files import SHORT
+from challenge.submissions.text import one_sentence
 
+CAUSE = 400
+"""Characters of the cause of a failure."""
 PSNR_DIGITS, SSIM_DIGITS = 4, 6
 """Scores that agree to so many decimals are equal: they share a rank."""
 
@@ -47,6 +51,8 @@ class Row:
     megabytes: float
     """The entry's file, in units of 1,000,000 bytes."""
     outcome: str
+    cause: str
+    """What became of an entry that failed, on one line; else empty."""
     note: str
     """Why it does not count, or what became of a later entry; else empty."""
     received: str
@@ -77,6 +83,8 @@ class Row:
     """Entries of other teams that are the same, with who was first."""
     nmse: float | None
     """Of images stored as floats, else None; no rank depends on it."""
+    summary: Summary | None = field(repr=False)
+    """Method, parameters, training and its curves, where the verdict tells them."""
     images: Mapping[str, float] = field(repr=False)
     """PSNR of every image, by its id, sorted; empty where the entry has none."""
 
@@ -89,16 +97,17 @@ def rows(
     *,
     limits: Limits | None = None,
     sights: Mapping[str, Sight] | None = None,
+    revealed: datetime | None = None,
     everything: bool = False,
 ) -> list[Row]:
     """The board's rows: those that count, then those that do not, then all other entries.
 
     Args:
         results: verdicts, in any order.
-        rules, teams, challenge_hash, limits, sights: as `Basis` says.
+        rules, teams, challenge_hash, limits, sights, revealed: as `Basis` says.
         everything: also the entries that are not their team's one row.
     """
-    basis = Basis(rules, teams, challenge_hash, limits, sights or {})
+    basis = Basis(rules, teams, challenge_hash, limits, sights or {}, revealed)
     verdicts = newest(results, basis)
     notes = why_not(verdicts, basis)
     said = alike(verdicts, basis.sights)
@@ -161,6 +170,7 @@ def _row(result: Result, note: str, said: tuple[str, ...], basis: Basis) -> Row:
         seconds=seconds.total if seconds else None,
         megabytes=entry.bytes / 1e6,
         outcome=result.outcome,
+        cause=one_sentence(result.cause, CAUSE),
         note=note,
         received=result.received,
         entries=1,
@@ -176,6 +186,7 @@ def _row(result: Result, note: str, said: tuple[str, ...], basis: Basis) -> Row:
         outdated=result.outdated(basis.limits, basis.rules) if basis.limits else "",
         doubts=tuple(_doubts(result, basis)),
         alike=said,
+        summary=entry.summary,
         images=images_of(result),
     )
 

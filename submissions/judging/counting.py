@@ -27,6 +27,8 @@ class Basis:
     """Those that hold: of several verdicts on an entry, one that was made by them goes first."""
     sights: Mapping[str, Sight] = field(default_factory=dict)
     """The register of first sight, by the entries' hashes."""
+    revealed: datetime | None = None
+    """When the truth was published; what was received later does not count."""
 
 
 def newest(results: Iterable[Result], basis: Basis) -> list[Result]:
@@ -71,6 +73,8 @@ def why_not(results: Sequence[Result], basis: Basis) -> dict[str, str]:
             found[identity] = "not in the list of teams"
         elif rules.deadline is not None and received_at(result) > rules.deadline:
             found[identity] = "after the deadline"
+        elif basis.revealed is not None and received_at(result) > basis.revealed:
+            found[identity] = "after the reveal"
         elif result.outcome == "ok":
             day = team, received_at(result).date().isoformat()
             valid[day] += 1

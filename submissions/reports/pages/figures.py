@@ -9,9 +9,10 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from challenge.submissions.reports.pages.page import name as short
@@ -83,7 +84,12 @@ class Drawing:
     caption: str
     svg: str
     """A file of its own, light."""
-    png: bytes
+    raster: Callable[[], bytes] = field(repr=False, compare=False)
+
+    @cached_property
+    def png(self) -> bytes:
+        """The same as a picture, which takes as long again."""
+        return self.raster()
 
     @cached_property
     def markup(self) -> Markup:
@@ -98,11 +104,12 @@ class Drawing:
         body = _own_names(body, self.name)
         found = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', body)
         assert found is not None
-        width = round(float(found[1]) * 96 / 72)
+        # In parts of a letter, so that figures grow with the page's text: 72 points are 6 rem.
+        width = round(float(found[1]) / 12, 2)
         alt = escape(one_line(self.alt, LONGEST))
         head = (
             f'<svg role="img" aria-label="{alt}" viewBox="0 0 {found[1]} {found[2]}" '
-            f'style="width: {width}px" xmlns="http://www.w3.org/2000/svg" '
+            f'style="width: {width}rem" xmlns="http://www.w3.org/2000/svg" '
             'xmlns:xlink="http://www.w3.org/1999/xlink">'
         )
         return Markup(head + body[body.index(">") + 1 :])  # escaped by matplotlib, see the test
@@ -125,21 +132,33 @@ def draw(
         caption: below it.
         size: in inches.
     """
-    import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    vector, raster = io.BytesIO(), io.BytesIO()
-    with matplotlib.rc_context(_SETTINGS), warnings.catch_warnings():
-        # Of letters that the font has not: the page's own fonts may have them.
-        warnings.filterwarnings("ignore", message="(Glyph|Matplotlib currently does not)")
+    def saved(**options: Any) -> bytes:
+        buffer = io.BytesIO()
+        with _style():
+            figure.savefig(buffer, **options)
+        return buffer.getvalue()
+
+    with _style():
         # Not pyplot: it keeps every figure and picks a window system.
         figure = Figure(figsize=size, layout="constrained")
         FigureCanvasAgg(figure)
         paint(figure)
-        figure.savefig(vector, format="svg", metadata={"Date": None, "Creator": None})
-        figure.savefig(raster, format="png", dpi=150, metadata={"Software": None})
-    return Drawing(name, alt, caption, vector.getvalue().decode(), raster.getvalue())
+    vector = saved(format="svg", metadata={"Date": None, "Creator": None})
+    raster = partial(saved, format="png", dpi=150, metadata={"Software": None})
+    return Drawing(name, alt, caption, vector.decode(), raster)
+
+
+@contextmanager
+def _style() -> Iterator[None]:
+    import matplotlib
+
+    with matplotlib.rc_context(_SETTINGS), warnings.catch_warnings():
+        # Of letters that the font has not: the page's own fonts may have them.
+        warnings.filterwarnings("ignore", message="(Glyph|Matplotlib currently does not)")
+        yield
 
 
 def label(text: object, longest: int = 28) -> str:
