@@ -26,6 +26,7 @@ from challenge.cli import (
     pack,
     prepare,
     report,
+    reveal,
     rules,
     score,
     seal,
@@ -131,6 +132,7 @@ for _command in (
     rules.rules,
     amend.amend,
     seal.seal,
+    reveal.reveal,
     doctor.doctor,
 ):
     app.command(cls=Command)(_with_interrupts(_command))

@@ -10,6 +10,7 @@ entries/<team>-<name>.zip  manifest.json  config.yaml  weights.safetensors  plug
 results/<entry>-<challenge>-<judge>.json   results/history/*.json   results/.locks/<entry>
 results/received.jsonl
 teams.yaml   <challenge>-kit.zip
+final/<challenge>/   the final page, every score of every image, figures and tables
 speed.json   judge.json: how fast this machine is, and the judge's as the kit says it
 """
 
@@ -199,6 +200,11 @@ def history(workspace: Workspace) -> Path:
 def lock(workspace: Workspace, entry_hash: str) -> Path:
     """The file that is locked while an entry is judged."""
     return results(workspace) / ".locks" / entry_hash
+
+
+def final(workspace: Workspace, challenge: str) -> Path:
+    """The folder of what `challenge reveal` writes."""
+    return workspace.path / "final" / challenge
 
 
 def teams(workspace: Workspace) -> Path:

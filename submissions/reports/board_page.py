@@ -11,7 +11,7 @@ from datetime import datetime
 
 from challenge.data.challenges.rules import shown
 from challenge.submissions.judging.board import Row
-from challenge.submissions.judging.evidence import Evidence, ToNext
+from challenge.submissions.judging.evidence import ToNext
 from challenge.submissions.reports import board_figures
 from challenge.submissions.reports.pages.figures import Drawing
 from challenge.submissions.reports.pages.page import render
@@ -39,10 +39,10 @@ class Head:
 
 @dataclass(frozen=True)
 class Scored:
-    """A number with what stands below it, and what it is sorted by."""
+    """A number with lines below it, and what it is sorted by."""
 
     text: str
-    more: str = ""
+    more: tuple[str, ...] = ()
     value: float | None = None
 
 
@@ -115,7 +115,7 @@ def tables(found: View) -> list[Table]:
                 line.team,
                 line.members,
                 line.method,
-                *(Cell(" ".join(filter(None, (cell.text, cell.more)))) for cell in line.cells),
+                *(Cell(" ".join((cell.text, *cell.more))) for cell in line.cells),
             )
             for line in found.lines
             if line.kind != "reference"
@@ -229,7 +229,7 @@ def _heads(board: Standing) -> Iterator[Head]:
     yield from (Head(each) for each in ("PSNR (dB)", "SSIM"))
     if _has_nmse(board):
         yield Head("NMSE")
-    yield from (Head(each) for each in ("to next (dB)", "time", "size", "parameters", "entries"))
+    yield from (Head(each) for each in ("to next (dB)", "time", "size", "parameters"))
 
 
 def _has_nmse(board: Standing) -> bool:
@@ -255,10 +255,9 @@ def _line(each: Row, board: Standing) -> Line:
             _scored(each.ssim, 4, _interval(each.ssim_low, each.ssim_high, 3)),
             *nmse,
             _gap(place.to_next if place else None),
-            _time(each, board.evidence),
-            Scored(f"{each.megabytes:.2f} MB", each.isolation, each.megabytes),
+            _time(each),
+            Scored(f"{each.megabytes:.2f} MB", (each.isolation,), each.megabytes),
             Scored("" if parameters is None else f"{parameters:,}", value=parameters),
-            Scored(str(each.entries), value=float(each.entries)),
         ),
     )
 
@@ -293,7 +292,9 @@ def _outside(each: Row, board: Standing) -> Outside:
 
 
 def _scored(value: float | None, digits: int, more: str = "") -> Scored:
-    return Scored("") if value is None else Scored(f"{value:.{digits}f}", more, value)
+    if value is None:
+        return Scored("")
+    return Scored(f"{value:.{digits}f}", (more,) if more else (), value)
 
 
 def _interval(low: float | None, high: float | None, digits: int) -> str:
@@ -305,12 +306,11 @@ def _gap(gap: ToNext | None) -> Scored:
         return Scored("")
     found = gap.difference
     words = "clear" if gap.clear else "may be chance"
-    more = " ".join(filter(None, (_interval(found.low, found.high, 2), words)))
-    return Scored(f"{found.mean:+.2f}", more, found.mean)
+    more = filter(None, (_interval(found.low, found.high, 2), words))
+    return Scored(f"{found.mean:+.2f}", tuple(more), found.mean)
 
 
-def _time(each: Row, evidence: Evidence) -> Scored:
+def _time(each: Row) -> Scored:
     if each.seconds is None:
         return Scored("")
-    an_image = f"{each.seconds / evidence.images:.2f} s an image" if evidence.images else ""
-    return Scored(f"{each.seconds:,.1f} s", an_image, each.seconds)
+    return Scored(f"{each.seconds:,.1f} s", value=each.seconds)

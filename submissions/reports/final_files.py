@@ -1,0 +1,61 @@
+"""The folder of the last day: the page, every score of every image, figures and tables."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from challenge.data import atomic
+from challenge.data.challenges.challenge import Challenge
+from challenge.data.layout import Workspace
+from challenge.submissions.judging import image_scores, parts
+from challenge.submissions.judging.parts import Part
+from challenge.submissions.judging.result import Result
+from challenge.submissions.judging.result_files import SHORT
+from challenge.submissions.judging.reveal import Revealed
+from challenge.submissions.reports import board_page, final_page, page_files
+from challenge.submissions.reports.standing import gather
+
+
+@dataclass(frozen=True)
+class Written:
+    """What was written, and what it says in a sentence."""
+
+    verdict: str
+    files: tuple[tuple[Path, str], ...]
+    """Each with a word for it."""
+
+
+def write(
+    folder: Path,
+    place: Workspace,
+    challenge: Challenge,
+    results: list[Result],
+    revealed: Revealed,
+) -> Written:
+    """Write the folder; the same verdicts give the same bytes.
+
+    Args:
+        place: the organiser's workspace.
+        results: verdicts on this preparation of the challenge.
+        revealed: when the final part was unlocked.
+    """
+    hidden = place.hidden(challenge.config.name)
+    share = challenge.config.rules.final_share
+    board = gather(place, challenge, results, "final" if share else None)
+    before = gather(place, challenge, results, "public") if share else None
+    labels = {each.entry.hash[:SHORT]: each.entry.label for each in results}
+    final, view = final_page.view(board, before, hidden, labels, revealed)
+    of: dict[str, Part] = {}
+    if share:
+        split = parts.split(hidden.ids(), hidden.key.read_bytes(), share)
+        of = {each: part for part, ids in split.items() for each in ids}
+    verdicts = {row.entry: row for row in board.rows}
+    newest = {each.entry.hash: each for each in sorted(results, key=lambda each: each.judged_at)}
+    counting = [name for name in newest if verdicts[name[:SHORT]].counts]
+    scores = image_scores.text(newest.values(), board.known, of, counting)
+    page, table, figures = folder / "final.html", folder / "scores.csv", folder / "figures"
+    atomic.write_text(page, final_page.page(final, view))
+    atomic.write_text(table, scores)
+    page_files.write(figures, view.figures, board_page.tables(view))
+    return Written(final.verdict, ((page, "page"), (table, "scores"), (figures, "figures")))
