@@ -1,4 +1,4 @@
-"""`challenge reveal`: the last day: verify the seal, unlock the final part, write the final page."""
+"""`challenge reveal`: verify the seal, unlock the final part, write the page of the last day."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def reveal(
     """Open the final part and write the page of the last day.
 
     The seal is verified first, as `challenge seal` does it. Then the moment is written down in the
-    hidden folder, for good: what is received later does not count. The page has podium, ties,
-    ranks and their stability, all teams on hidden images, a sheet for each team; beside it lie every
-    score of every image as CSV, and figures and tables as files.
+    hidden folder, for good: what is received later does not count. The page has the podium, ties
+    and how stable the ranks are, all teams on hidden images, and a sheet for each team. Beside it
+    lie every score of every image as CSV, and figures and tables as files.
 
     The deadline must have passed. Called again, it writes the same page again.
 
@@ -83,9 +83,8 @@ def _look(challenge: Challenge, place: Workspace, results: list[Result]) -> None
         remedy = f"wait, or move it: `challenge amend {name} rules.deadline=...`"
         raise UserError.of("the reveal", cause, remedy)
     if not results:
-        remedy = (
-            f"judge entries with `challenge score ENTRY.zip --hidden {place.hidden(name).path}`"
-        )
+        hidden = place.hidden(name).path
+        remedy = f"judge entries with `challenge score ENTRY.zip --hidden {hidden}`"
         raise UserError.of(place.path, f"has no results of `{name}`", remedy)
     judged = {each.entry.hash for each in result_files.read_all(place)}
     waiting = [each for entry, each in received.read(place).items() if entry not in judged]

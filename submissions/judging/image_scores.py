@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 
 from challenge.submissions.judging.parts import Part
 from challenge.submissions.judging.result import Result
+from challenge.submissions.judging.result_files import SHORT
 from challenge.submissions.scoring.references import References
 from challenge.submissions.text import no_formula
 
@@ -31,7 +32,7 @@ def text(
     Args:
         results: one verdict an entry.
         parts: of each image, where the test set is split.
-        counting: whole hashes of the entries in the ranking.
+        counting: the first 16 hex digits of the entries in the ranking.
     """
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
@@ -41,7 +42,7 @@ def text(
     for result in ordered:
         entry = result.entry
         about = [no_formula(entry.team), no_formula(entry.name), entry.hash, result.outcome]
-        about.append("yes" if entry.hash in ranked else "no")
+        about.append("yes" if entry.hash[:SHORT] in ranked else "no")
         if result.outcome != "ok":
             writer.writerow([*about, *[""] * 6])
             continue

@@ -9,6 +9,7 @@ from challenge.data import atomic
 from challenge.data.challenges.challenge import Challenge
 from challenge.data.layout import Workspace
 from challenge.submissions.judging import image_scores, parts
+from challenge.submissions.judging.counting import Basis, newest
 from challenge.submissions.judging.parts import Part
 from challenge.submissions.judging.result import Result
 from challenge.submissions.judging.result_files import SHORT
@@ -50,10 +51,10 @@ def write(
     if share:
         split = parts.split(hidden.ids(), hidden.key.read_bytes(), share)
         of = {each: part for part, ids in split.items() for each in ids}
-    verdicts = {row.entry: row for row in board.rows}
-    newest = {each.entry.hash: each for each in sorted(results, key=lambda each: each.judged_at)}
-    counting = [name for name in newest if verdicts[name[:SHORT]].counts]
-    scores = image_scores.text(newest.values(), board.known, of, counting)
+    config = challenge.config
+    verdicts = newest(results, Basis(config.rules, None, challenge.hash, config.limits))
+    ranked = {row.entry for row in board.counting}
+    scores = image_scores.text(verdicts, board.known, of, ranked)
     page, table, figures = folder / "final.html", folder / "scores.csv", folder / "figures"
     atomic.write_text(page, final_page.page(final, view))
     atomic.write_text(table, scores)
