@@ -86,7 +86,7 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _new_files(public: Public, challenge: Challenge) -> Iterator[Mistake]:
-    known = challenge.files | {public.manifest.name, public.rules.name}
+    known = challenge.files | {public.manifest.name, public.rules.name, public.resolution.name}
     for path in _files(public.path):
         if path.relative_to(public.path).as_posix() not in known:
             yield Mistake(str(path), "does not belong to the challenge", "remove it")

@@ -1,0 +1,228 @@
+"""The board as a page: what ranks on it, what does not, and that no stranger's word acts on it."""
+
+import csv
+import io
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from challenge.configs.schema.challenge import Rules
+from challenge.data.challenges.challenge import Challenge
+from challenge.submissions.judging import board_csv, evidence, image_scores
+from challenge.submissions.judging.board import rows
+from challenge.submissions.judging.result import Result
+from challenge.submissions.reports import board_figures, board_page
+from challenge.submissions.reports.standing import Standing
+from challenge.submissions.scoring.references import References
+
+NAMES = {
+    "markup": "</title></style><script>alert(1)</script><img src=x onerror=alert(1)>",
+    "attribute": "\" onmouseover='alert(1)' x=\"",
+    "entity": "&lt;b&gt;&amp;",
+    "template": "{{ 7 * 7 }}{% raw %}",
+    "formula": "=HYPERLINK(\"http://x\")",
+    "right to left": "b\u202epiz.ahpla\u2066",
+    "emoji": "👩‍🔬🏆",
+    "chinese": "图像复原",
+    "mathematics": "$\\frac{a}{b}$ and $x$",
+    "underscore": "_alpha",
+    "new line": "a\nb\r\nc",
+    "nothing to see": "\u200b\u00ad\x00",
+    "long": "x" * 10_000,
+    "long words": "ab " * 3_000,
+}  # fmt: skip
+IMAGES = 24
+CURVE = {"steps": [1, 2, 3], "values": [20.0, 22.0, 23.0]}
+
+
+def result(number, team, level, name="net", **fields):
+    """A verdict on an entry that is `level` dB on average, a little more on some images."""
+    images = [
+        {"id": f"{n:04}", "psnr": level + (n % 5) / 4 + (n * number % 7) / 50, "ssim": 0.8,
+         "seconds": 1.0}
+        for n in range(IMAGES)
+    ]  # fmt: skip
+    mean = sum(each["psnr"] for each in images) / IMAGES
+    record = {
+        "entry": {
+            "hash": f"{number:02x}" * 32, "team": team, "name": name, "bytes": 1_000_000,
+            "summary": {
+                "method": name[:50], "settings": name[:50], "parameters": 10**number,
+                "curves": {"format": 1, "curves": {"psnr": CURVE}},
+            },
+        },
+        "challenge": {"name": "tiny", "hash": "c"},
+        "judge": {"hash": "j" * 64, "isolation": {"level": "landlock"}},
+        "outcome": "ok", "received": "2026-12-01T10:00:00+00:00",
+        "judged_at": "2026-12-01T10:00:00+00:00",
+        "psnr": {"mean": mean, "low": mean - 0.5, "high": mean + 0.5},
+        "ssim": {"mean": 0.8, "low": 0.79, "high": 0.81},
+        "seconds": {"total": 10.0 * number}, "images": images,
+    }  # fmt: skip
+    return Result.model_validate(record | fields)
+
+
+def failed(number, team, outcome="crash", cause="RuntimeError: <b>shapes</b>"):
+    return result(
+        number, team, 30.0, outcome=outcome, cause=cause, psnr=None, ssim=None, images=[]
+    )
+
+
+def standing(challenge: Challenge, results, members=None, known=None) -> Standing:
+    made = rows(results, Rules(), everything=True)
+    weighed = evidence.weigh(made)
+    return Standing(
+        challenge, made, weighed, members or {}, None, known or References(), ["a remark"]
+    )
+
+
+def html(board, **options):
+    return board_page.html(board_page.view(board, **options))
+
+
+class Page(HTMLParser):
+    """Tags, attributes and texts of a page."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.tags, self.attributes, self.text = [], [], []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += attrs
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+PLAIN = [
+    result(1, "alpha", 28.0), result(2, "beta", 27.0), result(3, "baseline", 26.0, "unet"),
+    result(4, "gamma", 25.0), failed(5, "delta"),
+]  # fmt: skip
+
+
+def test_the_same_verdicts_give_the_same_bytes_in_whatever_order(challenge):
+    page = html(standing(challenge, PLAIN))
+    assert html(standing(challenge, PLAIN)) == page
+    assert html(standing(challenge, PLAIN[::-1])) == page
+
+
+def test_what_failed_or_lacks_a_score_has_no_line_in_the_ranking(challenge):
+    lacking = result(6, "epsilon", 40.0)
+    lacking = lacking.model_copy(update={"images": lacking.images[:-1]})
+    found = board_page.view(standing(challenge, [*PLAIN, lacking]))
+    assert [(line.rank.text, line.team) for line in found.lines] == [
+        ("1", "alpha"), ("2", "beta"), ("", "baseline"), ("3", "gamma"),
+    ]  # fmt: skip
+    (block,) = found.outside
+    assert [(each.team, each.outcome) for each in block.rows] == [
+        ("delta", "crash"), ("epsilon", "ok"),
+    ]  # fmt: skip
+    assert block.rows[0].why == ("failed: crash", "RuntimeError: <b>shapes</b>")
+    assert "scores of images are missing" in block.rows[1].why[0]
+
+
+def test_identical_entries_tie_and_are_flagged(challenge):
+    twins = [result(1, "alpha", 28.0), result(1, "beta", 28.0)]
+    twins[1] = twins[1].model_copy(
+        update={"entry": twins[1].entry.model_copy(update={"hash": "f" * 64})}
+    )
+    found = board_page.view(standing(challenge, [*twins, result(4, "gamma", 25.0)]))
+    first, second, third = found.lines
+    assert first.rank.text == second.rank.text == "1-2"
+    assert first.ties == second.ties == ("a",)
+    assert third.ties == ()
+    assert first.cells[2].text == "+0.00"
+    assert "may be chance" in first.cells[2].more
+    for line, other in ((first, "beta"), (second, "alpha")):
+        assert any(f"the same score on every image as {other}" in each for each in line.flags)
+
+
+def test_references_stand_where_they_belong(challenge):
+    ids = [f"{n:04}" for n in range(IMAGES)]
+    known = References(psnr={"measured": dict.fromkeys(ids, 20.0), "tv": dict.fromkeys(ids, 27.2)})
+    found = board_page.view(standing(challenge, PLAIN, known=known))
+    assert [line.team for line in found.lines] == [
+        "alpha", "beta", "total variation", "baseline", "gamma", "blurred",
+    ]  # fmt: skip
+    page = html(standing(challenge, PLAIN, known=known))
+    assert "total variation 27.20" in page, "in the figure too"
+    # A baseline on the board that is total variation says it better.
+    judged = [*PLAIN, result(7, "baseline", 26.5, "tv")]
+    found = board_page.view(standing(challenge, judged, known=known))
+    assert "total variation" not in [line.team for line in found.lines]
+    some = References(psnr={"tv": dict.fromkeys(ids[1:], 27.2)})
+    assert standing(challenge, PLAIN, known=some).references == []
+
+
+@pytest.mark.parametrize("what", NAMES)
+def test_a_name_is_text_and_nothing_else(challenge, what):
+    name = NAMES[what]
+    results = [
+        result(1, name, 28.0, name), result(2, "beta", 27.0), failed(3, name + "2", cause=name)
+    ]  # fmt: skip
+    board = standing(challenge, results, members={name: [name, "Grace"]})
+    page = html(board, everything=True)
+    plain = Page(html(standing(challenge, [result(1, "alpha", 28.0), *results[1:2],
+                                           failed(3, "alpha2")], {"alpha": ["Ada", "Grace"]})))  # fmt: skip
+    parsed = Page(page)
+    # No tag, no attribute that a page with plain names has not, and no longer a page.
+    assert {*parsed.tags} <= {*plain.tags}
+    assert parsed.tags.count("script") == plain.tags.count("script") == 1
+    assert {key for key, _ in parsed.attributes} - {key for key, _ in plain.attributes} <= {"title"}
+    assert len(page) < 150_000
+    assert not re.search("[\u202a-\u202e\u2066-\u2069\u200b\x00]", page)
+    assert "49" not in "".join(parsed.text) or "{{" in "".join(parsed.text)
+    tables = board_page.tables(board_page.view(board, everything=True))
+    files = [each.csv() for each in tables]
+    files.append(board_csv.text(board.rows, board.evidence, board.members))
+    files.append(image_scores.text(results, References(), {}, []))
+    for text in files:
+        for line in csv.reader(io.StringIO(text)):
+            for cell in line:
+                assert not re.match(r"[=@]|[+-](?![\d.])", cell), cell
+                assert cell.isprintable()
+    for table in tables:
+        lines = table.markdown().splitlines()
+        assert len(lines) == len(table.rows) + 2, "a name begins no line of its own"
+        assert not any("<" in line.replace("\\<", "") for line in lines)
+
+
+def test_a_hundred_entries_fit_into_a_megabyte(challenge):
+    many = [result(1 + k % 7, f"team{k:03}", 30 - k / 50, "net") for k in range(100)]
+    many = [
+        each.model_copy(update={"entry": each.entry.model_copy(update={"hash": f"{k:02x}" * 32})})
+        for k, each in enumerate(many)
+    ]
+    board = standing(challenge, many)
+    page = html(board)
+    assert len(page.encode()) < 1_000_000
+    assert page.count("team09") >= 10, "the table has all of them"
+    assert f"The first {board_figures.MOST} of 100." in page
+
+
+def test_a_board_without_a_ranking_is_a_page_too(challenge):
+    page = html(standing(challenge, [failed(5, "delta")]))
+    assert "No entry counts yet." in page
+    assert "delta" in page
+
+
+def test_figures_are_of_what_is_known(challenge):
+    """Of verdicts of older toolkits there are no parameters and no curves."""
+    older = [
+        each.model_copy(update={"entry": each.entry.model_copy(update={"summary": None})})
+        for each in PLAIN
+    ]
+    names = [each.name for each in board_figures.all_of(standing(challenge, older))]
+    assert names == ["scores", "stability", "costs"]
+    drawn = board_figures.all_of(standing(challenge, PLAIN))
+    assert [each.name for each in drawn] == ["scores", "stability", "costs", "learning"]
+    assert all(each.alt and each.png.startswith(b"\x89PNG") for each in drawn)
+
+
+def test_one_team_alone_has_a_board(challenge):
+    found = board_page.view(standing(challenge, PLAIN[:1]))
+    assert [line.rank.text for line in found.lines] == ["1"]
+    assert "stability" not in [each.name for each in found.figures]
