@@ -48,9 +48,12 @@ def board(
         Path | None,
         typer.Option("--html", metavar="FILE", help="Also write a page that opens from disk."),
     ] = None,
-    figures: Annotated[
+    files: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="Also write figures and tables as files of their own."),
+        typer.Option(
+            metavar="FOLDER",
+            help="Also write figures as SVG and PNG, tables as CSV and Markdown.",
+        ),
     ] = None,
     workspace: WorkspaceOption = WORKSPACE,
 ) -> None:
@@ -69,13 +72,11 @@ def board(
 
     `--html` writes one file with table and figures: scores with ties, how stable the ranks are,
     PSNR against time and parameters, learning curves. It asks no network for anything.
-    `--figures` writes each figure as SVG and PNG, each table as CSV and Markdown.
 
     Example: challenge board --csv board.csv
     """
-    from challenge.cli.shared import board_table, pages
+    from challenge.cli.shared import board_table, kinds, pages
     from challenge.cli.shared.console import say, show_json
-    from challenge.cli.shared.kinds import expect_name
     from challenge.configs.errors import UserError
     from challenge.data.layout import Workspace
     from challenge.submissions.judging import result_files
@@ -83,9 +84,9 @@ def board(
     from challenge.submissions.reports.standing import gather
 
     if challenge is not None:
-        expect_name(challenge, "board")
+        kinds.expect_name(challenge, "board")
     if as_html is not None:
-        pages.expect_html(as_html, "board.html")
+        kinds.expect_file_to_be(as_html, "board.html", "an HTML file", "--html")
     place = Workspace(workspace)
     found = result_files.read_all(place, challenge)
     names = sorted({each.challenge.name for each in found})
@@ -101,8 +102,8 @@ def board(
     shown = [row for row in made if row.main or everything]
     if as_csv is not None:
         _write_csv(as_csv, shown, weighed, members)
-    if as_html is not None or figures is not None:
-        pages.write_board(standing, as_html, figures, everything=everything)
+    if as_html is not None or files is not None:
+        pages.write_board(standing, as_html, files, everything=everything)
     if as_json:
         show_json(_json(opened, shown, weighed, remarks(made), members) | {"part": part or "all"})
         return

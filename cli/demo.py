@@ -14,6 +14,8 @@ import typer
 Call = Callable[[list[str]], int | None]
 """Runs one command of the app in this process; its exit code."""
 
+BOARD, REPORT = "board.html", "report.html"
+"""The pages that a demo ends with."""
 MARKER = ".demo"
 """The file that tells a demo's folder from an organiser's workspace."""
 
@@ -55,7 +57,10 @@ def demo(
     seconds = time.monotonic() - started
     reconstructions = folder / "runs" / "deblur" / "network" / "reconstructions" / "val"
     show("")
-    show(f"The whole competition took {seconds:.0f} s. Look at")
+    show(f"The whole competition took {seconds:.0f} s. Open in a browser")
+    show(f"  {folder / BOARD}: the board, with how stable its ranks are and what scores cost")
+    show(f"  {folder / REPORT}: the network beside total variation, on val")
+    show("Look at")
     show(f"  {folder / 'public' / 'deblur' / 'contact-val.png'}: truth and measurement")
     show(f"  {reconstructions}: the network on val")
     show(f"  {folder / 'hidden' / 'deblur' / 'judged'}: every entry on the hidden test set")
@@ -76,7 +81,10 @@ def _story(folder: Path, minutes: float) -> list[list[str]]:
     story += [["infer", str(runs / "network")], ["score", str(runs / "network")]]
     zips = [str(folder / "entries" / f"{team}-{name}.zip") for name, team in entries.items()]
     story += [["score", *zips, "--hidden", str(folder / "hidden" / "deblur")]]
-    story += [["board", *workspace]]
+    story += [["board", "--html", str(folder / BOARD), *workspace]]
+    # The first one is what the other is compared with.
+    pair = [str(runs / "tv"), str(runs / "network")]
+    story += [["report", *pair, "--out", str(folder / REPORT), *workspace]]
     return story
 
 

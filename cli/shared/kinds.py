@@ -220,20 +220,21 @@ def expect_png_to_be(out: Path, usual: str) -> None:
     expect_file_to_be(out, usual, "a PNG")
 
 
-def expect_file_to_be(out: Path, usual: str, what: str) -> None:
+def expect_file_to_be(out: Path, usual: str, what: str, option: str = "--out") -> None:
     """Refuse what no such file can be written to, before the minutes that lead to it.
 
     Args:
-        out: what `--out` is.
+        out: what the option is.
         usual: a name that it may have; the suffix is that of all such files.
         what: they are, such as `a PNG`.
+        option: that is it.
 
     Raises:
         UserError: it is no name of one, or its folder takes none.
     """
     from challenge.configs.errors import UserError
 
-    place = f"--out {out}"
+    place = f"{option} {out}"
     if out.suffix.lower() != Path(usual).suffix or out.is_dir():
         cause = "is a folder" if out.is_dir() else f"is not the name of {what}"
         raise UserError.of(place, cause, f"give a file such as `{usual}`")

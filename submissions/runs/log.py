@@ -29,6 +29,16 @@ def best(run: Run) -> dict[str, Any]:
 
 
 def curve(run: Run | Path | str, name: str) -> tuple[list[int], list[float]]:
-    """Steps and values of everything that was logged as `name`."""
-    lines = [line for line in read(open_run(run)) if line.get(name) is not None]
+    """Steps and values of everything that was logged as `name`.
+
+    Of an entry that was unpacked, those that it carries.
+    """
+    opened = open_run(run)
+    if not opened.log.exists() and opened.packed_curves.is_file():
+        from challenge.submissions.runs import curves
+
+        found = curves.of(opened)
+        each = found and found.curves.get(name)  # type: ignore[call-overload]
+        return ([*each.steps], [*each.values]) if each else ([], [])
+    lines = [line for line in read(opened) if line.get(name) is not None]
     return [line["step"] for line in lines], [line[name] for line in lines]

@@ -156,6 +156,14 @@ def test_the_board_of_a_part_is_of_its_images_alone(story, call, tmp_path):
         *(tmp_path / "workspace/results").glob("*.json"),
     ):
         path.write_text(path.read_text().replace(old, digest))
+    done = call(tmp_path, "board", "--final")
+    assert done.code == 2
+    assert "closed until the reveal; on the last day: `challenge reveal deblur`" in done.err
+    revealed = call(tmp_path, "reveal", "deblur")
+    assert revealed.code == 0, revealed.err
+    page = (tmp_path / "workspace/final/deblur/final.html").read_text()
+    assert "on 1 hidden images, which were closed until then" in page
+    assert "during the week" in page
     boards = {}
     for option in ("--public", "--final"):
         done = call(tmp_path, "board", option, "--json")
