@@ -8,7 +8,8 @@ import pytest
 
 COMMANDS = (
     *("demo", "prepare", "train", "infer", "score", "compare", "pack", "check"),
-    *("amend", "analyse", "board", "methods", "config", "kit", "report", "rules", "seal", "doctor"),
+    *("amend", "analyse", "board", "methods", "config", "kit", "report", "reveal", "rules", "seal"),
+    "doctor",
 )
 HEAVY = {"torch", "deepinv", "numpy", "skimage", "scipy", "matplotlib", "lightning_fabric", "PIL"}
 
@@ -38,6 +39,7 @@ def test_help_imports_nothing_heavy():
 
 FREE_OF_TORCH = (
     "challenge.submissions.judging.board",
+    "challenge.submissions.reports.board_page",
     "challenge.submissions.entries.check",
     "challenge.submissions.inference.supervisor",
     "challenge.submissions.judging.result_files",
