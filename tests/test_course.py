@@ -33,6 +33,8 @@ SMALL = {
     "train diffusion": ["method.steps=2", "method.draws=2"],
     "train tv": [],
     "train pnp": [],
+    "train fbp": [],
+    "train zero_filled": [],
     "analyse": ["--size", "32", "--iterations", "10"],
     "infer": [],
     "compare": [],
@@ -47,6 +49,7 @@ SEEN = {
     "tuesday": "relative error",
     "wednesday": "expansive: ",
     "thursday-generative": "within one deviation",
+    "thursday": "of the columns have",
 }
 """Of each page, words that its last blocks print."""
 
