@@ -158,8 +158,8 @@ _PACKAGED = Path(__file__).parent / "baselines"
 
 
 def baselines() -> dict[str, Path]:
-    """The packed entries that come with the toolkit, by name, denoisers among them."""
-    found = [*_PACKAGED.glob("*.zip"), *_PACKAGED.glob("denoisers/*.zip")]
+    """The packed entries that come with the toolkit, by name, those of sub-folders among them."""
+    found = [*_PACKAGED.glob("*.zip"), *_PACKAGED.glob("*/*.zip")]
     return {path.stem: path for path in sorted(found, key=lambda path: path.stem)}
 
 
@@ -167,6 +167,12 @@ def denoisers() -> dict[str, Path]:
     """Those made for a denoising challenge, by the word of a knob for them: `baseline/drunet`."""
     found = sorted((_PACKAGED / "denoisers").glob("*.zip"))
     return {f"baseline/{path.stem}": path for path in found}
+
+
+def medicine() -> dict[str, Path]:
+    """Those made for `ct` and `mri`, by name: their images have one channel or two."""
+    found = sorted((_PACKAGED / "medicine").glob("*.zip"))
+    return {path.stem: path for path in found}
 
 
 def kit(workspace: Workspace, challenge: str) -> Path:

@@ -16,7 +16,7 @@ from pathlib import Path
 import yaml
 
 from benchmarks import pages
-from benchmarks.course.readme import challenge, duration, training
+from benchmarks.course.readme import WORDS, challenge, duration, training
 from challenge.data.layout import Workspace
 from challenge.submissions import layout
 from challenge.submissions.reports.comparison import size_of_weights
@@ -53,7 +53,7 @@ def describe() -> None:
         facts, (size, parameters) = training(path), size_of_weights(path)
         lines.append(
             f"| `{name}` | `{config['method']['name']}` | {size / 1e6:.2f} | {parameters:,} | "
-            f"{facts['seed']} | {facts['images']} photographs, `{config['challenge']}` | "
+            f"{facts['seed']} | {facts['images']} {WORDS[facts['source']]}, `{config['challenge']}` | "
             f"{duration(facts['seconds'])} | {facts['machine']} |"
         )
     page = FOLDER / "README.md"

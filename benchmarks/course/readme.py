@@ -23,7 +23,7 @@ from challenge.data.images.codec import stored, to_unit
 from challenge.data.layout import Workspace
 from challenge.data.physics.measurements import read
 from challenge.submissions.judging.result import Result
-from challenge.submissions.layout import baselines, denoisers
+from challenge.submissions.layout import baselines, denoisers, medicine
 from challenge.submissions.reports.comparison import size_of_weights
 from challenge.submissions.scoring.metrics import psnr, ssim
 from challenge.submissions.scoring.scores import Interval
@@ -33,7 +33,7 @@ METHODS = ("wiener", "tv", "huber", "bilevel")
 """Made here in a minute; the others are `submissions/baselines/*.zip`, trained already."""
 SHOWN = ("tv", "unet", "unrolled")
 """In the picture."""
-WORDS = {"builtin": "procedural images", "folder": "photographs"}
+WORDS = {"builtin": "procedural images", "folder": "photographs", "phantoms": "phantoms"}
 BEGIN, END = "<!-- begin: python -m benchmarks.course.readme -->", "<!-- end -->"
 
 
@@ -59,7 +59,7 @@ def main() -> None:
             challenge("train", name, *resume, *option)
         zips.append(str(workspace.path / "entries" / f"readme-{name}.zip"))
         challenge("pack", str(run), "--team", "readme")
-    elsewhere = set(denoisers().values())
+    elsewhere = {*denoisers().values(), *medicine().values()}
     zips += [str(path) for path in baselines().values() if path not in elsewhere]
     verdicts = json.loads(challenge("score", *zips, "--hidden", str(hidden.path), "--json"))
     judged = [Result.model_validate(each) for each in verdicts]

@@ -1,0 +1,226 @@
+"""Tomography and magnetic resonance: trained, packed, judged, written into the docs.
+
+    python -m benchmarks.course.medical [--quick] [WORKSPACE]
+
+Prepares `ct` (60 views of phantoms of 128x128 pixels, noise of 5 %, as Adler, Oktem 2018) and `mri`
+(a quarter of the columns) as they are packaged, and `phantomnoise`, phantoms with white noise, where
+the denoiser of `diffusion` learns. Trains, packs what was trained into
+`submissions/baselines/medicine/`, judges all on the hidden images, and writes the tables of
+`docs/performance.md` and `docs/medical.md` and the pictures `docs/medical-*.png`: of a judged image
+(`medical_pictures.py`), and of a lesion that no training image has (`medical_lesion.py`).
+
+A run or a verdict that exists is used again, so it can be stopped and continued; a method whose run
+is not finished is left out. With `--quick` trainings have three steps and images 64x64 pixels, and
+tables and pictures go into the workspace's folder `docs` alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from benchmarks import pages
+from benchmarks.course import baselines, medical_lesion, medical_pictures
+from benchmarks.course.readme import challenge, duration, training
+from benchmarks.course.tuesday import DECLARED, finished, learn
+from challenge.data.images.codec import stored, to_unit
+from challenge.data.layout import Hidden, Workspace
+from challenge.data.physics.measurements import read
+from challenge.submissions import layout
+from challenge.submissions.judging.result import Result
+from challenge.submissions.reports.comparison import size_of_weights
+from challenge.submissions.scoring.metrics import nmse, psnr, ssim
+
+DOCS = Path(__file__).parents[2] / "docs"
+FOLDER = baselines.FOLDER / "medicine"
+BEGIN, END = "<!-- begin: python -m benchmarks.course.medical -->", "<!-- end of medical -->"
+TEAM, NOISE = "medicine", "phantomnoise"
+
+WHOLE = ["train.batch=4", "train.patch=128", "train.evaluate=200"]
+"""An operator sees an image as a whole."""
+NET = "method.net.width=24"
+
+
+def _trained(config: str, minutes: int, *settings: str) -> list[str]:
+    budget = ["train.steps=null", f"train.minutes={minutes}", "train.tune=8", DECLARED]
+    return [config, *budget, *settings]
+
+
+GREY, COMPLEX = "method.channels=1", "method.channels=2"
+TV = ["tv", "method.weight=null", "train.tune=8"]
+SAMPLED = ["diffusion", "method.guidance=pigdm", "method.draws=8", "method.steps=10", DECLARED]
+PLAIN = ["method.preconditioned=false", "method.steps=8", "method.dual_width=24"]
+"""Learned Primal-Dual with A^T, as published."""
+RUNS: dict[str, dict[str, list[str]]] = {
+    NOISE: {"drunet": _trained("drunet", 15, "method.width=24", GREY)},
+    "ct": {
+        "fbp": ["fbp"],
+        "fbp-hann": ["fbp", "method.window=hann"],
+        "tv": TV,
+        "ct-network": _trained("network", 10, NET, GREY, *WHOLE),
+        "ct-lpd": _trained("lpd", 25, NET, GREY, *WHOLE, *PLAIN),
+        "ct-unrolled": _trained("unrolled", 20, NET, GREY, *WHOLE, "method.algorithm=pgd"),
+        "ct-deq": _trained("deq", 20, NET, GREY, *WHOLE, "method.algorithm=pgd"),
+        "diffusion": SAMPLED,
+    },
+    "mri": {
+        "zero_filled": ["zero_filled"],
+        "tv": TV,
+        "mri-network": _trained("network", 10, NET, COMPLEX, *WHOLE),
+        "mri-lpd": _trained("lpd", 25, NET, COMPLEX, *WHOLE, *PLAIN),
+        "mri-unrolled": _trained("unrolled", 20, NET, COMPLEX, *WHOLE),
+        "mri-deq": _trained("deq", 20, NET, COMPLEX, *WHOLE),
+    },
+}
+"""Of every challenge, what is trained there, in minutes of one core."""
+PACKED = ("network", "lpd", "unrolled", "deq")
+QUICK = {
+    "prepare": ["images.size=64", "images.train=12", "images.val=2", "images.test=3"],
+    "train": ["train.minutes=null", "train.steps=3", "train.batch=1", "train.patch=64",
+              "train.tune=2", "train.evaluate=3"],
+    "tv": ["train.tune=2"],
+    "diffusion": ["method.draws=2", "method.steps=2"],
+}  # fmt: skip
+"""What makes a trial short, by command and config."""
+UNSETTLED = 30
+"""Seconds of training below which `trained` is not worth a cell."""
+
+
+class Row(NamedTuple):
+    """A judged run."""
+
+    run: layout.Run
+    entry: Path
+    result: Result
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.course.medical")
+    parser.add_argument("workspace", nargs="?", default="workspace", type=Path)
+    parser.add_argument("--quick", action="store_true", help="a trial; nothing in docs changes")
+    arguments = parser.parse_args()
+    workspace, docs = Workspace(arguments.workspace), DOCS
+    if arguments.quick:
+        docs = workspace.path / "docs"
+        docs.mkdir(parents=True, exist_ok=True)
+        for page in ("performance.md", "medical.md"):
+            shutil.copyfile(DOCS / page, docs / page)
+    for name, runs in RUNS.items():
+        prepare(workspace, name, arguments.quick)
+        for run, settings in runs.items():
+            learn(workspace, name, run, _filled(workspace, settings, arguments.quick))
+    if not arguments.quick:
+        made = [layout.run(workspace, name, run) for name in RUNS for run in RUNS[name]]
+        packed = [run for run in made if run.path.name.rpartition("-")[2] in PACKED]
+        baselines.package(workspace, [run for run in packed if finished(run)], FOLDER)
+        baselines.describe()
+    judged = {name: judge(workspace, name) for name in RUNS if name != NOISE}
+    tables = [table(workspace.hidden(name), rows) for name, rows in judged.items()]
+    pages.put(docs / "performance.md", BEGIN, END, "\n\n".join(tables))
+    for name, rows in judged.items():
+        results = {run: row.result for run, row in rows.items()}
+        medical_pictures.draw(workspace.hidden(name), results, docs / f"medical-{name}.png")
+    medical_lesion.write(
+        docs, {name: {run: row.run for run, row in rows.items()} for name, rows in judged.items()}
+    )
+
+
+def prepare(workspace: Workspace, name: str, quick: bool = False) -> None:
+    """Make a challenge, where it is not there."""
+    if workspace.public(name).config.exists():
+        return
+    settings = [name]
+    if name == NOISE:
+        images = "images={source: phantoms, size: 128, train: 1000, val: 10, test: 1}"
+        settings = ["denoising", f"name={name}", images]
+    small = QUICK["prepare"] if quick else []
+    challenge("prepare", *settings, *small, "--workspace", str(workspace.path))
+
+
+def _filled(workspace: Workspace, settings: list[str], quick: bool) -> list[str]:
+    """Settings with the path of the denoiser; of a trial, with those that make it short."""
+    config, found = settings[0], list(settings)
+    if config == "diffusion":
+        found.append(f"method.denoiser={layout.run(workspace, NOISE, 'drunet').path}")
+    if quick:
+        trained = any(each.startswith("train.minutes") for each in settings)
+        found += QUICK["train"] if trained else QUICK.get(config, [])
+    return found
+
+
+def judge(workspace: Workspace, name: str) -> dict[str, Row]:
+    """Pack what is finished, and judge it on the hidden images: rows in the order of `RUNS`."""
+    made = [layout.run(workspace, name, run) for run in RUNS[name]]
+    made = [run for run in made if finished(run)]
+    entries = []
+    for run in made:
+        # Two challenges of one team: an entry's file is named by team and run.
+        challenge("pack", str(run.path), "--team", f"{TEAM}-{name}")
+        entries.append(layout.entry(workspace, f"{TEAM}-{name}", run.path.name))
+    hidden = str(workspace.hidden(name).path)
+    said = challenge("score", *map(str, entries), "--hidden", hidden, "--json")
+    found = {}
+    for run, entry, each in zip(made, entries, json.loads(said), strict=True):
+        found[run.path.name] = Row(run, entry, Result.model_validate(each))
+    return found
+
+
+def table(hidden: Hidden, rows: dict[str, Row]) -> str:
+    """A challenge's table: the picture of the measurement first, then in the order of `RUNS`."""
+    name = hidden.path.name
+    lines = [
+        f"| `{name}` | PSNR (dB) | over TV | SSIM | NMSE | seconds an image | MB | parameters | "
+        "trained |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    tv = rows["tv"].result.psnr if "tv" in rows else None
+    base = tv.mean if tv else None
+    level, similarity, error, count = _measured(hidden)
+    lines.append(f"| measured | {level:.2f} | {_over(level, base)} | {similarity:.3f} | "
+                 f"{error:.4f} | | | | |")  # fmt: skip
+    for run, row in rows.items():
+        result = row.result
+        assert result.psnr and result.ssim and result.nmse, result.cause
+        size, parameters = size_of_weights(row.entry)
+        facts = training(row.entry)
+        how = duration(facts["seconds"]) if facts["seconds"] > UNSETTLED else ""
+        seconds = np.mean([each.seconds for each in result.images])
+        mean, low, high = result.psnr.mean, result.psnr.low, result.psnr.high
+        lines.append(
+            f"| `{run.removeprefix(f'{name}-')}` | {mean:.2f} [{low:.2f}, {high:.2f}] | "
+            f"{_over(mean, base)} | {result.ssim.mean:.3f} | {result.nmse.mean:.4f} | "
+            f"{seconds:.2f} | {size / 1e6:.2f} | {parameters:,} | {how} |"
+        )
+    shares = [
+        f"of `{run}` {right.one:.3f} and {right.two:.3f}"
+        for run, row in rows.items()
+        if (right := row.result.calibration) is not None
+    ]
+    said = f" Within one and two of the stated deviations: {', '.join(shares)}." if shares else ""
+    return "\n".join(lines) + (
+        f"\n\nAs judged on the {count} hidden phantoms of `{name}`, with 2 threads; measured: "
+        f"{'filtered backprojection' if name == 'ct' else 'zeros for what was not measured'}.{said}"
+    )
+
+
+def _measured(hidden: Hidden) -> tuple[float, float, float, int]:
+    scores = []
+    for identity in hidden.ids():
+        found, truth = read(hidden.measurement(identity)).picture, hidden.image(identity)
+        both = {"estimate": found, "truth": to_unit(stored(truth))}
+        scores.append([metric(**both) for metric in (psnr, ssim, nmse)])
+    level, similarity, error = np.mean(scores, axis=0).tolist()
+    return level, similarity, error, len(scores)
+
+
+def _over(level: float, base: float | None) -> str:
+    return "" if base is None else f"{level - base:+.2f}"
+
+
+if __name__ == "__main__":
+    main()
