@@ -70,8 +70,13 @@ def analyse(
     ] = None,
     images: Annotated[int, typer.Option(min=1, help="Images of val.")] = 2,
     size: Annotated[
-        int, typer.Option(min=16, help="Side in pixels of the centre of an image that is taken.")
-    ] = 64,
+        int | None,
+        typer.Option(
+            min=16,
+            help="Side in pixels of the centre of an image that is taken; by default 64, or all of "
+            "it where the operator sees it as a whole.",
+        ),
+    ] = None,
     iterations: Annotated[int, typer.Option(min=1, help="Steps that are followed.")] = 100,
     seed: Annotated[int, typer.Option(min=0, help="Of all random numbers.")] = 0,
     as_json: JsonOption = False,
@@ -201,10 +206,11 @@ def _show(found: Analysis) -> None:
     title = f"{found.name}: Lipschitz constants are at least"
     table(columns, rows, title=title, left=("level", "step", "time", "points"))
     count = len(found.images)
-    side = f"at most {found.settings.size} pixels wide"
-    what = f"{count} image{'s' * (count != 1)}, the centre, {side}"
+    what = f"{count} image{'s' * (count != 1)}, the centre, {found.settings.size} pixels wide"
     meaning = "asym(metry), homog(eneity), an eigen(value) of the Jacobian J: docs/convergence.md"
     show_block(wrapped(f"On val of {found.challenge}: {what}, in float32; {meaning}."))
+    if found.whole is not None:
+        show_block(wrapped(f"The operator of so many pixels is another one than that of {found.whole}, which sees an image as a whole: without --size it is that."))
     _show_iterations(found)
     for statement in found.statements:
         _show_statement(statement)

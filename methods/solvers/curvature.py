@@ -2,7 +2,7 @@
 
     mu = least eigenvalue,   L = ||A||^2 = largest eigenvalue
 
-A circular blur has the eigenvalues |h|^2, a mask m^2, and an operator with fewer measurements than
+A circular blur has the eigenvalues |h|^2, a mask m^2, also one of frequencies, and an operator with fewer measurements than
 pixels has mu = 0. All else is measured by Lanczos, which gives a mu that is not too small and an L
 that is not too large.
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
-from deepinv.physics import Denoising, Inpainting
+from deepinv.physics import MRI, Denoising, Inpainting
 from torch import Tensor
 
 from challenge.methods.solvers.krylov import krylov
@@ -53,7 +53,7 @@ def curvature(physics: LinearPhysics, x: Tensor, seed: int = 0) -> Curvature:
         h = transfer_function(physics, *x.shape[-2:])
         gain = torch.ones(1) if h is None else h.abs().square()
         return Curvature(float(gain.min()), float(gain.max()), True)
-    if isinstance(physics, Inpainting):
+    if isinstance(physics, Inpainting | MRI):
         gain = mask_of(physics).square()
         return Curvature(float(gain.min()), float(gain.max()), True)
     factor = decimation(physics)

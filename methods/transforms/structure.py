@@ -92,7 +92,7 @@ def norm_squared(physics: LinearPhysics, like: Tensor) -> Tensor | float:
     return found
 
 
-def mask_of(physics: Inpainting) -> Tensor:
+def mask_of(physics: Inpainting | MRI) -> Tensor:
     """The mask, (1 | B, 1 | C, H, W); deepinv takes it with fewer dimensions too."""
     mask: Tensor = physics.mask
     return mask.reshape((1,) * (4 - mask.dim()) + mask.shape)

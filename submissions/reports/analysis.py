@@ -20,8 +20,9 @@ class Settings:
     """How much is measured."""
 
     images: int = 2
-    size: int = 64
-    """Side of the centre of an image that is taken."""
+    size: int | None = None
+    """Side of the centre of an image that is taken; None: `scenes.SIDE`, or all of the image where
+    the operator sees it as a whole."""
     iterations: int = 100
     levels: tuple[float, ...] = ()
     """Of a denoiser; its usual ones where empty."""
@@ -130,6 +131,8 @@ class Analysis:
     statements: tuple[Statement, ...]
     silent: tuple[Theorem, ...] = field(default=())
     """Theorems that do not speak of the algorithm."""
+    whole: int | None = None
+    """Side of an image whose operator is another one than that of the part that was taken."""
 
     def to_json(self) -> dict[str, Any]:
         """As JSON can say it; what is not finite is null."""
@@ -143,6 +146,7 @@ class Analysis:
                     "challenge": self.challenge,
                     "settings": asdict(self.settings),
                     "images": self.images,
+                    "whole": self.whole,
                     "precision": "float32",
                     "levels": [asdict(each) for each in self.levels],
                     "iterations": [asdict(each) | {"rise": each.rise} for each in self.courses],

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from challenge.submissions.reports import dynamics, subjects
 from challenge.submissions.reports.analysis import Analysis, Course, Level, Settings, Statement
 from challenge.submissions.reports.facts import Algorithm, Bound, Facts, worst_passage
-from challenge.submissions.reports.scenes import NAMES, Scene, scene_of, worst_of
+from challenge.submissions.reports.scenes import NAMES, Scene, scene_of, side_of, worst_of
 from challenge.submissions.reports.subjects import Kind
 from challenge.submissions.reports.theorems import THEOREMS, Theorem, judge_all
 
@@ -58,6 +58,8 @@ def analyse(
     subjects.check_images(_prior(method), name, challenge)
     method.eval().requires_grad_(False)
     identities = tuple(challenge.ids("val")[: settings.images])
+    side, whole = side_of(challenge, settings.size)
+    settings = replace(settings, size=side)
     with in_float32(method):
         levels, courses = _measured(method, kind, challenge, identities, settings, progress)
     statements, silent = _judged(kind, _prior(method), levels, courses, settings)
@@ -72,6 +74,7 @@ def analyse(
         courses,
         statements,
         silent,
+        whole,
     )
 
 
@@ -83,6 +86,7 @@ def _measured(
     settings: Settings,
     progress: OnStep,
 ) -> tuple[tuple[Level, ...], tuple[Course, ...]]:
+    assert settings.size is not None
     scenes = [scene_of(challenge, identity, settings.size) for identity in identities]
     if kind == "unrolled":
         return _unrolled(method, scenes, settings, progress)

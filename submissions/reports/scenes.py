@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from challenge.methods.plug_and_play.properties import Properties
     from challenge.methods.solvers.data_term import DataTerm
 
+SIDE = 64
+"""Of the centre of an image, by default."""
 NAMES = ("D", "I - D", "2D - I")
 NOTHING = Certificate(*[math.inf] * 3)
 """Of a map that nothing bounds."""
@@ -32,6 +34,24 @@ class Scene:
     y: Tensor
     data: DataTerm
     facts: DataFacts
+
+
+def side_of(challenge: Challenge, asked: int | None) -> tuple[int, int | None]:
+    """The side of the part that is taken, and that of the whole where the operator is another one.
+
+    A blur is the same one on a part of an image; a projector of 64 pixels with as many views as one
+    of 128 is better conditioned, and what is measured with it is not true of the other.
+
+    Args:
+        challenge: whose val images are taken.
+        asked: side in pixels; None: SIDE, or all of the image where that is the operator's.
+    """
+    from challenge.data.physics import families
+
+    whole = min(challenge.truth(challenge.ids("val")[0]).shape[1:])
+    one = families.of(challenge.problem.operator).whole
+    side = challenge.problem.fitting(min(asked or (whole if one else SIDE), whole))
+    return side, whole if one and side < whole else None
 
 
 def scene_of(challenge: Challenge, identity: str, size: int) -> Scene:

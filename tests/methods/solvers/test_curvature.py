@@ -7,19 +7,22 @@ from challenge.methods.contract_test import COLOURED, toy_images, toy_problem
 from challenge.methods.solvers.curvature import curvature
 
 OPERATORS = [(kind, None) for kind in COLOURED]
-OPERATORS += [("blur", "valid"), ("blur", "reflect"), ("downsampling", "reflect")]
+OPERATORS += [("mri", None), ("blur", "valid"), ("blur", "reflect"), ("downsampling", "reflect")]
 HEIGHT, WIDTH = 24, 16
 
 
 @pytest.mark.parametrize(("operator", "boundary"), OPERATORS)
 def test_the_ends_are_those_of_the_matrix(operator, boundary):
     problem = toy_problem(boundary=boundary, operator=operator)
-    x = toy_images(1)[0][None, :, :HEIGHT, :WIDTH]
+    channels = problem.channels
+    x = toy_images(1, channels)[0][None, :, :HEIGHT, :WIDTH]
     _, physics = problem.measure(x, [0])
     found = curvature(physics, x)
-    # Colours are treated alike: one channel of images makes the matrix.
-    unit = torch.eye(HEIGHT * WIDTH).reshape(-1, 1, HEIGHT, WIDTH).repeat(1, 3, 1, 1)
-    columns = torch.cat([physics.A(each)[:, 0].flatten(1) for each in unit.split(1)])
+    # Colours are treated alike: one channel of images makes the matrix. Of complex ones both do.
+    parts = 2 if channels == 2 else 1
+    unit = torch.eye(parts * HEIGHT * WIDTH).reshape(-1, parts, HEIGHT, WIDTH)
+    unit = unit.repeat(1, channels // parts, 1, 1)
+    columns = torch.cat([physics.A(each)[:, :parts].flatten(1) for each in unit.split(1)])
     values = torch.linalg.eigvalsh(columns.double() @ columns.double().mT)
     assert found.largest == pytest.approx(float(values[-1]), rel=1e-3)
     if found.exact:

@@ -13,6 +13,7 @@ from PIL import Image
 
 from challenge.cli import analyse as command
 from challenge.configs.errors import UserError
+from challenge.data.physics.problem import tensors
 from challenge.methods.contract import Method
 from challenge.methods.contract_test import toy_images, toy_problem
 from challenge.methods.end_to_end.deq import DEQ
@@ -41,7 +42,8 @@ class Val:
 
     def __init__(self, operator="identity"):
         self.problem = toy_problem(operator=operator)
-        self.images = {name: toy_images(2)[k].numpy() for k, name in enumerate(("a", "b"))}
+        drawn = toy_images(2, self.problem.channels)
+        self.images = {name: drawn[k].numpy() for k, name in enumerate(("a", "b"))}
 
     def ids(self, split):
         return list(self.images)
@@ -267,6 +269,31 @@ def test_a_step_that_contracts_by_construction_has_its_theorems():
     assert course.steps[-1] < 1e-4 * course.steps[0]
     assert course.apart < 1e-3 < course.apart_at_start
     assert {each.theorem.name for each in found.statements} == {"Banach", "Ostrowski"}
+
+
+@pytest.mark.parametrize("operator", ["ct", "mri"])
+def test_of_medicine_all_of_an_image_is_analysed(operator):
+    """Projectors see all of it, complex images have two channels: the numbers are those of these."""
+    torch.manual_seed(0)
+    val = Val(operator)
+    channels, side = val.problem.channels, len(val.images["a"][0])
+    deq = DEQ(contraction=0.7, net=Net(width=12, depth=1), channels=channels)
+    found = analyse(deq, "deq", val, Settings(images=1, iterations=15))
+    (course,) = found.courses
+    assert (found.settings.size, found.whole) == (side, None)
+    assert course.expansion <= 0.7 * 1.02
+    assert course.certified is None  # conjugate gradients that are cut off
+    assert course.apart < 0.02 * course.apart_at_start
+    y, physics = tensors(val.problem.measure_stored(val.images["a"], "a", val.problem.key))
+    x = torch.rand(1, channels, side, side)
+    stretched = float(physics.A(x).square().sum() / x.square().sum())
+    assert stretched <= course.data.curvature * (1 + 1e-4)
+    flow = NeuralODE(steps=8, net=Net(architecture="cnn", width=4), channels=channels)
+    cut = analyse(flow, "flow", val, Settings(images=1, size=16, iterations=15))
+    assert (cut.settings.size, cut.whole) == (16, side)
+    passage = cut.courses[0].passage
+    assert passage.growth < 0.1
+    assert passage.error < 0.02
 
 
 def test_a_step_that_expands_is_seen_to():
