@@ -210,7 +210,8 @@ def _show(found: Analysis) -> None:
     meaning = "asym(metry), homog(eneity), an eigen(value) of the Jacobian J: docs/convergence.md"
     show_block(wrapped(f"On val of {found.challenge}: {what}, in float32; {meaning}."))
     if found.whole is not None:
-        show_block(wrapped(f"The operator of so many pixels is another one than that of {found.whole}, which sees an image as a whole: without --size it is that."))
+        other = f"another operator than that of {found.whole}, which sees all of an image"
+        show_block(wrapped(f"So many pixels have {other}: leave out --size for that one."))
     _show_iterations(found)
     for statement in found.statements:
         _show_statement(statement)

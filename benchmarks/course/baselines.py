@@ -51,9 +51,10 @@ def describe() -> None:
         with zipfile.ZipFile(path) as file:
             config = yaml.safe_load(file.read("config.yaml"))
         facts, (size, parameters) = training(path), size_of_weights(path)
+        images = f"{facts['images']} {WORDS[facts['source']]}"
         lines.append(
             f"| `{name}` | `{config['method']['name']}` | {size / 1e6:.2f} | {parameters:,} | "
-            f"{facts['seed']} | {facts['images']} {WORDS[facts['source']]}, `{config['challenge']}` | "
+            f"{facts['seed']} | {images}, `{config['challenge']}` | "
             f"{duration(facts['seconds'])} | {facts['machine']} |"
         )
     page = FOLDER / "README.md"

@@ -3,8 +3,8 @@
     python -m benchmarks.course.medical [--quick] [WORKSPACE]
 
 Prepares `ct` (60 views of phantoms of 128x128 pixels, noise of 5 %, as Adler, Oktem 2018) and `mri`
-(a quarter of the columns) as they are packaged, and `phantomnoise`, phantoms with white noise, where
-the denoiser of `diffusion` learns. Trains, packs what was trained into
+(a quarter of the columns) as they are packaged, and `phantomnoise`, phantoms with white noise,
+where the denoiser of `diffusion` learns. Trains, packs what was trained into
 `submissions/baselines/medicine/`, judges all on the hidden images, and writes the tables of
 `docs/performance.md` and `docs/medical.md` and the pictures `docs/medical-*.png`: of a judged image
 (`medical_pictures.py`), and of a lesion that no training image has (`medical_lesion.py`).
@@ -41,7 +41,7 @@ FOLDER = baselines.FOLDER / "medicine"
 BEGIN, END = "<!-- begin: python -m benchmarks.course.medical -->", "<!-- end of medical -->"
 TEAM, NOISE = "medicine", "phantomnoise"
 
-WHOLE = ["train.batch=4", "train.patch=128", "train.evaluate=200"]
+WHOLE = ["train.batch=2", "train.patch=128", "train.evaluate=200"]
 """An operator sees an image as a whole."""
 NET = "method.net.width=24"
 
@@ -54,7 +54,7 @@ def _trained(config: str, minutes: int, *settings: str) -> list[str]:
 GREY, COMPLEX = "method.channels=1", "method.channels=2"
 TV = ["tv", "method.weight=null", "train.tune=8"]
 SAMPLED = ["diffusion", "method.guidance=pigdm", "method.draws=8", "method.steps=10", DECLARED]
-PLAIN = ["method.preconditioned=false", "method.steps=8", "method.dual_width=24"]
+PLAIN = ["method.preconditioned=false", "method.steps=6"]
 """Learned Primal-Dual with A^T, as published."""
 RUNS: dict[str, dict[str, list[str]]] = {
     NOISE: {"drunet": _trained("drunet", 15, "method.width=24", GREY)},
@@ -63,7 +63,7 @@ RUNS: dict[str, dict[str, list[str]]] = {
         "fbp-hann": ["fbp", "method.window=hann"],
         "tv": TV,
         "ct-network": _trained("network", 10, NET, GREY, *WHOLE),
-        "ct-lpd": _trained("lpd", 25, NET, GREY, *WHOLE, *PLAIN),
+        "ct-lpd": _trained("lpd", 25, GREY, *WHOLE, *PLAIN),
         "ct-unrolled": _trained("unrolled", 20, NET, GREY, *WHOLE, "method.algorithm=pgd"),
         "ct-deq": _trained("deq", 20, NET, GREY, *WHOLE, "method.algorithm=pgd"),
         "diffusion": SAMPLED,
@@ -72,7 +72,7 @@ RUNS: dict[str, dict[str, list[str]]] = {
         "zero_filled": ["zero_filled"],
         "tv": TV,
         "mri-network": _trained("network", 10, NET, COMPLEX, *WHOLE),
-        "mri-lpd": _trained("lpd", 25, NET, COMPLEX, *WHOLE, *PLAIN),
+        "mri-lpd": _trained("lpd", 25, COMPLEX, *WHOLE, *PLAIN),
         "mri-unrolled": _trained("unrolled", 20, NET, COMPLEX, *WHOLE),
         "mri-deq": _trained("deq", 20, NET, COMPLEX, *WHOLE),
     },

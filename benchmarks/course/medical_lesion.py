@@ -72,7 +72,9 @@ class Case:
     def image(self, contrast: float) -> Field:
         """With the lesion, as the challenge has images: (1, H, W), or with a phase (2, H, W)."""
         x = (self.plain + np.float32(contrast) * self.lesion).astype(np.float32)
-        return phantoms.with_phase(noise.generator(SEED, self.name, "phase"), x) if self.complex else x
+        if not self.complex:
+            return x
+        return phantoms.with_phase(noise.generator(SEED, self.name, "phase"), x)
 
 
 class Found(NamedTuple):
@@ -208,6 +210,6 @@ def table(name: str, found: Mapping[str, Reconstructions], at: list[Case]) -> st
         lines.append(f"| `{run.removeprefix(f'{name}-')}` | {' | '.join(cells)} |")
     area = np.mean([case.lesion.sum() for case in at])
     return "\n".join(lines) + (
-        f"\n\n{len(at)} phantoms, each with a star of {area:.0f} pixels at its flattest place; mean "
-        "and standard deviation over them. Contrasts are in units of the image range."
+        f"\n\n{len(at)} phantoms, each with a star of {area:.0f} pixels at its flattest place; "
+        "mean and standard deviation over them. Contrasts are in units of the image range."
     )

@@ -72,8 +72,9 @@ def _against(pairs: int) -> list[Result]:
     image = torch.from_numpy(x)[None]
     sinogram = A(image)
     here, there = theirs.domain.element(x[0]), theirs(theirs.domain.element(x[0]))
-    gaps = _gap(sinogram.numpy(), x, back(sinogram).numpy()), abs(
-        there.inner(there) / here.inner(theirs_back(there)) - 1
+    gaps = (
+        _gap(sinogram.numpy(), x, back(sinogram).numpy()),
+        abs(there.inner(there) / here.inner(theirs_back(there)) - 1),
     )
     results = []
     for what, own, other in (

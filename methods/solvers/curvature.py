@@ -2,9 +2,9 @@
 
     mu = least eigenvalue,   L = ||A||^2 = largest eigenvalue
 
-A circular blur has the eigenvalues |h|^2, a mask m^2, also one of frequencies, and an operator with fewer measurements than
-pixels has mu = 0. All else is measured by Lanczos, which gives a mu that is not too small and an L
-that is not too large.
+A circular blur has the eigenvalues |h|^2, a mask m^2, also one of frequencies, and an operator with
+fewer measurements than pixels has mu = 0. All else is measured by Lanczos, which gives a mu that is
+not too small and an L that is not too large.
 """
 
 from __future__ import annotations

@@ -273,7 +273,7 @@ def test_a_step_that_contracts_by_construction_has_its_theorems():
 
 @pytest.mark.parametrize("operator", ["ct", "mri"])
 def test_of_medicine_all_of_an_image_is_analysed(operator):
-    """Projectors see all of it, complex images have two channels: the numbers are those of these."""
+    """Projectors see all of it, complex images have two channels: the numbers are of these."""
     torch.manual_seed(0)
     val = Val(operator)
     channels, side = val.problem.channels, len(val.images["a"][0])
