@@ -270,6 +270,11 @@ def _of_flows(found: Analysis) -> list[str]:
     taken = max(each.steps for each in passages)
     if worst.stiffness is not None:
         lines.append(f"In {taken} steps h |lambda| of {worst.stiffness:.2g} was seen.")
+    if worst.growth is None and all(each is not None for each in ends):
+        lines.append(
+            "Its field has no derivative that agrees with its values (a data step may be cut off): "
+            "nothing is known of its growth and its eigenvalues."
+        )
     if any(each.error is None for each in passages):
         lines.append("A flow with a tolerance of 1e-5, to hold it against, is too stiff.")
     else:

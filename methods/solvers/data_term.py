@@ -21,8 +21,9 @@ convolution like A^T A + R, and differentiated by the implicit function theorem.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from deepinv.physics import Inpainting
@@ -171,25 +172,28 @@ class DataTerm:
             return target / (self.mask + weight)
         inverse = 1 / (self.likeness + weight)
 
-        def residual(x: Tensor) -> Tensor:
-            return self._normal(x) + self._filtered(torch.fft.rfft2(x) * weight) - target
+        def residual(x: Tensor, right: Tensor = target) -> Tensor:
+            return self._normal(x) + self._filtered(torch.fft.rfft2(x) * weight) - right
 
         @torch.no_grad()
         def precondition(r: Tensor) -> Tensor:
             return self._filtered(torch.fft.rfft2(r) * inverse)
 
-        with torch.no_grad():
-            x = conjugate_gradient(
-                lambda x: residual(x) + target,
-                target,
-                start=precondition(target),
+        @torch.no_grad()
+        def solved(right: Tensor) -> Tensor:
+            return conjugate_gradient(
+                lambda x: residual(x, right) + right,
+                right,
+                start=precondition(right),
                 precondition=precondition,
                 tolerance=tolerance,
                 iterations=iterations,
             ).x
-        if not torch.is_grad_enabled():
-            return x
+
         # Differentiated as the solution that it is: memory does not grow with the iterations.
+        if not (torch.is_grad_enabled() and weight.requires_grad):
+            return _symmetric(target, solved)
+        x = solved(target)
         adjoint = Adjoint(tolerance=tolerance, iterations=iterations, strict=False)
         return stationary(residual, x, adjoint, precondition=precondition)
 
@@ -221,6 +225,24 @@ class DataTerm:
     def _filtered(self, spectrum: Tensor) -> Tensor:
         found: Tensor = torch.fft.irfft2(spectrum, s=self.size)
         return found
+
+
+class _Symmetric(torch.autograd.Function):
+    """A symmetric linear map, which is the transpose of its derivatives of any order."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, f: Callable[[Tensor], Tensor]) -> Tensor:
+        ctx.f = f
+        return f(x)
+
+    @staticmethod
+    def backward(ctx: Any, v: Tensor) -> tuple[Tensor, None]:
+        return _symmetric(v, ctx.f), None
+
+
+def _symmetric(x: Tensor, f: Callable[[Tensor], Tensor]) -> Tensor:
+    found: Tensor = _Symmetric.apply(x, f)
+    return found
 
 
 def _whole(half: Tensor, width: int) -> Tensor:

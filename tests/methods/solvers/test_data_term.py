@@ -55,6 +55,22 @@ def test_prox_solves_its_equation(operator, boundary, kind):
     )
 
 
+@pytest.mark.parametrize(("operator", "boundary"), OPERATORS)
+def test_prox_has_products_with_its_jacobian(operator, boundary):
+    """J w, reverse mode twice, is prox(v + w) - prox(v): the map is affine."""
+    _, y, physics = scene(operator, boundary)
+    data = DataTerm(y, physics, tolerance=1e-10, iterations=400)
+    weight = weights(*data.size)["spectral"]
+    generator = torch.Generator().manual_seed(1)
+    v, w = (torch.randn(data.back.shape, generator=generator).double() for _ in range(2))
+    leaf, dual = v.clone().requires_grad_(), torch.zeros_like(v, requires_grad=True)
+    (back,) = torch.autograd.grad((data.prox(leaf, weight) * dual).sum(), leaf, create_graph=True)
+    (product,) = torch.autograd.grad((back * w).sum(), dual)
+    torch.testing.assert_close(
+        product, data.prox(v + w, weight) - data.prox(v, weight), rtol=0, atol=1e-6
+    )
+
+
 @pytest.mark.parametrize("operator", ["downsampling", "compose", "inpainting"])
 def test_a_closed_form_is_what_conjugate_gradients_find(operator, monkeypatch):
     x, y, physics = scene(operator)
