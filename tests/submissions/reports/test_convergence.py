@@ -271,6 +271,7 @@ def test_a_step_that_contracts_by_construction_has_its_theorems():
     assert {each.theorem.name for each in found.statements} == {"Banach", "Ostrowski"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("operator", ["ct", "mri"])
 def test_of_medicine_all_of_an_image_is_analysed(operator):
     """Projectors see all of it, complex images have two channels: the numbers are of these."""
