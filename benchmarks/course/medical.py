@@ -120,11 +120,14 @@ def main() -> None:
         baselines.package(workspace, [run for run in packed if finished(run)], FOLDER)
         baselines.describe()
     judged = {name: judge(workspace, name) for name in RUNS if name != NOISE}
-    tables = [table(workspace.hidden(name), rows) for name, rows in judged.items()]
-    pages.put(docs / "performance.md", BEGIN, END, "\n\n".join(tables))
+    blocks = []
     for name, rows in judged.items():
+        hidden, path = workspace.hidden(name), docs / f"medical-{name}.png"
         results = {run: row.result for run, row in rows.items()}
-        medical_pictures.draw(workspace.hidden(name), results, docs / f"medical-{name}.png")
+        medical_pictures.draw(hidden, results, path)
+        words = f"a hidden image of {name}, its reconstructions and their errors, by method"
+        blocks += [table(hidden, rows), f"![{words}]({path.name})"]
+    pages.put(docs / "performance.md", BEGIN, END, "\n\n".join(blocks))
     medical_lesion.write(
         docs, {name: {run: row.run for run, row in rows.items()} for name, rows in judged.items()}
     )

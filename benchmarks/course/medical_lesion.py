@@ -175,19 +175,19 @@ def write(docs: Path, made: Mapping[str, Mapping[str, layout.Run]]) -> None:
         methods = {run: load(each.path) for run, each in runs.items()}
         found = {run: Reconstructions(method, challenge) for run, method in methods.items()}
         at = cases(challenge.config.images.size, challenge.config.images.mode)
-        text = table(name, found, at)
-        pages.put(docs / "medical.md", BEGIN.format(name), END.format(name), text)
-        medical_pictures.lesion(
-            name,
-            at[0],
-            {run.removeprefix(f"{name}-"): each for run, each in found.items()},
-            SHOWN,
-            docs / f"medical-lesion-{name}.png",
-        )
+        blocks = [table(name, found, at)]
+        path = docs / f"medical-lesion-{name}.png"
+        shown = {run.removeprefix(f"{name}-"): each for run, each in found.items()}
+        medical_pictures.lesion(at[0], shown, SHOWN, path)
+        words = f"a lesion of contrast {SHOWN:g}, in a phantom and in detail, by method"
+        blocks.append(f"![{words}]({path.name})")
         for method in methods.values():
             if isinstance(method, Diffusion):
                 path = docs / f"medical-deviation-{name}.png"
                 medical_pictures.deviation(challenge, method, at[0], SHOWN, path)
+                words = "a draw of the posterior, the mean of several, their standard deviation"
+                blocks.append(f"![{words}, and the error of the mean]({path.name})")
+        pages.put(docs / "medical.md", BEGIN.format(name), END.format(name), "\n\n".join(blocks))
 
 
 def table(name: str, found: Mapping[str, Reconstructions], at: list[Case]) -> str:

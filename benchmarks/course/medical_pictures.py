@@ -61,9 +61,7 @@ def draw(hidden: Hidden, results: Mapping[str, Result], path: Path) -> None:
     )
 
 
-def lesion(
-    name: str, case: Case, found: Mapping[str, Reconstructions], contrast: float, path: Path
-) -> None:
+def lesion(case: Case, found: Mapping[str, Reconstructions], contrast: float, path: Path) -> None:
     """A lesion with what is around it, and what it changed, by method."""
     row, column = case.centre
     size = case.plain.shape[1]
