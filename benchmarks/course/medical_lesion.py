@@ -57,7 +57,7 @@ LEVELS = (0.1, 0.55)
 BEGIN, END = "<!-- begin: a lesion, {} -->", "<!-- end of the lesion, {} -->"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Case:
     """A phantom, and its lesion of contrast 1."""
 
