@@ -23,6 +23,8 @@ from torch import Tensor
 
 ROUNDING = 3e-7
 """Steps of at most so much are float32's, for images in [0, 1]."""
+AMPLIFIED = 10
+"""By how much a map that is not contractive keeps rounding longer, at most."""
 LEAST = 5
 """Steps that a law is fitted to, at least."""
 SLACK = 1e-6
@@ -97,7 +99,7 @@ def fit(steps: Sequence[float]) -> Rate | None:
     values = np.asarray(steps, dtype=np.float64)
     finite = np.isfinite(values)
     values, number = values[finite], number[finite]
-    above = values > ROUNDING
+    above = values > _floor(values)
     if not above.all():
         first = int(np.argmin(above))
         values, number = values[:first], number[:first]
@@ -111,6 +113,14 @@ def fit(steps: Sequence[float]) -> Rate | None:
     if linear <= sublinear or power > 0:
         return Rate("linear", math.exp(slope), linear)
     return Rate("sublinear", -power, sublinear)
+
+
+def _floor(values: np.ndarray) -> float:
+    """Below which steps are rounding: they are short, and fall no more."""
+    end = values[-max(LEAST, len(values) // 4) :]
+    if len(values) > len(end) and end.max() < min(2 * end.min(), AMPLIFIED * ROUNDING):
+        return max(ROUNDING, 2 * float(end.max()))
+    return ROUNDING
 
 
 def _line(x: np.ndarray, y: np.ndarray) -> tuple[tuple[float, float], float]:

@@ -42,10 +42,18 @@ def test_growing_steps_diverge_and_end_where_they_are_not_finite():
     assert ended.last.isfinite().all()
 
 
-def test_rounding_is_no_part_of_a_rate():
-    steps = [0.5**k for k in range(1, 20)] + [1e-8] * 100
+@pytest.mark.parametrize("floor", [1e-8, 4e-7, 2e-6])
+def test_rounding_is_no_part_of_a_rate(floor):
+    """Whatever is left of it by a map that amplifies it."""
+    steps = [max(0.5**k, (1 + 0.1 * (k % 3)) * floor) for k in range(1, 120)]
     found = convergence.fit(steps)
     assert (found.law, found.value) == ("linear", pytest.approx(0.5, rel=1e-3))
+
+
+@pytest.mark.parametrize("rate", [0.9, 0.99, 0.999])
+def test_slow_steps_are_no_rounding(rate):
+    found = convergence.fit([1e-4 * rate**k for k in range(1, 400)])
+    assert (found.law, found.value) == ("linear", pytest.approx(rate, rel=1e-6))
 
 
 def test_a_few_steps_have_no_rate():
