@@ -78,10 +78,10 @@ def _page(method: Any) -> str:
 
 def _costs(each: Subject) -> dict[str, int | None]:
     """Of a network: as its run says, else as the method measures it now."""
-    if "receptive_field" in each.origin.costs or not hasattr(each.method, "facts"):
+    method = each.method
+    if method is None or "receptive_field" in each.origin.costs or not hasattr(method, "facts"):
         return each.origin.costs
-    found: dict[str, int | None] = dict(each.method.facts())  # type: ignore[union-attr]
-    return found
+    return dict(method.facts())
 
 
 def _numbers(each: Subject, anatomy: Anatomy, costs: dict[str, int | None]) -> Iterator[Number]:

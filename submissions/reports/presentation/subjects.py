@@ -36,6 +36,9 @@ NOT_OPENED = (
 )
 
 
+NO_WEIGHTS = "The run is not finished and has no weights yet."
+
+
 @dataclass(frozen=True)
 class Origin:
     """How the weights came about, as a run or a manifest says; None: unknown."""
@@ -132,6 +135,9 @@ def open_methods(subjects: Sequence[Subject]) -> list[Subject]:
     """The same subjects with their methods, where these open without a stranger's code."""
     opened = []
     for each in subjects:
+        if each.run is not None and not each.run.weights.is_file():
+            opened.append(replace(each, unopened=NO_WEIGHTS))
+            continue
         try:
             if each.run is not None:
                 method = load_folder(each.run.path)
@@ -176,8 +182,8 @@ def _of_run(run: Run, facts: RunFacts) -> Origin:
 
     files = {CONFIG: run.config, WEIGHTS: run.weights}
     return Origin(
-        source=facts.images and facts.images.source,
-        images=facts.images and facts.images.train,
+        source=facts.images.source if facts.images else None,
+        images=facts.images.train if facts.images else None,
         seconds=facts.seconds,
         peak_memory=facts.peak_memory,
         machine=str(facts.machine) if facts.machine else None,
@@ -191,16 +197,16 @@ def _of_run(run: Run, facts: RunFacts) -> Origin:
 def _of_entry(manifest: Manifest) -> Origin:
     training, rounded = manifest.training, manifest.rounded
     return Origin(
-        source=training and training.source,
-        images=training and training.images,
-        seconds=training and training.seconds,
-        peak_memory=training and training.peak_memory,
-        machine=training and training.machine,
+        source=training.source if training else None,
+        images=training.images if training else None,
+        seconds=training.seconds if training else None,
+        peak_memory=training.peak_memory if training else None,
+        machine=training.machine if training else None,
         versions=dict(manifest.versions),
         parts={
             knob: f"{part.method} of {part.source}, sha256 {part.sha256[:16]}"
             for knob, part in manifest.parts.items()
         },
-        rounded=rounded and rounded.dtype,
+        rounded=rounded.dtype if rounded else None,
         digests={name: member.sha256 for name, member in manifest.files.items()},
     )
