@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,18 @@ from torch import nn
 
 from challenge.methods.contract import Method
 from challenge.submissions.reports import candidates
-from challenge.submissions.reports.presentation import diagram, layers, problem, subjects
+from challenge.submissions.reports.candidates import Candidate
+from challenge.submissions.reports.comparison import Compared
+from challenge.submissions.reports.comparison_rows import Row
+from challenge.submissions.reports.presentation import (
+    diagram,
+    layers,
+    pictures,
+    problem,
+    subjects,
+)
+from challenge.submissions.reports.presentation.items import Pictures
+from challenge.submissions.scoring.scores import Score, Scores
 
 SPY = """
 from challenge.methods.contract import Method
@@ -95,3 +108,40 @@ def test_no_code_of_an_entry_runs_here(make_run, make_entry, challenge, tmp_path
     assert (opened.method is None) == (kind == "entry")
     if kind == "entry":
         assert "jail only" in opened.unopened
+
+
+@pytest.mark.slow
+def test_pictures_of_five_methods_fit_into_a_page(challenge, monkeypatch):
+    """Even of noise, which nothing makes smaller: 15 MB are allowed to all of a page."""
+    side, rng = 256, np.random.default_rng(0)
+    names = [f"method-{number}" for number in range(5)]
+
+    def row_of(identity, reason, compared, _):
+        images = rng.random((7, 3, side, side), dtype=np.float32)
+        return Row(
+            title=f"{identity}  {reason}",
+            y=images[0],
+            portrait=None,
+            truth=images[1],
+            estimates=tuple(images[2:]),
+            captions=tuple((name, "20.00 dB") for name in ("measured", *names, "truth")),
+            region=(0, 0, 8, 8),
+            errors=tuple(images[2:, 0]),
+            means=(0.1,) * 5,
+            crop=4,
+            scale=1.0,
+        )
+
+    monkeypatch.setattr(pictures, "row_of", row_of)
+    scores = Scores((Score("a", 20.0, 0.5),), None, None)
+    compared = [
+        Compared(Candidate(name, Path(name), "tiny"), Path(), True, scores, 1, 1, 1, None)
+        for name in names
+    ]
+    chosen = [(f"image-{number}", "") for number in range(4)]
+    items = [*pictures.pictures(compared, challenge, chosen)]
+    shown = [each for item in items if isinstance(item, Pictures) for each in item.shown]
+    assert len(shown) == 4 * (7 + 5)
+    assert sum(len(each.photo.uri) for each in shown) < 14_500_000
+    assert len({each.identity for each in shown if each.identity}) == 4 * 7
+    assert "with some loss" not in items[0].note
