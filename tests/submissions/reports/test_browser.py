@@ -110,6 +110,8 @@ def test_slides_go_on_by_key_and_print_a_page_each(opened):
             "return s.scrollHeight - s.clientHeight }"
         )
         assert outside <= 1, at
+    box = page.locator(".slide.shown").bounding_box()
+    assert (box["x"], box["width"], box["height"]) == pytest.approx((0, 1920, 1080), abs=2)
     pdf = page.pdf(prefer_css_page_size=True, print_background=True)
     assert len(re.findall(rb"/Type\s*/Page\b", pdf)) == count
 
