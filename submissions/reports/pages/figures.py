@@ -168,6 +168,18 @@ def label(text: object, longest: int = 28) -> str:
     return f" {shown}" if shown.startswith("_") else shown
 
 
+def logarithmic(axis: Any) -> None:
+    """A logarithmic y axis with plain numbers, such as 0.0002: its usual labels are formulas."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    axis.set_yscale("log")
+    low, high = axis.get_ylim()
+    if high < 100 * low:
+        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.yaxis.set_major_formatter(lambda value, place: f"{value:.3g}")
+    axis.yaxis.set_minor_formatter(NullFormatter())
+
+
 def style_of(number: int) -> dict[str, Any]:
     """Colour, mark and line of the method of this number, for `Axes.plot`."""
     return {

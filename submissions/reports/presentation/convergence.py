@@ -73,7 +73,7 @@ def _steps(each: Subject, number: int, done: Analysis) -> Drawing:
                 label=f"{255 * course.level:.3g}/255: {law(course)}",
             )
         if any(value > 0 for course in done.courses for value in course.steps):
-            axes[0].set_yscale("log")
+            figures.logarithmic(axes[0])
         axes[0].set_title("length of a step, root mean square")
         axes[0].set_xlabel("k")
         axes[0].legend()
@@ -84,7 +84,7 @@ def _steps(each: Subject, number: int, done: Analysis) -> Drawing:
             axes[1].set_title("F(x_k) above the least F seen")
             axes[1].set_xlabel("k")
         if any(v > min(c.objective) for c in objective for v in c.objective):
-            axes[1].set_yscale("log")
+            figures.logarithmic(axes[1])
 
     laws = "; ".join(
         f"noise {255 * course.level:.3g}/255, {law(course)}, last step {course.steps[-1]:.1e}"

@@ -228,7 +228,7 @@ def _curves(subjects: Sequence[Subject]) -> Drawing:
                     label=label(each.name),
                 )
             if name == "lr" and axis.lines and max(max(line.get_ydata()) for line in axis.lines):
-                axis.set_yscale("log")
+                figures.logarithmic(axis)
         axes[-1 if len(panels) == 1 else len(panels) // 2].legend()
 
     for each in subjects:

@@ -207,6 +207,17 @@ def test_a_word_in_a_figure_is_text_and_no_formula():
         assert not any(key.startswith("on") for each in root.iter() for key in each.attrib)
 
 
+@pytest.mark.parametrize("top", [4e-4, 1.0])
+def test_a_logarithmic_axis_has_plain_numbers(top):
+    def paint(figure):
+        axis = figure.subplots()
+        axis.plot([1, 2], [1e-4, top])
+        figures.logarithmic(axis)
+
+    svg = figures.draw("x", "x", paint, size=(3, 2)).svg
+    assert "mathdefault" not in svg and ">0.0001<" in svg
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_a_lossless_picture_keeps_every_pixel(channels):
     from PIL import Image
