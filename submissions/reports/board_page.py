@@ -103,7 +103,7 @@ def html(found: View) -> str:
 
 def tables(found: View) -> list[Table]:
     """What stands in its tables, for files of their own; references are left out."""
-    heads = ("rank", "tie", "team", "members", "method", *(each.text for each in found.heads[4:]))
+    heads = ("rank", "tie", "team", "members", "method", *(each.text for each in found.heads[3:]))
     ranking = Table(
         name="ranking",
         title=found.caption,
@@ -149,7 +149,8 @@ def view(board: Standing, *, everything: bool = False) -> View:
         numbers=tuple(_numbers(board)),
         caption=(
             "Teams by mean PSNR, then SSIM, with 95 % intervals. Rows that share a letter are not "
-            "told apart on these images. To next: the difference to the row below, image by image."
+            "told apart on these images. To next: the difference to the row below, image by image, "
+            "clear where it is not chance."
         ),
         heads=tuple(_heads(board)),
         lines=tuple(lines(board)),
@@ -224,8 +225,7 @@ def _numbers(board: Standing) -> Iterator[Number]:
 def _heads(board: Standing) -> Iterator[Head]:
     yield Head("rank")
     yield Head("tie", number=False)
-    yield Head("team", number=False)
-    yield Head("method", number=False)
+    yield Head("team, method", number=False)
     yield from (Head(each) for each in ("PSNR (dB)", "SSIM"))
     if _has_nmse(board):
         yield Head("NMSE")
@@ -263,7 +263,7 @@ def _line(each: Row, board: Standing) -> Line:
 
 
 def _reference(each: Reference, board: Standing) -> Line:
-    rest = len(list(_heads(board))) - 5
+    rest = len(list(_heads(board))) - 4
     return Line(
         kind="reference",
         rank=Scored(""),
@@ -305,8 +305,7 @@ def _gap(gap: ToNext | None) -> Scored:
     if gap is None:
         return Scored("")
     found = gap.difference
-    words = "clear" if gap.clear else "may be chance"
-    more = filter(None, (_interval(found.low, found.high, 2), words))
+    more = filter(None, (_interval(found.low, found.high, 2), "clear" if gap.clear else ""))
     return Scored(f"{found.mean:+.2f}", tuple(more), found.mean)
 
 

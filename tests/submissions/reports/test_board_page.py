@@ -5,14 +5,17 @@ import io
 import re
 from html.parser import HTMLParser
 
+import pytest
+
 from challenge.configs.schema.challenge import Rules
 from challenge.data.challenges.challenge import Challenge
 from challenge.submissions.judging import board_csv, evidence, image_scores
 from challenge.submissions.judging.board import rows
 from challenge.submissions.judging.result import Result
-from challenge.submissions.reports import board_figures, board_page
+from challenge.submissions.reports import board_figures, board_page, final_page, hidden_pictures
 from challenge.submissions.reports.standing import Standing
 from challenge.submissions.scoring.references import References
+from challenge.submissions.scoring.scores import Interval
 
 NAMES = {
     "markup": "</title></style><script>alert(1)</script><img src=x onerror=alert(1)>",
@@ -136,7 +139,8 @@ def test_identical_entries_tie_and_are_flagged(challenge):
     assert first.ties == second.ties == ("a",)
     assert third.ties == ()
     assert first.cells[2].text == "+0.00"
-    assert "may be chance" in first.cells[2].more
+    assert "clear" not in first.cells[2].more
+    assert "clear" in second.cells[2].more
     for line, other in ((first, "beta"), (second, "alpha")):
         assert any(f"the same score on every image as {other}" in each for each in line.flags)
 
@@ -232,3 +236,94 @@ def test_one_team_alone_has_a_board(challenge):
     found = board_page.view(standing(challenge, PLAIN[:1]))
     assert [line.rank.text for line in found.lines] == ["1"]
     assert "stability" not in [each.name for each in found.figures]
+
+
+def test_the_sentence_below_the_podium_says_what_is_known(challenge):
+    def said(*results):
+        return final_page.verdict(standing(challenge, results))
+
+    assert said(failed(5, "delta")) == "No entry of a team counts."
+    assert said(PLAIN[0], PLAIN[2]) == "One team alone is in the ranking."
+    assert said(*PLAIN) == "alpha is ahead of every other team, beyond chance."
+    close = [result(1, "alpha", 28.0), result(2, "beta", 28.001), result(6, "gamma", 28.002)]
+    assert "is not told apart from " in said(*close)
+    few = [each.model_copy(update={"images": each.images[:8]}) for each in PLAIN]
+    assert said(*few).startswith("On 8 images nothing is called different")
+
+
+def test_the_images_that_tell_most(challenge):
+    """On 0003 the entries differ as on average, on 0001 most; 0002 is the hardest."""
+    scores = {
+        "alpha": (30.0, 40.0, 20.0, 31.0, 30.6),
+        "beta": (29.6, 20.0, 19.5, 26.0, 30.0),
+    }
+    results = []
+    for number, (team, values) in enumerate(scores.items(), 1):
+        base = result(number, team, 28.0)
+        images = [
+            image.model_copy(update={"psnr": value})
+            for image, value in zip(base.images, values, strict=False)
+        ]
+        mean = Interval(sum(values) / 5, None, None)
+        results.append(base.model_copy(update={"images": tuple(images), "psnr": mean}))
+    board = standing(challenge, results)
+    assert hidden_pictures.telling(board.counting) == [
+        ("0003", "the entries differ as they do on average"),
+        ("0001", "the entries differ most"),
+        ("0002", "the hardest one for all"),
+    ]
+    assert hidden_pictures.telling([]) == []
+
+
+@pytest.fixture
+def opened(browser, challenge, tmp_path):
+    """Open the board of plain and of hostile names; at the end nothing went wrong."""
+    wrong = []
+
+    def open_page(width, height, scheme):
+        results = [*PLAIN, *named([NAMES["markup"], NAMES["long"], NAMES["attribute"]])]
+        known = references_of(27.2)
+        file = tmp_path / "board.html"
+        file.write_text(html(standing(challenge, results, known=known)), encoding="utf-8")
+        page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
+        page.set_default_timeout(60_000)
+        page.on("console", lambda message: wrong.append(message.text))
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("dialog", lambda dialog: wrong.append(dialog.message))
+
+        def asked(request):
+            if not request.url.startswith(("data:", file.as_uri())):
+                wrong.append(request.url)
+
+        page.on("request", asked)
+        page.goto(file.as_uri())
+        return page
+
+    yield open_page
+    assert not wrong
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("width", "height", "scheme"), [
+    (390, 844, "dark"), (1366, 768, "light"), (1920, 1080, "dark"),
+])  # fmt: skip
+def test_a_board_in_a_browser(opened, width, height, scheme):
+    page = opened(width, height, scheme)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "only tables scroll"
+    table = page.locator("table.board")
+    scores = lambda: [  # noqa: E731
+        float(each) for each in table.locator("tbody td:nth-child(4)").evaluate_all(
+            "cells => cells.map(cell => cell.dataset.value)"
+        )
+    ]  # fmt: skip
+    first = scores()
+    assert first == sorted(first, reverse=True), "references stand among the rows"
+    button = table.locator("thead th").nth(3).locator("button")
+    button.press("Enter")
+    button.press("Enter")
+    assert scores() == sorted(first)
+    size = page.evaluate("parseFloat(getComputedStyle(document.documentElement).fontSize)")
+    assert (size > 16) == (width == 1920), "letters are larger on a projector"
+    assert page.locator("svg[role=img]").count() == 4
+    named = page.locator("svg[role=img]").evaluate_all("all => all.every(x => x.ariaLabel)")
+    assert named, "every figure says what it shows"
