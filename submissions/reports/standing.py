@@ -57,13 +57,13 @@ class Standing:
 
     @cached_property
     def left_out(self) -> list[Row]:
-        """The one row of each team, and of each baseline, that does not count."""
-        return [row for row in self.rows if row.main and not row.counts]
+        """Entries that failed, and rows of teams of which no entry counts."""
+        return [row for row in self.rows if not row.counts and (row.main or row.outcome != "ok")]
 
     @cached_property
     def others(self) -> list[Row]:
         """Entries that another one of their team goes before."""
-        return [row for row in self.rows if not row.main]
+        return [row for row in self.rows if not row.main and row.outcome == "ok"]
 
     @cached_property
     def references(self) -> list[Reference]:

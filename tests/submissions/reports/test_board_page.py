@@ -116,13 +116,14 @@ def test_the_same_verdicts_give_the_same_bytes_in_whatever_order(challenge):
 def test_what_failed_or_lacks_a_score_has_no_line_in_the_ranking(challenge):
     lacking = result(6, "epsilon", 40.0)
     lacking = lacking.model_copy(update={"images": lacking.images[:-1]})
-    found = board_page.view(standing(challenge, [*PLAIN, lacking]))
+    second = failed(7, "alpha", "timeout")
+    found = board_page.view(standing(challenge, [*PLAIN, lacking, second]))
     assert [(line.rank.text, line.team) for line in found.lines] == [
         ("1", "alpha"), ("2", "beta"), ("", "baseline"), ("3", "gamma"),
     ]  # fmt: skip
     (block,) = found.outside
     assert [(each.team, each.outcome) for each in block.rows] == [
-        ("delta", "crash"), ("epsilon", "ok"),
+        ("delta", "crash"), ("epsilon", "ok"), ("alpha", "timeout"),
     ]  # fmt: skip
     assert block.rows[0].why == ("failed: crash", "RuntimeError: <b>shapes</b>")
     assert "scores of images are missing" in block.rows[1].why[0]
