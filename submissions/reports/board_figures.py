@@ -167,6 +167,7 @@ def costs(board: Standing) -> Drawing | None:
         f"Mean PSNR of {len(rows)} entries against their seconds and their parameters.",
         paint,
         caption="Numbers in the weights, settings that were tuned among them; none stand at 1."
+        + (f" The first {NAMED} are named." if len(rows) > NAMED else "")
         + (f" Of {without} the verdict does not tell them." if without and known else ""),
         size=(9.6, 4.0),
     )
@@ -229,10 +230,11 @@ def _error_bar(axis: Any, row: Row, place: int, board: Standing) -> None:
 
 
 def _cloud(axis: Any, board: Standing, rows: Sequence[Row], x: Callable[[Row], float]) -> None:
-    for number, row in enumerate(rows):
-        style = _style(board, row) | {"linestyle": "none"}
-        named = {"label": label(title(row))} if number < NAMED else {"alpha": 0.5}
-        axis.plot(x(row), row.psnr, markersize=8, **style, **named)
+    for row in rows[:NAMED]:
+        style = _style(board, row) | {"linestyle": "none", "label": label(title(row))}
+        axis.plot(x(row), row.psnr, markersize=8, **style)
+    rest = rows[NAMED:]
+    axis.plot(list(map(x, rest)), [row.psnr for row in rest], ".", color=FAINT, zorder=1)
     _decades(axis)
     for each in board.references:
         axis.axhline(each.psnr, color=INK, linewidth=1, linestyle=(0, (4, 3)))

@@ -43,6 +43,7 @@ CASES = {
     "challenge kit d": {"deblur"},
     "challenge amend d": {"deblur"},
     "challenge seal ": {"deblur"},
+    "challenge reveal ": {"deblur"},
     "challenge config tr": {"train", "train.augment"},
     "challenge doctor --isolation l": {"landlock"},
     "challenge infer workspace/r": {TV},

@@ -54,6 +54,7 @@ COMMANDS = {
     "kit": (["kit", "THING"], set(), "name"),
     "board": (["board", "THING"], set(), "name"),
     "seal": (["seal", "THING"], set(), "name"),
+    "reveal": (["reveal", "THING"], set(), "name"),
     "amend": (["amend", "THING"], set(), "name"),
 }
 OTHER_WORDS = {
@@ -73,6 +74,7 @@ OTHER_WORDS = {
         "methods": "there is no method `absent`",
         "kit": "is not a prepared challenge",
         "seal": "is not a prepared challenge",
+        "reveal": "is not a prepared challenge",
         "amend": "is not a prepared challenge",
         "board": "has no results of `absent`",
         "pack": "does not exist",
@@ -120,7 +122,7 @@ def test_what_is_of_another_kind_is_named_and_what_is_wanted_too(things, call, w
         good = done.code == 2 and len(lines) == 1 and lines[0].count("; ") >= 1
         if said_otherwise is not None:
             good = done.code == 2 and said_otherwise in done.err
-        elif which in ("kit", "board", "seal", "amend", "methods") and thing in NAMED:
+        elif which in ("kit", "board", "seal", "reveal", "amend", "methods") and thing in NAMED:
             good = done.code == 2 and len(lines) == 1
         else:
             good = good and lines[0].startswith(where) and "remedy" not in lines[0]
