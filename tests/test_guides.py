@@ -11,7 +11,7 @@ import pytest
 
 DOCS = Path(__file__).parent.parent / "docs"
 GUIDES = ("organiser", "team")
-PREPARE = ["images.train=6", "images.val=1", "images.test=2", "images.size=48"]
+PREPARE = ["images.train=6", "images.val=1", "images.test=2", "images.size=48", "limits.threads=1"]
 STEPS = ["train.minutes=null", "train.steps=4", "train.batch=1", "train.patch=32",
          "train.evaluate=2"]  # fmt: skip
 SMALL = {"prepare": PREPARE, "train network": STEPS, "report": ["--quick"]}
