@@ -8,7 +8,7 @@ it, at a flat place of a phantom that nothing was trained on:
 Every method reconstructs the phantom with the lesion and without, from the same noise. With d the
 difference of both,
 
-    recovered    mean of d over the lesion / c                         1: all of its contrast
+    recovered    <d, lesion> / (c ||lesion||^2)                        1: all of its contrast
     shape        <d, lesion> / (||d|| ||lesion||), within MARGIN of it  1: nothing but its shape
     elsewhere    largest mean error x_hat - x without lesion, over discs of the lesion's area
 
@@ -146,7 +146,7 @@ def _seen(x: Field) -> Field:
 
 def measure(case: Case, change: Field, contrast: float) -> Found:
     """How much of a lesion a method shows, and whether it has its shape."""
-    recovered = (change * case.lesion).sum() / (contrast * case.lesion.sum())
+    recovered = (change * case.lesion).sum() / (contrast * np.square(case.lesion).sum())
     row, column = case.centre
     around = slice(row - MARGIN, row + MARGIN + 1), slice(column - MARGIN, column + MARGIN + 1)
     d, lesion = change[around], case.lesion[around]
