@@ -54,8 +54,8 @@ def draw(hidden: Hidden, results: Mapping[str, Result], path: Path) -> None:
     errors = [("", _seen(x) - exact) for x in found.values()]
     _page(
         [
-            ("window 0 to 1", (0.0, 1.0), [*images, ("truth", exact)]),
-            (f"error, window {ERRORS[0]:g} to {ERRORS[1]:g}", ERRORS, errors),
+            ("window\n0 to 1", (0.0, 1.0), [*images, ("truth", exact)]),
+            (f"error,\n{ERRORS[0]:g} to {ERRORS[1]:g}", ERRORS, errors),
         ],
         path,
     )
@@ -76,14 +76,14 @@ def lesion(case: Case, found: Mapping[str, Reconstructions], contrast: float, pa
     star = contrast * case.lesion
     _page(
         [
-            ("window 0 to 1", (0.0, 1.0), [*whole, ("truth", truth)]),
+            ("window\n0 to 1", (0.0, 1.0), [*whole, ("truth", truth)]),
             (
-                f"detail, window {narrow[0]:.2f} to {narrow[1]:.2f}",
+                f"detail,\n{narrow[0]:.2f} to {narrow[1]:.2f}",
                 narrow,
                 [("", x[detail]) for _, x in [*whole, ("", truth)]],
             ),
             (
-                f"with less without, window {window[0]:g} to {window[1]:g}",
+                f"with less without,\n{window[0]:g} to {window[1]:g}",
                 window,
                 [("", x[detail]) for _, x in [*changed, ("", star)]],
             ),
@@ -107,7 +107,7 @@ def deviation(
     _page(
         [
             (
-                "window 0 to 1",
+                "window\n0 to 1",
                 (0.0, 1.0),
                 [
                     ("one draw", _seen(draws[0][0].numpy())),
@@ -116,7 +116,7 @@ def deviation(
                 ],
             ),
             (
-                f"window 0 to {white:.2f}",
+                f"window\n0 to {white:.2f}",
                 (0.0, white),
                 [("standard deviation", spread), ("|error| of the mean", error)],
             ),
