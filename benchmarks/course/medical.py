@@ -1,6 +1,6 @@
 """Tomography and magnetic resonance: trained, packed, judged, written into the docs.
 
-    python -m benchmarks.course.medical [--quick] [WORKSPACE]
+    python -m benchmarks.course.medical [--quick] [--only RUN,RUN] [WORKSPACE]
 
 Prepares `ct` (60 views of phantoms of 128x128 pixels, noise of 5 %, as Adler, Oktem 2018) and `mri`
 (a quarter of the columns) as they are packaged, and `phantomnoise`, phantoms with white noise,
@@ -9,8 +9,9 @@ where the denoiser of `diffusion` learns. Trains, packs what was trained into
 `docs/performance.md` and `docs/medical.md` and the pictures `docs/medical-*.png`: of a judged image
 (`medical_pictures.py`), and of a lesion that no training image has (`medical_lesion.py`).
 
-A run or a verdict that exists is used again, so it can be stopped and continued; a method whose run
-is not finished is left out. With `--quick` trainings have three steps and images 64x64 pixels, and
+A run or a verdict that exists is used again, so it can be stopped and continued; with `--only`,
+these runs are trained and no others (`--only ct-lpd,mri-unrolled`; `--only none`: tables and
+pictures alone). A method whose run is not finished is left out. With `--quick` trainings have three steps and images 64x64 pixels, and
 tables and pictures go into the workspace's folder `docs` alone.
 """
 
@@ -105,7 +106,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.course.medical")
     parser.add_argument("workspace", nargs="?", default="workspace", type=Path)
     parser.add_argument("--quick", action="store_true", help="a trial; nothing in docs changes")
+    parser.add_argument("--only", help="the runs that are trained, separated by commas")
     arguments = parser.parse_args()
+    only = None if arguments.only is None else arguments.only.split(",")
     workspace, docs = Workspace(arguments.workspace), DOCS
     if arguments.quick:
         docs = workspace.path / "docs"
@@ -115,6 +118,8 @@ def main() -> None:
     for name, runs in RUNS.items():
         prepare(workspace, name, arguments.quick)
         for run, settings in runs.items():
+            if only is not None and run not in only:
+                continue
             learn(workspace, name, run, _filled(workspace, settings, arguments.quick))
     if not arguments.quick:
         made = [layout.run(workspace, name, run) for name in RUNS for run in RUNS[name]]
@@ -123,6 +128,7 @@ def main() -> None:
         baselines.describe()
     judged = {name: judge(workspace, name) for name in RUNS if name != NOISE}
     blocks = []
+    judged = {name: rows for name, rows in judged.items() if rows}
     for name, rows in judged.items():
         hidden, path = workspace.hidden(name), docs / f"medical-{name}.png"
         results = {run: row.result for run, row in rows.items()}
@@ -162,6 +168,8 @@ def judge(workspace: Workspace, name: str) -> dict[str, Row]:
     """Pack what is finished, and judge it on the hidden images: rows in the order of `RUNS`."""
     made = [layout.run(workspace, name, run) for run in RUNS[name]]
     made = [run for run in made if finished(run)]
+    if not made:
+        return {}
     entries = []
     for run in made:
         # Two challenges of one team: an entry's file is named by team and run.
