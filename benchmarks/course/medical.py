@@ -11,8 +11,8 @@ where the denoiser of `diffusion` learns. Trains, packs what was trained into
 
 A run or a verdict that exists is used again, so it can be stopped and continued; with `--only`,
 these runs are trained and no others (`--only ct-lpd,mri-unrolled`; `--only none`: tables and
-pictures alone). A method whose run is not finished is left out. With `--quick` trainings have three steps and images 64x64 pixels, and
-tables and pictures go into the workspace's folder `docs` alone.
+pictures alone). A method whose run is not finished is left out. With `--quick` trainings have three
+steps and images 64x64 pixels, and tables and pictures go into the workspace's folder `docs` alone.
 """
 
 from __future__ import annotations
@@ -126,8 +126,7 @@ def main() -> None:
         packed = [run for run in made if run.path.name.rpartition("-")[2] in PACKED]
         baselines.package(workspace, [run for run in packed if finished(run)], FOLDER)
         baselines.describe()
-    judged = {name: judge(workspace, name) for name in RUNS if name != NOISE}
-    blocks = []
+    blocks, judged = [], {name: judge(workspace, name) for name in RUNS if name != NOISE}
     judged = {name: rows for name, rows in judged.items() if rows}
     for name, rows in judged.items():
         hidden, path = workspace.hidden(name), docs / f"medical-{name}.png"
