@@ -207,8 +207,10 @@ def table(hidden: Hidden, rows: dict[str, Row]) -> str:
         how = duration(facts["seconds"]) if facts["seconds"] > UNSETTLED else ""
         seconds = np.mean([each.seconds for each in result.images])
         mean, low, high = result.psnr.mean, result.psnr.low, result.psnr.high
+        # Few images have no interval.
+        within = "" if low is None or high is None else f" [{low:.2f}, {high:.2f}]"
         lines.append(
-            f"| `{run.removeprefix(f'{name}-')}` | {mean:.2f} [{low:.2f}, {high:.2f}] | "
+            f"| `{run.removeprefix(f'{name}-')}` | {mean:.2f}{within} | "
             f"{_over(mean, base)} | {result.ssim.mean:.3f} | {result.nmse.mean:.4f} | "
             f"{seconds:.2f} | {size / 1e6:.2f} | {parameters:,} | {how} |"
         )
