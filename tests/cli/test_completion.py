@@ -30,7 +30,7 @@ CASES = {
     "challenge analyse ": {TV, ENTRY},
     "challenge analyse x --algorithm p": {"pgd"},
     "challenge analyse x --challenge ": {"deblur"},
-    "challenge compare un": {"unet", "unrolled"},
+    "challenge compare une": {"unet"},
     "challenge compare x --challenge ": {"deblur"},
     "challenge report ": {TV, ENTRY, *baselines()},
     "challenge report x --challenge ": {"deblur"},

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 from challenge.data import atomic
 from challenge.data.challenges.challenge import Challenge
+from challenge.submissions.reports.pages.page import Script, render
 from challenge.submissions.reports.pages.page import name as short
-from challenge.submissions.reports.pages.page import render
 from challenge.submissions.reports.presentation import (
     architecture,
     convergence,
@@ -105,8 +106,7 @@ def page(report: Report) -> str:
 def deck(report: Report) -> str:
     """The report as slides of 16:9, one idea each, as one HTML file."""
     slides = list(_slides(report))
-    scripts = ("sort", "slider", "lens", "slides")
-    return render("slides.html", scripts, title=report.title, report=report, slides=slides)
+    return render("slides.html", get_args(Script), title=report.title, report=report, slides=slides)
 
 
 def _slides(report: Report) -> Iterator[Slide]:

@@ -185,7 +185,7 @@ def test_every_figure_and_table_is_a_file(report_of, tmp_path):
 
 def test_a_word_in_a_figure_is_text_and_no_formula():
     """Of every kind of name at once, in the file and in the page."""
-    labels = [figures.label(name, 200) for name in NAMES.values()]
+    labels = [figures.label(name, 40) for name in NAMES.values()]
 
     def paint(figure):
         axis = figure.subplots()

@@ -80,8 +80,8 @@ def test_layers_are_counted_as_by_hand(challenge):
 
 
 def test_repetitions_are_one_node():
-    stage = [nn.Conv2d(4, 4, 3), nn.ReLU()]
-    net = nn.Sequential(nn.Conv2d(1, 4, 3), *stage * 5, nn.Conv2d(4, 1, 3))
+    stages = [part for _ in range(5) for part in (nn.Conv2d(4, 4, 3), nn.ReLU())]
+    net = nn.Sequential(nn.Conv2d(1, 4, 3), *stages, nn.Conv2d(4, 1, 3))
     node = diagram.tree(net)
     assert [each.words for each in node.children] == [
         "Conv2d 1 -> 4, 3x3",
