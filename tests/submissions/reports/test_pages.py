@@ -185,7 +185,7 @@ def test_every_figure_and_table_is_a_file(report_of, tmp_path):
 
 def test_a_word_in_a_figure_is_text_and_no_formula():
     """Of every kind of name at once, in the file and in the page."""
-    labels = [figures.label(name, 40) for name in NAMES.values()]
+    labels = [figures.label(name, 30) for name in NAMES.values()]
 
     def paint(figure):
         axis = figure.subplots()
@@ -195,7 +195,7 @@ def test_a_word_in_a_figure_is_text_and_no_formula():
         axis.set_yticks(range(len(labels)), labels)
         axis.legend()
 
-    drawing = figures.draw("names", "names", paint)
+    drawing = figures.draw("names", "names", paint, size=(12, 8))
     for text in (drawing.svg, str(drawing.markup)):
         root = ElementTree.fromstring(text)
         written = ["".join(each.itertext()) for each in root.iter() if each.tag.endswith("}text")]
