@@ -311,7 +311,7 @@ def _judged(
             own = courses[number * share : (number + 1) * share]
             facts = _facts(kind, level, own, potential, settings)
             if not theorem.speaks_of(facts[0]):
-                if kind != "denoiser":
+                if kind != "denoiser" or not theorem.takes_denoisers:
                     break
                 # Of a denoiser alone: what it would allow in the algorithm of the theorem.
                 other = theorem.algorithms[0]

@@ -52,6 +52,11 @@ class Theorem:
         """Whether the theorem is about this algorithm."""
         return facts.algorithm in self.algorithms
 
+    @property
+    def takes_denoisers(self) -> bool:
+        """Whether a denoiser can be plugged into one of its algorithms."""
+        return bool(set(self.algorithms) - {"deq", "neural_ode"})
+
 
 @dataclass(frozen=True)
 class Judged:

@@ -215,6 +215,11 @@ def test_every_image_is_judged_by_its_own_step():
     assert (step.verdict, step.measured) == ("fails", "s = 3, 2 / L = 2")
 
 
+def test_theorems_that_take_no_denoiser_are_silent_of_one():
+    found = analyse(Certified(lambda x: 0.5 * x, denoiser=0.5), "half", Val(), QUICK)
+    assert {each.name for each in found.silent} == {"Ostrowski", "Dahlquist"}
+
+
 def test_red_with_a_denoiser_alone_is_inside_its_theorem():
     settings = Settings(images=1, size=16, iterations=10, levels=(0.1,), algorithm="red", step=0.5)
     found = analyse(Certified(lambda x: 0.5 * x, denoiser=0.5), "half", Val(), settings)
