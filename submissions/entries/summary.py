@@ -11,7 +11,6 @@ from pathlib import Path
 
 from challenge.configs.loader import flow
 from challenge.configs.schema.section import Section
-from challenge.submissions.entries import archive, contents, weights
 from challenge.submissions.entries.manifest import Training
 from challenge.submissions.layout import WEIGHTS
 from challenge.submissions.runs.curves import Curves
@@ -36,6 +35,8 @@ class Summary(Section):
 
 def of(entry: Path) -> Summary:
     """Of an entry that passed the check; it is read, never run."""
+    from challenge.submissions.entries import archive, contents, weights  # numpy: not for a board
+
     members = archive.members(entry, entry.name).members
     with zipfile.ZipFile(entry) as file:
         facts = contents.read_manifest(file, members, entry.name, [])

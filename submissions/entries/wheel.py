@@ -26,7 +26,10 @@ from challenge.submissions.entries.archive import DATE
 from challenge.submissions.jail import stage
 
 LAYERS = ("cli", *stage.LAYERS)
-SUFFIXES = {".py", ".pyi", ".typed", ".yaml", ".json", ".npy", ".zip", ".md", ".txt", ".ipynb"}
+SUFFIXES = {
+    *(".py", ".pyi", ".typed", ".yaml", ".json", ".npy", ".zip", ".md", ".txt", ".ipynb"),
+    *(".html", ".css", ".js"),
+}
 """Of the files that belong to the toolkit."""
 TAG = "py3-none-any"
 

@@ -54,11 +54,10 @@ def brief(found: list[Row]) -> list[tuple[Any, ...]]:
 
 
 def test_nmse_stands_beside_the_scores_and_ranks_nothing() -> None:
-    """Of floats; a result of photographs has none, nor has its line in JSON."""
+    """Of floats; a result of photographs has none."""
     nmse = {"mean": 0.5, "low": None, "high": None}
     found = rows([result("a", 26.0, nmse=nmse), result("b", 25.0, team="beta")], Rules())
     assert [(row.team, row.nmse) for row in found] == [("alpha", 0.5), ("beta", None)]
-    assert [row.to_json().get("nmse", "none") for row in found] == [0.5, "none"]
 
 
 def test_ranks_by_psnr_then_ssim() -> None:
