@@ -397,9 +397,9 @@ def test_overviews_carry_no_temporary_name(challenge, story, monkeypatch):
 
     titles, sheet = [], pictures.Sheet
 
-    def noted(title, count):
+    def noted(title, *rest):
         titles.append(title)
-        return sheet(title, count)
+        return sheet(title, *rest)
 
     monkeypatch.setattr(pictures, "Sheet", noted)
     assert challenge("infer", TV).code == 0
