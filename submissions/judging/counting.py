@@ -73,7 +73,7 @@ def why_not(results: Sequence[Result], basis: Basis) -> dict[str, str]:
             found[identity] = "not in the list of teams"
         elif rules.deadline is not None and received_at(result) > rules.deadline:
             found[identity] = "after the deadline"
-        elif basis.revealed is not None and received_at(result) > basis.revealed:
+        elif basis.revealed is not None and _came(result, basis) > basis.revealed:
             found[identity] = "after the reveal"
         elif result.outcome == "ok":
             day = team, received_at(result).date().isoformat()
@@ -81,6 +81,14 @@ def why_not(results: Sequence[Result], basis: Basis) -> dict[str, str]:
             if valid[day] > rules.entries_per_day:
                 found[identity] = f"more than {rules.entries_per_day} entries that day (UTC)"
     return found
+
+
+def _came(result: Result, basis: Basis) -> datetime:
+    """When it was first looked at, or received: a file's own date can be set by anyone."""
+    sight = basis.sights.get(result.entry.hash)
+    if sight is None:
+        return received_at(result)
+    return max(received_at(result), datetime.fromisoformat(sight.seen).astimezone(UTC))
 
 
 def received_at(result: Result) -> datetime:

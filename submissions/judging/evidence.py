@@ -177,10 +177,10 @@ def _resolution(scores: Array) -> float | None:
     """Of the median spread of neighbours' differences; entries with the same scores say nothing."""
     import numpy as np
 
-    from challenge.submissions.scoring.ranking import FEWEST, resolution
+    from challenge.submissions.scoring.ranking import ALIKE, FEWEST, resolution
 
     spreads = np.diff(scores, axis=1).std(axis=0, ddof=1) if len(scores) > 1 else np.zeros(0)
-    told = [float(each) for each in spreads if each > 1e-9]
+    told = [float(each) for each in spreads if each > ALIKE]
     if len(scores) < FEWEST or not told:
         return None
     return resolution(median(told), len(scores))

@@ -34,14 +34,16 @@ def split(ids: Iterable[str], key: bytes, share: float) -> dict[Part, frozenset[
 def restrict(results: Sequence[Result], ids: frozenset[str]) -> list[Result]:
     """The verdicts with the scores of these images alone; what failed has failed on all.
 
-    A verdict without a score for each of them keeps its means, and does not rank.
+    A verdict without a score for each of them has no mean, and does not rank.
     """
     import numpy as np
 
     from challenge.submissions.scoring.statistics import intervals
 
+    # Means over all images would tell those of the other part.
+    nothing = {"psnr": None, "ssim": None, "nmse": None, "calibration": None}
     found = [
-        each.model_copy(update={"images": tuple(i for i in each.images if i.id in ids)})
+        each.model_copy(update={"images": tuple(i for i in each.images if i.id in ids), **nothing})
         for each in results
     ]
     whole = [
@@ -52,8 +54,12 @@ def restrict(results: Sequence[Result], ids: frozenset[str]) -> list[Result]:
     if not whole or not ids:
         return found
     columns = [sorted(found[number].images, key=lambda each: each.id) for number in whole]
-    for what in ("psnr", "ssim"):
-        scores = np.array([[getattr(each, what) for each in column] for column in columns])
-        for number, value in zip(whole, intervals(scores.T.astype(np.float64)), strict=True):
+    for what in ("psnr", "ssim", "nmse"):
+        scores = np.array(
+            [[getattr(each, what) for each in column] for column in columns], dtype=np.float64
+        )
+        if np.isnan(scores).any():  # NMSE is of floats alone
+            continue
+        for number, value in zip(whole, intervals(scores.T), strict=True):
             found[number] = found[number].model_copy(update={what: value})
     return found

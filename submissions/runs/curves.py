@@ -22,6 +22,8 @@ POINTS = 100
 """Of a curve, at most."""
 DIGITS = 5
 """Of a value."""
+LONGEST = 10**12
+"""Steps of a training, at most, and the size of a value: a figure must take them."""
 LARGEST = 32_000
 """Bytes of the largest file that is read."""
 NAMES = ("loss", "psnr", "ssim", "lr")
@@ -32,9 +34,14 @@ Name = Literal["loss", "psnr", "ssim", "lr"]
 class Curve(Section):
     """Values over the steps of a training."""
 
-    steps: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1, max_length=200)]
+    steps: Annotated[
+        tuple[Annotated[int, Field(ge=0, le=LONGEST)], ...], Field(min_length=1, max_length=200)
+    ]
     """Ascending."""
-    values: Annotated[tuple[float, ...], Field(min_length=1, max_length=200)]
+    values: Annotated[
+        tuple[Annotated[float, Field(ge=-LONGEST, le=LONGEST, allow_inf_nan=False)], ...],
+        Field(min_length=1, max_length=200),
+    ]
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

@@ -36,6 +36,8 @@ FEW = 24
 POWER = 0.8
 """With which a difference of the size of `resolution` is found."""
 FLIPS = 9_999
+ALIKE = 1e-4
+"""dB; two entries whose scores differ by no more, over all images, differ by rounding."""
 EXACT = 13
 """Images up to which every flip is taken."""
 BATCH = 256
@@ -225,7 +227,9 @@ class _Flipped:
 
     def of(self, first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.float32]:
         """T of every flip, shape (flips, pairs)."""
-        scale = np.maximum(self.lengths[first, second], np.finfo(np.float32).tiny)
+        scale = self.lengths[first, second]
+        # Of scores that are equal but for rounding no flip says anything.
+        scale = np.where(scale > ALIKE, scale, np.inf)
         found = np.abs(self.sums[:, first] - self.sums[:, second])
         statistic: NDArray[np.float32] = (found / scale.astype(np.float32)).astype(np.float32)
         return statistic
@@ -255,5 +259,5 @@ def _flipped(
     sums = (signs.astype(np.float64) @ centred).astype(np.float32)
     pairs = _Flipped(signs, sums, lengths, exact)
     seen = np.abs(centred.sum(axis=0)[first] - centred.sum(axis=0)[second])
-    scale = np.maximum(lengths[first, second], np.finfo(np.float32).tiny)
-    return np.where(lengths[first, second] > 1e-9, seen / scale, 0.0), pairs
+    scale = lengths[first, second]
+    return seen / np.where(scale > ALIKE, scale, np.inf), pairs

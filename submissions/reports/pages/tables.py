@@ -74,5 +74,8 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def _literal(text: str) -> str:
-    marks = r"\`*_{}[]<>()#+!|~&$"
-    return "".join(f"\\{each}" if each in marks else each for each in one_line(text))
+    marks = r"\`*_{}[]<>()+!|~$"
+    # What looks like an address or a name would be a link without any mark.
+    words = one_line(text).replace("&", "&amp;").replace("@", "&#64;").replace("://", "&#58;//")
+    words = words.replace("www.", "www&#46;")
+    return "".join(f"\\{each}" if each in marks else each for each in words)

@@ -48,7 +48,12 @@ def _of(each: Subject, number: int, challenge: Challenge) -> Iterator[Item]:
         yield from _from_weights(each, number)
         return
     yield Code(f"{each.name}: what it computes", _page(each.method))
-    anatomy = layers.dissect(each.method, challenge)
+    try:
+        anatomy = layers.dissect(each.method, challenge)
+    except Exception as error:  # one method's mistake is no report's: the others are shown
+        cause = error.mistakes[0].cause if isinstance(error, UserError) else repr(error)
+        yield absent(f"Not taken apart: {cause}.", title=f"{each.name}: size and sight")
+        return
     costs = _costs(each)
     yield Numbers(f"{each.name}: size and sight", tuple(_numbers(each, anatomy, costs)))
     tree = diagram.fitting(diagram.tree(each.method))

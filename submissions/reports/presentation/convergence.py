@@ -42,8 +42,9 @@ def section(found: Sequence[Subject], challenge: Challenge, *, analyse: bool = T
             continue
         try:
             done = convergence.analyse(each.method, each.name, challenge, SETTINGS)
-        except UserError as error:
-            items.append(absent(f"Not analysed: {error.mistakes[0].cause}.", title=each.name))
+        except Exception as error:  # one method's mistake is no report's: the others are shown
+            cause = error.mistakes[0].cause if isinstance(error, UserError) else repr(error)
+            items.append(absent(f"Not analysed: {cause}.", title=each.name))
             continue
         items += _of(each, number, done)
     return Section("convergence", "Convergence", tuple(items))

@@ -99,7 +99,7 @@ def _example(challenge: Challenge, measurement: Measurement, truth: NDArray[np.f
 def _gain(challenge: Challenge, identity: str) -> Drawing:
     gain = gain_of(challenge, identity)
     radius, profile = radial(gain)
-    seen = float(np.mean(profile > 0.1 * profile.max()))
+    seen = float(np.mean(gain > 0.1 * gain.max()))
 
     def paint(figure: Any) -> None:
         left, right = figure.subplots(1, 2, width_ratios=(1, 1.5))

@@ -55,6 +55,21 @@ def test_scores_of_a_part_are_those_of_its_images_alone():
     assert results[0].psnr.mean == 1.0
 
 
+def test_nothing_of_a_part_tells_of_the_other():
+    """Means over all images would; NMSE is of floats, and of every image or of none."""
+    split = parts.split(IDS, KEY, 0.5)
+    one = result("a", dict.fromkeys(IDS, 25.0), nmse={"mean": 7.0, "low": None, "high": None})
+    images = [each.model_copy(update={"nmse": float(each.id)}) for each in one.images]
+    floats = one.model_copy(update={"images": tuple(images)})
+    (found,) = parts.restrict([floats], split["public"])
+    assert found.nmse.mean == pytest.approx(sum(map(float, split["public"])) / 15)
+    lacking = result("l", {i: 30.0 for i in IDS if i != min(split["public"])}, nmse=one.nmse)
+    for each in parts.restrict([one, lacking], split["public"]):
+        assert each.nmse is None
+        assert each.calibration is None
+    assert parts.restrict([lacking], split["public"])[0].psnr is None
+
+
 def test_what_failed_or_lacks_a_score_ranks_in_no_part():
     split = parts.split(IDS, KEY, 0.5)
     whole = dict.fromkeys(IDS, 25.0) | {"0000": 25.5}

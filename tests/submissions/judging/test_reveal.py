@@ -9,6 +9,7 @@ from challenge.configs.schema.challenge import Rules
 from challenge.data.layout import Hidden
 from challenge.submissions.judging import reveal
 from challenge.submissions.judging.board import rows
+from challenge.submissions.judging.received import Sight
 from challenge.submissions.judging.result import Result
 
 NOON = datetime(2026, 12, 4, 12, 0, 0, 123, UTC)
@@ -43,6 +44,25 @@ def test_a_damaged_record_is_a_mistake(tmp_path, damage):
     hidden.revealed.write_bytes(damage)
     with pytest.raises(UserError, match="is damaged"):
         reveal.read(hidden)
+
+
+def sight(entry, *, received, seen):
+    text = {"received": received.isoformat(), "modified": received.isoformat()}
+    of = {"entry": entry.entry.hash, "file": "a.zip", "team": entry.entry.team, "name": "tv"}
+    return Sight.model_validate({**of, **text, "seen": seen.isoformat()})
+
+
+def test_a_file_that_is_dated_back_is_late_by_the_look_at_it():
+    at = NOON.replace(microsecond=0)
+    early = at - timedelta(days=1)
+    entry = result("alpha", early)
+    sights = {
+        when: {entry.entry.hash: sight(entry, received=early, seen=when)}
+        for when in (at - timedelta(hours=1), at + timedelta(minutes=1))
+    }
+    for when, each in sights.items():
+        (row,) = rows([entry], Rules(), revealed=at, sights=each)
+        assert row.counts == (when < at)
 
 
 def test_what_is_received_after_it_does_not_count():

@@ -74,6 +74,8 @@ def test_a_run_without_a_log_has_none(tmp_path):
         b'{"format":1,"curves":{"psnr":{"steps":[1],"values":[1e999]}}}',
         b'{"format":1,"curves":{"psnr":{"steps":[1],"values":[NaN]}}}',
         b'{"format":1,"curves":{"psnr":{"steps":[1],"values":["<b>"]}}}',
+        b'{"format":1,"curves":{"psnr":{"steps":[1' + b"0" * 400 + b'],"values":[1]}}}',
+        b'{"format":1,"curves":{"psnr":{"steps":[1],"values":[1e300]}}}',
     ],
 )  # fmt: skip
 def test_what_is_no_curves_is_refused_in_one_line(content):

@@ -52,6 +52,18 @@ def test_p_is_that_of_scipy_where_all_flips_are_taken(images):
         assert p == pytest.approx(expected, abs=1e-12)
 
 
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("images", [12, 24])
+def test_a_twin_but_for_rounding_takes_no_evidence_from_the_others(images, seed):
+    scores = board(images, 3, seed=seed, step=1.0)
+    nudge = 1e-8 * np.random.default_rng(seed).choice([-1, 0, 1, 2], images)
+    twins = np.column_stack([scores[:, 0], scores[:, 0] - nudge, scores[:, 1:]])
+    before, after = ranking.different(scores), ranking.different(twins)
+    assert before[0, 2]
+    assert after[0, 3]
+    assert not after[0, 1]
+
+
 def test_p_of_random_flips_is_near_the_exact_one():
     scores = board(18, 2, seed=5, step=0.4)
     found = ranking.compare(scores, np.array([0]), np.array([1]))[0]
