@@ -136,7 +136,7 @@ def _judge(
     from challenge.submissions.entries.pack import repack_baseline
     from challenge.submissions.jail import levels
     from challenge.submissions.jail.probe import choose
-    from challenge.submissions.judging import originals
+    from challenge.submissions.judging import originals, parts
     from challenge.submissions.judging.judge import open_judge
     from challenge.submissions.judging.load import Meter
     from challenge.submissions.judging.pool import judge_all, shares
@@ -182,10 +182,14 @@ def _judge(
                 )
             elif not judged.fresh:
                 say(f"{judged.entry.stem}: the verdict stands; `--rejudge` judges it once more")
+    share = challenge.config.rules.final_share
+    found = parts.until_revealed(found, Hidden(hidden), share)
     if as_json:
         show_json([each.to_json() for each in found])
     else:
         _show(found)
+        if share is not None and any(each.psnr for each in found):
+            say("scores of the public part alone, until `challenge reveal`")
         if any(each.outcome == "ok" for each in found):
             say(f"pictures  {hidden / 'judged'}")
     return 1 if faults else 0

@@ -13,6 +13,8 @@ import hmac
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
+from challenge.data.layout import Hidden
+from challenge.submissions.judging import reveal
 from challenge.submissions.judging.counting import images_of
 from challenge.submissions.judging.result import Result
 
@@ -29,6 +31,19 @@ def split(ids: Iterable[str], key: bytes, share: float) -> dict[Part, frozenset[
     ordered = sorted(ids, key=lambda each: hmac.digest(key, each.encode(), hashlib.sha256))
     count = min(max(round(share * len(ordered)), 1), max(len(ordered) - 1, 1))
     return {"final": frozenset(ordered[:count]), "public": frozenset(ordered[count:])}
+
+
+def until_revealed(results: Sequence[Result], hidden: Hidden, share: float | None) -> list[Result]:
+    """The verdicts as they may be shown: before the reveal, those on the public part.
+
+    Args:
+        results: verdicts on all images.
+        hidden: the folder with the key, and the moment of the reveal.
+        share: `rules.final_share`; None: there is one part, which is shown.
+    """
+    if share is None or reveal.read(hidden) is not None:
+        return list(results)
+    return restrict(results, split(hidden.ids(), hidden.key.read_bytes(), share)["public"])
 
 
 def restrict(results: Sequence[Result], ids: frozenset[str]) -> list[Result]:

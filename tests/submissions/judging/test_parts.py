@@ -3,7 +3,8 @@
 import pytest
 
 from challenge.configs.schema.challenge import Rules
-from challenge.submissions.judging import evidence, parts
+from challenge.data.layout import Hidden
+from challenge.submissions.judging import evidence, parts, reveal
 from challenge.submissions.judging.board import rows
 from challenge.submissions.judging.result import Result
 from challenge.submissions.scoring.statistics import interval
@@ -68,6 +69,21 @@ def test_nothing_of_a_part_tells_of_the_other():
         assert each.nmse is None
         assert each.calibration is None
     assert parts.restrict([lacking], split["public"])[0].psnr is None
+
+
+def test_before_the_reveal_scores_are_those_of_the_public_part(tmp_path, monkeypatch):
+    hidden = Hidden(tmp_path)
+    hidden.key.parent.mkdir(parents=True, exist_ok=True)
+    hidden.key.write_bytes(KEY)
+    monkeypatch.setattr(Hidden, "ids", lambda _: IDS)
+    public = parts.split(IDS, KEY, 0.5)["public"]
+    judged = [result("a", {i: 30.0 if i in public else 20.0 for i in IDS})]
+    (found,) = parts.until_revealed(judged, hidden, 0.5)
+    assert found.psnr.mean == pytest.approx(30)
+    assert {each.id for each in found.images} == public
+    assert parts.until_revealed(judged, hidden, None) == judged
+    reveal.unlock(hidden, "seal")
+    assert parts.until_revealed(judged, hidden, 0.5) == judged
 
 
 def test_what_failed_or_lacks_a_score_ranks_in_no_part():
