@@ -149,8 +149,9 @@ def view(board: Standing, *, everything: bool = False) -> View:
         numbers=tuple(_numbers(board)),
         caption=(
             "Teams by mean PSNR, then SSIM, with 95 % intervals. Rows that share a letter are not "
-            "told apart on these images. To next: the difference to the row below, image by image, "
-            "clear where it is not chance."
+            "told apart on these images; rows that share none need not be, either: a row is told "
+            "apart from all others where its rank is no range. To next: the difference to the row "
+            "below, image by image, clear where it is not chance."
         ),
         heads=tuple(_heads(board)),
         lines=tuple(lines(board)),

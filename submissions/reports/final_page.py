@@ -122,8 +122,14 @@ def verdict(board: Standing) -> str:
         for each in teams[1:]
         if set(board.evidence.places[each.entry].ties) & set(place.ties)
     ]
-    if not tied:
+    # Not sharing a letter is not enough: an entry between them may be told apart from both.
+    if place.worst == 1:
         return f"{teams[0].team} is ahead of every other team, beyond chance."
+    if not tied:
+        return (
+            f"{teams[0].team} has the highest mean, but it is not told apart from every other "
+            f"team: its rank may be any of {place.rank}."
+        )
     who = ", ".join(tied[:-1]) + (" and " if tied[:-1] else "") + tied[-1]
     return (
         f"{teams[0].team} has the highest mean. On these images it is not told apart from {who}: "

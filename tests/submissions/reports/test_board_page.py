@@ -248,6 +248,17 @@ def test_the_sentence_below_the_podium_says_what_is_known(challenge):
     assert said(*PLAIN) == "alpha is ahead of every other team, beyond chance."
     close = [result(1, "alpha", 28.0), result(2, "beta", 28.001), result(6, "gamma", 28.002)]
     assert "is not told apart from " in said(*close)
+    # alpha is clearly better than beta, and not than gamma, whose scores are far apart; beta
+    # stands between them, so that alpha shares no letter.
+    far = [{**each.model_dump(), "psnr": each.psnr + 4 * (-1) ** n} for n, each in
+           enumerate(result(4, "gamma", 27.9).images)]  # fmt: skip
+    gamma = result(4, "gamma", 27.9, images=far)
+    apart = [result(1, "alpha", 28.0), result(2, "beta", 27.95), gamma]
+    assert not evidence.weigh(rows(apart, Rules())).places[apart[0].entry.hash[:16]].ties
+    assert said(*apart) == (
+        "alpha has the highest mean, but it is not told apart from every other team: its rank may "
+        "be any of 1-2."
+    )
     few = [each.model_copy(update={"images": each.images[:8]}) for each in PLAIN]
     assert said(*few).startswith("On 8 images nothing is called different")
 
