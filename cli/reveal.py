@@ -31,13 +31,15 @@ def reveal(
     and how stable the ranks are, all teams on hidden images, and a sheet for each team. Beside it
     lie every score of every image as CSV, and figures and tables as files.
 
-    The deadline must have passed. Called again, it writes the same page again.
+    The deadline must have passed; a challenge with a final part needs one. Called again, it writes
+    the same page again.
 
     Example: challenge reveal deblur
     """
     from challenge.cli.shared import sealed
     from challenge.cli.shared.console import say, show
     from challenge.cli.shared.kinds import expect_name
+    from challenge.data import atomic
     from challenge.data.layout import Workspace
     from challenge.submissions import layout
     from challenge.submissions.judging import result_files
@@ -52,36 +54,36 @@ def reveal(
         for each in result_files.read_all(place, challenge)
         if each.challenge.hash == opened.hash
     ]
+    hidden = place.hidden(challenge)
+    revealing.expect_due(opened.config, hidden)
     _look(opened, place, found)
-    seal = sealed.tell(place.public(challenge), place.hidden(challenge))
-    revealed = revealing.unlock(place.hidden(challenge), seal)
+    seal = sealed.tell(place.public(challenge), hidden)
+    # All that may fail comes first, for the reveal is for good.
+    revealed = revealing.record(hidden, seal)
+    final = final_files.build(place, opened, found, revealed)
     folder = out or layout.final(place, challenge)
-    final = final_files.write(folder, place, opened, found, revealed)
+    with atomic.disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    revealing.unlock(hidden, seal, revealed.at)
+    written = final_files.write(folder, final)
     show(f"revealed {revealed.at:%Y-%m-%d %H:%M} UTC: {final.verdict}")
     if opened.config.rules.final_share is not None:
         say(f"`challenge board {challenge} --final` shows the ranking in a terminal")
-    for path, what in final.files:
+    for path, what in written:
         show(f"{what:9}{path}")
 
 
 def _look(challenge: Challenge, place: Workspace, results: list[Result]) -> None:
-    """Refuse what is too early, and say what is not judged.
+    """Say what is not judged.
 
     Raises:
-        UserError: the deadline has not passed, or nothing was judged.
+        UserError: nothing was judged.
     """
-    from datetime import UTC, datetime
-
     from challenge.cli.shared.console import warn
     from challenge.configs.errors import UserError
-    from challenge.data.challenges.rules import shown
     from challenge.submissions.judging import received, result_files
 
-    name, deadline = challenge.config.name, challenge.config.rules.deadline
-    if deadline is not None and datetime.now(UTC) < deadline:
-        cause = f"is before the deadline, {shown(deadline)}"
-        remedy = f"wait, or move it: `challenge amend {name} rules.deadline=...`"
-        raise UserError.of("the reveal", cause, remedy)
+    name = challenge.config.name
     if not results:
         hidden = place.hidden(name).path
         remedy = f"judge entries with `challenge score ENTRY.zip --hidden {hidden}`"

@@ -10,9 +10,11 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from challenge.configs.errors import UserError
+from challenge.configs.schema.challenge import ChallengeConfig
 from challenge.configs.schema.section import Section
 from challenge.configs.schema.values import Moment
 from challenge.data import atomic, reading
+from challenge.data.challenges.rules import shown
 from challenge.data.layout import Hidden
 
 
@@ -39,11 +41,38 @@ def read(hidden: Hidden) -> Revealed | None:
         raise UserError.of(hidden.revealed, "is damaged", remedy) from None
 
 
+def expect_due(config: ChallengeConfig, hidden: Hidden, now: datetime | None = None) -> None:
+    """Whether the last day has come.
+
+    Raises:
+        UserError: the deadline has not passed, or there is none, so that nothing says when teams
+            have handed in their last entry and a final part may be opened.
+    """
+    name, deadline = config.name, config.rules.deadline
+    if deadline is not None and (now or datetime.now(UTC)) < deadline:
+        cause = f"is before the deadline, {shown(deadline)}"
+        remedy = f"wait, or move it: `challenge amend {name} rules.deadline=...`"
+        raise UserError.of("the reveal", cause, remedy)
+    if deadline is None and config.rules.final_share is not None and read(hidden) is None:
+        cause = "opens the final part for good, and the challenge has no deadline"
+        remedy = f"set one: `challenge amend {name} rules.deadline={_example(now)}`"
+        raise UserError.of("the reveal", cause, remedy)
+
+
+def _example(now: datetime | None) -> str:
+    return f"{now or datetime.now(UTC):%Y-%m-%dT%H:%M:00Z}"
+
+
+def record(hidden: Hidden, seal: str, now: datetime | None = None) -> Revealed:
+    """The record as it stands, or as `unlock` would write it."""
+    moment = (now or datetime.now(UTC)).replace(microsecond=0)
+    return read(hidden) or Revealed(at=moment, seal=seal)
+
+
 def unlock(hidden: Hidden, seal: str, now: datetime | None = None) -> Revealed:
     """Note the reveal, unless it was noted before: the first moment stays."""
-    if (known := read(hidden)) is not None:
-        return known
-    moment = (now or datetime.now(UTC)).replace(microsecond=0)
-    found = Revealed(at=moment, seal=seal)
+    found = record(hidden, seal, now)
+    if read(hidden) is not None:
+        return found
     atomic.write_json(hidden.revealed, found.model_dump(mode="json"), 0o600)
     return found

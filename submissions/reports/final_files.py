@@ -15,36 +15,36 @@ from challenge.submissions.judging.result import Result
 from challenge.submissions.judging.result_files import SHORT
 from challenge.submissions.judging.reveal import Revealed
 from challenge.submissions.reports import board_page, final_page, page_files
+from challenge.submissions.reports.pages.figures import Drawing
+from challenge.submissions.reports.pages.tables import Table
 from challenge.submissions.reports.standing import gather
 
 
 @dataclass(frozen=True)
-class Written:
-    """What was written, and what it says in a sentence."""
+class Built:
+    """What the folder will hold, and what the page says in a sentence."""
 
     verdict: str
-    files: tuple[tuple[Path, str], ...]
-    """Each with a word for it."""
+    page: str
+    scores: str
+    figures: tuple[Drawing, ...]
+    tables: tuple[Table, ...]
 
 
-def write(
-    folder: Path,
-    place: Workspace,
-    challenge: Challenge,
-    results: list[Result],
-    revealed: Revealed,
-) -> Written:
-    """Write the folder; the same verdicts give the same bytes.
+def build(
+    place: Workspace, challenge: Challenge, results: list[Result], revealed: Revealed
+) -> Built:
+    """Make all that is written; the same verdicts give the same bytes.
 
     Args:
         place: the organiser's workspace.
         results: verdicts on this preparation of the challenge.
-        revealed: when the final part was unlocked.
+        revealed: when the final part was unlocked, or will have been.
     """
     hidden = place.hidden(challenge.config.name)
     share = challenge.config.rules.final_share
-    board = gather(place, challenge, results, "final" if share else None)
-    before = gather(place, challenge, results, "public") if share else None
+    board = gather(place, challenge, results, "final" if share else None, revealed)
+    before = gather(place, challenge, results, "public", revealed) if share else None
     labels = {each.entry.hash[:SHORT]: each.entry.label for each in results}
     final, view = final_page.view(board, before, hidden, labels, revealed)
     of: dict[str, Part] = {}
@@ -55,8 +55,19 @@ def write(
     verdicts = newest(results, Basis(config.rules, None, challenge.hash, config.limits))
     ranked = {row.entry for row in board.counting}
     scores = image_scores.text(verdicts, board.known, of, ranked)
+    return Built(
+        verdict=final.verdict,
+        page=final_page.page(final, view),
+        scores=scores,
+        figures=view.figures,
+        tables=tuple(board_page.tables(view)),
+    )
+
+
+def write(folder: Path, built: Built) -> list[tuple[Path, str]]:
+    """Write the folder: paths, each with a word for it."""
     page, table, figures = folder / "final.html", folder / "scores.csv", folder / "figures"
-    atomic.write_text(page, final_page.page(final, view))
-    atomic.write_text(table, scores)
-    page_files.write(figures, view.figures, board_page.tables(view))
-    return Written(final.verdict, ((page, "page"), (table, "scores"), (figures, "figures")))
+    atomic.write_text(page, built.page)
+    atomic.write_text(table, built.scores)
+    page_files.write(figures, built.figures, built.tables)
+    return [(page, "page"), (table, "scores"), (figures, "figures")]

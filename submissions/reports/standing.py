@@ -17,6 +17,7 @@ from challenge.submissions.judging.evidence import Evidence
 from challenge.submissions.judging.parts import Part
 from challenge.submissions.judging.remarks import remarks, rule
 from challenge.submissions.judging.result import Result
+from challenge.submissions.judging.reveal import Revealed
 from challenge.submissions.scoring import foreseen, references
 from challenge.submissions.scoring.references import MEASURED, TV, References
 
@@ -91,7 +92,11 @@ class Standing:
 
 
 def gather(
-    place: Workspace, challenge: Challenge, results: Sequence[Result], part: Part | None
+    place: Workspace,
+    challenge: Challenge,
+    results: Sequence[Result],
+    part: Part | None,
+    revealed: Revealed | None = None,
 ) -> Standing:
     """The board of a challenge.
 
@@ -99,13 +104,14 @@ def gather(
         place: the organiser's workspace.
         results: verdicts, those on other preparations of the challenge among them.
         part: which images it is about; None: all.
+        revealed: the record of the reveal, where it is not written down yet.
 
     Raises:
         UserError: the list of teams or the register is damaged, or the hidden folder, which says
             which images a part has, is not here.
     """
     hidden, config = place.hidden(challenge.config.name), challenge.config
-    found, done = list(results), reveal.read(hidden)
+    found, done = list(results), revealed or reveal.read(hidden)
     if part is not None:
         if not hidden.key.is_file():
             cause = "is not here, and its key says which images are of which part"

@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from datetime import UTC, datetime
 
 import pytest
 from rich.console import Console
@@ -159,6 +160,11 @@ def test_the_board_of_a_part_is_of_its_images_alone(story, call, tmp_path):
     done = call(tmp_path, "board", "--final")
     assert done.code == 2
     assert "closed until the reveal; on the last day: `challenge reveal deblur`" in done.err
+    done = call(tmp_path, "reveal", "deblur")
+    assert done.code == 2
+    assert "the challenge has no deadline; set one: `challenge amend deblur" in done.err
+    now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    assert call(tmp_path, "amend", "deblur", f"rules.deadline={now}").code == 0
     revealed = call(tmp_path, "reveal", "deblur")
     assert revealed.code == 0, revealed.err
     page = (tmp_path / "workspace/final/deblur/final.html").read_text()

@@ -30,6 +30,15 @@ def test_the_last_day(copied, call):
     assert not (hidden / "revealed.json").exists()
     assert not final.exists()
     (hidden / "key").write_bytes(key)
+    # Nor does a page that cannot be made: the moment of the reveal is for good.
+    teams = copied / "workspace/teams.yaml"
+    kept = teams.read_bytes() if teams.exists() else None
+    teams.write_text("teams: [")
+    assert call(copied, "reveal", "deblur").code == 2
+    assert not (hidden / "revealed.json").exists()
+    teams.unlink() if kept is None else teams.write_bytes(kept)
+    assert call(copied, "reveal", "deblur", "--out", hidden / "key").code == 2
+    assert not (hidden / "revealed.json").exists()
 
     done = call(copied, "reveal", "deblur")
     assert done.code == 0, done.err

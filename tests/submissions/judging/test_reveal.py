@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from challenge.configs.errors import UserError
-from challenge.configs.schema.challenge import Rules
+from challenge.configs.schema.challenge import ChallengeConfig, Rules
 from challenge.data.layout import Hidden
 from challenge.submissions.judging import reveal
 from challenge.submissions.judging.board import rows
@@ -44,6 +44,28 @@ def test_a_damaged_record_is_a_mistake(tmp_path, damage):
     hidden.revealed.write_bytes(damage)
     with pytest.raises(UserError, match="is damaged"):
         reveal.read(hidden)
+
+
+def test_a_final_part_is_not_opened_before_a_deadline(tmp_path):
+    hidden = Hidden(tmp_path)
+
+    def due(at=NOON, **rules):
+        config = ChallengeConfig.model_validate(
+            {"name": "tiny", "images": {"source": "builtin"}, "noise": {"sigma": 0.03},
+             "operator": {"kernel": {"kind": "gaussian", "std": 1.6}}, "rules": rules}
+        )  # fmt: skip
+        reveal.expect_due(config, hidden, at)
+
+    early = {"deadline": NOON + timedelta(seconds=1)}
+    for rules in (early, early | {"final_share": 0.5}):
+        with pytest.raises(UserError, match="is before the deadline"):
+            due(**rules)
+        due(NOON + timedelta(seconds=1), **rules)
+    with pytest.raises(UserError, match="no deadline; set one: `challenge amend tiny rules.dead"):
+        due(final_share=0.5)
+    due()
+    reveal.unlock(hidden, "s" * 64, NOON)
+    due(final_share=0.5)  # the same page again
 
 
 def sight(entry, *, received, seen):
