@@ -131,7 +131,10 @@ def _scored(config: ChallengeConfig, challenge: Challenge | None) -> Iterator[st
 def _counts(config: ChallengeConfig, challenge: Challenge | None) -> Iterator[str]:
     rules = config.rules
     yield f"Deadline: {shown(rules.deadline)}"
-    yield f"Of a team's valid entries one counts: {COUNTS[rules.counts]} (`{rules.counts}`)"
+    where = ""
+    if rules.counts == "best" and rules.final_share is not None:
+        where = " on the images of the week, on the last day with its score on the others"
+    yield f"Of a team's valid entries one counts: {COUNTS[rules.counts]}{where} (`{rules.counts}`)"
     yield f"Of each team at most {rules.entries_per_day} valid entries count a day; days are UTC"
     if challenge is None:
         return

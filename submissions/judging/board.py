@@ -26,6 +26,8 @@ from challenge.submissions.text import one_sentence
 
 CAUSE = 400
 """Characters of the cause of a failure."""
+BETTER = "an entry that was better on the public part counts"
+NONE = (float("-inf"), float("-inf"))
 PSNR_DIGITS, SSIM_DIGITS = 4, 6
 """Scores that agree to so many decimals are equal: they share a rank."""
 
@@ -98,6 +100,7 @@ def rows(
     limits: Limits | None = None,
     sights: Mapping[str, Sight] | None = None,
     revealed: datetime | None = None,
+    choose: Iterable[Result] | None = None,
     everything: bool = False,
 ) -> list[Row]:
     """The board's rows: those that count, then those that do not, then all other entries.
@@ -105,6 +108,8 @@ def rows(
     Args:
         results: verdicts, in any order.
         rules, teams, challenge_hash, limits, sights, revealed: as `Basis` says.
+        choose: the verdicts whose scores say which entry is a team's best, where others than those
+            that are shown: on the last day, those on the public part.
         everything: also the entries that are not their team's one row.
     """
     basis = Basis(rules, teams, challenge_hash, limits, sights or {}, revealed)
@@ -117,7 +122,10 @@ def rows(
         # What nobody's name can be read from is not of one team.
         alone = result.entry.name if team == BASELINE else "" if team else result.entry.hash
         groups[team, alone].append(result)
-    found = [_team(group, notes, said, basis) for group in groups.values()]
+    chosen = verdicts if choose is None else newest(choose, basis)
+    scores = {each.entry.hash: _scores(each) for each in chosen if each.psnr and each.ssim}
+    better = "a better entry counts" if choose is None else BETTER
+    found = [_team(group, notes, said, basis, scores, better) for group in groups.values()]
     ranking = sorted((group[0] for group in found if group[0].counts), key=_order)
     failed = sorted((group[0] for group in found if not group[0].counts), key=_by_name)
     others = sorted((row for group in found for row in group[1:]), key=_by_name)
@@ -129,14 +137,25 @@ def _team(
     notes: Mapping[str, str],
     said: Mapping[str, tuple[str, ...]],
     basis: Basis,
+    scores: Mapping[str, tuple[float, float]],
+    better: str,
 ) -> list[Row]:
-    """One team's rows, its entries being in the order received: first the one that it shows."""
+    """One team's rows, its entries being in the order received: first the one that it shows.
+
+    Args:
+        scores: by which the best entry is chosen, by the entries' hashes.
+        better: what is said of an entry that another one goes before by them.
+    """
     counting = [each for each in group if each.entry.hash not in notes]
     best = basis.rules.counts == "best"
     days = Counter(received_at(each).date().isoformat() for each in group)
     per_day = dict(sorted(days.items()))
     if counting:
-        main = max(counting, key=_scores) if best else counting[-1]
+        main = (
+            max(counting, key=lambda each: scores.get(each.entry.hash, NONE))
+            if best
+            else counting[-1]
+        )
     else:
         scored = [each for each in group if each.outcome == "ok"]
         main = (scored or group)[-1]
@@ -144,7 +163,7 @@ def _team(
     for result in (main, *(each for each in reversed(group) if each is not main)):
         note = notes.get(result.entry.hash, "")
         if result is not main and not note:
-            note = f"a {'better' if best else 'later'} entry counts"
+            note = better if best else "a later entry counts"
         row = _row(result, note, said.get(result.entry.hash, ()), basis)
         found.append(replace(row, main=result is main, entries=len(group), per_day=per_day))
     if not counting:

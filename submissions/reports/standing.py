@@ -112,14 +112,17 @@ def gather(
     """
     hidden, config = place.hidden(challenge.config.name), challenge.config
     found, done = list(results), revealed or reveal.read(hidden)
+    week: list[Result] | None = None
     if part is not None:
         if not hidden.key.is_file():
             cause = "is not here, and its key says which images are of which part"
             raise UserError.of(hidden.path, cause, "give the organiser's `--workspace`")
         share = config.rules.final_share or 0.5
-        found = parts.restrict(
-            found, parts.split(hidden.ids(), hidden.key.read_bytes(), share)[part]
-        )
+        split = parts.split(hidden.ids(), hidden.key.read_bytes(), share)
+        # Chosen on the final images, each team's best entry would be the one chance made best.
+        if part == "final":
+            week = parts.restrict(found, split["public"])
+        found = parts.restrict(found, split[part])
     listed = teams.load(place)
     made = rows(
         found,
@@ -129,6 +132,7 @@ def gather(
         limits=config.limits,
         sights=received.read(place),
         revealed=done.at if done else None,
+        choose=week,
         everything=True,
     )
     weighed = evidence.weigh(made)

@@ -54,6 +54,17 @@ def test_what_the_file_says_is_on_the_page(setting):
     assert CHANGED[setting] not in before
 
 
+def test_the_best_entry_is_said_to_be_chosen_during_the_week():
+    chosen = "best score on the images of the week, on the last day with its score on the others"
+    for given in (
+        ["rules.counts=best"],
+        ["rules.final_share=0.5"],
+        ["rules.final_share=0.5", "rules.counts=best"],
+    ):
+        text = words(sheet(load_challenge("deblur", given)[0]))
+        assert (chosen in text) == (len(given) == 2)
+
+
 def test_what_values_of_medicine_mean_is_on_the_page():
     given = ["images.values={unit: HU, low: -1000, high: 2000, window: [-160, 240]}"]
     text = words(sheet(load_challenge("ct", given)[0]))

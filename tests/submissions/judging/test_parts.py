@@ -97,3 +97,23 @@ def test_what_failed_or_lacks_a_score_ranks_in_no_part():
         for part, ids in split.items()
     }
     assert ranked == {"public": {"a", "b", "l"}, "final": {"a", "b"}}
+
+
+def test_the_best_entry_is_that_of_the_public_part_on_the_last_day_too():
+    """Else each team would stand with the entry that chance made best on the last images."""
+    split = parts.split(IDS, KEY, 0.5)
+
+    def scored(name, public, final):
+        scores = {i: public if i in split["public"] else final for i in IDS}
+        return result("a", scores, entry={"hash": name[0] * 64, "team": "a", "name": name})
+
+    hidden = [scored("week", 26.0, 24.0), scored("lucky", 25.0, 30.0)]
+    week, last = (parts.restrict(hidden, split[part]) for part in ("public", "final"))
+    best = Rules(counts="best")
+    (public,) = rows(week, best)
+    shown, other = rows(last, best, choose=week, everything=True)
+    assert (public.name, shown.name) == ("week", "week")
+    assert shown.psnr == pytest.approx(24.0)
+    assert other.note == "an entry that was better on the public part counts"
+    (latest,) = rows(last, Rules(), choose=week)
+    assert latest.psnr in (pytest.approx(24.0), pytest.approx(30.0))
