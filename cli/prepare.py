@@ -112,8 +112,8 @@ def _tell_resolution(done: Prepared) -> None:
     found = foresee(opened, reached)
     if found is not None:
         foreseen.write(done.public, found)
-    for line in foreseen.lines(opened.test.count, found):
-        if line.startswith("Resolution: "):
+    for line in foreseen.lines(opened.test.count, found, opened.config.rules.final_share):
+        if line.startswith(("Resolution: ", "Parts: ")):
             show(line)
         else:
             warn(line)

@@ -125,7 +125,7 @@ def _scored(config: ChallengeConfig, challenge: Challenge | None) -> Iterator[st
     )
     count = challenge.test.count if challenge else config.images.test
     found = foreseen.read(Public(challenge.path)) if challenge else None
-    yield from (line.rstrip(".") for line in foreseen.lines(count, found))
+    yield from (line.rstrip(".") for line in foreseen.lines(count, found, share))
 
 
 def _counts(config: ChallengeConfig, challenge: Challenge | None) -> Iterator[str]:

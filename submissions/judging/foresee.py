@@ -19,7 +19,7 @@ from challenge.data.layout import Hidden, Public
 from challenge.data.physics import measurements
 from challenge.methods import from_source, registry
 from challenge.submissions.scoring import metrics
-from challenge.submissions.scoring.foreseen import Foreseen
+from challenge.submissions.scoring.foreseen import Foreseen, ranked
 from challenge.submissions.scoring.ranking import FEWEST, resolution
 from challenge.submissions.scoring.references import MEASURED, References
 
@@ -39,7 +39,7 @@ def foresee(challenge: Challenge, found: References) -> Foreseen | None:
     None where nothing would be called different anyway, where a baseline does not take the
     operator, or where it is known of too few images.
     """
-    count = challenge.test.count
+    count = _ranked(challenge)
     first, second = (found.psnr.get(name, {}) for name in METHODS)
     images = sorted(first.keys() & second.keys())
     if count < FEWEST or len(images) < ENOUGH:
@@ -68,7 +68,7 @@ def measure(challenge: Challenge, hidden: Hidden, progress: Progress) -> Referen
     from challenge.data.physics.problem import tensors
 
     public = Public(challenge.path)
-    enough = challenge.test.count >= FEWEST
+    enough = _ranked(challenge) >= FEWEST
     names = [name for name in METHODS if enough and _takes(name, challenge)]
     methods = {name: registry.build({"name": name}).eval() for name in names}
     published = challenge.config.rules.test_measurements == "published"
@@ -92,6 +92,10 @@ def measure(challenge: Challenge, hidden: Hidden, progress: Progress) -> Referen
         if time.process_time() - begun > SECONDS:
             break
     return References(psnr={name: scores for name, scores in found.items() if scores})
+
+
+def _ranked(challenge: Challenge) -> int:
+    return ranked(challenge.test.count, challenge.config.rules.final_share)
 
 
 def _takes(name: str, challenge: Challenge) -> bool:

@@ -17,6 +17,7 @@ from challenge.data.layout import Hidden
 from challenge.submissions.judging import reveal
 from challenge.submissions.judging.counting import images_of
 from challenge.submissions.judging.result import Result
+from challenge.submissions.scoring.foreseen import sizes
 
 Part = Literal["public", "final"]
 
@@ -29,7 +30,7 @@ def split(ids: Iterable[str], key: bytes, share: float) -> dict[Part, frozenset[
         share: of the images in the final part, in (0, 1).
     """
     ordered = sorted(ids, key=lambda each: hmac.digest(key, each.encode(), hashlib.sha256))
-    count = min(max(round(share * len(ordered)), 1), max(len(ordered) - 1, 1))
+    count = sizes(len(ordered), share)[1]
     return {"final": frozenset(ordered[:count]), "public": frozenset(ordered[count:])}
 
 

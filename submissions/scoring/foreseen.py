@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError
 from challenge.configs.schema.section import Section
 from challenge.data import atomic, reading
 from challenge.data.layout import Public
-from challenge.submissions.scoring.ranking import FEW, FEWEST
+from challenge.submissions.scoring.ranking import FEW, FEWEST, resolution
 
 
 class Foreseen(Section):
@@ -42,8 +42,41 @@ def write(public: Public, found: Foreseen) -> None:
     atomic.write_json(public.resolution, found.model_dump(mode="json"))
 
 
-def lines(count: int, found: Foreseen | None) -> list[str]:
-    """What a test set of so many images can show, in sentences."""
+def sizes(count: int, share: float) -> tuple[int, int]:
+    """Images of the public and of the final part; of two images or more, neither is empty.
+
+    Args:
+        count: images of the test set.
+        share: of them in the final part, in (0, 1).
+    """
+    final = min(max(round(share * count), 1), max(count - 1, 1))
+    return count - final, final
+
+
+def ranked(count: int, share: float | None) -> int:
+    """Images by which entries are ranked: of the smaller part, where the rules split them."""
+    return count if share is None else min(sizes(count, share))
+
+
+def lines(count: int, found: Foreseen | None, share: float | None = None) -> list[str]:
+    """What a test set of so many images can show, in sentences.
+
+    Args:
+        count: images of the whole test set.
+        found: what was foreseen.
+        share: `rules.final_share`; no board is about more than a part then, so what is said of
+            images is of the smaller one.
+    """
+    if share is not None:
+        public, final = sizes(count, share)
+        part = ranked(count, share)
+        if found is not None and part >= 2:
+            known = {"resolution": resolution(found.spread, part)}
+            found = found.model_copy(update=known)
+        return [
+            f"Parts: {_images(public)} during the week, {_images(final)} on the last day.",
+            *lines(part, found),
+        ]
     if count < FEWEST:
         return [
             f"On {_images(count)} no two entries are called different: that takes {FEWEST} images."

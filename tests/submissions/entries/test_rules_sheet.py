@@ -5,7 +5,7 @@ import pytest
 from challenge.configs.loader import load_challenge
 from challenge.configs.paths import names
 from challenge.submissions.entries.rules_sheet import WIDTH, sheet
-from challenge.submissions.scoring import foreseen
+from challenge.submissions.scoring import foreseen, ranking
 from challenge.submissions.scoring.foreseen import Foreseen
 
 CHANGED = {
@@ -92,3 +92,22 @@ def test_what_the_test_set_can_show_is_said():
     assert few[1] == "23 images show large differences only: 24 or more show smaller ones."
     assert foreseen.lines(24, found)[1:] == []
     assert foreseen.lines(24, None) == []
+
+
+@pytest.mark.parametrize(("count", "share", "parts", "few"), [
+    (12, 0.5, (6, 6), True), (23, 0.5, (11, 12), True), (60, 0.5, (30, 30), False),
+    (60, 0.8, (12, 48), True), (60, 0.1, (54, 6), True),
+])  # fmt: skip
+def test_of_a_test_set_in_parts_is_said_what_a_part_can_show(count, share, parts, few):
+    """No board is about all of it."""
+    found = Foreseen(methods=("wiener", "tv"), images=count, spread=0.3, resolution=0.01)
+    said = foreseen.lines(count, found, share)
+    public, final = parts
+    assert said[0] == f"Parts: {public} images during the week, {final} images on the last day."
+    assert any("large differences only" in each or "no two" in each for each in said) == few
+    told = ranking.resolution(0.3, min(parts))
+    assert (f"about {told:.2g} dB" in said[1]) == (min(parts) >= ranking.FEWEST)
+    given = [f"images.test={count}", f"rules.final_share={share}"]
+    text = words(sheet(load_challenge("deblur", given)[0]))
+    assert said[0].rstrip(".") in text
+    assert ("no two entries are called different" in text) == (min(parts) < ranking.FEWEST)
