@@ -30,6 +30,12 @@ LARGEST = 1_000_000
 """Bytes of the largest manifest that is read: an entry has at most 2,000 files."""
 
 
+MOST = 10**15
+"""Of anything that is counted: images, seconds, bytes. Pages and tables must have room for it."""
+Count = Annotated[int, Field(ge=0, le=MOST)]
+Decibels = Annotated[float, Field(ge=-1e6, le=1e6)]
+
+
 class ForChallenge(Section):
     """The challenge an entry was made for."""
 
@@ -41,7 +47,7 @@ class Member(Section):
     """One file of the entry."""
 
     sha256: Digest
-    size: Annotated[int, Field(ge=0)]
+    size: Count
 
 
 class Training(Section):
@@ -49,10 +55,10 @@ class Training(Section):
 
     source: Words
     """Of the training images: `builtin` or `folder`."""
-    images: Annotated[int, Field(ge=0)]
-    seed: Annotated[int, Field(ge=0)]
-    seconds: Annotated[float, Field(ge=0)]
-    peak_memory: Annotated[int, Field(ge=0)] | None = None
+    images: Count
+    seed: Annotated[int, Field(ge=0, lt=2**63)]
+    seconds: Annotated[float, Field(ge=0, le=MOST)]
+    peak_memory: Count | None = None
     """Bytes."""
     machine: Words
 
@@ -67,7 +73,7 @@ class PartOrigin(Section):
     """Of the file of its weights, which the entry holds among its own."""
     licence: Words | None = None
     """Of published weights."""
-    size: Annotated[int, Field(ge=0)] | None = None
+    size: Count | None = None
     """Of their file, in bytes."""
 
 
@@ -75,11 +81,11 @@ class Rounded(Section):
     """Weights that were rounded when the entry was packed, and the PSNR on val with both."""
 
     dtype: Half
-    images: Annotated[int, Field(ge=1)]
+    images: Annotated[Count, Field(ge=1)]
     """Of val."""
-    psnr_before: float
+    psnr_before: Decibels
     """dB, mean over the images."""
-    psnr_after: float
+    psnr_after: Decibels
 
     @property
     def change(self) -> float:
