@@ -252,8 +252,8 @@ def _line(each: Row, board: Standing) -> Line:
         method=each.name,
         flags=(*note, *each.alike, *each.doubts),
         cells=(
-            _scored(each.psnr, 2, _interval(each.low, each.high, 2)),
-            _scored(each.ssim, 4, _interval(each.ssim_low, each.ssim_high, 3)),
+            _scored(each.psnr, 2, interval(each.low, each.high, 2)),
+            _scored(each.ssim, 4, interval(each.ssim_low, each.ssim_high, 3)),
             *nmse,
             _gap(place.to_next if place else None),
             _time(each),
@@ -298,7 +298,8 @@ def _scored(value: float | None, digits: int, more: str = "") -> Scored:
     return Scored(f"{value:.{digits}f}", (more,) if more else (), value)
 
 
-def _interval(low: float | None, high: float | None, digits: int) -> str:
+def interval(low: float | None, high: float | None, digits: int) -> str:
+    """`[27.1, 28.3]`; empty where there is none."""
     return "" if low is None or high is None else f"[{low:.{digits}f}, {high:.{digits}f}]"
 
 
@@ -306,7 +307,7 @@ def _gap(gap: ToNext | None) -> Scored:
     if gap is None:
         return Scored("")
     found = gap.difference
-    more = filter(None, (_interval(found.low, found.high, 2), "clear" if gap.clear else ""))
+    more = filter(None, (interval(found.low, found.high, 2), "clear" if gap.clear else ""))
     return Scored(f"{found.mean:+.2f}", tuple(more), found.mean)
 
 

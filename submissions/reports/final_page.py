@@ -11,7 +11,7 @@ from challenge.submissions.entries.summary import Summary
 from challenge.submissions.judging.board import Row
 from challenge.submissions.judging.reveal import Revealed
 from challenge.submissions.reports import board_page
-from challenge.submissions.reports.board_page import Number, View
+from challenge.submissions.reports.board_page import Number, View, interval
 from challenge.submissions.reports.hidden_pictures import Gallery, Scene, Shown, telling
 from challenge.submissions.reports.pages.page import render
 from challenge.submissions.reports.standing import Standing
@@ -167,8 +167,8 @@ def _numbers(each: Row, board: Standing, before: Standing | None) -> Iterator[Nu
     first = place.ranks.get(1, 0.0) if place else 0.0
     rank = place.rank if place and place.rank else str(each.rank)
     yield Number("rank", rank, f"first in {first:.0%} of the draws of images")
-    yield Number("PSNR", f"{each.psnr:.2f} dB", _interval(each.low, each.high, 2))
-    yield Number("SSIM", f"{each.ssim:.4f}", _interval(each.ssim_low, each.ssim_high, 3))
+    yield Number("PSNR", f"{each.psnr:.2f} dB", interval(each.low, each.high, 2))
+    yield Number("SSIM", f"{each.ssim:.4f}", interval(each.ssim_low, each.ssim_high, 3))
     same = [row for row in before.counting if row.entry == each.entry] if before else []
     for row in same:
         was = before.evidence.places.get(row.entry) if before else None
@@ -216,10 +216,6 @@ def _pictures(each: Row, gallery: Gallery) -> Iterator[Shown]:
         told.add(identity)
         if found is not None:
             yield Shown(f"{word}: image {identity}", found.photo, found.lines)
-
-
-def _interval(low: float | None, high: float | None, digits: int) -> str:
-    return "" if low is None or high is None else f"[{low:.{digits}f}, {high:.{digits}f}]"
 
 
 def _duration(seconds: float) -> str:

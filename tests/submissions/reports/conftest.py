@@ -85,3 +85,29 @@ def browser():
         opened = playwright.chromium.launch(executable_path=path, args=arguments)
         yield opened
         opened.close()
+
+
+@pytest.fixture
+def watched(browser, tmp_path):
+    """Open a page; at the end it asked for nothing, complained of nothing and opened no dialog."""
+    wrong = []
+
+    def open_page(html, width, height, scheme):
+        file = tmp_path / "x.html"
+        file.write_text(html, encoding="utf-8")
+        page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
+        page.set_default_timeout(60_000)
+        page.on("console", lambda message: wrong.append(message.text))
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("dialog", lambda dialog: wrong.append(dialog.message))
+
+        def asked(request):
+            if not request.url.startswith(("data:", file.as_uri())):
+                wrong.append(request.url)
+
+        page.on("request", asked)
+        page.goto(file.as_uri())
+        return page
+
+    yield open_page
+    assert not wrong

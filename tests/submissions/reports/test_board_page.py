@@ -288,31 +288,16 @@ def test_the_images_that_tell_most(challenge):
 
 
 @pytest.fixture
-def opened(browser, challenge, tmp_path):
+def opened(watched, challenge):
     """Open the board of plain and of hostile names; at the end nothing went wrong."""
-    wrong = []
 
     def open_page(width, height, scheme):
         results = [*PLAIN, *named([NAMES["markup"], NAMES["long"], NAMES["attribute"]])]
         known = references_of(27.2)
-        file = tmp_path / "board.html"
-        file.write_text(html(standing(challenge, results, known=known)), encoding="utf-8")
-        page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
-        page.set_default_timeout(60_000)
-        page.on("console", lambda message: wrong.append(message.text))
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("dialog", lambda dialog: wrong.append(dialog.message))
+        page = html(standing(challenge, results, known=known))
+        return watched(page, width, height, scheme)
 
-        def asked(request):
-            if not request.url.startswith(("data:", file.as_uri())):
-                wrong.append(request.url)
-
-        page.on("request", asked)
-        page.goto(file.as_uri())
-        return page
-
-    yield open_page
-    assert not wrong
+    return open_page
 
 
 @pytest.mark.slow

@@ -23,30 +23,14 @@ def wait_until(page, condition):
 
 
 @pytest.fixture
-def opened(browser, report_of, tmp_path):
+def opened(watched, report_of):
     """Open a page or a deck; at the end nothing was asked for and nothing complained of."""
-    wrong = []
 
     def open_page(form, name="tv", size="laptop", scheme="light"):
-        file = tmp_path / "x.html"
-        file.write_text(getattr(reports, form)(report_of(name)), encoding="utf-8")
-        width, height = WIDTHS[size]
-        page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
-        page.set_default_timeout(60_000)
-        page.on("console", lambda message: wrong.append(message.text))
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("dialog", lambda dialog: wrong.append(dialog.message))
+        page = getattr(reports, form)(report_of(name))
+        return watched(page, *WIDTHS[size], scheme)
 
-        def asked(request):
-            if not request.url.startswith(("data:", file.as_uri())):
-                wrong.append(request.url)
-
-        page.on("request", asked)
-        page.goto(file.as_uri())
-        return page
-
-    yield open_page
-    assert not wrong
+    return open_page
 
 
 def test_tables_sort(opened):
