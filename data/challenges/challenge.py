@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import zipfile
 from functools import cached_property
 from pathlib import Path
@@ -208,9 +209,13 @@ def prepared(workspace: Workspace) -> list[str]:
 
 def _instead(public: Public) -> str:
     """What to do where there is no challenge of this name."""
-    name, known = public.path.name, prepared(Workspace(public.path.parents[1]))
+    workspace, name = public.path.parents[1], public.path.name
+    known = prepared(Workspace(workspace))
     if name in names("challenges"):
-        return f"make it with `challenge prepare {name}`"
+        given = [name]
+        if public.path.parent.name == "public" and workspace != Path("workspace"):
+            given += ["--workspace", str(workspace)]
+        return f"make it with `challenge prepare {shlex.join(given)}`"
     if known:
         return spelling.did_you_mean(name, known, f"prepared here: {', '.join(known)}")
     return "nothing is prepared here: give another `--workspace`, or `challenge prepare FILE.yaml`"

@@ -147,6 +147,10 @@ WAYS = (
     (["board", "debur"], "did you mean `deblur`?"),
     (["kit", "debur"], "did you mean `deblur`? prepared here: deblur"),
     (["kit", "levin"], "make it with `challenge prepare levin`"),
+    (
+        ["kit", "levin", "--workspace", "new place"],
+        "make it with `challenge prepare levin --workspace 'new place'`",
+    ),
     (["infer", "workspace/runs/deblur/tv1"], "did you mean `workspace/runs/deblur/tv`?"),
     (["train", "workspace/runs/deblur/tv1", "--resume"], "mean `workspace/runs/deblur/tv`?"),
     (["score", ENTRY, "--hidden", "workspace/public/deblur"], "workspace/hidden/deblur`"),
@@ -160,6 +164,7 @@ def test_the_way_is_said(things, call, command, way):
     assert done.code == 2
     assert way in done.err
     assert not (things / "new").exists()
+    assert not (things / "new place").exists()
 
 
 def test_a_folder_may_have_the_name_of_a_config(call, tmp_path):

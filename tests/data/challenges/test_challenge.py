@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 
 import numpy as np
@@ -51,7 +52,8 @@ def test_a_folder_that_is_no_challenge(tmp_path):
         f"{tmp_path}: is not a prepared challenge; nothing is prepared here: give another "
         "`--workspace`, or `challenge prepare FILE.yaml`"
     )
-    with pytest.raises(UserError, match="make it with `challenge prepare levin`"):
+    made = re.escape(f"make it with `challenge prepare levin --workspace {tmp_path}`")
+    with pytest.raises(UserError, match=made):
         open_challenge(tmp_path / "public" / "levin")
     (tmp_path / "public" / "mine").mkdir(parents=True)
     (tmp_path / "public" / "mine" / "manifest.json").write_bytes(b"")
