@@ -49,12 +49,11 @@ def _of(each: Subject, number: int, challenge: Challenge) -> Iterator[Item]:
         return
     yield Code(f"{each.name}: what it computes", _page(each.method))
     try:
-        anatomy = layers.dissect(each.method, challenge)
+        anatomy, costs = layers.dissect(each.method, challenge), _costs(each)
     except Exception as error:  # one method's mistake is no report's: the others are shown
         cause = error.mistakes[0].cause if isinstance(error, UserError) else repr(error)
         yield absent(f"Not taken apart: {cause}.", title=f"{each.name}: size and sight")
         return
-    costs = _costs(each)
     yield Numbers(f"{each.name}: size and sight", tuple(_numbers(each, anatomy, costs)))
     tree = diagram.fitting(diagram.tree(each.method))
     if tree.children:
@@ -67,8 +66,8 @@ def _of(each: Subject, number: int, challenge: Challenge) -> Iterator[Item]:
         yield Figure(title, _influence(each, number, anatomy))
     else:
         yield absent(
-            "The estimate has no derivative by the measurement, by which a pixel's dependence is "
-            "measured.",
+            "No derivative of the estimate by the measurement could be taken, by which a pixel's "
+            "dependence is measured.",
             title=f"{each.name}: what a pixel depends on",
         )
     yield Listing(f"{each.name}: layers", _table(each, number, anatomy), long=True)

@@ -160,8 +160,8 @@ def _influence(method: Method, y: Tensor, physics: Any) -> NDArray[np.float64] |
                 return None
             middle = x_hat[0, :, x_hat.shape[-2] // 2, x_hat.shape[-1] // 2].sum()
             (slope,) = torch.autograd.grad(middle, seen, allow_unused=True)
-        except (RuntimeError, NotImplementedError):
-            return None  # such as: a step of it has no derivative
+        except Exception:
+            return None  # such as: a step of it has no derivative, or an iteration diverges
     if slope is None or slope.ndim != 4 or not bool(torch.isfinite(slope).all()):
         return None
     found: NDArray[np.float64] = slope[0].abs().double().sum(dim=0).numpy()

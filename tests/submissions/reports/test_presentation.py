@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,19 +11,27 @@ import pytest
 import torch
 from torch import nn
 
+from challenge.configs.errors import UserError
 from challenge.methods.contract import Method
+from challenge.methods.plug_and_play.safeguard import Diverges
+from challenge.methods.plug_and_play.wavelet import WaveletThresholding
+from challenge.methods.solvers.solution import NotConverged
 from challenge.submissions.reports import candidates
+from challenge.submissions.reports import convergence as analysis
 from challenge.submissions.reports.candidates import Candidate
 from challenge.submissions.reports.comparison import Compared
 from challenge.submissions.reports.comparison_rows import Row
 from challenge.submissions.reports.presentation import (
+    architecture,
+    convergence,
     diagram,
     layers,
     pictures,
     problem,
     subjects,
 )
-from challenge.submissions.reports.presentation.items import Pictures
+from challenge.submissions.reports.presentation.items import Numbers, Pictures, drawings
+from challenge.submissions.reports.presentation.subjects import Subject
 from challenge.submissions.scoring.scores import Score, Scores
 
 SPY = """
@@ -50,6 +60,75 @@ class Convolved(Method):
         return self.second(self.first(self.first(physics.A_adjoint(y))))
 
 
+class Raises(Convolved):
+    """A denoiser that ends with an error, at once or when a derivative is asked for."""
+
+    operators = ("identity",)
+
+    def __init__(self, error, *, derivative=False):
+        super().__init__()
+        self.error, self.derivative = error, derivative
+
+    def forward(self, y, physics):
+        if y.requires_grad or not self.derivative:
+            raise self.error
+        return super().forward(y, physics)
+
+    def denoise(self, x, sigma):
+        raise self.error
+
+
+ERRORS = [
+    Diverges.of("pnp", "diverged here", "-"),
+    NotConverged.of("tv", "diverged here", "-"),
+    UserError.of("tv", "diverged here", "-"),
+    RuntimeError("diverged here"),
+    ValueError("diverged here"),
+]
+
+
+def opened(name, method):
+    return Subject(Candidate(name, Path(name), "tiny"), method=method)
+
+
+def titled(section, kind):
+    return [item.title for item in section.items if isinstance(item, kind)]
+
+
+def sentences(section):
+    return {each.title: each.lines[0] for each in section.items if getattr(each, "absent", False)}
+
+
+def test_one_method_that_raises_is_a_sentence_and_the_others_are_shown(challenge, monkeypatch):
+    names = [type(error).__name__ for error in ERRORS]
+    bad = [opened(name, Raises(error)) for name, error in zip(names, ERRORS, strict=True)]
+    made = architecture.section([*bad, opened("good", Convolved())], challenge)
+    assert titled(made, Numbers) == ["good: size and sight"]
+    said = sentences(made)
+    assert [*said] == [f"{name}: size and sight" for name in names]
+    assert all("diverged here" in line for line in said.values())
+
+    analyse = analysis.analyse
+
+    def quick(method, name, challenge, settings):
+        return analyse(method, name, challenge, replace(settings, size=16, iterations=2))
+
+    monkeypatch.setattr(analysis, "analyse", quick)
+    fine = WaveletThresholding(levels=1)
+    made = convergence.section([*bad, opened("good", fine)], challenge)
+    said = sentences(made)
+    assert [*said] == names
+    assert all("diverged here" in line for line in said.values())
+    assert {each.title.partition(":")[0] for each in made.items} == {*names, "good"}
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda each: type(each).__name__)
+def test_layers_are_counted_where_no_derivative_can_be_taken(challenge, error):
+    found = layers.dissect(Raises(error, derivative=True), challenge)
+    assert found.influence is None and found.reach is None
+    assert found.macs == 2 * 9 * 9 + 9 * 25
+
+
 def test_the_gain_of_a_circular_blur_is_that_of_its_kernel(challenge):
     identity = challenge.ids("val")[0]
     gain = problem.gain_of(challenge, identity)
@@ -62,6 +141,15 @@ def test_the_gain_of_a_circular_blur_is_that_of_its_kernel(challenge):
     radius, profile = problem.radial(np.full((8, 8), 0.3))
     np.testing.assert_allclose(profile, 0.3)
     np.testing.assert_allclose(radius, np.arange(5) / 8)
+
+
+def test_the_share_that_the_operator_lets_pass_is_of_all_frequencies(challenge, monkeypatch):
+    """A disc of radius 0.25 in the square of frequencies is pi / 16 of it, half of the radii."""
+    f = np.fft.fftfreq(64)
+    monkeypatch.setattr(problem, "gain_of", lambda *_: 1.0 * (np.hypot(f[:, None], f) < 0.25))
+    (drawn,) = drawings([problem.section(challenge)])
+    share = int(re.search(r"on (\d+)% of the frequencies", drawn.alt)[1])
+    assert share == pytest.approx(100 * np.pi / 16, abs=1)
 
 
 def test_layers_are_counted_as_by_hand(challenge):
