@@ -38,6 +38,7 @@ def check(
     teams: Teams | None = None,
     *,
     shown: str | None = None,
+    limits: Limits | None = None,
 ) -> list[Violation]:
     """Every problem of a packed entry; empty when it may be judged.
 
@@ -47,9 +48,10 @@ def check(
             it only the entry itself is checked, against the default limits.
         teams: the organiser's list; None accepts any team.
         shown: the zip's name in the problems, its file name by default.
+        limits: in place of those of `challenge`.
     """
     shown = shown or path.name
-    limits = challenge.config.limits if challenge else Limits()
+    limits = limits or (challenge.config.limits if challenge else Limits())
     listing = archive.members(path, shown)
     members, problems = listing.members, listing.problems
     if problems and not members:

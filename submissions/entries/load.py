@@ -16,6 +16,7 @@ from challenge.submissions.layout import Run
 from challenge.submissions.runs.facts import read_facts
 
 if TYPE_CHECKING:
+    from challenge.configs.schema.challenge import Limits
     from challenge.methods.contract import Method
 
 
@@ -36,13 +37,17 @@ def load(path: Path | str) -> Method:
 
 
 @contextmanager
-def unpacked(path: Path) -> Iterator[Path]:
+def unpacked(path: Path, limits: Limits | None = None) -> Iterator[Path]:
     """A folder with the files of a packed entry, which was checked; it goes at the end.
+
+    Args:
+        path: the zip.
+        limits: those of a challenge; the default ones where it is opened for none.
 
     Raises:
         UserError: the entry has problems.
     """
-    problems = check(path)
+    problems = check(path, limits=limits)
     if problems:
         raise refusal(problems)
     with tempfile.TemporaryDirectory(prefix="challenge-") as folder:

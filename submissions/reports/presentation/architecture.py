@@ -34,20 +34,24 @@ PAGE = 1500
 """Characters of a method's own page that are shown."""
 
 
-def section(subjects: Sequence[Subject], challenge: Challenge) -> Section:
-    """The chapter."""
+def section(subjects: Sequence[Subject], challenge: Challenge, *, analyse: bool = True) -> Section:
+    """The chapter; without `analyse` no method is run."""
     items = list[Item]()
     for number, each in enumerate(subjects):
-        items += _of(each, number, challenge)
+        items += _of(each, number, challenge, analyse=analyse)
     return Section("architecture", "Architecture", tuple(items))
 
 
-def _of(each: Subject, number: int, challenge: Challenge) -> Iterator[Item]:
+def _of(each: Subject, number: int, challenge: Challenge, *, analyse: bool) -> Iterator[Item]:
     if each.method is None:
         yield absent(each.unopened, title=f"{each.name}: not opened")
         yield from _from_weights(each, number)
         return
     yield Code(f"{each.name}: what it computes", _page(each.method))
+    if not analyse:
+        yield absent("Not taken apart: no method was run.", title=f"{each.name}: size and sight")
+        yield from _from_weights(each, number)
+        return
     try:
         anatomy, costs = layers.dissect(each.method, challenge), _costs(each)
     except Exception as error:  # one method's mistake is no report's: the others are shown

@@ -73,13 +73,13 @@ def make(
         subjects: as `subjects.gather` found them.
         challenge: of all of them.
         shown: ids of val to show, with reasons; by default those that tell most.
-        analyse: measure convergence, where there is a theorem to hold it against.
+        analyse: count layers, and measure convergence where there is a theorem to hold it against.
         progress: called with a chapter, how many are done, and of how many.
     """
-    opened = open_methods(subjects)
+    opened = open_methods(subjects, challenge)
     chapters: dict[str, Callable[[], Section]] = {
         "problem": lambda: problem.section(challenge),
-        "architecture": lambda: architecture.section(opened, challenge),
+        "architecture": lambda: architecture.section(opened, challenge, analyse=analyse),
         "training": lambda: training.section(opened),
         "evaluation": lambda: evaluation.section(opened, challenge, shown),
         "time": lambda: timing.section(opened, challenge),

@@ -2,7 +2,8 @@
 
 A run's code is its owner's, as in `challenge train`. An entry may be a stranger's: where it brings
 code of its own, that runs in the judge's jail alone, and what of the report would need it is left
-out. Without such code an entry is a config and weights, which the toolkit's own methods open.
+out. Without such code an entry is a config and weights, which the toolkit's own methods open, in
+this process and without limits: only after it has reconstructed val in that jail.
 """
 
 from __future__ import annotations
@@ -35,7 +36,10 @@ NOT_OPENED = (
     "report of its run has it."
 )
 
-
+NOT_TRIED = (
+    "An entry is opened here only after it has reconstructed val in the judge's jail, within the "
+    "challenge's limits: this is left out."
+)
 NO_WEIGHTS = "The run is not finished and has no weights yet."
 
 
@@ -122,7 +126,7 @@ def gather(
     current = {each.name: each for each in ready}
     subjects = []
     for each in found:
-        subject = _described(current.get(each.name, each))
+        subject = _described(current.get(each.name, each), challenge)
         subjects.append(
             replace(subject, compared=compared.get(each.name), failure=failed.get(each.name))
         )
@@ -131,8 +135,12 @@ def gather(
     return subjects
 
 
-def open_methods(subjects: Sequence[Subject]) -> list[Subject]:
-    """The same subjects with their methods, where these open without a stranger's code."""
+def open_methods(subjects: Sequence[Subject], challenge: Challenge) -> list[Subject]:
+    """The same subjects with their methods, where these open without a stranger's code.
+
+    An entry may be made so that to build it takes all memory: one that has not gone through the
+    jail stays closed.
+    """
     opened = []
     for each in subjects:
         if each.run is not None and not each.run.weights.is_file():
@@ -144,8 +152,11 @@ def open_methods(subjects: Sequence[Subject]) -> list[Subject]:
             elif _brings_code(each.candidate.path):
                 opened.append(replace(each, unopened=NOT_OPENED))
                 continue
+            elif each.compared is None:
+                opened.append(replace(each, unopened=NOT_TRIED))
+                continue
             else:
-                with load.unpacked(each.candidate.path) as folder:
+                with load.unpacked(each.candidate.path, challenge.config.limits) as folder:
                     method = load_folder(folder)
         except UserError as error:
             cause = error.mistakes[0].cause
@@ -160,7 +171,7 @@ def _brings_code(entry: Path) -> bool:
         return any(name.startswith(f"{PLUGIN}/") for name in packed.namelist())
 
 
-def _described(each: Candidate) -> Subject:
+def _described(each: Candidate, challenge: Challenge) -> Subject:
     if each.path.is_dir():
         run = Run(each.path)
         try:
@@ -171,7 +182,7 @@ def _described(each: Candidate) -> Subject:
         manifest = read_manifest(each.path)
         if manifest is None:
             return Subject(each)
-        with load.unpacked(each.path) as folder:
+        with load.unpacked(each.path, challenge.config.limits) as folder:
             return Subject(each, read_config(Run(folder)), _of_entry(manifest))
     except UserError:
         return Subject(each)

@@ -12,10 +12,13 @@ import torch
 from torch import nn
 
 from challenge.configs.errors import UserError
+from challenge.configs.schema.challenge import Limits
 from challenge.methods.contract import Method
 from challenge.methods.plug_and_play.safeguard import Diverges
 from challenge.methods.plug_and_play.wavelet import WaveletThresholding
 from challenge.methods.solvers.solution import NotConverged
+from challenge.submissions.entries import check
+from challenge.submissions.entries.pack import pack
 from challenge.submissions.reports import candidates
 from challenge.submissions.reports import convergence as analysis
 from challenge.submissions.reports.candidates import Candidate
@@ -191,11 +194,49 @@ def test_no_code_of_an_entry_runs_here(make_run, make_entry, challenge, tmp_path
     found = candidates.look_at([path])
     (subject,) = subjects.gather(found, challenge, tmp_path, infer=False)
     assert subject.compared is None and subject.config is not None
-    (opened,) = subjects.open_methods([subject])
+    (opened,) = subjects.open_methods([subject], challenge)
     assert place.exists() == (kind == "run")
     assert (opened.method is None) == (kind == "entry")
     if kind == "entry":
         assert "jail only" in opened.unopened
+
+
+PLAIN = {"method": {"name": "tv", "weight": 0.01}}
+
+
+def test_an_entry_is_opened_where_it_went_through_the_jail(
+    make_run, challenge, tmp_path, monkeypatch
+):
+    """By the challenge's limits, which may allow more than the default ones."""
+    run = make_run(**PLAIN)
+    entry = tmp_path / "alpha-mine.zip"
+    pack(run, "alpha", entry, challenge, None)
+    least = Limits(weights_mb=1e-5)
+    monkeypatch.setattr(check, "Limits", lambda: least)
+    (subject,) = subjects.gather(candidates.look_at([entry]), challenge, tmp_path, infer=False)
+    assert subject.compared is None and subject.config is not None
+    built = []
+    load_folder = subjects.load_folder
+    monkeypatch.setattr(
+        subjects, "load_folder", lambda folder: built.append(folder) or load_folder(folder)
+    )
+    (shut,) = subjects.open_methods([subject], challenge)
+    assert shut.method is None and "in the judge's jail" in shut.unopened and not built
+    scores = Scores((Score("a", 20.0, 0.5),), None, None)
+    compared = Compared(subject.candidate, tmp_path, False, scores, 1, 1, 1, None)
+    (open_,) = subjects.open_methods([replace(subject, compared=compared)], challenge)
+    assert open_.method is not None and len(built) == 1
+
+
+def test_no_method_is_run_where_nothing_is_analysed(challenge, make_run, monkeypatch):
+    run = make_run(**PLAIN)
+    monkeypatch.setattr(layers, "dissect", None)
+    monkeypatch.setattr(analysis, "analyse", None)
+    subject = replace(opened("mine", Convolved()), candidate=Candidate("mine", run.path, "tiny"))
+    made = architecture.section([subject], challenge, analyse=False)
+    assert sentences(made) == {"mine: size and sight": "Not taken apart: no method was run."}
+    fine = opened("fine", WaveletThresholding(levels=1))
+    assert [*sentences(convergence.section([fine], challenge, analyse=False))] == ["fine"]
 
 
 @pytest.mark.slow
