@@ -36,7 +36,7 @@ class Scene:
     facts: DataFacts
 
 
-def side_of(challenge: Challenge, asked: int | None) -> tuple[int, int | None]:
+def side_of(challenge: Challenge, asked: int | None, usual: int = SIDE) -> tuple[int, int | None]:
     """The side of the part that is taken, and that of the whole where the operator is another one.
 
     A blur is the same one on a part of an image; a projector of 64 pixels with as many views as one
@@ -44,13 +44,13 @@ def side_of(challenge: Challenge, asked: int | None) -> tuple[int, int | None]:
 
     Args:
         challenge: whose val images are taken.
-        asked: side in pixels; None: SIDE, or all of the image where that is the operator's.
+        asked: side in pixels; None: `usual`, or all of the image where that is the operator's.
     """
     from challenge.data.physics import families
 
     whole = min(challenge.truth(challenge.ids("val")[0]).shape[1:])
     one = families.of(challenge.problem.operator).whole
-    side = challenge.problem.fitting(min(asked or (whole if one else SIDE), whole))
+    side = challenge.problem.fitting(min(asked or (whole if one else usual), whole))
     return side, whole if one and side < whole else None
 
 

@@ -99,7 +99,7 @@ def _numbers(each: Subject, anatomy: Anatomy, costs: dict[str, int | None]) -> I
     yield Number("parameters", f"{count:,}", f"{stored:,} stored numbers" * (stored != count))
     if each.compared is not None:
         yield Number("weights", f"{each.compared.megabytes:.2f} MB")
-    yield Number("multiplications a pixel", f"{anatomy.macs:,}", "of layers, with additions")
+    yield Number("multiplications a pixel", f"{anatomy.macs:,}", "with additions")
     if "receptive_field" in costs:
         field = costs["receptive_field"]
         wide = "more than 1,000 pixels" if field is None else f"{field} pixels"
@@ -113,20 +113,22 @@ def _numbers(each: Subject, anatomy: Anatomy, costs: dict[str, int | None]) -> I
 def _influence(each: Subject, number: int, anatomy: Anatomy) -> Drawing:
     found = anatomy.influence
     assert found is not None
+    near = anatomy.reach is not None
+    within = f": 99 % of the squared influence lie within {anatomy.reach} pixels" if near else ""
 
     def paint(figure: Any) -> None:
         axis = figure.subplots()
         scaled = np.log10(np.maximum(found / found.max(), 1e-6))
         drawn = axis.imshow(scaled, cmap="cividis", vmin=-6, vmax=0, interpolation="nearest")
         axis.grid(False)
-        axis.set_xlabel("pixel of y")
+        axis.set_xlabel("pixel of y" if near else "value of y")
         bar = figure.colorbar(drawn, ax=axis, shrink=0.9)
         bar.set_ticks([-6, -4, -2, 0], labels=["1e-6", "1e-4", "0.01", "1"])
         bar.outline.set_visible(False)
 
     alt = (
         f"How much each measured pixel moves the middle pixel of the estimate of "
-        f"{label(each.name)}: 99 % of the squared influence lie within {anatomy.reach} pixels."
+        f"{label(each.name)}{within}."
     )
     caption = (
         "|d x_hat(c) / d y| of the middle pixel c, beside its largest value (Luo et al. 2016): the "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from challenge.configs.errors import UserError
@@ -22,14 +23,18 @@ from challenge.submissions.reports.presentation.items import (
     absent,
 )
 from challenge.submissions.reports.presentation.subjects import Subject
+from challenge.submissions.reports.scenes import side_of
 
-SETTINGS = Settings(images=1, size=48, iterations=60)
+SIDE = 48
+"""Of the centre of an image; all of it where the operator sees it as a whole."""
+SETTINGS = Settings(images=1, iterations=60)
 """As much as a report waits for; `challenge analyse` measures more."""
 
 
 def section(found: Sequence[Subject], challenge: Challenge, *, analyse: bool = True) -> Section:
     """The chapter; without items where no method is of that kind."""
     items = list[Item]()
+    settings = replace(SETTINGS, size=side_of(challenge, None, usual=SIDE)[0])
     for number, each in enumerate(found):
         if each.method is None:
             continue
@@ -41,7 +46,7 @@ def section(found: Sequence[Subject], challenge: Challenge, *, analyse: bool = T
             items.append(absent("Not analysed here: `challenge analyse` does.", title=each.name))
             continue
         try:
-            done = convergence.analyse(each.method, each.name, challenge, SETTINGS)
+            done = convergence.analyse(each.method, each.name, challenge, settings)
         except Exception as error:  # one method's mistake is no report's: the others are shown
             cause = error.mistakes[0].cause if isinstance(error, UserError) else repr(error)
             items.append(absent(f"Not analysed: {cause}.", title=each.name))
@@ -95,8 +100,8 @@ def _steps(each: Subject, number: int, done: Analysis) -> Drawing:
     alt = f"Steps of {label(each.name)} ({done.courses[0].algorithm}): {laws}."
     size = (9.6 if objective else 5.8, 3.4)
     caption = (
-        f"On the centre of one val image, {SETTINGS.size} pixels wide; in the legend noise level "
-        "and fitted law."
+        f"On the centre of one val image, {done.settings.size} pixels wide; in the legend noise "
+        "level and fitted law."
     )
     return figures.draw(f"convergence-{number + 1}", alt, paint, caption=caption, size=size)
 

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from challenge.data.challenges.challenge import Challenge
     from challenge.methods.contract import Method
 
-SIDE = 64
-"""Pixels of a side of the image on which layers are counted; more where the operator needs it."""
 MASS = 0.99
 """Of the squared influence on a pixel, within the square that is told."""
 
@@ -52,7 +50,7 @@ class Anatomy:
     influence: NDArray[np.float64] | None
     """|d x_hat(c) / d y|, (H, W), of the pixel c in the middle; None where it has no derivative."""
     reach: int | None
-    """Side of the square about c with 99 % of the squared influence."""
+    """Side of the square about c with 99 % of the squared influence; None where y is no image."""
 
 
 def dissect(method: Method, challenge: Challenge) -> Anatomy:
@@ -65,16 +63,18 @@ def dissect(method: Method, challenge: Challenge) -> Anatomy:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from challenge.submissions.reports.scenes import scene_of
+    from challenge.data.physics import families
+    from challenge.submissions.reports.scenes import scene_of, side_of
 
-    scene = scene_of(challenge, challenge.ids("val")[0], max(SIDE, challenge.problem.smallest))
+    asked, _ = side_of(challenge, None)
+    scene = scene_of(challenge, challenge.ids("val")[0], max(asked, challenge.problem.smallest))
     side = scene.image.shape[-1]
     method.eval()
     calls, outputs = Counter[str](), dict[str, str]()
     hooks = []
     for name, module in method.named_modules():
         hooks.append(module.register_forward_hook(_counted(name, calls, outputs)))
-    counter = FlopCounterMode(display=False)
+    counter = FlopCounterMode(display=False, custom_mapping={torch.ops.aten.mm: _product})
     torch.manual_seed(0)
     try:
         with torch.no_grad(), counter:
@@ -90,8 +90,22 @@ def dissect(method: Method, challenge: Challenge) -> Anatomy:
     layers = tuple(_layers(method, calls, outputs, flops, side**2))
     total = int(counter.get_total_flops()) // 2 // side**2
     influence = _influence(method, scene.y, scene.data.physics)
-    reach = None if influence is None else _reach(influence)
+    # A sinogram or frequencies of an image have no pixel to be near to.
+    whole = families.of(challenge.problem.operator).whole
+    reach = None if influence is None or whole else _reach(influence)
     return Anatomy(layers, total, side, influence, reach)
+
+
+def _product(a: Any, b: Any, *args: Any, out_val: Any = None, **kwargs: Any) -> int:
+    """FLOPs of a matrix product; 0 of a sparse one, which is the operator's."""
+    from torch import strided
+
+    if a.layout is not strided or b.layout is not strided:
+        return 0
+    return 2 * int(a.shape[0] * a.shape[1] * b.shape[1])
+
+
+_product._get_raw = True  # type: ignore[attr-defined]  # tensors, where shapes are usual
 
 
 def _counted(

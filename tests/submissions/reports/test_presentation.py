@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,13 +14,15 @@ from torch import nn
 
 from challenge.configs.errors import UserError
 from challenge.configs.schema.challenge import Limits
+from challenge.data.physics import families
 from challenge.methods.contract import Method
+from challenge.methods.contract_test import toy_images, toy_problem
 from challenge.methods.plug_and_play.safeguard import Diverges
 from challenge.methods.plug_and_play.wavelet import WaveletThresholding
 from challenge.methods.solvers.solution import NotConverged
 from challenge.submissions.entries import check
 from challenge.submissions.entries.pack import pack
-from challenge.submissions.reports import candidates
+from challenge.submissions.reports import candidates, scenes
 from challenge.submissions.reports import convergence as analysis
 from challenge.submissions.reports.candidates import Candidate
 from challenge.submissions.reports.comparison import Compared
@@ -199,6 +202,53 @@ def test_no_code_of_an_entry_runs_here(make_run, make_entry, challenge, tmp_path
     assert (opened.method is None) == (kind == "entry")
     if kind == "entry":
         assert "jail only" in opened.unopened
+
+
+class Val:
+    """What of a challenge with one image the counting asks."""
+
+    def __init__(self, operator):
+        self.problem = toy_problem(operator=operator)
+        self.image = toy_images(1, self.problem.channels)[0].numpy()
+
+    def ids(self, split):
+        return ["a"]
+
+    def truth(self, identity):
+        return self.image
+
+
+@pytest.mark.parametrize("operator", sorted(families.FAMILIES))
+def test_no_operator_is_counted_and_only_images_have_a_reach(operator):
+    """Nor is another one taken than the challenge's, where that sees an image as a whole."""
+    val = Val(operator)
+    channels = val.problem.channels
+    method = Convolved()
+    method.first, method.second = nn.Identity(), nn.Conv2d(channels, channels, 3, padding=1)
+    found = layers.dissect(method, val)
+    assert found.macs == channels * channels * 9
+    assert found.influence is not None
+    assert (found.reach is None) == (operator in ("ct", "mri"))
+
+
+@pytest.mark.parametrize("operator", ["ct", "mri", "blur"])
+def test_the_operator_is_that_of_the_challenge(monkeypatch, operator):
+    """Of an image of 96 pixels a blur's centre is enough; a projector sees all of it."""
+    val, taken = Val(operator), []
+    val.image = np.tile(val.image, (1, 2, 2))
+
+    def scene_of(challenge, identity, size):
+        taken.append(size)
+        raise UserError.of("a", "b", "c")
+
+    monkeypatch.setattr(scenes, "scene_of", scene_of)
+    monkeypatch.setattr(analysis, "scene_of", scene_of)
+    monkeypatch.setattr(analysis.subjects, "check_images", lambda *_: None)
+    val.config = SimpleNamespace(name="toy")
+    with pytest.raises(UserError):
+        layers.dissect(Convolved(), val)
+    convergence.section([opened("fine", WaveletThresholding(levels=1))], val)
+    assert taken == ([64, 48] if operator == "blur" else [96, 96])
 
 
 PLAIN = {"method": {"name": "tv", "weight": 0.01}}
