@@ -26,6 +26,8 @@ from challenge.submissions.layout import CONFIG, PLUGIN, WEIGHTS, Run
 from challenge.submissions.reports import candidates, comparison
 from challenge.submissions.reports.candidates import Candidate, Failure, refused
 from challenge.submissions.reports.comparison import Compared
+from challenge.submissions.runs import curves
+from challenge.submissions.runs.curves import Curves
 from challenge.submissions.runs.facts import RunFacts, read_config, read_facts
 
 if TYPE_CHECKING:
@@ -80,6 +82,8 @@ class Subject:
     failure: Failure | None = None
     """Why there are no scores."""
     run: Run | None = None
+    curves: Curves | None = None
+    """That an entry carries; a run has its log."""
 
     @property
     def name(self) -> str:
@@ -183,7 +187,9 @@ def _described(each: Candidate, challenge: Challenge) -> Subject:
         if manifest is None:
             return Subject(each)
         with load.unpacked(each.path, challenge.config.limits) as folder:
-            return Subject(each, read_config(Run(folder)), _of_entry(manifest))
+            run = Run(folder)
+            origin = _of_entry(manifest)
+            return Subject(each, read_config(run), origin, curves=curves.of(run))
     except UserError:
         return Subject(each)
 

@@ -25,10 +25,15 @@ from challenge.submissions.reports.presentation.items import (
 from challenge.submissions.reports.presentation.subjects import Origin, Subject
 from challenge.submissions.reports.training_pictures import smooth
 from challenge.submissions.runs import log
+from challenge.submissions.runs.curves import Name
 
 POINTS = 400
 """Of a curve, at most."""
-PANELS = (("loss", "loss"), ("psnr", "PSNR on tune (dB)"), ("lr", "learning rate"))
+PANELS: tuple[tuple[Name, str], ...] = (
+    ("loss", "loss"),
+    ("psnr", "PSNR on tune (dB)"),
+    ("lr", "learning rate"),
+)
 LOSSES = {
     "mse": "the mean squared error",
     "l1": "the mean absolute error",
@@ -42,14 +47,14 @@ LOSSES = {
 def section(subjects: Sequence[Subject]) -> Section:
     """The chapter."""
     items: list[Item] = [Listing("Training at a glance", _glance(subjects))]
-    curved = [each for each in subjects if each.run and len(_curve(each, "psnr")[0]) > 1]
-    curved = curved or [each for each in subjects if each.run and len(_curve(each, "loss")[0]) > 1]
+    curved = [each for each in subjects if len(_curve(each, "psnr")[0]) > 1]
+    curved = curved or [each for each in subjects if len(_curve(each, "loss")[0]) > 1]
     if curved:
         items.append(Figure("Curves", _curves(curved)))
     without = [each.name for each in subjects if each not in curved]
     if without:
         names = ", ".join(label(name, 40) for name in without)
-        items.append(absent(f"No curve of: {names}. An entry has none, and some learn nothing."))
+        items.append(absent(f"No curve of: {names}. Some carry none, and some learn nothing."))
     for number, each in enumerate(subjects):
         if each.config is None:
             items.append(absent("Its config cannot be read.", title=f"{each.name}: training"))
@@ -191,8 +196,10 @@ def _flat(values: dict[str, Any], place: str = "") -> Iterator[tuple[str, Any]]:
             yield f"{place}{key}", value
 
 
-def _curve(each: Subject, name: str) -> tuple[list[int], list[float]]:
-    assert each.run is not None
+def _curve(each: Subject, name: Name) -> tuple[list[int], list[float]]:
+    if each.run is None:
+        found = each.curves and each.curves.curves.get(name)
+        return ([*found.steps], [*found.values]) if found else ([], [])
     steps, values = log.curve(each.run, name)
     known = [
         (step, float(value))

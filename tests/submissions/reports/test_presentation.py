@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -35,6 +36,7 @@ from challenge.submissions.reports.presentation import (
     pictures,
     problem,
     subjects,
+    training,
 )
 from challenge.submissions.reports.presentation.items import Numbers, Pictures, drawings
 from challenge.submissions.reports.presentation.subjects import Subject
@@ -276,6 +278,19 @@ def test_an_entry_is_opened_where_it_went_through_the_jail(
     compared = Compared(subject.candidate, tmp_path, False, scores, 1, 1, 1, None)
     (open_,) = subjects.open_methods([replace(subject, compared=compared)], challenge)
     assert open_.method is not None and len(built) == 1
+
+
+def test_the_curves_of_an_entry_are_drawn(make_run, challenge, tmp_path):
+    run = make_run(**PLAIN)
+    lines = ({"step": 10 * k, "loss": 1 / k, "psnr": 20.0 + k} for k in range(1, 6))
+    run.log.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    entry = tmp_path / "alpha-mine.zip"
+    pack(run, "alpha", entry, challenge, None)
+    found = subjects.gather(candidates.look_at([entry]), challenge, tmp_path, infer=False)
+    made = training.section(found)
+    (drawn,) = drawings([made])
+    assert "mine reaches 25.00 dB" in drawn.alt
+    assert not any("No curve of" in line for line in sentences(made).values())
 
 
 def test_no_method_is_run_where_nothing_is_analysed(challenge, make_run, monkeypatch):
