@@ -32,6 +32,8 @@ class Candidate:
     path: Path
     challenge: str
     """The name of the challenge that it was made for."""
+    baseline: str = ""
+    """Its name in the toolkit, of a packaged baseline."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ def look_at(paths: Sequence[Path], challenge: str | None = None) -> list[Candida
         raise UserError(
             *(Mistake(str(path), "does not exist", _how(path, remedy)) for path in absent)
         )
-    packaged = {path.resolve() for path in known.values()}
+    packaged = {path.resolve(): name for name, path in known.items()}
     own = [path for path in paths if path.resolve() not in packaged]
     first = challenge or (_challenge_of(own[0]) if own else DEFAULT)
     found: list[Candidate] = []
@@ -83,7 +85,7 @@ def look_at(paths: Sequence[Path], challenge: str | None = None) -> list[Candida
         name = one_line(path.resolve().name if path.is_dir() else path.stem)
         taken[name] = taken.get(name, 0) + 1
         shown = name if taken[name] == 1 else f"{name} ({taken[name]})"
-        found.append(Candidate(shown, path, first))
+        found.append(Candidate(shown, path, first, packaged.get(path.resolve(), "")))
         if path in own and (other := _challenge_of(path)) != first:
             rest = f"{own[0]} is for `{first}`" if challenge is None else f"not for `{first}`"
             cause = f"is for `{other}`, {rest}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from pathlib import Path
 
 from challenge.data.challenges.challenge import Challenge
 from challenge.submissions.reports.pages.tables import Table, row
@@ -33,11 +34,20 @@ def _commands(subjects: Sequence[Subject], challenge: Challenge) -> list[str]:
             shown = shlex.quote(one_line(path))
             lines.append(f"challenge train {shlex.quote(one_line(each.config.name))}.yaml")
             lines.append(f"challenge infer {shown}")
+        elif each.candidate.baseline:
+            shown = shlex.quote(each.candidate.baseline)  # commands know it by its name
         else:
-            shown = shlex.quote(one_line(each.candidate.path.name))
+            shown = shlex.quote(one_line(_place(each.candidate.path, challenge)))
+            lines.append(f"# {shown} is its team's file; its hashes are below `Hashes`")
             lines.append(f"challenge check {shown} --run")
         paths.append(shown)
     return [*lines, f"challenge report {' '.join(paths)}"]
+
+
+def _place(path: Path, challenge: Challenge) -> str:
+    """As the reader, beside a workspace, would give it."""
+    home, found = challenge.workspace.path.resolve(), path.resolve()
+    return f"workspace/{found.relative_to(home)}" if found.is_relative_to(home) else path.name
 
 
 def _versions(subjects: Sequence[Subject]) -> Table:

@@ -21,6 +21,7 @@ from challenge.methods.contract_test import toy_images, toy_problem
 from challenge.methods.plug_and_play.safeguard import Diverges
 from challenge.methods.plug_and_play.wavelet import WaveletThresholding
 from challenge.methods.solvers.solution import NotConverged
+from challenge.submissions import layout
 from challenge.submissions.entries import check
 from challenge.submissions.entries.pack import pack
 from challenge.submissions.reports import candidates, scenes
@@ -35,6 +36,7 @@ from challenge.submissions.reports.presentation import (
     layers,
     pictures,
     problem,
+    reproduction,
     subjects,
     training,
 )
@@ -291,6 +293,28 @@ def test_the_curves_of_an_entry_are_drawn(make_run, challenge, tmp_path):
     (drawn,) = drawings([made])
     assert "mine reaches 25.00 dB" in drawn.alt
     assert not any("No curve of" in line for line in sentences(made).values())
+
+
+def test_commands_name_what_the_reader_has(make_run, challenge, tmp_path):
+    """A baseline by name, an entry where it lies in a workspace, one from elsewhere by its name."""
+    inside = layout.entry(challenge.workspace, "alpha", "mine")
+    outside = tmp_path / "beta-mine.zip"
+    pack(make_run(**PLAIN), "alpha", inside, challenge, None)
+    outside.write_bytes(inside.read_bytes())
+    try:
+        found = candidates.look_at([Path("lista"), inside, outside])
+        checked, _ = candidates.check_candidates(found, challenge)
+        assert checked[0].path.name.startswith("baseline-lista")
+        made = reproduction.section([Subject(each) for each in checked], challenge)
+    finally:
+        inside.unlink()
+    lines = made.items[0].text.splitlines()
+    commands = [line for line in lines if not line.startswith("#")]
+    assert commands == [
+        "challenge check workspace/entries/alpha-mine.zip --run",
+        "challenge check beta-mine.zip --run",
+        "challenge report lista workspace/entries/alpha-mine.zip beta-mine.zip",
+    ]
 
 
 def test_no_method_is_run_where_nothing_is_analysed(challenge, make_run, monkeypatch):
