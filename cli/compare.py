@@ -7,10 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from challenge.cli.shared import completion
 from challenge.cli.shared.dry_run import watch_each
 from challenge.cli.shared.format import count, signed
-from challenge.cli.shared.options import WORKSPACE, IsolationOption, JsonOption, WorkspaceOption
+from challenge.cli.shared.options import (
+    WORKSPACE,
+    Comparable,
+    ComparedChallenge,
+    IsolationOption,
+    JsonOption,
+    WorkspaceOption,
+)
 from challenge.cli.shared.workspace import find_workspace, open_prepared
 
 if TYPE_CHECKING:
@@ -26,14 +32,7 @@ NAME = 14
 
 
 def compare(
-    paths: Annotated[
-        list[Path],
-        typer.Argument(
-            help="Runs, packed entries and baselines, for one challenge.",
-            metavar="RUN|ENTRY...",
-            autocompletion=completion.comparable,
-        ),
-    ],
+    paths: Comparable,
     out: Annotated[Path, typer.Option(metavar="FILE", help="The picture, a PNG.")] = Path(
         "comparison.png"
     ),
@@ -44,14 +43,7 @@ def compare(
             help="Images of val in the picture; by default those that tell the most.",
         ),
     ] = None,
-    challenge: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            autocompletion=completion.prepared,
-            help="By default that of the runs and entries; `deblur` for baselines alone.",
-        ),
-    ] = None,
+    challenge: ComparedChallenge = None,
     level: IsolationOption = None,
     as_json: JsonOption = False,
     workspace: WorkspaceOption = WORKSPACE,

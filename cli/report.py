@@ -7,9 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from challenge.cli.shared import completion
 from challenge.cli.shared.dry_run import watch_each
-from challenge.cli.shared.options import WORKSPACE, IsolationOption, WorkspaceOption
+from challenge.cli.shared.options import (
+    WORKSPACE,
+    Comparable,
+    ComparedChallenge,
+    IsolationOption,
+    WorkspaceOption,
+)
 from challenge.cli.shared.workspace import find_workspace, open_prepared
 
 if TYPE_CHECKING:
@@ -19,14 +24,7 @@ if TYPE_CHECKING:
 
 
 def report(
-    paths: Annotated[
-        list[Path],
-        typer.Argument(
-            help="Runs, packed entries and baselines, for one challenge.",
-            metavar="RUN|ENTRY...",
-            autocompletion=completion.comparable,
-        ),
-    ],
+    paths: Comparable,
     slides: Annotated[
         bool, typer.Option("--slides", help="Slides of 16:9 in place of a page.")
     ] = False,
@@ -45,14 +43,7 @@ def report(
         str | None,
         typer.Option(metavar="ID,ID", help="Images of val; by default those that tell the most."),
     ] = None,
-    challenge: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            autocompletion=completion.prepared,
-            help="By default that of the runs and entries; `deblur` for baselines alone.",
-        ),
-    ] = None,
+    challenge: ComparedChallenge = None,
     quick: Annotated[
         bool,
         typer.Option("--quick", help="Reconstruct and analyse nothing: only what is there."),

@@ -45,3 +45,22 @@ Overrides = Annotated[
         show_default=False,
     ),
 ]
+
+Comparable = Annotated[
+    list[Path],
+    typer.Argument(
+        help="Runs, packed entries and baselines, for one challenge.",
+        metavar="RUN|ENTRY...",
+        autocompletion=completion.comparable,
+    ),
+]
+
+ComparedChallenge = Annotated[
+    str | None,
+    typer.Option(
+        "--challenge",
+        metavar="NAME",
+        autocompletion=completion.prepared,
+        help="By default that of the runs and entries; `deblur` for baselines alone.",
+    ),
+]
