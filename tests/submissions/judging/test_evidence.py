@@ -4,7 +4,6 @@ import csv
 import hashlib
 import io
 import random
-import time
 
 import numpy as np
 import pytest
@@ -14,6 +13,7 @@ from challenge.submissions.judging import board_csv, evidence
 from challenge.submissions.judging.board import rows
 from challenge.submissions.judging.result import Result
 from challenge.submissions.scoring.statistics import interval
+from tests.clock import least
 
 AT = "2026-12-01T10:00:00+00:00"
 HOSTILE = {
@@ -273,8 +273,5 @@ def test_no_name_is_a_formula_or_breaks_a_line(what):
 def test_a_hundred_entries_on_two_hundred_images_take_two_seconds():
     results = judged(field_of(100, 200, step=0.02))
     rows(results[:2], Rules())
-    begun = time.process_time()
-    made, found = weighed(results)
-    board_csv.text(made, found, {})
-    assert time.process_time() - begun <= 2
-    assert len(found.places) == 100
+    assert least(lambda: board_csv.text(*weighed(results), {})) <= 2
+    assert len(weighed(results)[1].places) == 100
