@@ -91,8 +91,8 @@ def prior_and_posterior(kind: str, operator: str, side: int):
     """How far the defaults of `diffusion` go from a white prior to the posterior.
 
     Returns:
-        The mean of the samples, that of the posterior, both as far as A sees them, the prior's,
-        and the standard deviations of the samples as shares of those of the posterior.
+        As far as A sees them: the mean of the samples, that of the posterior, the prior's, and the
+        standard deviations of the samples and of the posterior.
     """
     y, physics, a, shape = small_problem(operator, side)
     prior, count = 0.3, a.shape[1]
@@ -110,15 +110,19 @@ def prior_and_posterior(kind: str, operator: str, side: int):
     gain, wanted = posterior(a, SPREAD**2 * torch.eye(count).double(), NOISE)
     exact = prior + gain @ (y.flatten() - prior * a.sum(1))
     seen = (a.T @ a).diagonal() > 0
-    ratio = covariance.diagonal()[seen].sqrt() / wanted.diagonal()[seen].sqrt()
-    return found[seen], exact[seen], prior, ratio
+    deviations = (each.diagonal()[seen].sqrt() for each in (covariance, wanted))
+    return found[seen], exact[seen], prior, *deviations
 
 
 @pytest.mark.parametrize(("operator", "side"), [("inpainting", 2), ("identity", 2), ("blur", 5)])
 @pytest.mark.parametrize("kind", KINDS)
 def test_default_weights_move_the_mean_from_the_prior_to_the_posterior(kind, operator, side):
-    """Standard deviations are what `docs/decisions.md` says of them."""
-    found, exact, prior, ratio = prior_and_posterior(kind, operator, side)
+    """Standard deviations and coverage are what `docs/decisions.md` says of them."""
+    found, exact, prior, own, right = prior_and_posterior(kind, operator, side)
     way = float((found - prior) @ (exact - prior) / (exact - prior).square().sum())
     assert 0.8 <= way <= 1.05
-    assert 0.8 <= float(ratio.mean()) <= 1.06
+    assert 0.8 <= float((own / right).mean()) <= 1.06
+    for count, normal in ((1, 0.683), (2, 0.954)):
+        truth = torch.distributions.Normal(exact, right)
+        share = truth.cdf(found + count * own) - truth.cdf(found - count * own)
+        assert normal - 0.08 <= float(share.mean()) <= normal + 0.01
