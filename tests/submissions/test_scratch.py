@@ -31,3 +31,19 @@ def test_what_a_dead_process_left_is_removed_though_its_parent_has_not_heard(tmp
     finally:
         alive.communicate(b"\n")
         dead.wait()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="folders are locked only there")
+def test_a_folder_of_another_machines_process_stays_as_long_as_that_runs(tmp_path, monkeypatch):
+    """Of a shared temporary folder: its number says nothing here, its lock does."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    monkeypatch.setattr(os, "getpid", lambda: dead.pid)
+    with scratch.folder("entry") as made:
+        monkeypatch.undo()
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+        assert made.name.startswith(f"challenge-{dead.pid}-")
+        scratch.remove_leftovers()
+        assert made.exists()
+    assert list(tmp_path.iterdir()) == []
