@@ -20,7 +20,7 @@ from challenge.data.challenges.challenge import PUBLISHING, Challenge
 from challenge.data.hashing import digest_json
 from challenge.data.layout import Hidden, Public, Workspace
 from challenge.submissions import machine, scratch
-from challenge.submissions.entries import archive, intake, packages
+from challenge.submissions.entries import intake, packages
 from challenge.submissions.entries.check import check
 from challenge.submissions.entries.intake import Taken
 from challenge.submissions.entries.teams import Teams
@@ -41,6 +41,7 @@ from challenge.submissions.judging.result import (
     Repeated,
     Result,
 )
+from challenge.submissions.judging.run import Order, Runs, run_here
 from challenge.submissions.scoring import metrics, pictures
 from challenge.submissions.scoring.scores import Pair, score_images
 from challenge.submissions.text import one_line
@@ -66,6 +67,8 @@ class Judge:
     """Whether some images are reconstructed a second time, in a fresh process."""
     parts: dict[str, Any]
     """What the judge's hash is made of."""
+    runs: Runs = run_here
+    """Runs an entry over the hidden measurements, on this machine or another one."""
 
     @property
     def judge_hash(self) -> str:
@@ -179,7 +182,11 @@ def _verdict(
         about = verdict.entry_facts(copy, name, entry_hash, sound=not problems)
         before = None if problems else meter.so_far()
         found = (
-            verdict.refused(problems)
+            {
+                **verdict.refused(problems),
+                "machine": machine.describe(),
+                "versions": machine.versions(),
+            }
             if problems
             else _judged(judge, copy, about, before, progress, scored)
         )
@@ -192,8 +199,6 @@ def _verdict(
                 practice=judge.challenge.practice,
             ),
             judge=JudgedBy(hash=judge.judge_hash, **judge.parts),
-            machine=machine.describe(),
-            versions=machine.versions(),
             received=sight.received,
             judged_at=begun,
             rules=checked,
@@ -222,19 +227,20 @@ def _judged(
     """What a result says of an entry that was run on the hidden test set."""
     challenge, ids = judge.challenge, judge.hidden.ids()
     output = judge.hidden.judged(about.label)
-    scores = second = None
+    scores = None
     # Whoever was killed while it judged this entry, which is locked, left these.
     atomic.remove_leftovers(output)
-    with atomic.new_tree(output) as made, scratch.folder("entry") as folder:
-        archive.extract(entry, folder)
-        sources = [_measurement(judge, identity) for identity in ids]
-        limits = challenge.config.limits
-        meter = Meter(limits.threads)
-        inference = supervisor.infer(folder, sources, made, limits, judge.jail, progress=progress)
-        if inference.outcome == "ok" and judge.repeats:
-            second = repeat.repeat_images(folder, sources, made, limits, judge.jail)
-            inference = second.applied_to(inference)
-        load = meter.read(inference.cpu).model_copy(update={"before": before})
+    order = Order(
+        entry=entry,
+        name=about.title,
+        measurements=tuple(_measurement(judge, identity) for identity in ids),
+        limits=challenge.config.limits,
+        jail=judge.jail,
+        repeats=judge.repeats,
+    )
+    with atomic.new_tree(output) as made:
+        ran = judge.runs(order, made, progress)
+        inference = ran.inference
         if inference.outcome == "ok":
             pairs = [Pair.of(each, judge.hidden.image(each), made) for each in ids]
             scores = score_images(pairs, judge.crop, progress=scored)
@@ -245,8 +251,16 @@ def _judged(
             values = values_of(judge.challenge.config.images)
             title = about.title
             pictures.draw_all(made, shown, scores, crop=judge.crop, title=title, values=values)
-    repeated = Repeated(**second.to_json()) if second else None
-    return {**verdict.judged(inference, scores, load), "repeat": repeated}
+    # What this machine was busy with says nothing of another one.
+    load = ran.load if ran.where else ran.load.model_copy(update={"before": before})
+    found = {"where": ran.where} if ran.where else {}
+    return {
+        **verdict.judged(inference, scores, load),
+        "repeat": Repeated(**ran.second.to_json()) if ran.second else None,
+        "machine": ran.machine,
+        "versions": ran.versions,
+        **found,
+    }
 
 
 def _measurement(judge: Judge, identity: str) -> Path:

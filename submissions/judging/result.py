@@ -123,6 +123,23 @@ class Repeated(Section):
     log: str
 
 
+class Where(Section):
+    """The machine that an entry ran on, where others than the organiser's judge too."""
+
+    host: str
+    reference: bool
+    """Whether it is the organiser's machine, which the limits are meant for."""
+    same_kind: bool = True
+    """Whether its processor is of the same kind: name and vector instructions."""
+    projected: tuple[float, float, float] | None = None
+    """Seconds on the organiser's machine, by the speeds of both: expected, at least, at most."""
+
+
+def slowed(cause: str) -> bool:
+    """Whether an entry is `nondeterministic` because it was slower the second time."""
+    return "timeout:" in cause or SLOWER in cause
+
+
 class Result(Section):
     format: Literal[1] = 1
     entry: JudgedEntry
@@ -131,6 +148,8 @@ class Result(Section):
     machine: dict[str, Any] = {}
     """Of the judge, as `machine.describe` says it."""
     versions: dict[str, str] = {}
+    where: Where | None = None
+    """None: on the organiser's machine, which judged alone."""
     received: str
     """When the entry arrived: ISO 8601, UTC."""
     judged_at: str
@@ -162,8 +181,9 @@ class Result(Section):
     @property
     def failed_by_the_clock(self) -> bool:
         """Whether a quiet machine might have judged otherwise."""
-        slower = "timeout:" in self.cause or SLOWER in self.cause
-        return self.outcome == "timeout" or (self.outcome == "nondeterministic" and slower)
+        return self.outcome == "timeout" or (
+            self.outcome == "nondeterministic" and slowed(self.cause)
+        )
 
     def outdated(self, limits: Limits, rules: AmendableRules) -> str:
         """What holds now and was other then: `limits`, `rules of the check`; else empty."""
