@@ -29,6 +29,10 @@ def demo(
         float, typer.Option(help="Minutes of training for the small network.", min=0.05)
     ] = 1.0,
     force: Annotated[bool, typer.Option("--force", help="Replace the demo's folder.")] = False,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Judge on Dask's workers, as `score` does: `local`."),
+    ] = None,
 ) -> None:
     """Play a whole competition in three minutes, offline.
 
@@ -49,8 +53,12 @@ def demo(
             )
         remove_tree(folder)
     write_text(folder / MARKER, "Made by `challenge demo`, which may replace this folder.\n")
+    if scheduler:
+        from challenge.submissions.judging.connection import need_dask
+
+        need_dask(f"--scheduler {scheduler}")
     started = time.monotonic()
-    for command in _story(folder, minutes):
+    for command in _story(folder, minutes, scheduler):
         say("")
         say(f"$ challenge {shlex.join(command)}")
         _call(command, context.obj)
@@ -66,7 +74,7 @@ def demo(
     show(f"  {folder / 'hidden' / 'deblur' / 'judged'}: every entry on the hidden test set")
 
 
-def _story(folder: Path, minutes: float) -> list[list[str]]:
+def _story(folder: Path, minutes: float, scheduler: str | None = None) -> list[list[str]]:
     """The commands of the demo: two teams, three entries."""
     workspace = ["--workspace", str(folder)]
     runs = folder / "runs" / "deblur"
@@ -80,7 +88,8 @@ def _story(folder: Path, minutes: float) -> list[list[str]]:
         ]
     story += [["infer", str(runs / "network")], ["score", str(runs / "network")]]
     zips = [str(folder / "entries" / f"{team}-{name}.zip") for name, team in entries.items()]
-    story += [["score", *zips, "--hidden", str(folder / "hidden" / "deblur")]]
+    workers = ["--scheduler", scheduler] if scheduler else []
+    story += [["score", *zips, "--hidden", str(folder / "hidden" / "deblur"), *workers]]
     story += [["board", "--html", str(folder / BOARD), *workspace]]
     # The first one is what the other is compared with.
     pair = [str(runs / "tv"), str(runs / "network")]

@@ -31,6 +31,7 @@ from challenge.cli import (
     score,
     seal,
     train,
+    workers,
 )
 from challenge.cli.shared import workspace
 from challenge.configs.errors import UserError
@@ -120,6 +121,7 @@ for _command in (
     train.train,
     infer.infer,
     score.score,
+    workers.workers,
     compare.compare,
     analyse.analyse,
     report.report,

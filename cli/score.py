@@ -11,16 +11,26 @@ from challenge.cli.shared import completion
 from challenge.cli.shared.dry_run import watch
 from challenge.cli.shared.format import clock, mean
 from challenge.cli.shared.intake import look_at
-from challenge.cli.shared.options import WORKSPACE, IsolationOption, JsonOption, WorkspaceOption
+from challenge.cli.shared.machines import Machines
+from challenge.cli.shared.options import (
+    WORKSPACE,
+    IsolationOption,
+    JsonOption,
+    TlsOption,
+    WorkspaceOption,
+)
 from challenge.cli.shared.workspace import find_workspace, open_prepared
 
 if TYPE_CHECKING:
+    from challenge.cli.shared.console import Report
     from challenge.configs.schema.challenge import Limits
     from challenge.data.challenges.challenge import Challenge
     from challenge.data.layout import Workspace
+    from challenge.submissions.judging.cluster import Cluster
     from challenge.submissions.judging.judge import Rejudge
     from challenge.submissions.judging.load import Load
     from challenge.submissions.judging.result import Result
+    from challenge.submissions.judging.worker import Judged
 
 
 def score(
@@ -34,8 +44,17 @@ def score(
         Path | None, typer.Option(help="The hidden folder: judge entries on the test set.")
     ] = None,
     workers: Annotated[
-        int, typer.Option(min=1, help="Entries judged at a time, each on cores of its own.")
-    ] = 1,
+        int | None,
+        typer.Option(min=1, help="Entries judged at a time, each on cores of its own; 1."),
+    ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Judge on the workers of a Dask scheduler; `local`: on one of this machine's own.",
+        ),
+    ] = None,
+    tls: TlsOption = None,
     repeat: Annotated[
         bool,
         typer.Option("--repeat", help="Then some images again, in another order, in a new process"),
@@ -66,6 +85,9 @@ def score(
     When an entry was received is written down at the first look, for good. How busy other programs
     keep the cores is looked at before and while an entry is judged.
 
+    With `--scheduler`, other machines run the entries: docs/cluster.md. Truth, scores and verdicts
+    stay here; the same command without it, or with other workers, gives the same board.
+
     Example: challenge score workspace/entries/*.zip --hidden workspace/hidden/deblur
     """
     from challenge.cli.shared import kinds
@@ -75,7 +97,8 @@ def score(
         kinds.expect([hidden], "hidden")
         kinds.expect(paths, "entry", also=kinds.ZIPS)
         again: Rejudge = "all" if rejudge else "timeouts" if rejudge_timeouts else "none"
-        found = _judge(paths, hidden, workspace, as_json, workers, repeat, again, level)
+        machines = Machines(scheduler, tls, workers)
+        found = _judge(paths, hidden, workspace, as_json, machines, repeat, again, level)
         raise typer.Exit(found)
     kinds.expect(paths, "run", also=("entry",))
     if zips := [path for path in paths if path.is_file()]:
@@ -124,7 +147,7 @@ def _judge(
     hidden: Path,
     workspace: Path,
     as_json: bool,
-    workers: int,
+    machines: Machines,
     repeat: bool,
     rejudge: Rejudge,
     level: str | None,
@@ -139,49 +162,51 @@ def _judge(
     from challenge.submissions.judging import originals, parts
     from challenge.submissions.judging.judge import open_judge
     from challenge.submissions.judging.load import Meter
-    from challenge.submissions.judging.pool import judge_all, shares
+    from challenge.submissions.judging.pool import judge_all
 
     place = Workspace(find_workspace(workspace, hidden))
     challenge = open_prepared(place.public(hidden.resolve().name), verify=True)
     entries = _of_this_challenge(entries, challenge, place)
     limits, listed = challenge.config.limits, teams.load(place)
     look_at(entries, place, challenge, listed)
-    meter = Meter(limits.threads * min(workers, len(entries)))
-    if workers > 1:
-        shares(min(workers, len(entries)), limits.threads)
-    _look_at_machine(min(workers, len(entries)), limits)
-    chosen = choose.choose(level, official=True)
-    judge = open_judge(place, challenge, Hidden(hidden), listed, level=chosen, repeats=repeat)
-    for line in originals.warnings(Hidden(hidden)):
-        warn(line)
-    say(f"isolation  {levels.SUMMARY[chosen]}")
-    if chosen == "process":
-        warn("an entry's code can read this machine's files; the results and the board say so")
-    entries = [repack_baseline(entry, place, challenge, listed) for entry in entries]
-    rejudge = _look_at_load(meter.read(), rejudge)
+    workers = machines.at_a_time(len(entries), limits.threads)
+    meter = Meter(limits.threads * workers)
+    if workers:
+        _look_at_machine(workers, limits)
     found, faults = [], 0
-    with progress() as report:
-        steps = {entry: watch(report, f"judge {entry.stem}", limits.minutes) for entry in entries}
-        for judged in judge_all(
-            judge,
-            list(dict.fromkeys(entries)),
-            workers=workers,
-            rejudge=rejudge,
-            progress=lambda entry, step: steps[entry](step),
-        ):
-            if judged.result is None:
-                what = "not judged, a fault of the judge or of this machine"
-                say_block(f"{judged.entry}: {what}", judged.fault)
-                faults += 1
-                continue
-            found.append(judged.result)
-            if not judged.fresh and judged.result.in_doubt:
-                say(
-                    f"{judged.entry.stem}: the verdict stands, though it failed by the clock "
-                    "while other programs were busy; `--rejudge-timeouts` judges it once more"
+    with machines.cluster(place, challenge, workers) as cluster:
+        chosen = cluster.level(level) if cluster else choose.choose(level, official=True)
+        judge = open_judge(place, challenge, Hidden(hidden), listed, level=chosen, repeats=repeat)
+        for line in originals.warnings(Hidden(hidden)):
+            warn(line)
+        say(f"isolation  {levels.SUMMARY[chosen]}")
+        if chosen == "process":
+            warn("an entry's code can read this machine's files; the results and the board say so")
+        entries = [repack_baseline(entry, place, challenge, listed) for entry in entries]
+        if workers:
+            rejudge = _look_at_load(meter.read(), rejudge)
+        with progress() as report:
+            steps = {
+                entry: watch(
+                    _with_host(report, cluster, entry), f"judge {entry.stem}", limits.minutes
                 )
-            elif not judged.fresh:
-                say(f"{judged.entry.stem}: the verdict stands; `--rejudge` judges it once more")
+                for entry in entries
+            }
+            for judged in judge_all(
+                judge,
+                list(dict.fromkeys(entries)),
+                workers=workers or 1,
+                rejudge=rejudge,
+                progress=lambda entry, step: steps[entry](step),
+                cluster=cluster,
+            ):
+                if judged.result is None:
+                    what = "not judged, a fault of the judge or of this machine"
+                    say_block(f"{judged.entry}: {what}", judged.fault)
+                    faults += 1
+                else:
+                    found.append(judged.result)
+                    _say_what_stands(judged)
     share = challenge.config.rules.final_share
     found = parts.until_revealed(found, Hidden(hidden), share)
     if as_json:
@@ -193,6 +218,32 @@ def _judge(
         if any(each.outcome == "ok" for each in found):
             say(f"pictures  {hidden / 'judged'}")
     return 1 if faults else 0
+
+
+def _with_host(report: Report, cluster: Cluster | None, entry: Path) -> Report:
+    """Progress that says on which machine an entry runs, where there are several."""
+    if cluster is None:
+        return report
+
+    def told(what: str, done: int, total: int | None, details: str = "") -> None:
+        report(what, done, total, "  ".join(filter(None, (cluster.host(entry), details))))
+
+    return told
+
+
+def _say_what_stands(judged: Judged) -> None:
+    """Where an entry was not judged anew, that this can be had."""
+    from challenge.cli.shared.console import say
+
+    if judged.fresh or judged.result is None:
+        return
+    if judged.result.in_doubt:
+        say(
+            f"{judged.entry.stem}: the verdict stands, though it failed by the clock "
+            "while other programs were busy; `--rejudge-timeouts` judges it once more"
+        )
+    else:
+        say(f"{judged.entry.stem}: the verdict stands; `--rejudge` judges it once more")
 
 
 def _of_this_challenge(entries: list[Path], challenge: Challenge, place: Workspace) -> list[Path]:

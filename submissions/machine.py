@@ -23,12 +23,12 @@ _LARGEST = 32 * 2**20
 
 def versions() -> dict[str, str]:
     """Installed versions of the toolkit, torch and deepinv."""
-    return {word: _version(package) for word, package in PACKAGES.items()}
+    return {word: version_of(package) for word, package in PACKAGES.items()}
 
 
 def metric_versions() -> dict[str, str]:
     """Installed versions of what computes the scores."""
-    return {package: _version(package) for package in ("scikit-image", "scipy", "numpy")}
+    return {package: version_of(package) for package in ("scikit-image", "scipy", "numpy")}
 
 
 def core_numbers() -> list[int]:
@@ -54,6 +54,22 @@ def describe() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "python": platform.python_version(),
     }
+
+
+def kind() -> str:
+    """The kind of processor: its name, and what it can compute with at once.
+
+    Libraries choose their loops by these instructions, and other loops round otherwise.
+    """
+    marks = ("avx", "fma", "amx", "sse4", "asimd", "sve", "neon", "bf16", "f16c")
+    found: set[str] = set()
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            word, _, values = line.partition(":")
+            if word.strip() in ("flags", "Features"):
+                found = {each for each in values.split() if each.startswith(marks)}
+                break
+    return " ".join([_processor(), *sorted(found)])
 
 
 def keep_memory() -> bool:
@@ -106,7 +122,8 @@ def peak_memory() -> dict[str, int]:
     return found
 
 
-def _version(package: str) -> str:
+def version_of(package: str) -> str:
+    """The installed version of a package, `unknown` where there is none."""
     try:
         return version(package)
     except PackageNotFoundError:

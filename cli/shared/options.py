@@ -32,6 +32,14 @@ IsolationOption = Annotated[
     ),
 ]
 
+TlsOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="The certificate for a scheduler at `tls://`; by default that of Dask's settings.",
+    ),
+]
+
 PreparedChallenge = Annotated[
     str,
     typer.Argument(help="The name of a prepared challenge.", autocompletion=completion.prepared),

@@ -44,6 +44,11 @@ class AmendableRules(Section):
     """Installed packages that entries may use beside the toolkit's own dependencies; names as
     `pip list` shows them."""
 
+    judges: Literal["any_machine", "same_machine_kind"] = "any_machine"
+    """On which machines entries are run where several judge (`score --scheduler`): on those whose
+    processor is of the same kind as the organiser's alone, or on `any_machine`; the board then
+    marks what ran on another kind."""
+
     @field_validator("packages")
     @classmethod
     def _names(cls, names: tuple[str, ...]) -> tuple[str, ...]:

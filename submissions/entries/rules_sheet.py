@@ -32,6 +32,13 @@ MEASUREMENTS = {
 }
 
 
+JUDGES = {
+    "any_machine": "machines of any kind may judge, the board marks other kinds than the "
+    "organiser's",
+    "same_machine_kind": "all judging machines have the same kind of processor",
+}
+
+
 def sheet(config: ChallengeConfig, challenge: Challenge | None = None) -> str:
     """The page.
 
@@ -105,6 +112,7 @@ def _limits(config: ChallengeConfig) -> Iterator[str]:
     yield f"Time for the whole test set, start included: {limits.minutes:g} min"
     yield f"CPU threads: {limits.threads}; memory: {limits.memory_gb:g} GB"
     rules = config.rules
+    yield f"Where several machines judge: {JUDGES[rules.judges]} (`{rules.judges}`)"
     yield f"Pretrained networks: {rules.pretrained}; other training images: {rules.external_data}"
     yield f"Packages beside the toolkit's own: {', '.join(rules.packages) or 'none'}"
 

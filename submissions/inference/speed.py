@@ -121,6 +121,7 @@ class _File:
 
 
 _FILE = TypeAdapter(_File)
+_SPEED = TypeAdapter(Speed)
 
 
 def read(path: Path, remedy: str = CALIBRATE) -> tuple[Speed, ...]:
@@ -168,6 +169,11 @@ def store(path: Path, speed: Speed) -> bool:
 def to_json(speeds: Iterable[Speed]) -> list[dict[str, Any]]:
     """Speeds as a program reads them, and as they stand in a file."""
     return [asdict(speed) for speed in speeds]
+
+
+def from_json(value: Any) -> Speed:
+    """One speed, of those that `to_json` gives; raises ValueError where it is none."""
+    return _SPEED.validate_python(value)
 
 
 def measure(threads: int) -> Speed:

@@ -222,6 +222,9 @@ def _doubts(result: Result, basis: Basis) -> Iterable[str]:
             f"failed by the clock while other programs took {result.load.foreign:.0%} of its "
             "cores: `challenge score --rejudge-timeouts` judges it again"
         )
+    if result.where is not None and not result.where.same_kind:
+        processor = one_sentence(result.machine.get("processor", "unknown"))
+        yield f"ran on another kind of processor than the organiser's: {processor}"
 
 
 def _ranked(ordered: Sequence[Row]) -> list[Row]:

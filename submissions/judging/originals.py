@@ -80,6 +80,28 @@ def warnings(hidden: Hidden) -> list[str]:
     ]
 
 
+def prints(hidden: Hidden) -> list[tuple[int, str]]:
+    """Size in bytes and SHA-256 of what must stay closed: truth, key, photographs of the test set.
+
+    For a machine that has none of them, to find what equals them there: `equal_to`.
+    """
+    paths = [*sources(hidden).get("test", ()), *map(hidden.image, hidden.ids()), hidden.key]
+    return sorted({(path.stat().st_size, digest(path)) for path in paths})
+
+
+def equal_to(secret: Collection[tuple[int, str]], permitted: frozenset[str]) -> set[Path]:
+    """Files that entries can read here and that have the size and SHA-256 of a secret one.
+
+    Whatever they are called: a hard link, which may be called like code, does not show as one.
+    """
+    sizes = defaultdict(set)
+    for size, content in secret:
+        sizes[size].add(content)
+    found = _by_size(permitted, True)
+    same = sizes.keys() & found.keys()
+    return {each for size in same for each in found[size] if digest(each) in sizes[size]}
+
+
 def _in_software(hidden: Hidden) -> dict[Path, int]:
     """Folders of installed software with photographs of the test set, and how many of them."""
     roots = [*places.modules(), *places.library_folders(), *_SOFTWARE]

@@ -16,7 +16,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from challenge.configs.errors import Mistake, UserError
 from challenge.submissions import machine
@@ -24,6 +24,9 @@ from challenge.submissions.inference.supervisor import Step
 from challenge.submissions.judging.judge import Judge, Rejudge
 from challenge.submissions.judging.result import Result
 from challenge.submissions.judging.worker import Judged, judge_one
+
+if TYPE_CHECKING:
+    from challenge.submissions.judging.cluster import Cluster
 
 ATTEMPTS = 2
 """How often an entry is handed out: a worker that dies once may have been killed by anybody."""
@@ -53,6 +56,7 @@ def judge_all(
     workers: int = 1,
     rejudge: Rejudge = "none",
     progress: OnStep | None = None,
+    cluster: Cluster | None = None,
 ) -> Iterator[Judged]:
     """Judge entries, several at a time; what became of each, in the order in which they end.
 
@@ -62,10 +66,14 @@ def judge_all(
         workers: entries at a time.
         rejudge: judge also where a verdict stands: every one, or one that is in doubt.
         progress: called after every reconstruction.
+        cluster: whose workers run the entries, on other machines too; `workers` is then theirs.
 
     Raises:
         UserError: there are not enough cores, or an entry's file is not there.
     """
+    if cluster is not None:
+        yield from cluster.judge_all(judge, entries, rejudge=rejudge, progress=progress)
+        return
     if workers == 1:
         for entry in entries:
             step = None if progress is None else _for_entry(progress, entry)

@@ -55,7 +55,7 @@ def judge_one(
 
 def main() -> None:
     """Judge what stdin names, one entry after the other."""
-    _die_with_parent()
+    die_with_parent()
     answers = os.fdopen(os.dup(1), "w")
     # Whatever a library prints is not an answer.
     os.dup2(2, 1)
@@ -99,7 +99,7 @@ def main() -> None:
             answer(result=result, fresh=found.fresh, fault=found.fault)
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """Nobody judges for one who is gone: what it would write, the next one writes too."""
     if sys.platform == "linux":
         import ctypes

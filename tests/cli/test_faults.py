@@ -92,7 +92,7 @@ def test_it_is_there_for_the_commands_of_the_demo_too(elsewhere, monkeypatch):
     from challenge.configs.errors import UserError
 
     story = [["board", "--workspace", "nowhere"]]
-    monkeypatch.setattr(demo, "_story", lambda folder, minutes: story)
+    monkeypatch.setattr(demo, "_story", lambda *_: story)
     with pytest.raises(UserError, match="has no judged entries"):
         elsewhere("--traceback", "demo", "demo")
     assert elsewhere("demo", "other").code == 2, "the next call does not ask for it"

@@ -9,7 +9,7 @@ import pytest
 COMMANDS = (
     *("demo", "prepare", "train", "infer", "score", "compare", "pack", "check"),
     *("amend", "analyse", "board", "methods", "config", "kit", "report", "reveal", "rules", "seal"),
-    "doctor",
+    *("doctor", "workers"),
 )
 HEAVY = {"torch", "deepinv", "numpy", "skimage", "scipy", "matplotlib", "lightning_fabric", "PIL"}
 

@@ -77,6 +77,7 @@ COMMANDS = {
     "methods": (["methods", "NAME"], ""),
     "methods of a file": (["methods", "NAME.py"], "python"),
     "demo": (["demo", "NAME"], "folder"),
+    "workers": (["workers", "NAME"], ""),
     "no option": (["board", "--NAME"], ""),
     "no command": (["NAME"], ""),
     "one too many": (["board", "a", "NAME"], ""),

@@ -4,7 +4,8 @@ As `numpy_runner.py`, it imports nothing that knows the models of operators.
 
 What the entry's config says in `method.mode` changes it, for the tests of verdicts and workers:
 `drift` adds what differs from process to process, `order` what came before, `slow` waits,
-`assassin` kills the process that judges it. A standard deviation comes with every image (`spread`),
+`assassin` kills the process that judges it, `threads` prints for how many threads libraries are
+set. A standard deviation comes with every image (`spread`),
 with all but the first one of a process (`loses`), or with the first one alone (`gains`).
 """
 
@@ -20,7 +21,7 @@ import numpy as np
 
 from challenge.submissions.inference import runner
 
-MODES = ("drift", "order", "slow", "assassin", "spread", "loses", "gains")
+MODES = ("drift", "order", "slow", "assassin", "threads", "spread", "loses", "gains")
 
 
 def load() -> dict[str, Any]:
@@ -28,6 +29,9 @@ def load() -> dict[str, Any]:
     mode = next((each for each in MODES if each in text), "")
     if mode == "assassin":
         os.kill(os.getppid(), signal.SIGKILL)
+    if mode == "threads":
+        names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+        print(*(os.environ.get(each) for each in names), file=sys.stderr)
     return {"mode": mode, "calls": 0, "first": None}
 
 

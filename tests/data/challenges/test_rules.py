@@ -44,6 +44,7 @@ CHANGES = {
     "rules.entries_per_day=3": 3,
     "rules.counts=best": "best",
     "rules.packages=[einops]": ("einops",),
+    "rules.judges=same_machine_kind": "same_machine_kind",
     "rules.pretrained=forbidden": "forbidden",
     "rules.external_data=forbidden": "forbidden",
     "limits.minutes=30": 30,

@@ -19,6 +19,7 @@ CHANGED = {
     "rules.deadline=2026-12-04T18:00:00+01:00": "Deadline: 2026-12-04 17:00 UTC",
     "rules.counts=best": "the one with the best score",
     "rules.packages=[einops, timm]": "einops, timm",
+    "rules.judges=same_machine_kind": "the same kind of processor",
     "rules.test_measurements=published": "published with the public folder",
     "rules.final_share=0.43": "all but 43% of the test images",
     "metric.crop=9": "9 pixels at every side",

@@ -1,0 +1,186 @@
+"""The way to a Dask scheduler: one of this machine's own, or one at an address.
+
+Whoever reaches a scheduler can run code on all of its machines. So beyond this machine everything
+is encrypted and both ends show a certificate (TLS); without it, only loopback is spoken to.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import ipaddress
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from challenge.configs.errors import UserError
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+LOCAL = "local"
+PATIENCE = 15
+"""Seconds for a scheduler to answer."""
+CERTIFICATE, KEY = "certificate.pem", "key.pem"
+"""What a folder for `--tls` holds: one certificate, which all machines show and trust."""
+_SETTINGS = {
+    # A large entry is handed to one worker, not put into the scheduler's graph.
+    "distributed.client.scheduler-info-interval": "500ms",
+    # A verdict is not repeated by Dask: a lost worker is our fault, and told of.
+    "distributed.scheduler.work-stealing": False,
+    "distributed.admin.low-level-log-length": 1000,
+    "distributed.worker.resources.judge": 1,
+}
+
+
+def need_dask(option: str) -> None:
+    """Raise `UserError` where Dask is not installed."""
+    if importlib.util.find_spec("distributed") is None:
+        raise UserError.of(option, "needs Dask", "install `challenge[dask]`")
+
+
+@contextlib.contextmanager
+def connect(address: str, tls: Path | None = None, workers: int = 1) -> Iterator[Client]:
+    """A client of a scheduler, for as long as the block lasts.
+
+    Args:
+        address: `tcp://127.0.0.1:8786`, `tls://HOST:8786`, or `local`: this machine's own.
+        tls: a folder with the certificate; by default what Dask is configured with.
+        workers: of `local`.
+
+    Raises:
+        UserError: Dask is not installed, nobody answers, or it is not safe.
+    """
+    need_dask(f"--scheduler {address}")
+    import dask
+    from distributed import Client
+
+    loud = logging.getLogger("distributed")
+    before = loud.level
+    # What it says of lost workers is said here, in words of ours.
+    loud.setLevel(logging.CRITICAL + 1)
+    with contextlib.ExitStack() as stack:
+        stack.callback(loud.setLevel, before)
+        stack.enter_context(dask.config.set(_SETTINGS))
+        if address == LOCAL:
+            reached: Any = stack.enter_context(_local(workers))
+            security = None
+        else:
+            security = _security(address, tls)
+            reached = address
+        try:
+            client = Client(
+                reached, timeout=PATIENCE, set_as_default=False, security=security, name="challenge"
+            )
+        except (OSError, ValueError) as error:
+            said = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise UserError.of(
+                f"--scheduler {address}",
+                f"no scheduler answers there within {PATIENCE} s ({said})",
+                "start one with `dask scheduler`, see docs/cluster.md",
+            ) from None
+        stack.enter_context(client)
+        listens = str(client.scheduler_info(n_workers=0).get("address", ""))
+        if not is_safe(listens):
+            raise _open_to_all(address, f"the scheduler listens at {listens}")
+        yield client
+
+
+def is_safe(address: str) -> bool:
+    """Whether what is at an address is reached encrypted, or from this machine alone."""
+    protocol, _, rest = address.rpartition("://")
+    host = rest.rpartition(":")[0].strip("[]")
+    if protocol in ("tls", "inproc"):
+        return True
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def dashboard(client: Client) -> str:
+    """The address of Dask's own page; empty where it has none, for want of bokeh."""
+    if importlib.util.find_spec("bokeh") is None:
+        return ""
+    services = client.scheduler_info(n_workers=0).get("services", {})
+    return client.dashboard_link if "dashboard" in services else ""
+
+
+def make_certificate(folder: Path) -> None:
+    """Write a certificate with its key: who has them may speak to the scheduler.
+
+    Raises:
+        UserError: there is one already, or Dask is not installed.
+    """
+    need_dask("--certificate")
+    from distributed.security import Security
+
+    from challenge.data import atomic
+
+    for name in (CERTIFICATE, KEY):
+        if (folder / name).exists():
+            raise UserError.of(folder / name, "exists already", "remove it, or name another folder")
+    made = Security.temporary()
+    atomic.write_text(folder / CERTIFICATE, str(made.tls_ca_file))
+    atomic.write_text(folder / KEY, str(made.tls_client_key), mode=0o600)
+
+
+def _security(address: str, tls: Path | None) -> Any:
+    """The certificate for an address; None where none is needed."""
+    from distributed.security import Security
+
+    if not address.startswith("tls://"):
+        if "://" not in address or not is_safe(address):
+            raise _open_to_all(address, "is not encrypted")
+        return None
+    if tls is None:
+        found = Security()
+        if found.tls_ca_file is None or found.tls_client_cert is None:
+            raise UserError.of(
+                f"--scheduler {address}",
+                "needs a certificate",
+                "give `--tls FOLDER`, made by `challenge workers --certificate FOLDER`",
+            )
+        return found
+    for name in (CERTIFICATE, KEY):
+        if not (tls / name).is_file():
+            raise UserError.of(
+                f"--tls {tls}",
+                f"has no `{name}`",
+                "make it with `challenge workers --certificate FOLDER`, or copy it",
+            )
+    certificate, key = str(tls / CERTIFICATE), str(tls / KEY)
+    return Security(
+        tls_ca_file=certificate,
+        tls_client_cert=certificate,
+        tls_client_key=key,
+        require_encryption=True,
+    )
+
+
+def _open_to_all(address: str, cause: str) -> UserError:
+    return UserError.of(
+        f"--scheduler {address}",
+        f"{cause}: whoever reaches it can run code on every machine",
+        "use `tls://HOST:PORT`, or `tcp://127.0.0.1:PORT` on one machine; see docs/cluster.md",
+    )
+
+
+@contextlib.contextmanager
+def _local(workers: int) -> Iterator[Any]:
+    """A scheduler of this machine's own, with workers, which end with this process."""
+    from distributed import LocalCluster
+
+    with LocalCluster(
+        n_workers=workers,
+        threads_per_worker=1,
+        processes=True,
+        # A nanny would kill a worker for what the entry that it watches holds.
+        memory_limit=0,
+        resources={"judge": 1},
+        host="127.0.0.1",
+        dashboard_address="127.0.0.1:0" if importlib.util.find_spec("bokeh") else None,
+        silence_logs=logging.CRITICAL + 1,
+    ) as cluster:
+        yield cluster

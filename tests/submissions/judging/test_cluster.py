@@ -1,0 +1,296 @@
+"""Workers of Dask judge as this process does, get nothing secret, and may be lost."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator
+from copy import copy
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+
+from challenge.configs.errors import UserError
+from challenge.configs.schema.challenge import Limits
+from challenge.data.challenges.challenge import Challenge
+from challenge.data.images import codec
+from challenge.data.layout import Workspace
+from challenge.submissions import layout, machine
+from challenge.submissions.inference import speed
+from challenge.submissions.jail.probe import probe
+from challenge.submissions.jail.spawn import Jail
+from challenge.submissions.judging import (
+    board,
+    cluster,
+    connection,
+    cores,
+    pool,
+    remote,
+    result_files,
+)
+from challenge.submissions.judging.cluster import Cluster
+from challenge.submissions.judging.judge import Judge, open_judge
+
+pytest.importorskip("distributed")
+pytestmark = [
+    pytest.mark.skipif(machine.cores() < 2, reason="two workers need two cores"),
+    pytest.mark.skipif(os.name != "posix", reason="judging is promised on Linux"),
+]
+HERE = Path(__file__).parent
+SOURCE = """
+from challenge.methods.contract import Method
+class Mine(Method):
+    def __init__(self, *, mode: str = ""):
+        super().__init__()
+    def forward(self, y, physics):
+        return y
+"""
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[Any]:
+    """A scheduler with two workers, for all tests: it takes seconds to start."""
+    with connection.connect("local", workers=2) as made:
+        yield made
+
+
+@pytest.fixture
+def place(workspace: Workspace, tmp_path: Path) -> Workspace:
+    shutil.copytree(workspace.path, tmp_path / "organiser")
+    return Workspace(tmp_path / "organiser")
+
+
+@pytest.fixture
+def judge(place: Workspace, challenge: Challenge) -> Judge:
+    runner = HERE.parent / "echo_runner.py"
+    level = "landlock" if not probe.works("landlock") else "process"
+    return open_judge(place, challenge, place.hidden("tiny"), None, level=level, runner=runner)
+
+
+@pytest.fixture
+def workers(client: Any, place: Workspace, challenge: Challenge) -> Iterator[Cluster]:
+    made = Cluster(client, place, challenge.config.limits)
+    yield made
+    made.close()
+
+
+def entry_of(make_entry: Callable[..., Path], name: str, mode: str = "") -> Path:
+    return make_entry(SOURCE, name, method={"name": "method.py:Mine", "mode": mode or name})
+
+
+def _board(place: Workspace, challenge: Challenge) -> list[dict[str, Any]]:
+    """Its rows, but for times."""
+    rules = challenge.config.rules.model_copy(update={"entries_per_day": 100})
+    found = board.rows(result_files.read_all(place), rules, None, challenge.hash, everything=True)
+    return [{key: value for key, value in asdict(row).items() if key != "seconds"} for row in found]
+
+
+class _Sent:
+    """Everything that leaves this process for another one of Dask's, as bytes."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        from distributed.comm import tcp
+
+        self.frames: list[bytes] = []
+        true = tcp.to_frames
+
+        async def to_frames(*arguments: Any, **options: Any) -> Any:
+            frames = await true(*arguments, **options)
+            self.frames += [bytes(each) for each in frames]
+            return frames
+
+        monkeypatch.setattr(tcp, "to_frames", to_frames)
+
+    def has(self, content: bytes) -> bool:
+        return any(content in each for each in self.frames)
+
+
+def test_workers_judge_what_this_process_judges_and_get_nothing_secret(
+    make_entry: Callable[..., Path],
+    judge: Judge,
+    place: Workspace,
+    challenge: Challenge,
+    workers: Cluster,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    entries = [entry_of(make_entry, name) for name in ("a", "spread")]
+    for _ in pool.judge_all(judge, entries):
+        pass
+    alone = _board(place, challenge)
+    sent, steps = _Sent(monkeypatch), list[tuple[str, str]]()
+    found = list(
+        pool.judge_all(
+            judge,
+            entries,
+            rejudge="all",
+            progress=lambda entry, step: steps.append((entry.stem, step.id)),
+            cluster=workers,
+        )
+    )
+    assert not any(each.fault for each in found), found
+    assert sorted(each.entry for each in found) == entries
+    assert _board(place, challenge) == alone
+    identities = judge.hidden.ids()
+    assert sorted(steps) == sorted((each.stem, image) for each in entries for image in identities)
+    for each in found:
+        assert each.result is not None and each.result.where is not None
+        assert each.result.where.reference and each.result.machine == machine.describe()
+        assert (each.result.calibration is not None) == ("spread" in each.entry.stem)
+    # What is sent is seen: entries and measurements are in it, of truth and key nothing.
+    assert all(sent.has(each.read_bytes()) for each in entries)
+    assert all(sent.has(judge.hidden.measurement(each).read_bytes()) for each in identities)
+    assert not sent.has(judge.hidden.key.read_bytes())
+    for identity in identities:
+        path = judge.hidden.image(identity)
+        pixels = codec.stored(path)
+        truth = np.ascontiguousarray(codec.to_unit(pixels), dtype=np.float32)
+        row = truth.shape[-1]
+        assert not sent.has(path.read_bytes()[100:200])
+        assert not sent.has(truth.tobytes()[: 4 * row])
+        assert not sent.has(np.ascontiguousarray(pixels).tobytes()[:row])
+
+
+def test_threads_are_the_challenges_whatever_dask_sets(
+    make_entry: Callable[..., Path], judge: Judge, client: Any, place: Workspace
+) -> None:
+    limits = judge.challenge.config.limits.model_copy(update={"threads": 3})
+    config = judge.challenge.config.model_copy(update={"limits": limits})
+    wider = copy(judge.challenge)
+    wider.config = config
+    judge = replace(judge, challenge=wider)
+    set_by_dask = client.run(os.environ.get, "OMP_NUM_THREADS")
+    assert set(set_by_dask.values()) == {"1"}
+    workers = Cluster(client, place, limits, own_cores=False)
+    (found,) = pool.judge_all(judge, [entry_of(make_entry, "threads")], cluster=workers)
+    assert found.result and "3 3 3" in found.result.log
+
+
+def test_workers_have_cores_of_their_own_and_no_memory_limit(
+    client: Any, place: Workspace, challenge: Challenge, workers: Cluster
+) -> None:
+    first, second = workers.members.all
+    assert len(first.facts["cores"]) == len(second.facts["cores"]) == 1
+    assert first.facts["cores"] != second.facts["cores"]
+    for each in (first, second):
+        info = each.info
+        assert (info["nthreads"], info["memory_limit"], info["resources"]) == (1, 0, {"judge": 1})
+    three = Cluster(client, place, Limits(threads=3))
+    assert all(len(each.facts["cores"]) < 3 for each in three.members.all)
+    three.close()
+
+
+def test_a_worker_that_fails_us_gives_no_verdict(
+    make_entry: Callable[..., Path], judge: Judge, place: Workspace, workers: Cluster
+) -> None:
+    # An entry that could end the judge's own process: at other levels nothing lets it.
+    jail = Jail("process", judge.jail.runner, permitted=judge.jail.permitted)
+    judge = replace(judge, jail=jail)
+    entries = [entry_of(make_entry, "assassin"), entry_of(make_entry, "a")]
+    found = {each.entry.stem: each for each in pool.judge_all(judge, entries, cluster=workers)}
+    assert found["alpha-a"].result
+    assert found["alpha-assassin"].result is None
+    assert f"{cluster.ATTEMPTS} workers were lost" in found["alpha-assassin"].fault
+    assert len(result_files.read_all(place)) == 1
+
+
+@pytest.mark.slow
+def test_the_entry_of_a_worker_that_is_killed_is_run_by_another_one(
+    make_entry: Callable[..., Path], judge: Judge, place: Workspace, workers: Cluster
+) -> None:
+    entry, killed = entry_of(make_entry, "slow"), list[int]()
+
+    def kill(*_: Any) -> None:
+        if not killed:
+            (busy,) = [each for each in workers.members.all if each.busy]
+            killed.append(busy.facts["process"])
+            os.kill(killed[0], signal.SIGKILL)
+
+    (found,) = pool.judge_all(judge, [entry], progress=kill, cluster=workers)
+    assert killed and found.result and found.result.outcome == "ok"
+    assert len(result_files.read_all(place)) == 1
+
+
+def _speed(slower: float = 1.0) -> speed.Speed:
+    """Of this machine, where every kernel takes so many times a millisecond."""
+    timing = speed.Timing(1e-3 * slower, 0.9e-3 * slower, 1.1e-3 * slower)
+    return speed.Speed(
+        threads=1,
+        machine=machine.describe(),
+        torch=machine.versions()["torch"],
+        measured="2026-12-01T10:00:00+00:00",
+        kernels=dict.fromkeys(speed.KERNELS, timing),
+    )
+
+
+def test_far_machines_are_told_of_and_near_the_limit_this_one_decides(
+    make_entry: Callable[..., Path],
+    judge: Judge,
+    client: Any,
+    place: Workspace,
+    challenge: Challenge,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    speed.store(cores.folder() / "speed.json", _speed())
+    entry, found = entry_of(make_entry, "a"), []
+    # The workers are elsewhere: this process takes itself for another machine, of another kind.
+    monkeypatch.setattr(remote, "identity", lambda: "the organiser's")
+    monkeypatch.setattr(machine, "kind", lambda: "another kind")
+    for slower in (1.0, 1e4):
+        speed.store(layout.speed(place), _speed(slower))
+        workers = Cluster(client, place, challenge.config.limits)
+        (judged,) = pool.judge_all(judge, [entry], rejudge="all", cluster=workers)
+        assert judged.result is not None and judged.result.outcome == "ok", judged.fault
+        found.append(judged.result)
+    there, here = (each.where for each in found)
+    assert there is not None and not there.reference and not there.same_kind
+    assert there.projected is not None and there.projected[2] < 60 * challenge.config.limits.minutes
+    (row,) = board.rows([found[0]], challenge.config.rules)
+    assert any("another kind of processor" in each for each in row.doubts)
+    # By the forecast it takes hours here; it was run here, and took no time.
+    assert here is not None and here.reference and here.projected is None
+    assert board.rows([found[1]], challenge.config.rules)[0].doubts == ()
+    strict = Cluster(client, place, challenge.config.limits, same_kind=True)
+    with pytest.raises(UserError, match="no worker judges: .*of another kind"):
+        list(pool.judge_all(judge, [entry], rejudge="all", cluster=strict))
+
+
+def test_what_nobody_waits_for_any_more_is_ended(
+    make_entry: Callable[..., Path], judge: Judge, place: Workspace, workers: Cluster
+) -> None:
+    """The organiser's process ends in the middle of an entry: its worker is soon free again."""
+    judging = pool.judge_all(
+        judge, [entry_of(make_entry, "slow")], progress=lambda *_: _stop(), cluster=workers
+    )
+    with pytest.raises(KeyboardInterrupt):
+        list(judging)
+    assert result_files.read_all(place) == []
+    end = time.monotonic() + 20
+    while _runners() and time.monotonic() < end:
+        time.sleep(0.05)
+    assert _runners() == []
+
+
+def _stop() -> None:
+    raise KeyboardInterrupt
+
+
+def _runners() -> list[psutil.Process]:
+    """Jailed processes that descend from this one."""
+    return [
+        each
+        for each in psutil.Process().children(recursive=True)
+        if any("launcher.py" in word for word in _words(each))
+    ]
+
+
+def _words(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []

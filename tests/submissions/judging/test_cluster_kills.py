@@ -1,0 +1,196 @@
+"""SIGKILL of the organiser's process, a worker, the scheduler: the same command, the same board."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from challenge.data.challenges.challenge import Challenge
+from challenge.data.layout import Workspace
+from challenge.submissions import layout, machine
+from challenge.submissions.jail.probe import probe
+from challenge.submissions.judging import board, result_files
+
+pytest.importorskip("distributed")
+pytestmark = [
+    pytest.mark.skipif(machine.cores() < 2, reason="two workers need two cores"),
+    pytest.mark.skipif(sys.platform != "linux", reason="processes end with their parent on Linux"),
+]
+HERE = Path(__file__).parent
+SOURCE = """
+from challenge.methods.contract import Method
+class Mine(Method):
+    def __init__(self, *, mode: str = ""):
+        super().__init__()
+    def forward(self, y, physics):
+        return y
+"""
+
+
+class Machines:
+    """A scheduler and two workers, as an organiser starts them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.file, self.log = folder / "scheduler.json", (folder / "dask.log").open("ab")
+        self.processes: list[subprocess.Popen[bytes]] = []
+
+    def start(self) -> None:
+        self.file.unlink(missing_ok=True)
+        self._start("scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard")
+        self._start(
+            *("worker", "--nworkers", "2", "--nthreads", "1", "--memory-limit", "0"),
+            *("--resources", "judge=1", "--no-dashboard", "--host", "127.0.0.1"),
+        )
+
+    def _start(self, what: str, *options: str) -> None:
+        command = [sys.executable, "-m", "dask", what, "--scheduler-file", str(self.file), *options]
+        self.processes.append(subprocess.Popen(command, stdout=self.log, stderr=self.log))
+
+    @property
+    def address(self) -> str:
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
+            with contextlib.suppress(OSError, ValueError, KeyError):
+                return str(json.loads(self.file.read_text())["address"])
+            time.sleep(0.1)
+        raise TimeoutError("no scheduler")
+
+    def kill_worker(self, chance: random.Random) -> None:
+        """One of the processes that nannies watch, if one is there."""
+        found = [
+            each
+            for each in psutil.Process(self.processes[1].pid).children(recursive=True)
+            if "spawn_main" in " ".join(_words(each))
+        ]
+        if found:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                chance.choice(found).kill()
+
+    def kill_scheduler(self) -> None:
+        self.processes[0].kill()
+
+    def stop(self) -> None:
+        for each in reversed(self.processes):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                for child in psutil.Process(each.pid).children(recursive=True):
+                    with contextlib.suppress(psutil.NoSuchProcess):
+                        child.kill()
+            each.kill()
+            each.wait()
+        self.processes.clear()
+
+
+def _words(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
+
+
+@pytest.fixture
+def machines(tmp_path: Path) -> Iterator[Machines]:
+    made = Machines(tmp_path)
+    yield made
+    made.stop()
+    made.log.close()
+
+
+def _board(place: Workspace, challenge: Challenge) -> list[dict[str, Any]]:
+    rules = challenge.config.rules.model_copy(update={"entries_per_day": 100})
+    found = board.rows(result_files.read_all(place), rules, None, challenge.hash, everything=True)
+    rows = [{key: value for key, value in asdict(row).items() if key != "seconds"} for row in found]
+    return sorted(rows, key=lambda row: row["name"])
+
+
+@pytest.mark.parametrize(
+    ("kills", "count"),
+    [
+        pytest.param(1, 4, marks=pytest.mark.slow),
+        pytest.param(20, 8, marks=pytest.mark.by_hand),
+    ],
+)
+def test_whoever_is_killed_the_same_command_goes_on(
+    make_entry: Callable[..., Path],
+    workspace: Workspace,
+    challenge: Challenge,
+    machines: Machines,
+    tmp_path: Path,
+    kills: int,
+    count: int,
+) -> None:
+    method = {"name": "method.py:Mine", "mode": "slow"}
+    entries = [make_entry(SOURCE, f"entry-{each}", method=method) for each in range(count)]
+    level = "landlock" if not probe.works("landlock") else "process"
+    places = [Workspace(tmp_path / name) for name in ("undisturbed", "killed")]
+    for each in places:
+        shutil.copytree(workspace.path, each.path)
+    undisturbed, place = places
+
+    def start(where: Workspace, *command: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, *command, level, *map(str, entries)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def start_here() -> subprocess.Popen[str]:
+        program = str(HERE / "score_on_cluster.py")
+        return start(place, program, str(place.path), machines.address)
+
+    process = start(undisturbed, str(HERE / "score_all.py"), str(undisturbed.path), "2")
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    expected = _board(undisturbed, challenge)
+    assert len(expected) == count
+
+    chance, struck = random.Random(7), 0
+    machines.start()
+    for kill in [each for each in ("organiser", "interrupt", "worker", "scheduler")] * kills:
+        shutil.rmtree(layout.results(place), ignore_errors=True)
+        process = start_here()
+        while process.poll() is None and not result_files.read_all(place):
+            time.sleep(0.02)
+        time.sleep(chance.uniform(0, 0.5))
+        before = len(result_files.read_all(place))
+        struck += before < count
+        if kill == "organiser":
+            process.kill()
+        elif kill == "interrupt":
+            os.killpg(process.pid, signal.SIGINT)
+        elif kill == "worker":
+            machines.kill_worker(chance)
+        else:
+            machines.kill_scheduler()
+        out, errors = process.communicate(timeout=300)
+        if kill == "worker":
+            assert process.returncode == 0 and "True" in out, errors
+        if kill == "scheduler":
+            assert process.returncode == 0 or "is gone" in errors, errors
+            machines.stop()
+            machines.start()
+        assert len(result_files.read_all(place)) >= before
+        process = start_here()
+        out, errors = process.communicate(timeout=300)
+        assert process.returncode == 0, errors
+        assert _board(place, challenge) == expected
+        # Nothing is judged twice: with those of the first call, each has one verdict.
+        assert not (layout.history(place)).exists()
+        assert len(list(layout.results(place).glob("*.json"))) == count
+    assert struck > 0
+    assert [each for each in place.path.rglob(".*.partial")] == []

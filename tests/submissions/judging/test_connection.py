@@ -1,0 +1,71 @@
+"""Who may be spoken to: encrypted beyond this machine, refused in one line otherwise."""
+
+from __future__ import annotations
+
+import importlib.util
+import socket
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from challenge.configs.errors import UserError
+from challenge.submissions.judging import connection
+
+
+@pytest.mark.parametrize(
+    ("address", "safe"),
+    [
+        ("tcp://127.0.0.1:8786", True),
+        ("tcp://localhost:8786", True),
+        ("tcp://[::1]:8786", True),
+        ("tls://10.0.0.1:8786", True),
+        ("tcp://10.0.0.1:8786", False),
+        ("tcp://0.0.0.0:8786", False),
+        ("tcp://judge.example.org:8786", False),
+        ("ws://judge.example.org:8786", False),
+    ],
+)
+def test_what_is_open_to_others_is_encrypted(address: str, safe: bool) -> None:
+    assert connection.is_safe(address) is safe
+
+
+def _refused(address: str, **options: Any) -> str:
+    with pytest.raises(UserError) as caught, connection.connect(address, **options):
+        pass
+    (mistake,) = caught.value.mistakes
+    text = str(mistake)
+    assert "\n" not in text
+    return text
+
+
+def test_without_dask_one_line_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    true = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "distributed" else true(name)
+    )
+    assert _refused("local") == "--scheduler local: needs Dask; install `challenge[dask]`"
+
+
+def test_refusals_name_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("distributed")
+    monkeypatch.setattr(connection, "PATIENCE", 0.5)
+    assert "is not encrypted" in _refused("tcp://10.0.0.1:8786")
+    assert "is not encrypted" in _refused("127.0.0.1:8786")
+    assert "--certificate" in _refused("tls://127.0.0.1:8786")
+    assert "has no `certificate.pem`" in _refused("tls://127.0.0.1:8786", tls=tmp_path)
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        port = nobody.getsockname()[1]
+        assert "no scheduler answers there" in _refused(f"tcp://127.0.0.1:{port}")
+
+
+def test_a_certificate_is_made_once_and_its_key_is_ones_own(tmp_path: Path) -> None:
+    pytest.importorskip("distributed")
+    folder = tmp_path / "cluster"
+    connection.make_certificate(folder)
+    assert (folder / "certificate.pem").read_text().startswith("-----BEGIN CERTIFICATE")
+    assert stat.S_IMODE((folder / "key.pem").stat().st_mode) == 0o600
+    with pytest.raises(UserError, match="exists already"):
+        connection.make_certificate(folder)
