@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 class Part:
     """What an annotated knob takes."""
 
-    operator: str
-    """The operator family that the method must take."""
+    operator: str | None
+    """The operator family that the method must take; None: it takes the challenge's own, and may
+    have such knobs itself."""
     default: str | None
     """The method's name in the table where the config gives none; None: there is none then."""
     words: str
@@ -41,6 +42,9 @@ Potential = Annotated[Method, Part("identity", None, "a denoiser with a potentia
 """A denoiser that is a gradient step; see `plug_and_play.denoisers.HasPotential`."""
 Start = Annotated[Method, Part("identity", None, "a denoiser: a run, an entry or a section")] | None
 """A denoiser that networks begin as."""
+
+Wrapped = Annotated[Method, Part(None, "unrolled", "a method: a run, an entry or a section")]
+"""A method that another one calls, each time on the measurement of the challenge."""
 
 
 def part_of(annotation: Any) -> Part | None:

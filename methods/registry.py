@@ -29,6 +29,7 @@ METHODS: dict[str, str] = {
     "diffusion": "challenge.methods.generative.diffusion:Diffusion",
     "dncnn": "challenge.methods.plug_and_play.dncnn:DnCNN",
     "drunet": "challenge.methods.plug_and_play.drunet:DRUNet",
+    "ensemble": "challenge.methods.end_to_end.ensemble:Ensemble",
     "fbp": "challenge.methods.variational.fbp:FBP",
     "ffdnet": "challenge.methods.plug_and_play.ffdnet:FFDNet",
     "gs_pnp": "challenge.methods.plug_and_play.gs_pnp:GSPnP",
@@ -189,6 +190,8 @@ def check_part(cls: type[Method], section: Mapping[str, Any], part: Part, place:
     from challenge.methods.knobs import model
     from challenge.methods.parts import parts_of
 
+    if part.operator is None:
+        return
     name, remedy = section["name"], "`challenge methods` lists what each method takes"
     for knob, inner in parts_of(model(cls)).items():
         if section.get(knob, inner.default) is not None:
@@ -271,7 +274,7 @@ def _mistakes_in(
 
 
 def check_operator(method: Method, name: str, challenge: str, kind: str) -> None:
-    """Raise `UserError` where a method does not take the operators of a challenge.
+    """Raise `UserError` where a method, or one that it wraps, is not for a challenge's operators.
 
     Args:
         method: built.
@@ -279,6 +282,9 @@ def check_operator(method: Method, name: str, challenge: str, kind: str) -> None
         challenge: its name.
         kind: of its operator's family.
     """
+    from challenge.methods.knobs import model
+    from challenge.methods.parts import parts_of
+
     takes = method.operators
     if takes is not None and kind not in takes:
         raise UserError.of(
@@ -286,3 +292,7 @@ def check_operator(method: Method, name: str, challenge: str, kind: str) -> None
             f"is for the operators {', '.join(takes)}; that of `{challenge}` is {kind}",
             "`challenge methods` lists what each method takes",
         )
+    for knob, part in parts_of(model(type(method))).items():
+        if part.operator is None:
+            wrapped: Method = getattr(method, knob)
+            check_operator(wrapped, type(wrapped).__name__, challenge, kind)

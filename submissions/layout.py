@@ -169,6 +169,12 @@ def denoisers() -> dict[str, Path]:
     return {f"baseline/{path.stem}": path for path in found}
 
 
+def reconstructions() -> dict[str, Path]:
+    """Those made for other challenges, by such words: `baseline/unrolled`."""
+    found = [each for each in baselines().items() if each[1].parent.name != "denoisers"]
+    return {f"baseline/{name}": path for name, path in found}
+
+
 def medicine() -> dict[str, Path]:
     """Those made for `ct` and `mri`, by name: their images have one channel or two."""
     found = sorted((_PACKAGED / "medicine").glob("*.zip"))

@@ -33,7 +33,7 @@ from challenge.data.physics.problem import Problem, tensors
 from challenge.methods import build
 from challenge.methods.contract import Method
 from challenge.methods.plug_and_play.denoisers import denoise
-from challenge.methods.plug_and_play.ensemble import SYMMETRIES, turn, turn_back
+from challenge.methods.transforms.symmetries import SYMMETRIES, turn, turn_back
 from challenge.submissions import layout
 from challenge.submissions.entries.load import load
 from challenge.submissions.runs import published

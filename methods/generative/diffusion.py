@@ -15,8 +15,7 @@ statistics of an image.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import torch
@@ -41,6 +40,7 @@ from challenge.methods.plug_and_play.iteration_precision import precision_of
 from challenge.methods.plug_and_play.strength import check_read
 from challenge.methods.solvers.data_term import DataTerm
 from challenge.methods.solvers.wiener_filter import WienerFilter
+from challenge.methods.training.allowance import REACH, SHARE, seconds_a_pass
 from challenge.methods.training.noise_ends import noise_ends
 
 if TYPE_CHECKING:
@@ -55,14 +55,8 @@ STEPS = 20
 """`steps: auto` before anything is measured."""
 FEWEST, MOST = 5, 100
 """`steps: auto` is between them; fewer are no diffusion, more change nothing that is seen."""
-PROBE = 256
-"""Pixels of a side of the image that is timed, at most."""
 BIGGEST = 10.0
 """A sample beyond this, in units of the image range, has left every image behind."""
-SHARE = 0.4
-"""Of the judge's time, which is taken: its machine may be slower, and images differ."""
-REACH = 0.8
-"""The same, at most, where the number of steps is given: the rest is for the start."""
 ITERATIONS = 100
 """Conjugate gradient steps of a data step, at most, where there is no closed form."""
 TOLERANCE = {torch.float32: 1e-6, torch.float64: 1e-11}
@@ -280,25 +274,16 @@ class Diffusion(Method):
             )
         return min(max(found, FEWEST), MOST)
 
-    @torch.no_grad()
     def _seconds(self, problem: Problem, images: Images, limit: TimeLimit) -> float:
-        """Of a pass on an image of the limit's size, on a processor, the fastest of three."""
-        _, height, width = images.shape(0)
-        rows, columns = (problem.fitting(min(side, PROBE)) for side in (height, width))
-        x = images.patch(0, 0, 0, rows, columns)[None]
-        data = _data_term(*problem.measure(x, [0]))
-        guided = posterior_mean(self.guidance, self._denoise, data, self.weights)
-        level = self._levels(data.sigma)[0]
-        took, before = [], torch.get_num_threads()
-        torch.set_num_threads(min(limit.threads, before))
-        try:
-            for _ in range(3):
-                began = time.perf_counter()
-                guided(x, level)
-                took.append(time.perf_counter() - began)
-        finally:
-            torch.set_num_threads(before)
-        return min(took) * limit.pixels / (rows * columns)
+        """Of a pass of one draw on an image of the limit's size."""
+
+        def prepare(y: Tensor, physics: LinearPhysics) -> Callable[[], Tensor]:
+            data = _data_term(y, physics)
+            guided = posterior_mean(self.guidance, self._denoise, data, self.weights)
+            back, level = data.back, self._levels(data.sigma)[0]
+            return lambda: guided(back, level)
+
+        return seconds_a_pass(prepare, problem, images, limit)
 
     def _denoise(self, x: Tensor, s: Tensor) -> Tensor:
         return denoise(self.denoiser, x, s)

@@ -23,7 +23,7 @@ al. 2019 (pgd, admm, drs with a fixed level).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import torch
@@ -36,7 +36,6 @@ from challenge.methods.contract import Method, Session
 from challenge.methods.parts import Denoiser
 from challenge.methods.plug_and_play import denoisers
 from challenge.methods.plug_and_play.denoisers import check_colours, denoise, noise_range
-from challenge.methods.plug_and_play.ensemble import averaged
 from challenge.methods.plug_and_play.iteration_precision import (
     from_before,
     is_measured,
@@ -59,6 +58,7 @@ from challenge.methods.training.noise_ends import noise_ends
 from challenge.methods.training.precision import Precision
 from challenge.methods.training.tuned_numbers import TunedNumbers
 from challenge.methods.training.tuning import tune_several
+from challenge.methods.transforms.symmetries import averaged, turn
 
 if TYPE_CHECKING:
     from deepinv.physics import LinearPhysics
@@ -222,7 +222,7 @@ class PnP(Method):
         return Stationary(
             self.algorithm,
             self.denoiser,
-            (lambda x: averaged(single, x)) if self.ensemble else single,
+            (lambda x: _ensemble(single, x)) if self.ensemble else single,
             float(level),
             1 / penalty,
             weight=penalty,
@@ -288,7 +288,7 @@ class PnP(Method):
             def single(v: Tensor) -> Tensor:
                 return denoise(self.denoiser, v, level)
 
-            return averaged(single, v) if self.ensemble else single(v)
+            return _ensemble(single, v) if self.ensemble else single(v)
 
         yield from iterate(
             self.algorithm, denoiser, data, passes, x, count, watch, checkpointed=self.training
@@ -339,6 +339,12 @@ class PnP(Method):
         else:
             first = last if self.algorithm == "pgd" else TIMES * sigma
         return self.schedule.levels(first, last)
+
+
+def _ensemble(denoiser: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """D_8(x). The operator need not be turned: the data step is the same in turned coordinates,
+    prox_{f T^-1}(T v) = T prox_f(v)."""
+    return averaged(lambda which: denoiser(turn(x, which)))
 
 
 def _data_term(y: Tensor, physics: LinearPhysics) -> DataTerm:

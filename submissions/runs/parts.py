@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from challenge.methods.contract import Method
 
 BASELINE = "baseline/"
-"""Begins the words for denoisers that come packed with the toolkit."""
+"""Begins the words for methods that come packed with the toolkit."""
 OpenEntry = Callable[[Path], AbstractContextManager[Path]]
 """Unpacks an entry that was checked into a folder."""
 
@@ -89,7 +89,8 @@ def take(
         if given is None:
             continue
         place = f"`method.{knob}`"
-        found = _find(given, knob, base, challenge, workspace, stored, open_entry)
+        words = layout.denoisers() if part.operator == "identity" else layout.reconstructions()
+        found = _find(given, knob, words, base, challenge, workspace, stored, open_entry)
         registry.check_part(type(found.method), found.section, part, place)
         _check_channels(found.method, str(given), challenge, place)
         taken[knob] = found
@@ -133,6 +134,7 @@ def _folder(knob: str) -> str:
 def _find(
     given: Any,
     knob: str,
+    words: Mapping[str, Path],
     base: Path,
     challenge: Challenge,
     workspace: Workspace,
@@ -146,8 +148,8 @@ def _find(
         return _of_section({"name": given}, knob, base, stored, place)
     if (weights := published.find(given, challenge.channels)) is not None:
         return _of_published(weights, place)
-    packaged = layout.denoisers().get(given)
-    path = packaged or _path(given, base, workspace, place)
+    packaged = words.get(given)
+    path = packaged or _path(given, words, base, workspace, place)
     if path.is_dir():
         return _of_run(Run(path), knob, challenge, workspace, f"run {_named(path)}", place)
     if open_entry is None:
@@ -249,7 +251,9 @@ def _load(method: Method, weights: Path, place: str) -> None:
         raise UserError.of(place, cause, "give the run as it was trained") from None
 
 
-def _path(given: str, base: Path, workspace: Workspace, place: str) -> Path:
+def _path(
+    given: str, words: Mapping[str, Path], base: Path, workspace: Workspace, place: str
+) -> Path:
     """The run or the entry that a word means: from here, from the config, in the workspace."""
     tried = [Path(given), base / given, workspace.path / given]
     for path in tried:
@@ -259,7 +263,7 @@ def _path(given: str, base: Path, workspace: Workspace, place: str) -> Path:
             return path
     folders, name = Path(given).parent, Path(given).name
     runs = [f"runs/{each}" for each in layout.runs(workspace)]
-    known = [*registry.names(), *published.WORDS, *layout.denoisers(), *runs]
+    known = [*registry.names(), *words, *runs]
     if folders.name and f"{folders.name}/" != BASELINE and name in registry.names():
         # A run that is missing: words that look alike, such as those of downloads, are no remedy.
         others = [each for each in runs if Path(each).name == name]

@@ -31,6 +31,7 @@ SMALL = {
         "steps": 2,
     },
     "drunet": {"width": 4, "depth": 1, "blocks": 1},
+    "ensemble": {"of": {"name": "unrolled", "steps": 1, "net": {"width": 4, "depth": 1}}},
     "ffdnet": {"width": 4, "depth": 3},
     "gsdrunet": {"width": 4, "depth": 1, "blocks": 1},
     "gs_pnp": {
@@ -58,6 +59,8 @@ COLOURS = (
     "lpd", "network", "neural_ode", "score", "unrolled", "vae",
 )  # fmt: skip
 """Methods made for a number of channels."""
+WRAPPERS = ("ensemble",)
+"""Methods that call another one, `of`."""
 
 
 def make(name: str, channels: int = 3) -> Method:
@@ -66,6 +69,8 @@ def make(name: str, channels: int = 3) -> Method:
         section["channels"] = channels
     if channels != 3 and name in ("diffusion", "gs_pnp"):
         section["denoiser"] = {**section["denoiser"], "channels": channels}
+    if channels != 3 and name in WRAPPERS:
+        section["of"] = {**section["of"], "channels": channels}
     torch.manual_seed(0)
     return registry.build(section, Path())
 

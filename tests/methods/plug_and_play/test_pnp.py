@@ -16,11 +16,11 @@ from challenge.methods.contract import Method
 from challenge.methods.contract_test import COLOURED, ToySession, toy_images, toy_problem
 from challenge.methods.plug_and_play import safeguard
 from challenge.methods.plug_and_play.denoisers import NoiseRange, denoise
-from challenge.methods.plug_and_play.ensemble import SYMMETRIES, averaged, turn, turn_back
 from challenge.methods.plug_and_play.pnp import PnP
 from challenge.methods.plug_and_play.safeguard import Diverges
 from challenge.methods.solvers.wiener_filter import wiener
 from challenge.methods.transforms import spectrum
+from challenge.methods.transforms.symmetries import SYMMETRIES, averaged, turn, turn_back
 from challenge.methods.variational.wiener import Wiener
 
 ALGORITHMS = ["hqs", "admm", "drs", "pgd"]
@@ -198,8 +198,10 @@ def test_the_ensemble_turns_with_its_image(which):
     def denoiser(v):
         return Shifts().denoise(v, torch.tensor(0.5))
 
-    whole = averaged(denoiser, turn(x, which))
-    torch.testing.assert_close(whole, turn(averaged(denoiser, x), which), rtol=0, atol=1e-12)
+    def whole(v):
+        return averaged(lambda other: denoiser(turn(v, other)))
+
+    torch.testing.assert_close(whole(turn(x, which)), turn(whole(x), which), rtol=0, atol=1e-12)
 
 
 def turned(operator, parameters, which):
