@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from challenge.methods.parts import Part
 
 METHODS: dict[str, str] = {
+    "adapt": "challenge.methods.end_to_end.adapt:Adapt",
     "autoencoder": "challenge.methods.generative.autoencoder:Autoencoder",
     "bilevel": "challenge.methods.variational.bilevel:Bilevel",
     "bm3d": "challenge.methods.plug_and_play.bm3d:BM3D",

@@ -12,6 +12,7 @@ A composition of blurs is a blur, and one of blurs followed by S downsampling.
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING
 
 import torch
@@ -96,6 +97,29 @@ def mask_of(physics: Inpainting | MRI) -> Tensor:
     """The mask, (1 | B, 1 | C, H, W); deepinv takes it with fewer dimensions too."""
     mask: Tensor = physics.mask
     return mask.reshape((1,) * (4 - mask.dim()) + mask.shape)
+
+
+def measured_share(physics: LinearPhysics) -> Tensor | float:
+    """1 where a number is measured, else 0, in the shape of y; 1 where all are."""
+    last = parts(physics)[-1]
+    return mask_of(last) if isinstance(last, Inpainting | MRI) else 1.0
+
+
+def alone(physics: LinearPhysics, index: int, count: int) -> LinearPhysics:
+    """A copy of the operator of one image out of a batch.
+
+    Args:
+        physics: the operator, whose parameters have a leading size of 1 or `count`.
+        index: of the image.
+        count: images of the batch.
+    """
+    found = copy.deepcopy(physics)
+    if count > 1:
+        for module in found.modules():
+            for name, value in module._buffers.items():
+                if value is not None and value.dim() and len(value) == count:
+                    module._buffers[name] = value[index : index + 1].clone()
+    return found
 
 
 def treats_colours_alike(physics: LinearPhysics) -> bool:

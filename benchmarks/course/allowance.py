@@ -1,0 +1,124 @@
+"""What methods that spend the judge's time are worth: `ensemble` and `adapt` of two baselines.
+
+    python -m benchmarks.course.allowance VAL LEVIN [WORKSPACE] [IMAGES]
+
+VAL is a folder of photographs, LEVIN the file of the eight Levin kernels. Centre crops of 256x256,
+image n with kernel n in turn, circular. Every case that was measured is kept in
+`WORKSPACE/measured/`, so that this can be stopped and continued; the table of
+`docs/performance.md` has those of the first IMAGES (6) photographs that are there.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks import pages
+from benchmarks.course.tuesday import Case
+from challenge.data.images import colour, decode
+from challenge.data.physics import kernel_files, kernels
+from challenge.data.physics.problem import Problem, tensors
+from challenge.methods.contract import Method
+from challenge.methods.end_to_end.adapt import Adapt
+from challenge.methods.end_to_end.ensemble import Ensemble
+from challenge.submissions import layout
+from challenge.submissions.entries.load import load
+from challenge.submissions.scoring.metrics import psnr
+
+PAGE = Path(__file__).parents[2] / "docs" / "performance.md"
+BEGIN, END = "<!-- begin: python -m benchmarks.course.allowance -->", "<!-- end of allowance -->"
+BASELINES = ("unrolled", "unrolled_from_denoiser")
+SIGMAS = (0.03, 0.1, 0.01, 0.05)
+SIDE = 256
+WORST = 0.02
+"""dB that an image may lose."""
+
+
+def main() -> None:
+    val, levin = (Path(each).resolve() for each in sys.argv[1:3])
+    folder = Path(sys.argv[3] if len(sys.argv) > 3 else "workspace") / "measured"
+    count = int(sys.argv[4]) if len(sys.argv) > 4 else 6
+    folder.mkdir(parents=True, exist_ok=True)
+    found: dict[tuple[str, float], list[dict[str, Any]]] = {}
+    for name in BASELINES:
+        plain = load(layout.baselines()[name])
+        methods = {
+            "plain": plain,
+            "ensemble": Ensemble(of=plain).eval(),
+            "adapt": Adapt(of=plain).eval(),
+        }
+        levels = [cases(val, levin, sigma, count) for sigma in SIGMAS]
+        for same_image in zip(*levels, strict=True):
+            for sigma, (identity, case) in zip(SIGMAS, same_image, strict=True):
+                file = folder / f"allowance-{name}-{sigma:g}-{identity}.json"
+                if not file.exists():
+                    file.write_text(json.dumps(measure(methods, case)))
+                found.setdefault((name, sigma), []).append(json.loads(file.read_text()))
+                print(name, sigma, identity, file.read_text(), flush=True)
+                pages.put(PAGE, BEGIN, END, table(found))
+
+
+def cases(val: Path, levin: Path, sigma: float, count: int) -> Iterator[tuple[str, Case]]:
+    """The first photographs of a folder by name, each with its kernel and noise of its own."""
+    stack = kernels.normalised_stack(kernel_files.read(levin), str(levin), lambda words: None)
+    for index, path in enumerate(sorted(val.rglob("*.png"))[:count]):
+        image = np.float32(colour.picture(decode.read(path))[0]) / 255
+        rows, columns = ((side - SIDE) // 2 for side in image.shape[:2])
+        truth = image[rows : rows + SIDE, columns : columns + SIDE].transpose(2, 0, 1).copy()
+        turn = index % len(stack)
+        problem = Problem.of_kernels(stack[turn : turn + 1], sigma)
+        measured = problem.measure_stored(truth, path.stem, b"allowance", turn)
+        yield path.stem, Case(*tensors(measured), truth)
+
+
+@torch.no_grad()
+def measure(methods: dict[str, Method], case: Case) -> dict[str, dict[str, float]]:
+    """PSNR in dB and seconds of every method, after a pass that is not timed."""
+    methods["plain"](case.y, case.physics)
+    found = {}
+    for name, method in methods.items():
+        began = time.perf_counter()
+        x_hat = method(case.y, case.physics)[0].numpy()
+        seconds = time.perf_counter() - began
+        found[name] = {"psnr": psnr(estimate=x_hat, truth=case.truth), "seconds": seconds}
+    return found
+
+
+def table(found: dict[tuple[str, float], list[dict[str, Any]]]) -> str:
+    """Gains over the method by itself, mean and worst image, and the time beside its own."""
+    lines = [
+        "| method | sigma | images | alone (dB) | `ensemble` | worst | times | `adapt` | worst | "
+        "changed | times |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    lost = 0
+    for (name, sigma), cases in found.items():
+        row = [f"`{name}`", f"{sigma:g}", str(len(cases))]
+        alone = np.array([each["plain"]["psnr"] for each in cases])
+        base = np.array([each["plain"]["seconds"] for each in cases])
+        row.append(f"{alone.mean():.2f}")
+        for way in ("ensemble", "adapt"):
+            gain = np.array([each[way]["psnr"] for each in cases]) - alone
+            seconds = np.array([each[way]["seconds"] for each in cases])
+            row += [f"{gain.mean():+.3f}", f"{gain.min():+.3f}"]
+            if way == "adapt":
+                row.append(f"{int((gain != 0).sum())}")
+                lost += int((gain < -WORST).sum())
+            row.append(f"{np.median(seconds / base):.0f}")
+        lines.append("| " + " | ".join(row) + " |")
+    return "\n".join(lines) + (
+        f"\n\nPhotographs of val (centre, {SIDE}x{SIDE}), Levin kernels in turn, circular; gain in "
+        "dB over the method alone, mean and worst image; images that `adapt` changed; median time "
+        f"beside that of the method alone. `adapt` lost more than {WORST:g} dB on {lost} images."
+    )
+
+
+if __name__ == "__main__":
+    main()
