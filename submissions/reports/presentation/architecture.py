@@ -23,6 +23,7 @@ from challenge.submissions.reports.presentation.items import (
     Numbers,
     Section,
     absent,
+    failed,
 )
 from challenge.submissions.reports.presentation.layers import Anatomy
 from challenge.submissions.reports.presentation.subjects import Subject
@@ -55,8 +56,7 @@ def _of(each: Subject, number: int, challenge: Challenge, *, analyse: bool) -> I
     try:
         anatomy, costs = layers.dissect(each.method, challenge), _costs(each)
     except Exception as error:  # one method's mistake is no report's: the others are shown
-        cause = error.mistakes[0].cause if isinstance(error, UserError) else repr(error)
-        yield absent(f"Not taken apart: {cause}.", title=f"{each.name}: size and sight")
+        yield failed("Not taken apart", error, title=f"{each.name}: size and sight")
         return
     yield Numbers(f"{each.name}: size and sight", tuple(_numbers(each, anatomy, costs)))
     tree = diagram.fitting(diagram.tree(each.method))

@@ -21,6 +21,7 @@ from challenge.submissions.reports.presentation.items import (
     Listing,
     Section,
     absent,
+    failed,
 )
 from challenge.submissions.reports.presentation.subjects import Subject
 from challenge.submissions.reports.scenes import side_of
@@ -48,8 +49,7 @@ def section(found: Sequence[Subject], challenge: Challenge, *, analyse: bool = T
         try:
             done = convergence.analyse(each.method, each.name, challenge, settings)
         except Exception as error:  # one method's mistake is no report's: the others are shown
-            cause = error.mistakes[0].cause if isinstance(error, UserError) else repr(error)
-            items.append(absent(f"Not analysed: {cause}.", title=each.name))
+            items.append(failed("Not analysed", error, title=each.name))
             continue
         items += _of(each, number, done)
     return Section("convergence", "Convergence", tuple(items))

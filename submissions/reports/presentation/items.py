@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from challenge.configs.errors import UserError
 from challenge.submissions.reports.pages.figures import Drawing
 from challenge.submissions.reports.pages.images import Photo
 from challenge.submissions.reports.pages.tables import Table
+from challenge.submissions.text import one_sentence
+
+LONGEST = 300
+"""Characters of what an exception says."""
 
 
 @dataclass(frozen=True)
@@ -128,3 +133,21 @@ def tables(sections: Iterable[Section]) -> Iterator[Table]:
 def absent(*lines: str, title: str = "") -> Words:
     """A sentence in place of what is not there."""
     return Words(title, lines, absent=True)
+
+
+def failed(what: str, error: Exception, *, title: str) -> Words:
+    """One short sentence in place of what an exception has kept from being there.
+
+    Args:
+        what: was not done, such as `Not analysed`.
+        error: of a method, whose words may be of any length, on any number of lines, or fail.
+        title: of the item.
+    """
+    if isinstance(error, UserError):
+        cause = error.mistakes[0].cause
+    else:
+        try:
+            cause = f"{type(error).__name__}: {error}"
+        except Exception:  # it fails to describe itself
+            cause = type(error).__name__
+    return absent(f"{what}: {one_sentence(cause, LONGEST)}.", title=title)

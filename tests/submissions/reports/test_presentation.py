@@ -33,6 +33,7 @@ from challenge.submissions.reports.presentation import (
     architecture,
     convergence,
     diagram,
+    items,
     layers,
     pictures,
     problem,
@@ -130,6 +131,32 @@ def test_one_method_that_raises_is_a_sentence_and_the_others_are_shown(challenge
     assert [*said] == names
     assert all("diverged here" in line for line in said.values())
     assert {each.title.partition(":")[0] for each in made.items} == {*names, "good"}
+
+
+class Speechless(Exception):
+    """An exception that fails to describe itself."""
+
+    def __str__(self):
+        raise ValueError
+
+    __repr__ = __str__
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (UserError.of("tv", "diverged " * 1000, "-"), "Not analysed: diverged diverged"),
+        (RuntimeError("one\ntwo\r\n" * 10_000), "Not analysed: RuntimeError: one two one"),
+        (ValueError("\u202e\x1b[31m"), "Not analysed: ValueError: \\u202e\\x1b[31m."),
+        (Speechless(), "Not analysed: Speechless."),
+    ],
+    ids=("long", "lines", "marks", "speechless"),
+)
+def test_what_an_exception_says_is_one_short_line(error, said):
+    (line,) = items.failed("Not analysed", error, title="tv").lines
+    assert line.startswith(said)
+    assert line.isprintable()
+    assert len(line) < 350
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda each: type(each).__name__)
