@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from challenge.configs.schema.challenge import AmendableRules
+from challenge.configs.schema.challenge import Rules
 from challenge.data.challenges.rules import shown
 from challenge.submissions.judging.board import Row
 
@@ -33,11 +33,12 @@ def remarks(rows: Sequence[Row]) -> list[str]:
     return said
 
 
-def rule(rules: AmendableRules) -> str:
+def rule(rules: Rules) -> str:
     """Which entries count, in one line."""
+    by = "" if rules.counts == "latest" or rules.final_share is None else " on the public part"
     when = f"; deadline {shown(rules.deadline)}" if rules.deadline else ""
     return (
-        f"of each team its {rules.counts} valid entry counts (`rules.counts`), of at most "
+        f"of each team its {rules.counts} valid entry{by} counts (`rules.counts`), of at most "
         f"{rules.entries_per_day} a day, days in UTC{when}"
     )
 

@@ -17,7 +17,10 @@ from challenge.submissions.reports.pages.figures import (
     style_of,
 )
 from challenge.submissions.reports.standing import Standing, title
+from challenge.submissions.scoring.ranking import FEWEST
 
+WIDTH = 5.2
+"""Of a figure in inches: two stand side by side on a laptop, and a phone shows one whole."""
 MOST = 30
 """Rows of a figure: the first ones."""
 NAMED = 14
@@ -77,7 +80,7 @@ def scores(board: Standing) -> Drawing | None:
             "A bar at the right joins entries that are not told apart on these images; a wide "
             "interval of a mean says that images differ, not that entries are alike."
         ),
-        size=(7.6, 1.3 + 0.34 * len(rows)),
+        size=(WIDTH, 1.3 + 0.34 * len(rows)),
     )
 
 
@@ -87,8 +90,8 @@ def stability(board: Standing) -> Drawing | None:
     count = len(board.teams)
     if len(rows) < 2:
         return None
-    size = (7.6, 1.1 + 0.34 * len(rows))
-    widest = min(0.3, 5.2 / count) * 72
+    size = (WIDTH, 1.1 + 0.34 * len(rows))
+    widest = min(0.3, 3.2 / count) * 72
 
     def paint(figure: Any) -> None:
         axis = figure.subplots()
@@ -120,12 +123,20 @@ def stability(board: Standing) -> Drawing | None:
         f"Ranks of {len(rows)} teams over draws of the images; {label(title(rows[0]), 40)} is "
         f"first in {first:.0%} of them.",
         paint,
-        caption=_first(board.teams)
-        + (
-            "The area of a blob is the share of 10,000 draws of the images, with replacement, in "
-            "which a team has that rank; the line spans 95 % of them, the cross is its rank here."
-        ),
+        caption=_first(board.teams) + _about_draws(board.evidence.images),
         size=size,
+    )
+
+
+def _about_draws(images: int) -> str:
+    """What blobs show, and why they may look decided where rows tie."""
+    few = f" On {images} images it calls nothing different." if images < FEWEST else ""
+    return (
+        "How the ranking comes out on other draws of these images: the area of a blob is the share "
+        "of 10,000 draws, with replacement, in which a team has that rank; the line spans 95 % of "
+        "them, the cross is its rank here. Draws know these images only, and a blob is about one "
+        "team. Ties are of a stricter test, which answers for all pairs of teams together."
+        f"{few} So ranks may look decided where teams share a letter: the letter counts."
     )
 
 
@@ -142,7 +153,7 @@ def costs(board: Standing) -> Drawing | None:
         return max(row.summary.parameters, 1)
 
     def paint(figure: Any) -> None:
-        axes = figure.subplots(1, 2 if known else 1, sharey=True, squeeze=False)[0]
+        axes = figure.subplots(2 if known else 1, 1, squeeze=False)[:, 0]
         _cloud(axes[0], board, rows, lambda row: row.seconds or 0.0)
         axes[0].axvline(limit, color=INK, linewidth=1)
         axes[0].annotate(
@@ -159,6 +170,7 @@ def costs(board: Standing) -> Drawing | None:
         if known:
             _cloud(axes[1], board, known, parameters)
             axes[1].set_xlabel("parameters")
+            axes[1].set_ylabel("mean PSNR (dB)")
         _legend(figure, axes[0])
 
     without = len(rows) - len(known)
@@ -169,7 +181,7 @@ def costs(board: Standing) -> Drawing | None:
         caption="Numbers in the weights, settings that were tuned among them; none stand at 1."
         + (f" The first {NAMED} are named." if len(rows) > NAMED else "")
         + (f" Of {without} the verdict does not tell them." if without and known else ""),
-        size=(9.6, 4.0),
+        size=(WIDTH, (6.0 if known else 3.2) + _high(min(len(rows), NAMED))),
     )
 
 
@@ -195,7 +207,7 @@ def learning(board: Standing) -> Drawing | None:
             _decades(axis)
         axis.set_xlabel("step of the training")
         axis.set_ylabel("PSNR on tune (dB)")
-        figure.legend(*axis.get_legend_handles_labels(), loc="outside right upper")
+        _legend(figure, axis)
 
     more = f" The first {NAMED} of {len(rows)} are shown." if len(rows) > NAMED else ""
     return draw(
@@ -204,7 +216,7 @@ def learning(board: Standing) -> Drawing | None:
         paint,
         caption="As the entries say it: each on the images that its own training held out (tune), "
         f"not on the test set.{more}",
-        size=(8.6, 3.8),
+        size=(WIDTH, 3.2 + _high(min(len(rows), NAMED))),
     )
 
 
@@ -269,8 +281,14 @@ def _number(value: float) -> str:
 
 
 def _legend(figure: Any, axis: Any) -> None:
+    """Below the figure, in two columns."""
     handles, names = axis.get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside right upper")
+    figure.legend(handles, names, loc="outside lower center", ncols=2)
+
+
+def _high(names: int) -> float:
+    """Inches of a legend of so many names."""
+    return 0.2 + 0.22 * -(-names // 2)
 
 
 def _names(axis: Any, rows: Sequence[Row]) -> None:

@@ -1,11 +1,19 @@
 """The last day by its command: too early, a broken seal, the page, and the same page again."""
 
 import csv
+import hashlib
 import io
 import json
 import shutil
+from datetime import UTC, datetime, timedelta
 
 import pytest
+
+from challenge.data.challenges.challenge import open_challenge
+from challenge.data.layout import Workspace
+from challenge.submissions.judging import parts, result_files
+from challenge.submissions.judging.result import Result
+from challenge.submissions.reports.standing import gather
 
 
 @pytest.fixture
@@ -68,6 +76,73 @@ def test_the_last_day(copied, call):
     assert board.code == 0, board.err
     assert "data:image" not in (copied / "b.html").read_text(), "no hidden image is on a board"
     assert (copied / "files/ranking.csv").is_file()
+
+
+def verdict(challenge, team, name, psnr):
+    """On an entry with these scores of the images, by id."""
+    moment = (datetime.now(UTC) - timedelta(hours=1)).isoformat(timespec="seconds")
+    images = [{"id": each, "psnr": value, "ssim": 0.8, "seconds": 0.1}
+              for each, value in sorted(psnr.items())]  # fmt: skip
+    mean = {"mean": sum(psnr.values()) / len(psnr), "low": None, "high": None}
+    sha256 = hashlib.sha256(f"{team} {name}".encode()).hexdigest()
+    return Result.model_validate(
+        {
+            "entry": {"hash": sha256, "team": team, "name": name},
+            "challenge": {"name": "deblur", "hash": challenge.hash},
+            "judge": {"hash": "j" * 64, "isolation": {"level": "landlock"}},
+            "outcome": "ok", "psnr": mean, "ssim": {"mean": 0.8, "low": None, "high": None},
+            "received": moment, "judged_at": moment, "images": images,
+        }
+    )  # fmt: skip
+
+
+def test_the_entry_that_was_best_during_the_week_is_ranked_by_the_final_part(tmp_path, call):
+    rules = ["rules.final_share=0.5", "rules.counts=best", "rules.deadline=2999-12-04T17:00:00Z"]
+    small = ["images.train=4", "images.val=1", "images.test=4", "images.size=48"]
+    assert call(tmp_path, "prepare", "deblur", *small, *rules).code == 0
+    place = Workspace(tmp_path / "workspace")
+    challenge, hidden = open_challenge(place.public("deblur").path), place.hidden("deblur")
+    split = parts.split(hidden.ids(), hidden.key.read_bytes(), 0.5)
+    scores = {
+        ("alpha", "steady"): {"public": 26.0, "final": 30.0},
+        ("alpha", "lucky"): {"public": 25.0, "final": 40.0},
+        ("beta", "tv"): {"public": 24.0, "final": 35.0},
+    }
+    results = [
+        verdict(challenge, *of, {each: levels[part] for part in split for each in split[part]})
+        for of, levels in scores.items()
+    ]
+    for each in results:
+        result_files.save(place, each)
+    week = [("alpha", "steady", 26.0), ("beta", "tv", 24.0)]
+    last = [("beta", "tv", 35.0), ("alpha", "steady", 30.0)]
+    for part, expected in (("public", week), ("final", last)):
+        board = gather(place, challenge, results, part)
+        assert [(each.team, each.name, each.psnr) for each in board.counting] == expected
+        assert [each.name for each in board.others] == ["lucky"]
+        assert any(
+            "its best valid entry on the public part counts" in each for each in board.remarks
+        )
+
+    def shown(*options):
+        done = call(tmp_path, "board", "deblur", "--json", *options)
+        assert done.code == 0, done.err
+        rows = json.loads(done.out)["rows"]
+        return [(each["team"], each["name"], each["psnr"]) for each in rows if each["counts"]]
+
+    assert shown() == shown("--public") == week
+    done = call(tmp_path, "board", "deblur", "--final")
+    assert done.code == 2
+    assert "closed until the reveal" in done.err
+    now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    assert call(tmp_path, "amend", "deblur", f"rules.deadline={now}").code == 0
+    done = call(tmp_path, "reveal", "deblur")
+    assert done.code == 0, done.err
+    assert shown("--final") == last
+    assert shown() == week
+    page = (place.path / "final/deblur/final.html").read_text()
+    assert page.index(">beta<") < page.index(">alpha<")
+    assert "30.00 dB" in page and "40.00" not in page
 
 
 def test_nothing_judged_is_a_mistake(copied, call):

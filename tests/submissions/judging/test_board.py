@@ -150,6 +150,12 @@ def test_the_rule_is_said_in_one_line() -> None:
         "of each team its best valid entry counts (`rules.counts`), of at most 3 a day, days in "
         "UTC; deadline 2026-12-04 17:00 UTC"
     )
+    # In parts the best one is chosen on the images of the week, on the last day too.
+    for counts, said in (
+        ("best", "best valid entry on the public part"),
+        ("latest", "latest valid entry"),
+    ):
+        assert f"its {said} counts" in rule(Rules(counts=counts, final_share=0.5))
 
 
 def test_baselines_are_shown_where_they_belong_and_not_ranked() -> None:

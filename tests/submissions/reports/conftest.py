@@ -111,3 +111,16 @@ def watched(browser, tmp_path):
 
     yield open_page
     assert not wrong
+
+
+@pytest.fixture
+def serious():
+    """What axe-core calls serious or critical on an open page: rule and first element."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+
+    def look(page):
+        found = axe.run(page).response["violations"]
+        grave = [each for each in found if each["impact"] in ("serious", "critical")]
+        return [(each["id"], each["nodes"][0]["html"][:200]) for each in grave]
+
+    return look

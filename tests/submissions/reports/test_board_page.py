@@ -3,15 +3,20 @@
 import csv
 import io
 import re
+import shutil
+from datetime import UTC, datetime
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 
 from challenge.configs.schema.challenge import Rules
 from challenge.data.challenges.challenge import Challenge
+from challenge.data.layout import Hidden
 from challenge.submissions.judging import board_csv, evidence, image_scores
 from challenge.submissions.judging.board import rows
 from challenge.submissions.judging.result import Result
+from challenge.submissions.judging.reveal import Revealed
 from challenge.submissions.reports import board_figures, board_page, final_page, hidden_pictures
 from challenge.submissions.reports.standing import Standing
 from challenge.submissions.scoring.references import References
@@ -166,7 +171,9 @@ def named(names):
     results = [result(1 + k % 7, name, 30 - k / 2, name) for k, name in enumerate(names)]
     results += [failed(1 + k % 7, f"{name}2", cause=name) for k, name in enumerate(names)]
     return [
-        each.model_copy(update={"entry": each.entry.model_copy(update={"hash": f"{k:02x}" * 32})})
+        each.model_copy(
+            update={"entry": each.entry.model_copy(update={"hash": f"{k + 100:02x}" * 32})}
+        )
         for k, each in enumerate(results)
     ]
 
@@ -204,7 +211,9 @@ def test_a_name_is_text_and_nothing_else(challenge):
 def test_a_hundred_entries_fit_into_a_megabyte(challenge):
     many = [result(1 + k % 7, f"team{k:03}", 30 - k / 50, "net") for k in range(100)]
     many = [
-        each.model_copy(update={"entry": each.entry.model_copy(update={"hash": f"{k:02x}" * 32})})
+        each.model_copy(
+            update={"entry": each.entry.model_copy(update={"hash": f"{k + 100:02x}" * 32})}
+        )
         for k, each in enumerate(many)
     ]
     board = standing(challenge, many)
@@ -288,25 +297,43 @@ def test_the_images_that_tell_most(challenge):
 
 
 @pytest.fixture
-def opened(watched, challenge):
-    """Open the board of plain and of hostile names; at the end nothing went wrong."""
+def board(challenge):
+    """The board of plain and of hostile names, as a page."""
+    results = [*PLAIN, *named([NAMES["markup"], NAMES["long"], NAMES["attribute"]])]
+    return html(standing(challenge, results, known=references_of(27.2)))
 
-    def open_page(width, height, scheme):
-        results = [*PLAIN, *named([NAMES["markup"], NAMES["long"], NAMES["attribute"]])]
-        known = references_of(27.2)
-        page = html(standing(challenge, results, known=known))
-        return watched(page, width, height, scheme)
 
-    return open_page
+@pytest.fixture
+def final(challenge, hidden, tmp_path):
+    """The final page of the same, on the hidden images of `tiny`; of the first, none is kept."""
+    place = Hidden(tmp_path / "hidden")
+    shutil.copytree(hidden.path, place.path)
+    results, labels, ids = [], {}, place.ids()
+    for each in [*PLAIN, *named([NAMES["markup"], NAMES["long"]])]:
+        scored = zip(each.images, ids, strict=False)
+        images = tuple(image.model_copy(update={"id": name}) for image, name in scored)
+        results.append(each.model_copy(update={"images": images}))
+        labels[each.entry.hash[:16]] = each.entry.hash
+        if each.images and each is not PLAIN[0]:
+            place.judged(each.entry.hash).mkdir(parents=True)
+            for name in ids:
+                x_hat = np.full((3, 64, 64), 0.5, np.float32)
+                np.save(place.judged(each.entry.hash) / f"{name}.npy", x_hat)
+    members = {"alpha": ["Ada", NAMES["attribute"]]}
+    made = standing(challenge, results, members, references_of(27.2))
+    moment = Revealed(at=datetime(2026, 12, 4, 17, tzinfo=UTC), seal="s" * 64)
+    return final_page.page(*final_page.view(made, None, place, labels, moment))
+
+
+SIZES = [(390, 844, "dark"), (1366, 768, "light"), (1920, 1080, "dark")]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("width", "height", "scheme"), [
-    (390, 844, "dark"), (1366, 768, "light"), (1920, 1080, "dark"),
-])  # fmt: skip
-def test_a_board_in_a_browser(opened, width, height, scheme):
-    page = opened(width, height, scheme)
+@pytest.mark.parametrize(("width", "height", "scheme"), SIZES)
+def test_a_board_in_a_browser(watched, serious, board, width, height, scheme):
+    page = watched(board, width, height, scheme)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "only tables scroll"
+    assert not serious(page)
     table = page.locator("table.board")
     scores = lambda: [  # noqa: E731
         float(each) for each in table.locator("tbody td:nth-child(4)").evaluate_all(
@@ -324,3 +351,19 @@ def test_a_board_in_a_browser(opened, width, height, scheme):
     assert page.locator("svg[role=img]").count() == 4
     named = page.locator("svg[role=img]").evaluate_all("all => all.every(x => x.ariaLabel)")
     assert named, "every figure says what it shows"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("width", "height", "scheme"), SIZES)
+def test_the_final_page_in_a_browser(watched, serious, final, width, height, scheme):
+    page = watched(final, width, height, scheme)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "only tables scroll"
+    assert not serious(page)
+    row = page.locator(".row.lens").first
+    assert "alpha net" in page.locator(".absent").first.inner_text(), "whose picture is not kept"
+    pictures = row.locator("img").evaluate_all("all => all.map(x => x.naturalWidth)")
+    assert len(pictures) >= 6
+    assert {*pictures} == {64}
+    row.locator(".frame").first.press("ArrowRight")
+    places = row.locator("canvas.glass").evaluate_all("all => all.map(x => x.dataset.place)")
+    assert {*places} == {"0.530 0.500"}, "one lens over all teams"
