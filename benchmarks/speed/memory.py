@@ -61,11 +61,11 @@ def peak_mb(folder: Path, *command: str) -> float:
     return int(done.stdout.split()[-1]) / 1024
 
 
-def photographs(folder: Path, count: int) -> None:
-    """Write `count` different pictures of 512x512 pixels."""
+def photographs(folder: Path, count: int, side: int = 512) -> None:
+    """Write `count` different pictures of `side` x `side` pixels."""
     folder.mkdir()
     for index in range(count):
-        pixels = leaves(0, index, 512).transpose(1, 2, 0)
+        pixels = leaves(0, index, side).transpose(1, 2, 0)
         Image.fromarray(pixels).save(folder / f"{index:04}.png", compress_level=1)
 
 

@@ -66,7 +66,7 @@ def scores(board: Standing) -> Drawing | None:
             axis.plot([x, x], [first - 0.3, last + 0.3], color=INK, linewidth=2.2, **where)
             axis.text(x, first - 0.42, letter, ha="center", va="bottom", fontsize=9, **where)
         _names(axis, rows)
-        axis.set_xlabel("mean PSNR (dB), with its 95 % interval over the images")
+        axis.set_xlabel("mean PSNR (dB) with its 95 % interval")
         axis.grid(axis="y", visible=False)
 
     tied = f" {len(brackets)} brackets join those that are not told apart." if brackets else ""
@@ -158,11 +158,12 @@ def costs(board: Standing) -> Drawing | None:
         axes[0].axvline(limit, color=INK, linewidth=1)
         axes[0].annotate(
             "limit",
-            (limit, 0),
+            (limit, 1),
             xycoords=("data", "axes fraction"),
-            xytext=(-4, 4),
+            xytext=(0, 4),
             textcoords="offset points",
-            ha="right",
+            ha="center",
+            va="bottom",
             fontsize=9,
         )
         axes[0].set_xlabel("seconds for the whole test set")

@@ -207,10 +207,10 @@ def _count(value: int) -> Cell:
 
 def _numbers(board: Standing) -> Iterator[Number]:
     rules, evidence = board.challenge.config.rules, board.evidence
-    failed = len(board.left_out)
-    yield Number("teams", str(len(board.teams)), f"{failed} not in the ranking" if failed else "")
+    yield Number("teams", str(len(board.teams)), "in the ranking")
     handed_in = sum(each.entries for each in board.rows if each.main and not each.baseline)
-    yield Number("entries", str(handed_in))
+    failed = len(board.left_out)
+    yield Number("entries", str(handed_in), f"{failed} not in the ranking" if failed else "")
     if evidence.images:
         yield Number("images", str(evidence.images), "hidden, the same for all")
     if evidence.resolution is not None:

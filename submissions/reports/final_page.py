@@ -32,6 +32,8 @@ class Step:
     members: str
     method: str
     psnr: str
+    flags: tuple[str, ...]
+    """Whose entry it is alike: nobody is cheered for a copy unawares."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ def view(
     found = Final(
         heading=f"{name}{practice}: the result",
         lead=f"Revealed {shown(revealed.at)}, on {images} hidden images{closed}.",
-        podium=tuple(_podium(board)),
+        podium=tuple(podium(board)),
         verdict=verdict(board),
         scenes=tuple(gallery.scene(*each, together) for each in telling(together)),
         sheets=tuple(_sheet(each, board, before, gallery) for each in board.teams),
@@ -137,7 +139,8 @@ def verdict(board: Standing) -> str:
     )
 
 
-def _podium(board: Standing) -> Iterator[Step]:
+def podium(board: Standing) -> Iterator[Step]:
+    """The teams of the first ranks; ties may be more than three."""
     for each in board.teams:
         if each.rank is None or each.rank > PODIUM:
             return
@@ -148,6 +151,7 @@ def _podium(board: Standing) -> Iterator[Step]:
             members=", ".join(board.members.get(each.team, ())),
             method=each.name,
             psnr=f"{each.psnr:.2f} dB" if each.psnr is not None else "",
+            flags=tuple(each.alike),
         )
 
 

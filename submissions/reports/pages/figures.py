@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#7F7F7F")
 """Okabe and Ito's colours, which colour-blind readers tell apart; a page has lighter ones of the
 same order in the dark."""
+WIDEST = 400
+"""Points of a figure of which a phone shows the whole with letters that can be read."""
 LONGEST = 2000
 """Characters of an alternative text."""
 INK, FAINT, PAPER = "#1B1F24", "#8C959F", "#FEFDFC"
@@ -87,6 +89,18 @@ class Drawing:
     raster: Callable[[], bytes] = field(repr=False, compare=False)
 
     @cached_property
+    def wide(self) -> bool:
+        """Whether its letters are too small where a phone shows it whole: there it is scrolled."""
+        return self._size[0] > WIDEST
+
+    @cached_property
+    def _size(self) -> tuple[float, float]:
+        """Width and height in points."""
+        found = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', self.svg)
+        assert found is not None
+        return float(found[1]), float(found[2])
+
+    @cached_property
     def png(self) -> bytes:
         """The same as a picture, which takes as long again."""
         return self.raster()
@@ -102,13 +116,12 @@ class Drawing:
             body = re.sub(re.escape(colour), variable, body, flags=re.IGNORECASE)
         body = body.replace("'DejaVu Sans'", "var(--letters)")
         body = _own_names(body, self.name)
-        found = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', body)
-        assert found is not None
+        points, high = self._size
         # In parts of a letter, so that figures grow with the page's text: 72 points are 6 rem.
-        width = round(float(found[1]) / 12, 2)
+        width = round(points / 12, 2)
         alt = escape(one_line(self.alt, LONGEST))
         head = (
-            f'<svg role="img" aria-label="{alt}" viewBox="0 0 {found[1]} {found[2]}" '
+            f'<svg role="img" aria-label="{alt}" viewBox="0 0 {points:g} {high:g}" '
             f'style="width: {width}rem" xmlns="http://www.w3.org/2000/svg" '
             'xmlns:xlink="http://www.w3.org/1999/xlink">'
         )

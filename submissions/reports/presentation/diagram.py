@@ -17,6 +17,8 @@ ROWS = 22
 """Of a diagram, at most; deeper levels are left out until they fit."""
 PERIOD = 4
 """Modules of the longest sequence that is recognised where it repeats."""
+LETTER = 8.0
+"""Points of the letters."""
 GROUPS = (
     ("Conv", COLOURS[0]),
     ("Linear", COLOURS[0]),
@@ -106,13 +108,16 @@ def draw(name: str, shown: str, node: Node) -> Drawing:
         node: as `fitting` gives it.
     """
     columns, rows = node.depth, node.leaves
+    size = (min(2.0 + 2.1 * columns, 12.2), max(0.36 * rows, 0.8) + 0.1)
+    # A letter is 0.61 of its height wide on average; 0.9 of a box is free for them.
+    room = int(0.9 * 72 * size[0] / columns / (0.61 * LETTER))
 
     def paint(figure: Any) -> None:
         axis = figure.subplots()
         axis.set_axis_off()
         axis.set_xlim(0, columns)
         axis.set_ylim(max(rows, 2), 0)
-        _paint(axis, node, 0, 0.0)
+        _paint(axis, node, 0, 0.0, room)
 
     parts = ", ".join(each.words for each in node.children) or "no modules of its own"
     alt = f"Module tree of {label(shown)}, {node.parameters:,} parameters: {parts}."
@@ -120,11 +125,11 @@ def draw(name: str, shown: str, node: Node) -> Drawing:
         "From left to right what a module holds, from top to bottom in the order in which it is "
         "declared; the number is that of parameters. Repetitions stand once."
     )
-    size = (min(2.0 + 2.1 * columns, 11.0), max(0.36 * rows, 0.8) + 0.1)
     return figures.draw(name, alt, paint, caption=caption, size=size)
 
 
-def _paint(axis: Any, node: Node, column: int, top: float) -> None:
+def _paint(axis: Any, node: Node, column: int, top: float, room: int) -> None:
+    """A box with at most `room` characters on a line, and those of what it holds beside it."""
     from matplotlib.patches import FancyBboxPatch
 
     height = node.leaves
@@ -142,10 +147,12 @@ def _paint(axis: Any, node: Node, column: int, top: float) -> None:
     )
     axis.add_patch(box)
     count = f"{node.parameters:,}" if node.parameters else ""
-    tall = height > 1 and count
-    text = f"{label(node.words, 30)}\n{count}" if tall else f"{label(node.words, 30)}  {count}"
-    axis.text(column + 0.06, top + height / 2, text.strip(), va="center", fontsize=8.5)
+    if height > 1 or not count:
+        text = f"{label(node.words, room)}\n{count}"
+    else:
+        text = f"{label(node.words, room - len(count) - 2)}  {count}"
+    axis.text(column + 0.06, top + height / 2, text.strip(), va="center", fontsize=LETTER)
     below = top
     for each in node.children:
-        _paint(axis, each, column + 1, below)
+        _paint(axis, each, column + 1, below, room)
         below += each.leaves

@@ -139,7 +139,8 @@ def test_identical_entries_tie_and_are_flagged(challenge):
     twins[1] = twins[1].model_copy(
         update={"entry": twins[1].entry.model_copy(update={"hash": "f" * 64})}
     )
-    found = board_page.view(standing(challenge, [*twins, result(4, "gamma", 25.0)]))
+    board = standing(challenge, [*twins, result(4, "gamma", 25.0)])
+    found = board_page.view(board)
     first, second, third = found.lines
     assert first.rank.text == second.rank.text == "1-2"
     assert first.ties == second.ties == ("a",)
@@ -149,6 +150,7 @@ def test_identical_entries_tie_and_are_flagged(challenge):
     assert "clear" in second.cells[2].more
     for line, other in ((first, "beta"), (second, "alpha")):
         assert any(f"the same score on every image as {other}" in each for each in line.flags)
+    assert [step.flags for step in final_page.podium(board)] == [first.flags, second.flags, ()]
 
 
 def test_references_stand_where_they_belong(challenge):
