@@ -78,7 +78,8 @@ class LPD(Method):
             groups: of channels in h and in f; the first two are read by the operator.
             preconditioned: B is a regularised inverse of A; else A^T.
             net: the networks Lambda_k.
-            channels: 3 for colour, 2 for complex, 1 for grey images.
+            channels: 3 for colour, 2 for complex, 1 for grey images; `challenge train` takes those
+                of the challenge's where the config says none.
             dual_width: features of the plain convolutional networks Gamma_k.
             dual_depth: their hidden layers.
             checkpoint: in training, keep f and h of each step only and compute the rest again on

@@ -63,7 +63,8 @@ class Autoencoder(Method):
         Args:
             net: encoder and decoder.
             inference: how an image is sought, given a measurement.
-            channels: 3 for colour, 2 for complex, 1 for grey images.
+            channels: 3 for colour, 2 for complex, 1 for grey images; `challenge train` takes those
+                of the challenge's where the config says none.
             precision: of inference; see `challenge methods network`.
 
         Raises:

@@ -62,7 +62,8 @@ class DnCNN(Method):
             depth: convolutions; one pixel of the estimate depends on 2 depth + 1 rows.
             bias_free: convolutions add no constants.
             blind: the network is not told the noise level.
-            channels: 3 for colour, 2 for complex, 1 for grey images.
+            channels: 3 for colour, 2 for complex, 1 for grey images; `challenge train` takes those
+                of the challenge's where the config says none.
             precision: of inference; see `challenge methods network`.
         """
         super().__init__()

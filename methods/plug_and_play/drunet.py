@@ -64,7 +64,8 @@ class DRUNet(Method):
             shuffle: side of the squares of pixels that the network sees as one; 1 is slowest.
             predicts: the image, or the noise, which is taken off the measurement and begins at 0.
             blind: the network is not told the noise level.
-            channels: 3 for colour, 2 for complex, 1 for grey images.
+            channels: 3 for colour, 2 for complex, 1 for grey images; `challenge train` takes those
+                of the challenge's where the config says none.
             precision: of inference; see `challenge methods network`.
         """
         super().__init__()

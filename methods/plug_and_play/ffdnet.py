@@ -60,7 +60,8 @@ class FFDNet(Method):
             depth: convolutions; one pixel of the estimate depends on 4 depth + 2 rows.
             bias_free: convolutions add no constants.
             predicts: the image, or the noise, which is taken off the measurement and begins at 0.
-            channels: 3 for colour, 2 for complex, 1 for grey images.
+            channels: 3 for colour, 2 for complex, 1 for grey images; `challenge train` takes those
+                of the challenge's where the config says none.
             precision: of inference; see `challenge methods network`.
         """
         super().__init__()

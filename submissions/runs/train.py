@@ -15,7 +15,7 @@ from challenge.configs.schema.training import TrainConfig
 from challenge.data import atomic, locks
 from challenge.data.challenges.challenge import Challenge, open_challenge
 from challenge.data.layout import Workspace
-from challenge.methods import registry
+from challenge.methods import from_source, registry
 from challenge.submissions import layout, machine
 from challenge.submissions.layout import Run
 from challenge.submissions.runs import checkpoint, parts, pretrained, reading, storage, verify
@@ -114,6 +114,7 @@ def train(
     name, base = str(entry.method["name"]), source.path.parent
     run = layout.run(place, challenge.config.name, entry.name)
     stored = run if resume or finish else Run(base)
+    entry = fitted_to(entry, challenge)
     entry, taken = parts.take(entry, base, challenge, place, stored, open_entry)
     torch.manual_seed(entry.seed)
     # Built before the run is made: what the constructor refuses leaves nothing behind.
@@ -186,6 +187,19 @@ def time_limit(challenge: Challenge) -> TimeLimit | None:
         return None
     pixels = sum(each.count * each.image[1] * each.image[2] for each in test.shapes) / test.count
     return TimeLimit(60 * limits.minutes / test.count, pixels, limits.threads)
+
+
+def fitted_to(entry: EntryConfig, challenge: Challenge) -> EntryConfig:
+    """The config of a method of the table, with the challenge's channels where it says none.
+
+    A team's own method knows best what its knobs mean.
+    """
+    name, section = str(entry.method["name"]), entry.method
+    if name not in registry.METHODS or "channels" in section:
+        return entry
+    if from_source.channels(section) in (None, challenge.channels):
+        return entry
+    return entry.model_copy(update={"method": section | {"channels": challenge.channels}})
 
 
 def _mistakes(source: Source, section: dict[str, Any]) -> list[Mistake]:

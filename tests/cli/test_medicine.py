@@ -5,6 +5,11 @@ import json
 import numpy as np
 import pytest
 
+from challenge.data.challenges.challenge import open_challenge
+from challenge.data.physics.problem import tensors
+from challenge.methods import registry
+from challenge.submissions.reports.presentation import problem
+
 SMALL = ["images.size=48", "images.train=4", "images.val=2", "images.test=2"]
 BASELINES = {"ct": "fbp", "mri": "zero_filled"}
 
@@ -53,9 +58,27 @@ def test_a_medical_challenge_is_prepared_and_judged(tmp_path, call, name):
     assert "the seal holds" in did("seal", name).out
 
 
+@pytest.mark.parametrize(
+    ("name", "word", "baseline"), [("ct", "FBP", "fbp"), ("mri", "zero-filled", "zero_filled")]
+)
+def test_a_linear_reconstruction_is_called_what_it_is(tmp_path, call, name, word, baseline):
+    """As the baseline that it is; and no edge of a mask is the page's white."""
+    assert call(tmp_path, "prepare", name, *SMALL).code == 0
+    challenge = open_challenge(tmp_path / "workspace/public" / name)
+    identity = challenge.ids("val")[0]
+    measurement = challenge.measurement("val", identity)
+    y, physics = tensors(measurement)
+    x_hat = registry.build({"name": baseline})(y, physics)[0].numpy()
+    assert measurement.seen_as == word
+    np.testing.assert_allclose(measurement.picture, x_hat, atol=1e-4)
+    picture, _ = measurement.portrait
+    assert {*picture[[0, -1]].ravel(), *picture[:, [0, -1]].ravel()} == {0.5}
+    assert f"{word} of y" in str(problem.section(challenge))
+
+
 def test_patches_of_a_scan_are_warned_of(tmp_path, call):
     assert call(tmp_path, "prepare", "ct", *SMALL).code == 0
-    settings = ["challenge=ct", "method.channels=1", "method.net.width=4", "train.batch=1"]
+    settings = ["challenge=ct", "method.net.width=4", "train.batch=1"]
     steps = ["train.steps=1", "train.minutes=null", "train.evaluate=1", "train.tune=1"]
     for patch, told in ((24, True), (48, False)):
         given = [*settings, *steps, f"train.patch={patch}", "--force"]
@@ -66,17 +89,22 @@ def test_patches_of_a_scan_are_warned_of(tmp_path, call):
 
 
 @pytest.mark.parametrize(
-    ("challenge", "method", "says"),
+    ("challenge", "method", "knobs", "says"),
     [
-        ("mri", "fbp", "`fbp`: is for the operators ct; that of `mri` is mri"),
-        ("ct", "zero_filled", "`zero_filled`: is for the operators mri; that of `ct` is ct"),
-        ("mri", "network", "`method.channels`: is `3`, the images of `mri` have `2`; give"),
-        ("ct", "bilevel", "`bilevel`: is for the operators blur, identity; that of `ct` is ct"),
+        ("mri", "fbp", (), "`fbp`: is for the operators ct; that of `mri` is mri"),
+        ("ct", "zero_filled", (), "`zero_filled`: is for the operators mri; that of `ct` is ct"),
+        (
+            "mri",
+            "network",
+            ("method.channels=3",),
+            "`method.channels`: is `3`, the images of `mri` have `2`; give `method.channels=2`",
+        ),
+        ("ct", "bilevel", (), "`bilevel`: is for the operators blur, identity; that of `ct` is ct"),
     ],
 )
-def test_what_cannot_run_says_so_in_one_line(tmp_path, call, challenge, method, says):
+def test_what_cannot_run_says_so_in_one_line(tmp_path, call, challenge, method, knobs, says):
     assert call(tmp_path, "prepare", challenge, *SMALL).code == 0
-    done = call(tmp_path, "train", method, f"challenge={challenge}")
+    done = call(tmp_path, "train", method, f"challenge={challenge}", *knobs)
     assert done.code == 2
     (line,) = (each for each in done.err.splitlines() if each.startswith("error"))
     assert says in line

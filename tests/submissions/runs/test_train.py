@@ -5,16 +5,21 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from challenge.configs.errors import UserError
+from challenge.configs.schema.entry import EntryConfig
 from challenge.data.physics.problem import tensors
+from challenge.methods import from_source, registry
+from challenge.methods.contract_test import toy_problem
+from challenge.methods.training.fit import check_problem
 from challenge.submissions.runs import storage
 from challenge.submissions.runs.facts import read_config
 from challenge.submissions.runs.sweep import plan
-from challenge.submissions.runs.train import time_limit, train
+from challenge.submissions.runs.train import fitted_to, time_limit, train
 
 CONFIG = {
     "challenge": "tiny",
@@ -132,6 +137,33 @@ def test_a_sweep_is_checked_before_it_begins(place):
         plan(CONFIG, [], sweep, place, fresh=True)
     with pytest.raises(UserError, match="did you mean `train.schedule`"):
         plan(CONFIG, [], ["train.shedule=step,cosine"], place, fresh=False)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3])
+@pytest.mark.parametrize(
+    "name", [name for name in registry.METHODS if from_source.channels({"name": name}) is not None]
+)
+def test_a_method_is_built_for_the_channels_of_its_challenge(name, channels):
+    """Without a knob; one that says otherwise stays, and is refused by its number."""
+    knobs = {"name": name, **({"filters": 12} if name == "lista" else {})}
+    entry = EntryConfig(challenge="ours", name="x", method=knobs)
+    filled = fitted_to(entry, SimpleNamespace(channels=channels)).method
+    method = registry.build(filled)
+    assert method.channels == channels
+    check_problem(method.channels, toy_problem(channels, operator="identity"))
+    other = {1: 3, 2: 1, 3: 2}[channels]
+    explicit = entry.model_copy(update={"method": {**knobs, "channels": other}})
+    assert fitted_to(explicit, SimpleNamespace(channels=channels)) == explicit
+    with pytest.raises(UserError, match=f"is `{other}`, .* have `{channels}`"):
+        check_problem(registry.build(explicit.method).channels, toy_problem(channels))
+
+
+@pytest.mark.parametrize(
+    "method", [{"name": "tv"}, {"name": "bilevel", "theta": "weight"}, {"name": "own.py:Mine"}]
+)
+def test_a_method_without_a_number_of_channels_is_left_alone(method):
+    entry = EntryConfig(challenge="ours", name="x", method=method)
+    assert fitted_to(entry, SimpleNamespace(channels=1)) is entry
 
 
 def test_a_session_knows_the_judge_s_time_for_an_image(challenge):
