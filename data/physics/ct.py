@@ -33,6 +33,7 @@ class CT(Family[schema.CT]):
     example = {"kind": "ct", "views": 20}
     channels = (1, 3)
     whole = True
+    seen_as = "FBP"
 
     def load(self, config: schema.CT, shape: Shape, source: Path | None, notice: Notice) -> Arrays:
         _, height, width = shape

@@ -48,6 +48,9 @@ class Family(ABC, Generic[C]):
     """Whether each number of a measurement depends on all of the image, or on much of it: a patch
     of an image is then measured by another operator."""
 
+    seen_as: ClassVar[str] = "measured"
+    """What `picture` makes of a measurement, in a word for captions."""
+
     def load(self, config: C, shape: Shape, source: Path | None, notice: Notice) -> Arrays:
         """Read or make what is published for all images; nothing by default.
 

@@ -28,6 +28,8 @@ from challenge.data.physics.families import FAMILIES
 from challenge.data.physics.family import Shape
 
 FORMAT = 2
+FRAME = 0.5
+"""Grey of the line around what is drawn of an operator."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,9 +59,18 @@ class Measurement:
         return family.picture(self.y, self.parameters, self.shape)
 
     @property
+    def seen_as(self) -> str:
+        """What `picture` is, in a word."""
+        return FAMILIES[self.operator["kind"]].seen_as
+
+    @property
     def portrait(self) -> tuple[NDArray[np.float32], str] | None:
-        """What there is to see of the operator, a picture (H, W) in [0, 1], and its caption."""
-        return FAMILIES[self.operator["kind"]].portrait(self.parameters)
+        """What there is to see of the operator, a picture (H, W) in [0, 1], and its caption.
+
+        In a grey frame: a mask may be white to its edge, and so is the page.
+        """
+        found = FAMILIES[self.operator["kind"]].portrait(self.parameters)
+        return None if found is None else (np.pad(found[0], 1, constant_values=FRAME), found[1])
 
     @property
     def level(self) -> str:

@@ -29,6 +29,7 @@ class MRI(Family[schema.MRI]):
     example = {"kind": "mri", "acceleration": 2, "centre": 0.1}
     channels = (2,)
     whole = True
+    seen_as = "zero-filled"
 
     def load(self, config: schema.MRI, shape: Shape, source: Path | None, notice: Notice) -> Arrays:
         width = shape[2]

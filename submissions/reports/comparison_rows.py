@@ -62,11 +62,13 @@ def row_of(identity: str, reason: str, compared: Sequence[Compared], challenge: 
     inner = np.s_[crop : truth.shape[1] - crop, crop : truth.shape[2] - crop]
     scale = rounded_up(max(float(np.percentile(each[inner], SHARE)) for each in errors))
     seen = measurement.picture
-    captions: list[tuple[str, ...]] = [("measured", measurement.level)]
+    captions: list[tuple[str, ...]] = [(measurement.seen_as, measurement.level)]
     if seen.shape == truth.shape:
         psnr = metrics.psnr(estimate=seen, truth=truth, crop=crop)
         ssim = metrics.ssim(estimate=seen, truth=truth, crop=crop)
-        captions = [(f"measured {measurement.level}", f"{psnr:.2f} dB", f"SSIM {ssim:.3f}")]
+        captions = [
+            (f"{measurement.seen_as} {measurement.level}", f"{psnr:.2f} dB", f"SSIM {ssim:.3f}")
+        ]
     scores = [
         next(image for image in each.scores.images if image.id == identity) for each in compared
     ]

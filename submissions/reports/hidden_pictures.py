@@ -110,13 +110,14 @@ class Gallery:
         place = self._hidden.measurement(identity)
         if self._challenge.format == PUBLISHING:
             place = Public(self._challenge.path).measurement("test", identity)
-        y, x = measurements.read(place).picture, self._truth(identity)
+        measurement, x = measurements.read(place), self._truth(identity)
+        y = measurement.picture
         lines: tuple[str, ...] = ()
         if y.shape == x.shape:
             psnr = metrics.psnr(estimate=y, truth=codec.to_unit(x), crop=self._challenge.crop)
             lines = (f"{psnr:.2f} dB",)
         whole = self._picture(framed(y, x.shape) if y.shape[0] == x.shape[0] else y)
-        return Shown("measured", _photo(whole, f"Measurement of image {identity}"), lines)
+        return Shown(measurement.seen_as, _photo(whole, f"Measurement of image {identity}"), lines)
 
     def _truth(self, identity: str) -> NDArray[np.float32] | NDArray[np.uint8]:
         found: NDArray[np.float32] | NDArray[np.uint8] = codec.stored(self._hidden.image(identity))

@@ -10,6 +10,7 @@ from challenge.configs.errors import UserError
 from challenge.data.challenges.challenge import Challenge
 from challenge.data.challenges.rules import shown
 from challenge.data.layout import Public, Workspace
+from challenge.data.physics.families import FAMILIES
 from challenge.submissions.entries import teams
 from challenge.submissions.judging import evidence, parts, received, reveal
 from challenge.submissions.judging.board import Row, rows
@@ -70,7 +71,12 @@ class Standing:
     def references(self) -> list[Reference]:
         """Best first; total variation only where no baseline on the board is that."""
         images = self.counting[0].images if self.counting else {}
-        names = {MEASURED: "blurred" if self._blurs else "measured", TV: "total variation"}
+        names = {
+            MEASURED: "blurred"
+            if self._blurs
+            else FAMILIES[self.challenge.config.operator.kind].seen_as,
+            TV: "total variation",
+        }
         if any(row.baseline and row.name == TV for row in self.counting):
             del names[TV]
         found = [

@@ -20,6 +20,7 @@ from challenge.submissions.scoring import metrics, pictures
 from challenge.submissions.scoring.pictures import Panel
 
 if TYPE_CHECKING:
+    from challenge.data.physics.measurements import Measurement
     from challenge.methods.contract import Method
 
 SAMPLES = 4
@@ -154,7 +155,7 @@ def samples(method: Method, challenge: Challenge, path: Path) -> None:
         torch.manual_seed(0)
         with torch.no_grad():
             x_hat = method(*tensors(measurement, device))[0].cpu().numpy()
-        panels = _panels(measurement.picture, x_hat, truth, challenge.crop, challenge.window)
+        panels = _panels(measurement, x_hat, truth, challenge.crop, challenge.window)
         # Not before the first caption: the columns of all rows stand below each other.
         panels[2] = Panel(panels[2].picture, f"truth of {identity}")
         rows.append(pictures.row(panels))
@@ -170,19 +171,20 @@ def _scores(image: NDArray[np.float32], truth: NDArray[np.float32], crop: int) -
 
 
 def _panels(
-    y: NDArray[np.float32],
+    measurement: Measurement,
     x_hat: NDArray[np.float32],
     truth: NDArray[np.float32],
     crop: int,
     window: tuple[float, float],
 ) -> list[Panel]:
+    y = measurement.picture
     difference = magnitude(x_hat).clip(0, 1) - magnitude(truth)
     error = GAIN * np.abs(difference).mean(0, keepdims=True)
     # What does not count is black, as in `challenge compare`.
     inner = np.pad(np.ones([side - 2 * crop for side in error.shape[1:]]), crop)
     error = (error * inner).astype(np.float32)
     return [
-        Panel(to_picture(y, window), f"measured {_scores(y, truth, crop)}".rstrip()),
+        Panel(to_picture(y, window), f"{measurement.seen_as} {_scores(y, truth, crop)}".rstrip()),
         Panel(to_picture(x_hat, window), f"estimate {_scores(x_hat, truth, crop)}"),
         Panel(to_picture(truth, window), "truth"),
         Panel(to_picture(error), f"error x {GAIN}"),

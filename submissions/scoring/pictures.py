@@ -186,17 +186,18 @@ def _panels(
 ) -> list[Panel]:
     from challenge.submissions.scoring import metrics
 
-    y = measurements.read(measurement).picture
+    read = measurements.read(measurement)
+    y = read.picture
     x_hat = np.load(estimate, allow_pickle=False)
     panels = [
-        Panel(to_picture(y, window), "measured"),
+        Panel(to_picture(y, window), read.seen_as),
         Panel(to_picture(x_hat, window), f"estimate {text}".rstrip()),
     ]
     if truth is not None:
         x = codec.stored(truth)
         if y.shape == x.shape:
             psnr = metrics.psnr(estimate=y, truth=codec.to_unit(x), crop=crop)
-            panels[0] = Panel(panels[0].picture, f"measured {psnr:.2f} dB")
+            panels[0] = Panel(panels[0].picture, f"{read.seen_as} {psnr:.2f} dB")
         panels.append(Panel(to_picture(x, window), "truth"))
     return panels
 

@@ -90,8 +90,10 @@ def _example(challenge: Challenge, measurement: Measurement, truth: NDArray[np.f
         large = small.repeat(times, axis=1).repeat(times, axis=2)
         alt = f"What the operator looks like: {caption}."
         shown.append(Shown(photo(large, alt), caption))
+    word = measurement.seen_as
+    name = "measured y" if word == "measured" else f"{word} of y"
     alt = f"The measurement, {measurement.level}."
-    shown.append(Shown(photo(to_picture(seen, window), alt), "measured y", (measurement.level,)))
+    shown.append(Shown(photo(to_picture(seen, window), alt), name, (measurement.level,)))
     note = f"Image {measurement.identity} of val."
     return Pictures("An example", tuple(shown), note, lens=False)
 
