@@ -71,12 +71,7 @@ class Standing:
     def references(self) -> list[Reference]:
         """Best first; total variation only where no baseline on the board is that."""
         images = self.counting[0].images if self.counting else {}
-        names = {
-            MEASURED: "blurred"
-            if self._blurs
-            else FAMILIES[self.challenge.config.operator.kind].seen_as,
-            TV: "total variation",
-        }
+        names = {MEASURED: self._measured, TV: "total variation"}
         if any(row.baseline and row.name == TV for row in self.counting):
             del names[TV]
         found = [
@@ -87,8 +82,10 @@ class Standing:
         return sorted(found, key=lambda each: -each.psnr)
 
     @property
-    def _blurs(self) -> bool:
-        return self.challenge.config.operator.kind == "blur"
+    def _measured(self) -> str:
+        """What the pictures of measurements are."""
+        kind = self.challenge.config.operator.kind
+        return "blurred" if kind == "blur" else FAMILIES[kind].seen_as
 
     @cached_property
     def number(self) -> dict[str, int]:
