@@ -48,13 +48,32 @@ def draw(hidden: Hidden, results: Mapping[str, Result], path: Path) -> None:
         found[name] = np.load(hidden.judged(result.entry.label) / f"{identity}.npy")
     if {"fbp", "zero_filled"} & set(found):
         del found["measured"]  # it is the same picture
+    beside(found, truth, (0.0, 1.0), "0 to 1", path)
+
+
+def beside(
+    found: Mapping[str, Field],
+    truth: Field,
+    window: tuple[float, float],
+    words: str,
+    path: Path,
+) -> None:
+    """Reconstructions (C, H, W) of an image, the truth, and their errors.
+
+    Args:
+        found: by name.
+        truth: of the image.
+        window: what is black and what is white, in units of the image range.
+        words: the window in its unit.
+        path: of the picture.
+    """
     level = {name: psnr(estimate=x, truth=truth) for name, x in found.items()}
     images = [(f"{name}\n{level[name]:.2f} dB", _seen(x)) for name, x in found.items()]
     exact = _seen(truth)
     errors = [("", _seen(x) - exact) for x in found.values()]
     _page(
         [
-            ("window\n0 to 1", (0.0, 1.0), [*images, ("truth", exact)]),
+            (f"window\n{words}", window, [*images, ("truth", exact)]),
             (f"error,\n{ERRORS[0]:g} to {ERRORS[1]:g}", ERRORS, errors),
         ],
         path,
