@@ -53,31 +53,30 @@ def _trained(config: str, minutes: int, *settings: str) -> list[str]:
     return [config, *budget, *settings]
 
 
-GREY, COMPLEX = "method.channels=1", "method.channels=2"
 TV = ["tv", "method.weight=null", "train.tune=8"]
 SAMPLED = ["diffusion", "method.guidance=pigdm", "method.draws=8", DECLARED]
 """As many steps as the judge's time suffices for."""
 PLAIN = ["method.preconditioned=false", "method.steps=6"]
 """Learned Primal-Dual with A^T, as published."""
 RUNS: dict[str, dict[str, list[str]]] = {
-    NOISE: {"drunet": _trained("drunet", 15, "method.width=24", GREY)},
+    NOISE: {"drunet": _trained("drunet", 15, "method.width=24")},
     "ct": {
         "fbp": ["fbp"],
         "fbp-hann": ["fbp", "method.window=hann"],
         "tv": TV,
-        "ct-network": _trained("network", 10, NET, GREY, *WHOLE),
-        "ct-lpd": _trained("lpd", 25, GREY, *WHOLE, *PLAIN),
-        "ct-unrolled": _trained("unrolled", 20, NET, GREY, *WHOLE, "method.algorithm=pgd"),
-        "ct-deq": _trained("deq", 20, NET, GREY, *WHOLE, "method.algorithm=pgd"),
+        "ct-network": _trained("network", 10, NET, *WHOLE),
+        "ct-lpd": _trained("lpd", 25, *WHOLE, *PLAIN),
+        "ct-unrolled": _trained("unrolled", 20, NET, *WHOLE, "method.algorithm=pgd"),
+        "ct-deq": _trained("deq", 20, NET, *WHOLE, "method.algorithm=pgd"),
         "diffusion": SAMPLED,
     },
     "mri": {
         "zero_filled": ["zero_filled"],
         "tv": TV,
-        "mri-network": _trained("network", 10, NET, COMPLEX, *WHOLE),
-        "mri-lpd": _trained("lpd", 25, COMPLEX, *WHOLE, *PLAIN),
-        "mri-unrolled": _trained("unrolled", 20, NET, COMPLEX, *WHOLE),
-        "mri-deq": _trained("deq", 20, NET, COMPLEX, *WHOLE),
+        "mri-network": _trained("network", 10, NET, *WHOLE),
+        "mri-lpd": _trained("lpd", 25, *WHOLE, *PLAIN),
+        "mri-unrolled": _trained("unrolled", 20, NET, *WHOLE),
+        "mri-deq": _trained("deq", 20, NET, *WHOLE),
     },
 }
 """Of every challenge, what is trained there, in minutes of one core."""
