@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 FOLDER = ROOT / "docs" / "friday"
 SIZES = {"phone": (390, 844), "laptop": (1366, 768), "projector": (1920, 1080)}
-SLIDE = "Before and after"
-"""The slide of the README, by its heading."""
+SLIDE, CHAPTER = "Before and after", "evaluation"
+"""The slide of the README by its heading, and where its report is open."""
 
 
 def for_readme(pages: Mapping[str, Path]) -> None:
-    """The first window of each page, and one slide, as docs/friday/NAME.png of less than 200 kB."""
+    """A window of each page and one slide, as docs/friday/NAME.png of less than 200 kB."""
     FOLDER.mkdir(exist_ok=True)
     with browser() as opened:
         for name, path in pages.items():
@@ -33,6 +33,8 @@ def for_readme(pages: Mapping[str, Path]) -> None:
             if name == "slides":
                 page.set_viewport_size({"width": 1366, "height": 768})
                 turn_to(page, SLIDE)
+            if name == "report":
+                page.evaluate("name => document.getElementById(name).scrollIntoView()", CHAPTER)
             _save(page.screenshot(), FOLDER / f"{name}.png")
             page.close()
 
@@ -81,6 +83,7 @@ def open_page(
     page = opened.new_page(
         viewport={"width": width, "height": height or usual},
         color_scheme="dark" if scheme == "dark" else "light",
+        reduced_motion="reduce",
     )
     page.goto(path.as_uri())
     return page

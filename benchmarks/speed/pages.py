@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
@@ -62,14 +63,17 @@ def run(quick: bool = False) -> list[Result]:
 
 
 def _report(folder: Path, place: Workspace, pages: dict[str, Path]) -> Iterator[Result]:
-    runs = []
-    for name, settings in METHODS.items():
+    def made(name: str) -> str:
         config = "tv" if name == "uncoupled" else name
-        _call(folder, "train", config, "challenge=pages", f"name={name}", *settings)
-        runs.append(str(place.path / "runs" / "pages" / name))
-        _call(folder, "infer", runs[-1])
-    _call(folder, "report", *runs, "--slides", "--out", str(pages["slides"]))
+        _call(folder, "train", config, "challenge=pages", f"name={name}", *METHODS[name])
+        found = str(place.path / "runs" / "pages" / name)
+        _call(folder, "infer", found)
+        return found
+
+    with ThreadPoolExecutor() as pool:
+        runs = [*pool.map(made, METHODS)]
     clock, work = _call(folder, "report", *runs, "--out", str(pages["report"]))
+    _call(folder, "report", *runs, "--slides", "--out", str(pages["slides"]))
     what = f"report of {len(METHODS)} methods x {IMAGES} images"
     yield {
         "what": f"`challenge {what}`, inferred before",

@@ -122,7 +122,7 @@ class Drawing:
         alt = escape(one_line(self.alt, LONGEST))
         head = (
             f'<svg role="img" aria-label="{alt}" viewBox="0 0 {points:g} {high:g}" '
-            f'style="width: {width}rem" xmlns="http://www.w3.org/2000/svg" '
+            f'style="--width: {width}rem" xmlns="http://www.w3.org/2000/svg" '
             'xmlns:xlink="http://www.w3.org/1999/xlink">'
         )
         return Markup(head + body[body.index(">") + 1 :])  # escaped by matplotlib, see the test

@@ -109,8 +109,8 @@ def draw(name: str, shown: str, node: Node) -> Drawing:
     """
     columns, rows = node.depth, node.leaves
     size = (min(2.0 + 2.1 * columns, 12.2), max(0.36 * rows, 0.8) + 0.1)
-    # A letter is 0.61 of its height wide on average; 0.9 of a box is free for them.
-    room = int(0.9 * 72 * size[0] / columns / (0.61 * LETTER))
+    # A letter is 0.58 of its height wide on average; 0.9 of a box is free for them.
+    room = int(0.9 * 72 * size[0] / columns / (0.58 * LETTER))
 
     def paint(figure: Any) -> None:
         axis = figure.subplots()

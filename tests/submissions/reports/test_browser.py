@@ -102,7 +102,9 @@ def test_slides_go_on_by_key_and_print_a_page_each(opened):
         wait_until(page, f"document.querySelectorAll('.slide')[{at}].offsetHeight > 0")
         outside = page.evaluate(
             "() => { const s = document.querySelector('.slide.shown');"
-            "return s.scrollHeight - s.clientHeight }"
+            "const tables = [...s.querySelectorAll('.scroll')];"
+            "return Math.max(s.scrollHeight - s.clientHeight, "
+            "...tables.map(x => x.scrollWidth - x.clientWidth)) }"
         )
         assert outside <= 1, at
     box = page.locator(".slide.shown").bounding_box()
