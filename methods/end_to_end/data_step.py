@@ -94,7 +94,8 @@ class DataStep(nn.Module):
         A solution by conjugate gradients that are cut off is not, and no step that was chosen by a
         power method, which knows ||A|| from below.
         """
-        return data.circular or (self.algorithm == "hqs" and data.factor is not None)
+        closed = data.factor is not None or data.sampled is not None
+        return data.circular or (self.algorithm == "hqs" and closed)
 
     def step(self, data: DataTerm, share: Tensor | None = None) -> Tensor:
         """s of pgd, shape (1 | B, 1, 1, 1); 1 / ||A||^2 before training."""

@@ -26,9 +26,9 @@ makes D nonexpansive, and then, where G is so,
     ||T(x) - T(z)|| <= q ||x - z||:
 
 there is one fixed point, and ||x_k - x*|| <= q^k / (1 - q) ||x_1 - x_0|| (Banach). G is so where it
-has a closed form: of circular blurs and of denoising, and of `hqs` downsampled too. Else it is
-solved by at most 20 conjugate gradients, or its step rests on a norm that is known from below, and
-T contracts up to that error: nothing is certified then, nor in bfloat16.
+has a closed form: of circular blurs and of denoising, and of `hqs` downsampled and of `mri`. Else
+it is solved by at most 20 conjugate gradients, or its step rests on a norm that is known from
+below, and T contracts up to that error: nothing is certified then, nor in bfloat16.
 
 With `start`, D begins as a denoiser, called at the level l = a sigma^b with learned a and b, q is
 1, G has no W, and x* begins as that of plug-and-play with a fixed level.

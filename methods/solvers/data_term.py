@@ -15,8 +15,13 @@ one; with b = F (A^T y + R v), by Sherman, Morrison 1950,
     F prox(v)(f) = (b - conj(h) t)(f) / R(f),   t(f) = sum_g h b / R / (s^2 + sum_g |h|^2 / R)
 
 (a constant R: Zhao, Wei, Basarab, Dobigeon, Kouame, Tourneret 2016). Inpainting with a constant R
-is a division in every pixel. All else is solved by conjugate gradients, preconditioned by a
-convolution like A^T A + R, and differentiated by the implicit function theorem.
+is a division in every pixel; magnetic resonance, A = m F of complex images, one at every frequency,
+
+    prox(v) = v + F^-1 [ m F (A^T y - v) / (m + R) ],
+
+where v stays what it is at frequencies that were not measured, however small R is. All else is
+solved by conjugate gradients, preconditioned by a convolution like A^T A + R, and differentiated by
+the implicit function theorem.
 """
 
 from __future__ import annotations
@@ -38,6 +43,7 @@ from challenge.methods.transforms.structure import (
     is_circular,
     likeness,
     mask_of,
+    sampling,
     transfer_function,
 )
 
@@ -78,6 +84,7 @@ class DataTerm:
         transfer = transfer_function(physics, height, width)
         self.circular = is_circular(physics)
         self.factor = decimation(physics)
+        self.sampled = sampling(physics)
         self.mask = mask_of(physics) if isinstance(physics, Inpainting) else None
         # Without a blur, the transfer function is that of the identity.
         one = y.new_ones((1, 1, height, width // 2 + 1))
@@ -136,6 +143,8 @@ class DataTerm:
                 default that of the data term.
             iterations: at most so many of them, likewise.
         """
+        if self.sampled is not None and _is_one_field(weight):
+            return v + _divided(self.back - v, self.sampled, weight, self.sampled)
         return self._solve(
             self.spectrum + weight * self._spectrum(v), weight, tolerance, iterations
         )
@@ -144,6 +153,8 @@ class DataTerm:
         self, weight: Tensor, *, tolerance: float | None = None, iterations: int | None = None
     ) -> Tensor:
         """(A^T A + R)^-1 A^T y, shape (B, C, H, W); arguments as for `prox`."""
+        if self.sampled is not None and _is_one_field(weight):
+            return _divided(self.back, self.sampled, weight, self.sampled)
         return self._solve(self.spectrum, weight, tolerance, iterations)
 
     def inverse(
@@ -155,6 +166,8 @@ class DataTerm:
         iterations: int | None = None,
     ) -> Tensor:
         """(A^T A + R)^-1 right, shape (B, C, H, W); arguments as for `prox`."""
+        if self.sampled is not None and _is_one_field(weight):
+            return _divided(right, self.sampled, weight, torch.ones_like(self.sampled))
         return self._solve(self._spectrum(right), weight, tolerance, iterations)
 
     def _solve(
@@ -243,6 +256,21 @@ class _Symmetric(torch.autograd.Function):
 def _symmetric(x: Tensor, f: Callable[[Tensor], Tensor]) -> Tensor:
     found: Tensor = _Symmetric.apply(x, f)
     return found
+
+
+def _is_one_field(weight: Tensor) -> bool:
+    """Whether R is the same for all channels."""
+    return weight.dim() < 3 or weight.shape[-3] == 1
+
+
+def _divided(x: Tensor, mask: Tensor, weight: Tensor, gain: Tensor) -> Tensor:
+    """F^-1 [gain F x / (mask + R)] of complex images, as two channels (B, 2, H, W)."""
+    width = x.shape[-1]
+    if weight.shape[-2:] != (1, 1):
+        weight = _whole(weight, width)
+    spectrum = torch.fft.fft2(torch.complex(x[:, :1], x[:, 1:]))
+    found = torch.fft.ifft2(spectrum * (gain / (mask + weight).clamp_min(SMALLEST)))
+    return torch.cat([found.real, found.imag], dim=1)
 
 
 def _whole(half: Tensor, width: int) -> Tensor:

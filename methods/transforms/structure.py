@@ -122,6 +122,19 @@ def alone(physics: LinearPhysics, index: int, count: int) -> LinearPhysics:
     return found
 
 
+def sampling(physics: LinearPhysics) -> Tensor | None:
+    """Of `mri` m on the grid of `fft2`, (1 | B, 1, H, W); None of all else.
+
+    The shifts of images that bring frequency 0 to the middle are phases, which A^T A does not see.
+    """
+    if not isinstance(physics, MRI):
+        return None
+    mask = mask_of(physics)
+    if mask.shape[1] > 1 and not bool((mask == mask[:, :1]).all()):
+        return None
+    return torch.fft.ifftshift(mask[:, :1], dim=(-2, -1))
+
+
 def treats_colours_alike(physics: LinearPhysics) -> bool:
     """Whether all channels go through one operator, so that they may be taken in another basis."""
     return not any(

@@ -83,6 +83,44 @@ def test_a_closed_form_is_what_conjugate_gradients_find(operator, monkeypatch):
     torch.testing.assert_close(found, closed, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("size", [(24, 32), (21, 27)])
+@pytest.mark.parametrize("kind", ["constant", "spectral", "free"])
+def test_magnetic_resonance_has_a_closed_form(kind, size):
+    """That of conjugate gradients, with its derivatives, exact where nothing was measured."""
+    problem = toy_problem(operator="mri")
+    x = torch.stack([toy_images(2, 2)[index][:, : size[0], : size[1]] for index in range(2)])
+    y, physics = problem.measure(x, [0, 1])
+    y = y.double()
+    field = weights(*size)[kind][:, :1]
+    theta = torch.ones(2).double().requires_grad_()  # symmetric in f and -f, as every R is
+    weight = theta[0] * field + theta[1] * field**2
+    generator = torch.Generator().manual_seed(1)
+    v, seen = (torch.rand(x.shape, generator=generator).double() for _ in range(2))
+    closed, general = DataTerm(y, physics), DataTerm(y, physics)
+    assert closed.sampled is not None
+    general.sampled = None
+    exact = {"tolerance": 1e-12, "iterations": 500}
+    asked = {
+        "prox": lambda data: data.prox(v, weight, **exact),
+        "regularised": lambda data: data.regularised(weight, **exact),
+        "inverse": lambda data: data.inverse(v, weight + 1e-3, **exact),
+    }
+    for name, found in asked.items():
+        one, other = found(closed), found(general)
+        torch.testing.assert_close(one, other, rtol=0, atol=2e-6, msg=name)
+        if kind != "free":  # else the mean alone decides the derivative, by a division by R = 0
+            slopes = (
+                torch.autograd.grad((each * seen).sum(), theta, retain_graph=True)[0]
+                for each in (one, other)
+            )
+            torch.testing.assert_close(*slopes, rtol=1e-4, atol=1e-4, msg=name)
+    tiny = torch.full((1, 1, 1, 1), 1e-12)
+    found = DataTerm(y.float(), physics).prox(v.float(), tiny)
+    known = physics.A_adjoint(y.float())
+    expected = v.float() - physics.A_adjoint(physics.A(v.float())) + known
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+
+
 @pytest.mark.parametrize(("operator", "boundary"), OPERATORS)
 def test_prox_is_differentiated(operator, boundary):
     """The slope along a direction of v and of R equals central differences."""
