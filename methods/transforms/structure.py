@@ -132,7 +132,8 @@ def sampling(physics: LinearPhysics) -> Tensor | None:
     mask = mask_of(physics)
     if mask.shape[1] > 1 and not bool((mask == mask[:, :1]).all()):
         return None
-    return torch.fft.ifftshift(mask[:, :1], dim=(-2, -1))
+    found: Tensor = torch.fft.ifftshift(mask[:, :1], dim=(-2, -1))
+    return found
 
 
 def treats_colours_alike(physics: LinearPhysics) -> bool:
