@@ -173,7 +173,7 @@ def to_json(speeds: Iterable[Speed]) -> list[dict[str, Any]]:
 
 def from_json(value: Any) -> Speed:
     """One speed, of those that `to_json` gives; raises ValueError where it is none."""
-    return _SPEED.validate_python(value)
+    return _SPEED.validate_json(json.dumps(value))
 
 
 def measure(threads: int) -> Speed:

@@ -77,6 +77,7 @@ class Members:
         self._changed = threading.Condition()
         self._over = threading.Event()
         self._wanted: Wanted | None = None
+        self._any_judged = False
         threading.Thread(target=self._keep_watch, daemon=True).start()
         with self._changed:
             there = self._changed.wait_for(self._all_joined, PATIENCE)
@@ -140,11 +141,12 @@ class Members:
                     raise Lost("it was ended")
                 if self._joining or any(not each.refusal for each in self._members.values()):
                     since = time.monotonic()
-                elif self._members or time.monotonic() - since > PATIENCE:
+                # One that judged may come back, as those do that a nanny starts anew.
+                elif not self._any_judged or time.monotonic() - since > PATIENCE:
                     raise self._nobody()
                 self._changed.wait(LOOK)
             member = min(found, key=lambda each: each.address in tried)
-            member.busy = True
+            member.busy = self._any_judged = True
         try:
             yield member
         finally:

@@ -62,7 +62,7 @@ class Machines:
 
     @property
     def address(self) -> str:
-        end = time.monotonic() + 60
+        end = time.monotonic() + 300
         while time.monotonic() < end:
             with contextlib.suppress(OSError, ValueError, KeyError):
                 return str(json.loads(self.file.read_text())["address"])
@@ -119,7 +119,7 @@ def _board(place: Workspace, challenge: Challenge) -> list[dict[str, Any]]:
 @pytest.mark.parametrize(
     ("kills", "count"),
     [
-        pytest.param(1, 4, marks=pytest.mark.slow),
+        pytest.param(1, 3, marks=pytest.mark.slow),
         pytest.param(20, 8, marks=pytest.mark.by_hand),
     ],
 )
@@ -154,7 +154,7 @@ def test_whoever_is_killed_the_same_command_goes_on(
         return start(place, program, str(place.path), machines.address)
 
     process = start(undisturbed, str(HERE / "score_all.py"), str(undisturbed.path), "2")
-    _, errors = process.communicate(timeout=300)
+    _, errors = process.communicate(timeout=900)
     assert process.returncode == 0, errors
     expected = _board(undisturbed, challenge)
     assert len(expected) == count
@@ -177,7 +177,7 @@ def test_whoever_is_killed_the_same_command_goes_on(
             machines.kill_worker(chance)
         else:
             machines.kill_scheduler()
-        out, errors = process.communicate(timeout=300)
+        out, errors = process.communicate(timeout=900)
         if kill == "worker":
             assert process.returncode == 0 and "True" in out, errors
         if kill == "scheduler":
@@ -186,7 +186,7 @@ def test_whoever_is_killed_the_same_command_goes_on(
             machines.start()
         assert len(result_files.read_all(place)) >= before
         process = start_here()
-        out, errors = process.communicate(timeout=300)
+        out, errors = process.communicate(timeout=900)
         assert process.returncode == 0, errors
         assert _board(place, challenge) == expected
         # Nothing is judged twice: with those of the first call, each has one verdict.
