@@ -89,7 +89,9 @@ def take(
         if given is None:
             continue
         place = f"`method.{knob}`"
-        words = layout.denoisers() if part.operator == "identity" else layout.reconstructions()
+        words = layout.denoisers()
+        if part.operator is None:
+            words |= layout.reconstructions()
         found = _find(given, knob, words, base, challenge, workspace, stored, open_entry)
         registry.check_part(type(found.method), found.section, part, place)
         _check_channels(found.method, str(given), challenge, place)

@@ -168,6 +168,20 @@ def test_a_packed_denoiser_is_a_part_by_its_word_and_declared(place, word):
     assert all(torch.equal(value, weights[key]) for key, value in alone.state_dict().items())
 
 
+@pytest.mark.parametrize("name", ["ensemble", "adapt"])
+def test_a_packed_method_is_wrapped_by_its_word_whatever_it_is_made_of(place, name):
+    """A baseline whose steps are denoisers, so that it has a part itself."""
+    word, options = "baseline/unrolled_from_denoiser", {"open_entry": unpacked}
+    config = {"challenge": "tiny", "name": name, "method": {"name": name, "of": word}}
+    done = train(config, workspace=place, **options)
+    assert read_facts(done.run).parts["of"].source == word.replace("/", " ")
+    alone = load(layout.reconstructions()[word])
+    weights = load(done.run.path).of.state_dict()
+    assert all(torch.equal(value, weights[key]) for key, value in alone.state_dict().items())
+    target = entry_of(place, done.run)
+    assert check(target, open_challenge(place / "public" / "tiny")) == []
+
+
 def test_its_weights_count_once(place):
     done = outer(place, str(inner(place).path))
     assert list(load_file(done.run.weights)) == ["denoiser.gain"]
