@@ -287,8 +287,10 @@ def test_of_medicine_all_of_an_image_is_analysed(operator):
     found = analyse(deq, "deq", val, Settings(images=1, iterations=15))
     (course,) = found.courses
     assert (found.settings.size, found.whole) == (side, None)
-    assert course.expansion <= 0.7 * 1.02
-    assert course.certified is None  # conjugate gradients that are cut off
+    # The data step of mri is a division at every frequency; that of ct, by conjugate gradients that
+    # are cut off, certifies nothing.
+    assert course.certified == {"mri": 0.7, "ct": None}[operator]
+    assert course.expansion <= 0.7 * (1.0001 if operator == "mri" else 1.02)
     assert course.apart < 0.02 * course.apart_at_start
     y, physics = tensors(val.problem.measure_stored(val.images["a"], "a", val.problem.key))
     x = torch.rand(1, channels, side, side)
