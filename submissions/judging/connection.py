@@ -25,8 +25,6 @@ PATIENCE = 15
 CERTIFICATE, KEY = "certificate.pem", "key.pem"
 """What a folder for `--tls` holds: one certificate, which all machines show and trust."""
 _SETTINGS = {
-    # A large entry is handed to one worker, not put into the scheduler's graph.
-    "distributed.client.scheduler-info-interval": "500ms",
     # A verdict is not repeated by Dask: a lost worker is our fault, and told of.
     "distributed.scheduler.work-stealing": False,
     "distributed.admin.low-level-log-length": 1000,
@@ -81,7 +79,7 @@ def connect(address: str, tls: Path | None = None, workers: int = 1) -> Iterator
                 "start one with `dask scheduler`, see docs/cluster.md",
             ) from None
         stack.enter_context(client)
-        listens = str(client.scheduler_info(n_workers=0).get("address", ""))
+        listens = str(identity(client).get("address", ""))
         if not is_safe(listens):
             raise _open_to_all(address, f"the scheduler listens at {listens}")
         yield client
@@ -99,11 +97,21 @@ def is_safe(address: str) -> bool:
         return False
 
 
+def identity(client: Client) -> dict[str, Any]:
+    """What the scheduler says of itself and of all its workers.
+
+    Asked of it: `Client.scheduler_info` may hand on what the client asked by itself at the same
+    moment, which leaves the workers out.
+    """
+    found: dict[str, Any] = client.sync(client.scheduler.identity, n_workers=-1)
+    return found
+
+
 def dashboard(client: Client) -> str:
     """The address of Dask's own page; empty where it has none, for want of bokeh."""
     if importlib.util.find_spec("bokeh") is None:
         return ""
-    services = client.scheduler_info(n_workers=0).get("services", {})
+    services = identity(client).get("services", {})
     return client.dashboard_link if "dashboard" in services else ""
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from challenge.configs.errors import UserError
-from challenge.submissions.judging import remote
+from challenge.submissions.judging import connection, remote
 from challenge.submissions.judging.admission import Wanted
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ RECONNECT = 5.0
 """Seconds in which a connection that broke may come back."""
 LOOK = 0.25
 """Seconds between two looks."""
+WATCH = 0.5
+"""Seconds between two questions to the scheduler who is there."""
 GONE = UserError.of(
     "the scheduler", "is gone", "start it again, and give the same command: it goes on"
 )
@@ -142,7 +144,7 @@ class Members:
                 if self._joining or any(not each.refusal for each in self._members.values()):
                     since = time.monotonic()
                 # One that judged may come back, as those do that a nanny starts anew.
-                elif not self._any_judged or time.monotonic() - since > PATIENCE:
+                elif self._members and not self._any_judged or time.monotonic() - since > PATIENCE:
                     raise self._nobody()
                 self._changed.wait(LOOK)
             member = min(found, key=lambda each: each.address in tried)
@@ -172,10 +174,10 @@ class Members:
         return UserError.of("no worker judges", cause, "see docs/cluster.md")
 
     def _keep_watch(self) -> None:
-        while not self._over.wait(LOOK):
+        while not self._over.wait(WATCH):
             # Whether the scheduler is gone is asked elsewhere.
             with contextlib.suppress(Exception):
-                self._look(self._client.scheduler_info()["workers"])
+                self._look(connection.identity(self._client)["workers"])
 
     def _look(self, infos: dict[str, dict[str, Any]]) -> None:
         with self._changed:

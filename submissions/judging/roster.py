@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from challenge.submissions.judging import admission, remote
+from challenge.submissions.judging import admission, connection, remote
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -43,7 +43,7 @@ def key_of(name: str, mark: str) -> str:
 
 def roster(client: Client) -> list[Listed]:
     """Ask every worker, by host and address; one that does not answer says so in its note."""
-    infos = client.scheduler_info()["workers"]
+    infos = connection.identity(client)["workers"]
     found = client.run(remote.look, on_error="return")
     running = client.processing()
     return sorted(

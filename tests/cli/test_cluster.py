@@ -83,7 +83,7 @@ def test_every_command_of_the_guide_exists() -> None:
         assert {each for each in rest if each.startswith("--")} <= options
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 @pytest.mark.skipif(machine.cores() < 2, reason="`deblur` judges on two cores")
 def test_the_guide_is_played_and_every_scheduler_says_the_same(challenge, story) -> None:
     """Its commands as they stand, on loopback, over TLS; a real entry, the same scores."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from copy import copy
@@ -156,6 +157,7 @@ def test_workers_judge_what_this_process_judges_and_get_nothing_secret(
         assert not sent.has(np.ascontiguousarray(pixels).tobytes()[:row])
 
 
+@pytest.mark.slow
 def test_threads_are_the_challenges_whatever_dask_sets(
     make_entry: Callable[..., Path], judge: Judge, client: Any, place: Workspace
 ) -> None:
@@ -169,6 +171,24 @@ def test_threads_are_the_challenges_whatever_dask_sets(
     workers = Cluster(client, place, limits, own_cores=False)
     (found,) = pool.judge_all(judge, [entry_of(make_entry, "threads")], cluster=workers)
     assert found.result and "3 3 3" in found.result.log
+
+
+def test_no_worker_seems_to_be_gone_while_others_ask_who_is_there(client: Any) -> None:
+    """`Client.scheduler_info` hands on what was asked last, by anybody, with no workers in it."""
+    over = threading.Event()
+
+    def ask() -> None:
+        while not over.is_set():
+            client.scheduler_info(n_workers=0)
+
+    other = threading.Thread(target=ask)
+    other.start()
+    try:
+        seen = {len(connection.identity(client)["workers"]) for _ in range(100)}
+    finally:
+        over.set()
+        other.join()
+    assert seen == {2}
 
 
 def test_workers_have_cores_of_their_own_and_no_memory_limit(
@@ -228,6 +248,7 @@ def _speed(slower: float = 1.0) -> speed.Speed:
     )
 
 
+@pytest.mark.slow
 def test_far_machines_are_told_of_and_near_the_limit_this_one_decides(
     make_entry: Callable[..., Path],
     judge: Judge,

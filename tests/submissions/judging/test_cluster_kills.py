@@ -119,7 +119,7 @@ def _board(place: Workspace, challenge: Challenge) -> list[dict[str, Any]]:
 @pytest.mark.parametrize(
     ("kills", "count"),
     [
-        pytest.param(1, 3, marks=pytest.mark.slow),
+        pytest.param(1, 3, marks=pytest.mark.by_hand),
         pytest.param(20, 8, marks=pytest.mark.by_hand),
     ],
 )
