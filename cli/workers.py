@@ -27,7 +27,7 @@ def workers(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List the machines of a Dask scheduler: isolation, speed, what they judge now.
+    """List the machines that judge for a Dask scheduler.
 
     The last column says why a worker would not judge, where it would not. docs/cluster.md has how
     workers are started.

@@ -56,15 +56,15 @@ RUNS: dict[str, tuple[str, list[str]]] = {
     "vae": ("photographs", ["vae", "train.minutes=20", DECLARED]),
     "score": (wednesday.NOISE, ["score", "train.minutes=60", DECLARED]),
     "diffusion": ("photographs", SAMPLED),
-    "diffusion-draw": ("photographs", [*SAMPLED, "method.draws=1"]),
+    "diffusion-draw": ("deblur", [*SAMPLED, "method.draws=1"]),
 }
 PACKED = ("autoencoder", "vae", "diffusion")
 UNPACKED = ("diffusion-draw",)
 """Judged beside the packed ones; its weights are those of `diffusion`."""
 BESIDE = ("wiener", "tv")
 """Methods that the packed ones are judged beside."""
-GUIDANCES = ("diffpir", "pigdm", "dps", "moment")
-"""With `drunet`; other priors have the second one alone: sampling takes long."""
+GUIDANCES = ("diffpir", "pigdm", "dps")
+"""With `drunet`; other priors have the second one alone. `moment` takes five times as long."""
 FEW = 3
 """Photographs of the table of guidances."""
 
@@ -74,6 +74,8 @@ def main() -> None:
     workspace = Workspace(Path(sys.argv[4] if len(sys.argv) > 4 else "workspace"))
     tuesday.prepare(workspace, train, val, levin)
     wednesday.prepare(workspace, train, val)
+    if not workspace.public("deblur").config.exists():
+        challenge("prepare", "deblur", "--workspace", str(workspace.path))
     for name, (problem, settings) in RUNS.items():
         tuesday.learn(workspace, problem, name, settings)
     packed = [layout.run(workspace, RUNS[name][0], name) for name in PACKED]
@@ -87,8 +89,6 @@ def main() -> None:
 def _judged(workspace: Workspace) -> str:
     """The packed entries on `deblur`'s hidden images, beside `wiener` and `tv`."""
     option = ["--workspace", str(workspace.path)]
-    if not workspace.public("deblur").config.exists():
-        challenge("prepare", "deblur", *option)
     entries = []
     for name in BESIDE:
         run = layout.run(workspace, "deblur", name)
@@ -100,8 +100,8 @@ def _judged(workspace: Workspace) -> str:
     entries += [str(made[name]) for name in PACKED if name in made]
     for name in UNPACKED:
         run = layout.run(workspace, RUNS[name][0], name)
-        challenge("pack", str(run.path), "--team", "baseline")
-        entries.append(str(layout.entry(workspace, "baseline", name)))
+        challenge("pack", str(run.path), "--team", "thursday")
+        entries.append(str(layout.entry(workspace, "thursday", name)))
     hidden = workspace.hidden("deblur")
     verdicts = json.loads(challenge("score", *entries, "--hidden", str(hidden.path), "--json"))
     truths = {each: to_unit(stored(hidden.image(each))) for each in hidden.ids()}
@@ -141,16 +141,17 @@ def gradient(image: NDArray[np.float32]) -> float:
 
 def _ranges(workspace: Workspace, opened: Challenge) -> str:
     """What the range of a decoder can do, and what a search in it and near it finds."""
+    kept = Kept(workspace)
     lines = ["| prior | G(E(x)) | in the range | near the range |", "|---|---|---|---|"]
     for name in ("autoencoder", "vae"):
         run = layout.run(workspace, "photographs", name)
         if not finished(run):
             continue
         method = load(run.path)
-        cells = [_reconstructed(method, opened)]
+        cells = [kept.kept(name, method, "reconstructed", partial(_reconstructed, method, opened))]
         for kind in ("latent", "joint"):
             method.inference = method.inference.model_copy(update={"kind": kind})
-            cells.append(tuesday.measure(method, first_kernel(opened))[0])
+            cells.append(kept.quality(name, method, kind, partial(first_kernel, opened))[0])
         lines.append(f"| `{name}` | " + " | ".join(f"{cell:.2f}" for cell in cells) + " |")
     return "\n".join(lines) + (
         f"\n\nPSNR in dB of {len(opened.ids('val'))} photographs, first Levin kernel, sigma 0.03; "

@@ -58,7 +58,7 @@ def guide(port: int) -> dict[str, list[str]]:
     text = GUIDE.read_text().replace("\\\n", " ")
     lines = "".join(re.findall(r"```sh\n(.*?)```", text, re.S)).splitlines()
     found = {}
-    for line in filter(None, lines):
+    for line in filter(str.strip, lines):
         line = line.replace("10.0.0.1:8786", f"127.0.0.1:{port}").replace("10.0.0.1", "127.0.0.1")
         # One worker: an entry of `deblur` has two cores.
         line = line.replace("8786", f"{port}").replace("--nworkers 2", "--nworkers 1")

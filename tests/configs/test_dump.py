@@ -85,6 +85,7 @@ rules:
   deadline: 2026-12-04T17:00:00Z
   counts: latest
   packages: []
+  judges: any_machine
   test_measurements: hidden
   final_share: null
 metric:

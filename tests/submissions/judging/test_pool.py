@@ -90,12 +90,13 @@ def test_a_worker_that_dies_loses_nothing(
 ) -> None:
     names = ("a", "assassin", "c")
     entries = [entry_of(make_entry, name) for name in names]
+    before = psutil.Process().children(recursive=True)
     found = {each.entry.stem: each for each in pool.judge_all(judge, entries, workers=2)}
     assert found["alpha-a"].result and found["alpha-c"].result
     assert found["alpha-assassin"].result is None
     assert "ended 2 times" in found["alpha-assassin"].fault
     assert len(result_files.read_all(place)) == 2
-    assert psutil.Process().children(recursive=True) == []
+    assert {*psutil.Process().children(recursive=True)} <= {*before}
 
 
 def test_there_must_be_cores_for_all(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -178,8 +178,11 @@ def test_a_packed_method_is_wrapped_by_its_word_whatever_it_is_made_of(place, na
     alone = load(layout.reconstructions()[word])
     weights = load(done.run.path).of.state_dict()
     assert all(torch.equal(value, weights[key]) for key, value in alone.state_dict().items())
-    target = entry_of(place, done.run)
-    assert check(target, open_challenge(place / "public" / "tiny")) == []
+    roomy = open_challenge(place / "public" / "tiny")
+    limits = roomy.config.limits.model_copy(update={"weights_mb": 100})
+    roomy.config = roomy.config.model_copy(update={"limits": limits})
+    pack(done.run, "team", place / f"team-{name}.zip", roomy, None)
+    assert check(place / f"team-{name}.zip", roomy) == []
 
 
 def test_its_weights_count_once(place):
