@@ -198,7 +198,10 @@ def _few(opened: Challenge) -> Iterator[Case]:
 def _sampled(method: Diffusion, opened: Challenge, base: float) -> str:
     levels, gradients, shares = [], [], []
     for case in _few(opened):
-        samples = method.samples(case.y, case.physics)
+        try:
+            samples = method.samples(case.y, case.physics)
+        except UserError:
+            return "the samples diverge | | | "
         deviation = samples.std(0) * (1 + 1 / len(samples)) ** 0.5
         mean = samples.mean(0).clamp(0, 1)
         both = [each[0].clamp(0, 1).numpy() for each in (mean, samples[0])]
