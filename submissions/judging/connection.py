@@ -10,7 +10,9 @@ import contextlib
 import importlib.util
 import ipaddress
 import logging
+import signal
 from collections.abc import Iterator
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -138,6 +140,12 @@ def _security(address: str, tls: Path | None) -> Any:
     """The certificate for an address; None where none is needed."""
     from distributed.security import Security
 
+    if ":" not in address:
+        raise UserError.of(
+            f"--scheduler {address}",
+            "is no address",
+            "give `local`, or `tls://HOST:PORT`; see docs/cluster.md",
+        )
     if not address.startswith("tls://"):
         if "://" not in address or not is_safe(address):
             raise _open_to_all(address, "is not encrypted")
@@ -178,9 +186,16 @@ def _open_to_all(address: str, cause: str) -> UserError:
 @contextlib.contextmanager
 def _local(workers: int) -> Iterator[Any]:
     """A scheduler of this machine's own, with workers, which end with this process."""
+    with contextlib.ExitStack() as stack:
+        with _no_interrupts():
+            cluster = stack.enter_context(_cluster(workers))
+        yield cluster
+
+
+def _cluster(workers: int) -> Any:
     from distributed import LocalCluster
 
-    with LocalCluster(
+    return LocalCluster(
         n_workers=workers,
         threads_per_worker=1,
         processes=True,
@@ -190,5 +205,20 @@ def _local(workers: int) -> Iterator[Any]:
         host="127.0.0.1",
         dashboard_address="127.0.0.1:0" if importlib.util.find_spec("bokeh") else None,
         silence_logs=logging.CRITICAL + 1,
-    ) as cluster:
-        yield cluster
+    )
+
+
+@contextlib.contextmanager
+def _no_interrupts() -> Iterator[None]:
+    """Ctrl-C waits: threads and processes that are started meanwhile never see it.
+
+    A terminal sends it to all of a command's processes. Here this one alone answers, and ends the
+    workers; each of them would show a traceback.
+    """
+    # It lets interrupts through again for the thread that starts it, so it is started before.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -46,6 +46,7 @@ def prepare(limits: Limits, permitted: frozenset[str] | None) -> Iterator[Prepar
             [sys.executable, "-I", "-S", "-c", _DECOY],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,  # at Ctrl-C it would show a traceback
         )
         stack.callback(_end, decoy)
         assert decoy.stdout is not None
