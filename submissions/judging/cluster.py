@@ -22,10 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from challenge.configs.schema.challenge import Limits
 from challenge.data.layout import Workspace
-from challenge.submissions import layout
-from challenge.submissions.inference import forecast, speed
 from challenge.submissions.inference.repeat import Repeat
-from challenge.submissions.inference.speed import Speed
 from challenge.submissions.inference.supervisor import Inference, JudgeFault, Step
 from challenge.submissions.jail.levels import LEVELS, Level
 from challenge.submissions.jail.probe import choose
@@ -34,7 +31,8 @@ from challenge.submissions.judging.admission import Wanted
 from challenge.submissions.judging.judge import Judge, Rejudge
 from challenge.submissions.judging.load import Load
 from challenge.submissions.judging.members import GONE, LOOK, Lost, Member, Members
-from challenge.submissions.judging.result import Where, slowed
+from challenge.submissions.judging.reference import Reference, is_decided
+from challenge.submissions.judging.result import Where
 from challenge.submissions.judging.run import OnStep, Order, Ran, run_here
 from challenge.submissions.judging.worker import Judged, judge_one
 
@@ -76,7 +74,7 @@ class Cluster:
         Raises:
             UserError: there are no workers.
         """
-        self.client, self._workspace, self._threads = client, workspace, limits.threads
+        self.client, self._threads = client, limits.threads
         self._own_cores, self._same_kind = own_cores, same_kind
         self._facts = remote.facts()
         self._closed: list[tuple[int, str]] = []
@@ -84,8 +82,7 @@ class Cluster:
         self._steps: dict[str, OnStep] = {}
         self._here = threading.local()
         self._hosts: dict[Path, str] = {}
-        self._reference_turn = threading.Lock()
-        self._reference: Speed | None = None
+        self._reference = Reference(workspace, limits.threads)
         self.members = Members(
             client,
             threads=self._threads,
@@ -205,7 +202,7 @@ class Cluster:
             raise JudgeFault(f"{ATTEMPTS} workers were lost: {'; '.join(reasons)}")
         if is_decided(ran, order.limits.minutes * 60):
             return ran
-        with self._reference_turn:
+        with self._reference.turn:
             self._hosts[self._here.entry] = self._facts["host"]
             _empty(made)
             here = run_here(order, made, progress)
@@ -313,7 +310,14 @@ class Cluster:
             host=member.host,
             reference=here,
             same_kind=member.facts["kind"] == self._facts["kind"],
-            projected=None if here else self._projected(member, inference, planned),
+            projected=None
+            if here
+            else self._reference.projected(
+                member.facts["speed"],
+                inference.start_up,
+                list(inference.seconds.values()),
+                planned,
+            ),
         )
         return Ran(
             inference=inference,
@@ -323,50 +327,6 @@ class Cluster:
             versions=answer["versions"],
             where=where,
         )
-
-    def _projected(
-        self, member: Member, inference: Inference, planned: int
-    ) -> tuple[float, float, float] | None:
-        """Seconds on this machine, from those on a worker: expected, at least, at most."""
-        measured = member.facts["speed"]
-        seconds = list(inference.seconds.values())
-        if measured is None or not seconds:
-            return None
-        there = speed.from_json(measured)
-        found = forecast.forecast(
-            inference.start_up, seconds, planned, there, self._reference_speed()
-        )
-        return found.expected, found.low, found.high
-
-    def _reference_speed(self) -> Speed:
-        """This machine's, measured once if need be."""
-        with self._reference_turn:
-            if self._reference is None:
-                path = layout.speed(self._workspace)
-                found = speed.find(path, self._threads)
-                if found is None or not found.is_here or not found.usable:
-                    found = speed.measure(self._threads)
-                    speed.store(path, found)
-                self._reference = found
-            return self._reference
-
-
-def is_decided(ran: Ran, limit: float) -> bool:
-    """Whether the organiser's machine would surely say the same of an entry's time.
-
-    Args:
-        ran: on a worker.
-        limit: seconds.
-    """
-    where, outcome = ran.where, ran.inference.outcome
-    if where is None or where.reference:
-        return True
-    if outcome == "ok":
-        return where.projected is not None and where.projected[2] <= limit
-    if outcome == "timeout":
-        return where.projected is not None and where.projected[1] > limit
-    slower = outcome == "nondeterministic" and slowed(ran.inference.cause)
-    return not slower
 
 
 def _result(future: Any, is_lost: Callable[[], bool]) -> dict[str, Any]:

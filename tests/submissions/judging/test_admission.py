@@ -9,9 +9,10 @@ import pytest
 
 from challenge.configs.errors import UserError
 from challenge.submissions.inference.supervisor import Inference
-from challenge.submissions.judging import admission, cluster
+from challenge.submissions.judging import admission
 from challenge.submissions.judging.admission import Wanted
 from challenge.submissions.judging.load import Load
+from challenge.submissions.judging.reference import is_decided
 from challenge.submissions.judging.result import Where
 from challenge.submissions.judging.run import Ran
 from challenge.submissions.outcomes import SLOWER, Outcome
@@ -94,4 +95,4 @@ def test_a_workers_clock_decides_only_what_the_organisers_would(
     inference = Inference(outcome, cause, {}, 1.0, 2.0, 2.0, 1, "")
     where = Where(host="b", reference=reference, projected=projected)
     ran = Ran(inference, Load(cores=1, foreign=0.0), where=where)
-    assert cluster.is_decided(ran, limit=60.0) is decided
+    assert is_decided(ran, limit=60.0) is decided
