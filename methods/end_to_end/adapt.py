@@ -105,11 +105,13 @@ class Adapt(Method):
         self.seed, self.seconds = seed, seconds
         self.chosen = chosen(of, weights)
         if not self.chosen:
-            others = " or a method that learns" if weights != "all" else ", a method that learns"
+            kind, learns = type(of).__name__, "give `method.of` one that learns"
+            if weights == "all":
+                raise UserError.of("`method.of`", f"`{kind}` has no weights to adapt", learns)
             raise UserError.of(
                 "`method.weights`",
-                f"is `{weights}`, and `{type(of).__name__}` has none",
-                f"give `method.weights=all`{others}",
+                f"is `{weights}`, and `{kind}` has none",
+                f"{learns}, or `method.weights=all`",
             )
         if hasattr(of, "channels"):
             self.channels = of.channels

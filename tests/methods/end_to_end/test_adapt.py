@@ -162,8 +162,12 @@ def test_the_weights_are_those_that_are_asked_for():
     assert scalars < biases == scalars | {n for n in everything if n.endswith(".bias")}
     assert {name.split(".")[1] for name in last} == {"0", "1"}
     assert len({name.rpartition(".")[0] for name in last}) == 2
-    with pytest.raises(UserError, match="`method.weights`: is `all`, and `TV` has none; give"):
+    nothing = "`method.of`: `TV` has no weights to adapt; give `method.of` one that learns$"
+    with pytest.raises(UserError, match=nothing):
         Adapt(of=TV())
+    fewer = "`method.weights`: is `last`, and `TV` has none; .*, or `method.weights=all`$"
+    with pytest.raises(UserError, match=fewer):
+        Adapt(of=TV(), weights="last")
 
 
 def test_what_has_no_gradients_is_told():
