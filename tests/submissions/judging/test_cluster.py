@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-import shutil
+import re
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -37,6 +38,7 @@ from challenge.submissions.judging import (
 )
 from challenge.submissions.judging.cluster import Cluster
 from challenge.submissions.judging.judge import Judge, open_judge
+from tests.submissions.judging.echoed import entry_of
 
 pytest.importorskip("distributed")
 pytestmark = [
@@ -44,14 +46,6 @@ pytestmark = [
     pytest.mark.skipif(os.name != "posix", reason="judging is promised on Linux"),
 ]
 HERE = Path(__file__).parent
-SOURCE = """
-from challenge.methods.contract import Method
-class Mine(Method):
-    def __init__(self, *, mode: str = ""):
-        super().__init__()
-    def forward(self, y, physics):
-        return y
-"""
 
 
 @pytest.fixture(scope="module")
@@ -59,12 +53,6 @@ def client() -> Iterator[Any]:
     """A scheduler with two workers, for all tests: it takes seconds to start."""
     with connection.connect("local", workers=2) as made:
         yield made
-
-
-@pytest.fixture
-def place(workspace: Workspace, tmp_path: Path) -> Workspace:
-    shutil.copytree(workspace.path, tmp_path / "organiser")
-    return Workspace(tmp_path / "organiser")
 
 
 @pytest.fixture
@@ -79,10 +67,6 @@ def workers(client: Any, place: Workspace, challenge: Challenge) -> Iterator[Clu
     made = Cluster(client, place, challenge.config.limits)
     yield made
     made.close()
-
-
-def entry_of(make_entry: Callable[..., Path], name: str, mode: str = "") -> Path:
-    return make_entry(SOURCE, name, method={"name": "method.py:Mine", "mode": mode or name})
 
 
 def _board(place: Workspace, challenge: Challenge) -> list[dict[str, Any]]:
@@ -110,6 +94,16 @@ class _Sent:
 
     def has(self, content: bytes) -> bool:
         return any(content in each for each in self.frames)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="masks of others are in /proc")
+def test_workers_never_see_ctrl_c_which_a_terminal_sends_to_all(client: Any) -> None:
+    """So none of them shows a traceback; this process ends them."""
+    for process in client.run(os.getpid).values():
+        status = Path(f"/proc/{process}/status").read_text()
+        (blocked,) = re.findall(r"^SigBlk:\s*(\w+)$", status, re.M)
+        assert int(blocked, 16) >> (signal.SIGINT - 1) & 1
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
 
 
 def test_workers_judge_what_this_process_judges_and_get_nothing_secret(

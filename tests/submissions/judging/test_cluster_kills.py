@@ -24,6 +24,7 @@ from challenge.data.layout import Workspace
 from challenge.submissions import layout, machine
 from challenge.submissions.jail.probe import probe
 from challenge.submissions.judging import board, result_files
+from tests.submissions.judging.echoed import entry_of
 
 pytest.importorskip("distributed")
 pytestmark = [
@@ -31,14 +32,6 @@ pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="processes end with their parent on Linux"),
 ]
 HERE = Path(__file__).parent
-SOURCE = """
-from challenge.methods.contract import Method
-class Mine(Method):
-    def __init__(self, *, mode: str = ""):
-        super().__init__()
-    def forward(self, y, physics):
-        return y
-"""
 
 
 class Machines:
@@ -132,8 +125,7 @@ def test_whoever_is_killed_the_same_command_goes_on(
     kills: int,
     count: int,
 ) -> None:
-    method = {"name": "method.py:Mine", "mode": "slow"}
-    entries = [make_entry(SOURCE, f"entry-{each}", method=method) for each in range(count)]
+    entries = [entry_of(make_entry, f"entry-{each}", "slow") for each in range(count)]
     level = "landlock" if not probe.works("landlock") else "process"
     places = [Workspace(tmp_path / name) for name in ("undisturbed", "killed")]
     for each in places:

@@ -41,13 +41,6 @@ from challenge.submissions.scoring import metrics
 from challenge.submissions.scoring.metrics import psnr
 
 
-@pytest.fixture
-def place(workspace: Workspace, tmp_path: Path) -> Workspace:
-    """A copy of the workspace, for tests that write results."""
-    shutil.copytree(workspace.path, tmp_path / "organiser")
-    return Workspace(tmp_path / "organiser")
-
-
 def judge(place: Workspace, challenge: Challenge, teams: Teams | None = None) -> Judge:
     return open_judge(place, challenge, place.hidden("tiny"), teams, level="process")
 

@@ -25,23 +25,10 @@ from challenge.submissions import layout, machine
 from challenge.submissions.jail.probe import probe
 from challenge.submissions.judging import board, pool, result_files
 from challenge.submissions.judging.judge import Judge, open_judge
+from tests.submissions.judging.echoed import entry_of
 
 HERE = Path(__file__).parent
-SOURCE = """
-from challenge.methods.contract import Method
-class Mine(Method):
-    def __init__(self, *, mode: str = ""):
-        super().__init__()
-    def forward(self, y, physics):
-        return y
-"""
 TWO_CORES = pytest.mark.skipif(machine.cores() < 2, reason="two workers need two cores")
-
-
-@pytest.fixture
-def place(workspace: Workspace, tmp_path: Path) -> Workspace:
-    shutil.copytree(workspace.path, tmp_path / "organiser")
-    return Workspace(tmp_path / "organiser")
 
 
 @pytest.fixture
@@ -49,10 +36,6 @@ def judge(place: Workspace, challenge: Challenge) -> Judge:
     runner = HERE.parent / "echo_runner.py"
     hidden = place.hidden("tiny")
     return open_judge(place, challenge, hidden, None, level="process", runner=runner)
-
-
-def entry_of(make_entry: Callable[..., Path], name: str, mode: str = "") -> Path:
-    return make_entry(SOURCE, name, method={"name": "method.py:Mine", "mode": mode or name})
 
 
 @pytest.mark.slow
