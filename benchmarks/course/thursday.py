@@ -52,9 +52,9 @@ SAMPLED = [
     DECLARED,
 ]
 RUNS: dict[str, tuple[str, list[str]]] = {
-    "autoencoder": ("photographs", ["autoencoder", "train.minutes=20", DECLARED]),
-    "vae": ("photographs", ["vae", "train.minutes=20", DECLARED]),
-    "score": (wednesday.NOISE, ["score", "train.minutes=60", DECLARED]),
+    "autoencoder": ("photographs", ["autoencoder", "train.minutes=10", DECLARED]),
+    "vae": ("photographs", ["vae", "train.minutes=12", DECLARED]),
+    "score": (wednesday.NOISE, ["score", "train.minutes=35", DECLARED]),
     "diffusion": ("photographs", SAMPLED),
     "diffusion-draw": ("deblur", [*SAMPLED, "method.draws=1"]),
 }
