@@ -139,7 +139,7 @@ class DEQ(Method):
             start: what D begins as, in place of a network `net`: a denoiser's run, such as
                 `runs/denoising/drunet`, or an entry.
             channels: 3 for colour, 2 for complex, 1 for grey images; `challenge train` takes those
-                of the challenge's where the config says none.
+                of the challenge where the config says none.
             precision: of the network at inference; a step that is rounded to bf16 is repeated up to
                 about 4e-3 only.
 

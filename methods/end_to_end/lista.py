@@ -104,7 +104,7 @@ class Lista(Method):
             preconditioned: with P_k; else P_k = I.
             metric: whether E_k is a constant or a function of frequency, `spectral` by default.
             channels: 3 for colour, 2 for complex, 1 for grey images; `challenge train` takes those
-                of the challenge's where the config says none.
+                of the challenge where the config says none.
             checkpoint: in training, keep each layer's codes only and compute the rest again on
                 the way back, so that memory hardly grows with the number of layers.
             precision: of the filters at inference; see `challenge methods network`.

@@ -79,7 +79,7 @@ class LPD(Method):
             preconditioned: B is a regularised inverse of A; else A^T.
             net: the networks Lambda_k.
             channels: 3 for colour, 2 for complex, 1 for grey images; `challenge train` takes those
-                of the challenge's where the config says none.
+                of the challenge where the config says none.
             dual_width: features of the plain convolutional networks Gamma_k.
             dual_depth: their hidden layers.
             checkpoint: in training, keep f and h of each step only and compute the rest again on

@@ -90,7 +90,7 @@ class Network(Method):
         Args:
             net: the network N.
             channels: 3 for colour, 2 for complex, 1 for grey images; `challenge train` takes those
-                of the challenge's where the config says none.
+                of the challenge where the config says none.
             bins: intensities of a categorical head, for `train.loss=cross_entropy`; null: none, as
                 for complex images.
             precision: of inference; `auto` is bfloat16 where the processor multiplies it faster

@@ -120,7 +120,7 @@ class NeuralODE(Method):
             start: what D_t is at first, in place of a network `net`: a denoiser's run, such as
                 `runs/denoising/drunet`, or an entry.
             channels: 3 for colour, 2 for complex, 1 for grey images; `challenge train` takes those
-                of the challenge's where the config says none.
+                of the challenge where the config says none.
             precision: of the network at inference; see `challenge methods network`. That of
                 `dopri5` is float32, since its steps would follow the rounding.
 

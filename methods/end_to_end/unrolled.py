@@ -122,7 +122,7 @@ class Unrolled(Method):
             start: what every step begins as, in place of a network `net`: a denoiser's run, such as
                 `runs/denoising/drunet`, or an entry.
             channels: 3 for colour, 2 for complex, 1 for grey images; `challenge train` takes those
-                of the challenge's where the config says none.
+                of the challenge where the config says none.
             checkpoint: in training, keep the steps' estimates only and compute the rest again on
                 the way back, so that memory hardly grows with the number of steps.
             precision: of the networks at inference; see `challenge methods network`.

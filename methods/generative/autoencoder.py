@@ -64,7 +64,7 @@ class Autoencoder(Method):
             net: encoder and decoder.
             inference: how an image is sought, given a measurement.
             channels: 3 for colour, 2 for complex, 1 for grey images; `challenge train` takes those
-                of the challenge's where the config says none.
+                of the challenge where the config says none.
             precision: of inference; see `challenge methods network`.
 
         Raises:

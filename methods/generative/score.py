@@ -86,7 +86,7 @@ class Score(Method):
             lowest: the lowest noise level of training and of use, in units of the image range.
             highest: the highest one; samples of no measurement begin there.
             channels: 3 for colour, 2 for complex, 1 for grey images; `challenge train` takes those
-                of the challenge's where the config says none.
+                of the challenge where the config says none.
             precision: of inference; see `challenge methods network`.
 
         Raises:

@@ -63,7 +63,7 @@ class DnCNN(Method):
             bias_free: convolutions add no constants.
             blind: the network is not told the noise level.
             channels: 3 for colour, 2 for complex, 1 for grey images; `challenge train` takes those
-                of the challenge's where the config says none.
+                of the challenge where the config says none.
             precision: of inference; see `challenge methods network`.
         """
         super().__init__()

@@ -65,7 +65,7 @@ class DRUNet(Method):
             predicts: the image, or the noise, which is taken off the measurement and begins at 0.
             blind: the network is not told the noise level.
             channels: 3 for colour, 2 for complex, 1 for grey images; `challenge train` takes those
-                of the challenge's where the config says none.
+                of the challenge where the config says none.
             precision: of inference; see `challenge methods network`.
         """
         super().__init__()

@@ -69,7 +69,7 @@ class GSDRUNet(Method):
             activation: differentiable, so that the potential has a continuous gradient.
             blind: the network is not told the noise level.
             channels: 3 for colour, 2 for complex, 1 for grey images; `challenge train` takes those
-                of the challenge's where the config says none.
+                of the challenge where the config says none.
             precision: of inference; bf16 rounds, by which a descent on the potential stalls.
         """
         super().__init__()

@@ -67,7 +67,7 @@ class Lipschitz(Method):
                 cannot be removed entirely.
             blind: the network is not told the noise level.
             channels: 3 for colour, 2 for complex, 1 for grey images; `challenge train` takes those
-                of the challenge's where the config says none.
+                of the challenge where the config says none.
             precision: of inference; bf16 rounds, by which the constant holds only roughly.
         """
         super().__init__()

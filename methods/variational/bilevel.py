@@ -122,7 +122,7 @@ class Bilevel(Method):
         Args:
             theta: what is learned.
             channels: 3 for colour, 2 for complex, 1 for grey images (filters); `challenge train`
-                takes those of the challenge's where the config says none.
+                takes those of the challenge where the config says none.
             potential: of the filters' responses.
             filters: how many.
             size: side of a filter in pixels.
