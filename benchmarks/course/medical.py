@@ -38,48 +38,57 @@ from challenge.submissions.judging.result import Result
 from challenge.submissions.reports.comparison import size_of_weights
 from challenge.submissions.scoring.metrics import nmse, psnr, ssim
 
-DOCS = Path(__file__).parents[2] / "docs"
+README = Path(__file__).parents[2] / "README.md"
+DOCS = README.parent / "docs"
 FOLDER = baselines.FOLDER / "medicine"
 BEGIN, END = "<!-- begin: python -m benchmarks.course.medical -->", "<!-- end of medical -->"
+"""In `docs/performance.md`, and of the short table in the README."""
 TEAM, NOISE = "medicine", "phantomnoise"
 
-WHOLE = ["train.batch=2", "train.patch=128", "train.evaluate=200"]
-"""An operator sees an image as a whole."""
+WHOLE = ["train.batch=1", "train.patch=128", "train.lr=0.001", "train.evaluate=400"]
+"""An operator sees an image as a whole; one has as many pixels as a batch of patches."""
 NET = "method.net.width=24"
 
 
-def _trained(config: str, minutes: int, *settings: str) -> list[str]:
-    budget = ["train.steps=null", f"train.minutes={minutes}", "train.tune=8", DECLARED]
+def _trained(config: str, steps: int, *settings: str) -> list[str]:
+    budget = [f"train.steps={steps}", "train.minutes=null", "train.tune=8", DECLARED]
     return [config, *budget, *settings]
 
 
 TV = ["tv", "method.weight=null", "train.tune=8"]
 SAMPLED = ["diffusion", "method.guidance=pigdm", "method.draws=8", DECLARED]
 """As many steps as the judge's time suffices for."""
-PLAIN = ["method.preconditioned=false", "method.steps=6"]
-"""Learned Primal-Dual with A^T, as published."""
+PLUGGED = ("pnp", "red", "diffusion")
+"""Configs into which the denoiser of `phantomnoise` is put."""
+CNN = "method.net={architecture: cnn, width: 32, depth: 2}"
+PUBLISHED = [CNN, "method.dual_width=32", "method.dual_depth=2", "method.groups=5",
+             "method.steps=10", "method.preconditioned=false"]  # fmt: skip
+"""Learned Primal-Dual in the sizes of Adler, Oktem 2018: 10 steps through A^T, of networks of three
+layers."""
 RUNS: dict[str, dict[str, list[str]]] = {
-    NOISE: {"drunet": _trained("drunet", 15, "method.width=24")},
+    NOISE: {"drunet": _trained("drunet", 2500, "method.width=24")},
     "ct": {
         "fbp": ["fbp"],
         "fbp-hann": ["fbp", "method.window=hann"],
         "tv": TV,
-        "ct-network": _trained("network", 10, NET, *WHOLE),
-        "ct-lpd": _trained("lpd", 25, *WHOLE, *PLAIN),
-        "ct-unrolled": _trained("unrolled", 20, NET, *WHOLE, "method.algorithm=pgd"),
-        "ct-deq": _trained("deq", 20, NET, *WHOLE, "method.algorithm=pgd"),
+        "ct-network": _trained("network", 3000, NET, *WHOLE),
+        "ct-lpd": _trained("lpd", 4200, *WHOLE, *PUBLISHED),
+        "ct-unrolled": _trained("unrolled", 4000, NET, *WHOLE, "method.algorithm=pgd"),
+        "ct-deq": _trained("deq", 1500, NET, *WHOLE, "method.algorithm=pgd"),
+        "pnp": ["pnp", "method.iterations=16", DECLARED],
+        "red": ["red", "method.strength=null", "train.tune=8", DECLARED],
         "diffusion": SAMPLED,
     },
     "mri": {
         "zero_filled": ["zero_filled"],
         "tv": TV,
-        "mri-network": _trained("network", 10, NET, *WHOLE),
-        "mri-lpd": _trained("lpd", 25, *WHOLE, *PLAIN),
-        "mri-unrolled": _trained("unrolled", 20, NET, *WHOLE),
-        "mri-deq": _trained("deq", 20, NET, *WHOLE),
+        "mri-network": _trained("network", 3000, NET, *WHOLE),
+        "mri-lpd": _trained("lpd", 2000, *WHOLE, *PUBLISHED),
+        "mri-unrolled": _trained("unrolled", 5000, NET, *WHOLE),
+        "mri-deq": _trained("deq", 1500, NET, *WHOLE),
     },
 }
-"""Of every challenge, what is trained there, in minutes of one core."""
+"""Of every challenge, what is trained there, with how many steps."""
 PACKED = ("network", "lpd", "unrolled", "deq")
 QUICK = {
     "prepare": ["images.size=64", "images.train=12", "images.val=2", "images.test=3"],
@@ -108,12 +117,13 @@ def main() -> None:
     parser.add_argument("--only", help="the runs that are trained, separated by commas")
     arguments = parser.parse_args()
     only = None if arguments.only is None else arguments.only.split(",")
-    workspace, docs = Workspace(arguments.workspace), DOCS
+    workspace, docs, readme = Workspace(arguments.workspace), DOCS, README
     if arguments.quick:
         docs = workspace.path / "docs"
+        readme = docs / README.name
         docs.mkdir(parents=True, exist_ok=True)
-        for page in ("performance.md", "medical.md"):
-            shutil.copyfile(DOCS / page, docs / page)
+        for page in (DOCS / "performance.md", DOCS / "medical.md", README):
+            shutil.copyfile(page, docs / page.name)
     for name, runs in RUNS.items():
         prepare(workspace, name, arguments.quick)
         for run, settings in runs.items():
@@ -134,6 +144,7 @@ def main() -> None:
         words = f"a hidden image of {name}, its reconstructions and their errors, by method"
         blocks += [table(hidden, rows), f"![{words}]({path.name})"]
     pages.put(docs / "performance.md", BEGIN, END, "\n\n".join(blocks))
+    pages.put(readme, BEGIN, END, summary(judged))
     medical_lesion.write(
         docs, {name: {run: row.run for run, row in rows.items()} for name, rows in judged.items()}
     )
@@ -154,7 +165,7 @@ def prepare(workspace: Workspace, name: str, quick: bool = False) -> None:
 def _filled(workspace: Workspace, settings: list[str], quick: bool) -> list[str]:
     """Settings with the path of the denoiser; of a trial, with those that make it short."""
     config, found = settings[0], list(settings)
-    if config == "diffusion":
+    if config in PLUGGED:
         found.append(f"method.denoiser={layout.run(workspace, NOISE, 'drunet').path}")
     if quick:
         trained = any(each.startswith("train.minutes") for each in settings)
@@ -223,6 +234,25 @@ def table(hidden: Hidden, rows: dict[str, Row]) -> str:
         f"\n\nAs judged on the {count} hidden phantoms of `{name}`, with 2 threads; measured: "
         f"{'filtered backprojection' if name == 'ct' else 'zeros for what was not measured'}.{said}"
     )
+
+
+def summary(judged: dict[str, dict[str, Row]]) -> str:
+    """The README's table: PSNR (dB) and, in brackets, what is gained over TV, by method."""
+    names = list(judged)
+    plain = {
+        name: {run.removeprefix(f"{name}-"): row.result.psnr for run, row in rows.items()}
+        for name, rows in judged.items()
+    }
+    lines = ["| method | " + " | ".join(f"`{name}`" for name in names) + " |"]
+    lines.append("|---" * (len(names) + 1) + "|")
+    for method in dict.fromkeys(run for rows in plain.values() for run in rows):
+        cells = []
+        for name in names:
+            level, tv = plain[name].get(method), plain[name].get("tv")
+            over = _over(level.mean, tv.mean) if level and tv else ""
+            cells.append(f"{level.mean:.2f} ({over})" if level else "")
+        lines.append(f"| `{method}` | {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def _measured(hidden: Hidden) -> tuple[float, float, float, int]:

@@ -20,6 +20,10 @@ learned as logarithms and hence stay positive.
 Training begins with one step, and a new one begins as a copy of the one before (`grow`): early
 passes over the data cost one network each, and late steps start from what early ones learned.
 
+Of complex images (`phase`), a network sees x conj(p), p the smooth phase of the Wiener estimate,
+which is nearly real, and D_k(v) = p (1 + N_k)(v conj(p)): the method commutes with a turn of all
+phases (`transforms/smooth_phase.py`).
+
 With `start`, every D_k begins as a denoiser D instead, called at a level that falls from step to
 step, and hqs begins as plug-and-play with the schedule of DPIR (Zhang et al. 2021):
 
@@ -54,7 +58,7 @@ from challenge.methods.training.fit import check_measurement, check_problem, fit
 from challenge.methods.training.guards import check_range
 from challenge.methods.training.loop import READS
 from challenge.methods.training.precision import InferencePrecision, Precision, share_precision
-from challenge.methods.transforms import spectrum
+from challenge.methods.transforms import smooth_phase, spectrum
 from challenge.methods.transforms.cosine import CHROMINANCE, from_opponent, to_opponent
 from challenge.methods.transforms.noise_level import noise_level
 from challenge.methods.transforms.structure import treats_colours_alike
@@ -101,6 +105,7 @@ class Unrolled(Method):
         metric: Literal["white", "spectral"] | None = None,
         grow: Annotated[float, Ge(0), Le(1)] | None = None,
         memory: Annotated[int, Ge(0), Le(64)] = 0,
+        phase: bool | None = None,
         net: Net = Net(),
         start: Start = None,
         channels: Literal[1, 2, 3] = 3,
@@ -118,6 +123,8 @@ class Unrolled(Method):
                 one begins as a copy of the one before. 0: all from the start; null: 0.5, or 0 with
                 `start`.
             memory: features that a network hands to that of the next step, beside the estimate.
+            phase: networks see complex images turned by their smooth phase; null: where images are
+                complex.
             net: the networks N_k.
             start: what every step begins as, in place of a network `net`: a denoiser's run, such as
                 `runs/denoising/drunet`, or an entry.
@@ -137,6 +144,12 @@ class Unrolled(Method):
                 f"is not a knob of `algorithm: {algorithm}`, whose data step has a length",
                 "take it out, or choose `hqs` or `admm`",
             )
+        if phase and channels != 2:
+            raise UserError.of(
+                "`method.phase`",
+                "is not a knob of images that have no phase",
+                "take it out; complex images are those of `channels: 2`",
+            )
         if start is not None:
             _check_start(start, grow=grow, memory=memory, net=net)
         # In a list: its weights are those of the steps, and not learned beside them.
@@ -144,6 +157,7 @@ class Unrolled(Method):
         self.algorithm: Algorithm = algorithm
         self.steps, self.tied, self.memory, self.channels = steps, tied, memory, channels
         self.spectral = metric != "white"
+        self.turned = channels == 2 if phase is None else phase
         self.grow = (0.0 if start else 0.5) if grow is None else grow
         self.design, self.checkpoint = net, checkpoint
         self.wiener = WienerFilter()
@@ -195,12 +209,15 @@ class Unrolled(Method):
         )
         data = DataTerm(to_opponent(y) if opponent else y, physics, noise_level(y, physics))
         x = self.wiener(data)[0]
+        phase = smooth_phase.smooth_phase(x) if self.turned else None
         active = int(self.active)
         state = proximal.start(x, data, self.algorithm)
         memory = x.new_zeros(len(x), self.memory, *x.shape[-2:])
         for place in range(active if count is None else count):
             k = min(place, active - 1)
-            state, memory = recompute(self.checkpoint, self._step, k, data, state, memory, opponent)
+            state, memory = recompute(
+                self.checkpoint, self._step, k, data, state, memory, opponent, phase
+            )
             if not self.training:
                 check_range(state.x, f"step {place + 1} of the unrolled algorithm")
             yield from_opponent(state.x) if opponent else state.x
@@ -251,7 +268,7 @@ class Unrolled(Method):
 
         Args:
             k: step, from 0.
-            v: what the data step made, shape (B, C, H, W).
+            v: what the data step made, shape (B, C, H, W); turned, where that is so.
             sigma: noise level, shape (1 | B, 1, 1, 1).
             memory: of the step before, shape (B, memory, H, W).
         """
@@ -282,12 +299,16 @@ class Unrolled(Method):
         state: proximal.State,
         memory: Tensor,
         opponent: bool,
+        phase: Tensor | None,
     ) -> tuple[proximal.State, Tensor]:
         """Step k of the algorithm, and the network's memory for the next one."""
         kept = memory
 
         def prox(v: Tensor) -> Tensor:
             nonlocal kept
+            if phase is not None:
+                x, kept = self.denoise(k, smooth_phase.turn_back(v, phase), data.sigma, memory)
+                return smooth_phase.turn(x, phase)
             x, kept = self.denoise(k, from_opponent(v) if opponent else v, data.sigma, memory)
             return to_opponent(x) if opponent else x
 
