@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from challenge.methods import registry
+from challenge.methods import registry, syntax
 
 COLOURS = {1: "grey", 2: "complex", 3: "colour"}
 """Channels of images, in words."""
@@ -64,7 +64,7 @@ def _class(name: str) -> ast.ClassDef | None:
     spec = importlib.util.find_spec(module)
     if spec is None or spec.origin is None:
         return None
-    for node in ast.parse(Path(spec.origin).read_bytes()).body:
+    for node in syntax.parse(Path(spec.origin).read_bytes()).body:
         if isinstance(node, ast.ClassDef) and node.name == attribute:
             return node
     return None

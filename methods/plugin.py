@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from challenge.configs.errors import UserError
+from challenge.methods import syntax
 
 if TYPE_CHECKING:
     from challenge.methods.contract import Method
@@ -134,7 +135,7 @@ def _callable(method: type[Method], path: Path) -> type[Method]:
 
 def _tree(path: Path) -> ast.Module:
     try:
-        return ast.parse(path.read_bytes(), filename=str(path))
+        return syntax.parse(path.read_bytes(), str(path))
     except (SyntaxError, ValueError) as error:
         line = getattr(error, "lineno", None)
         place = f"{path}:{line}" if line else str(path)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from challenge.methods import syntax
+
 PACKAGES = {
     "challenge.data": {"open_challenge", "tensors"},
     "challenge.methods": {"Method", "build", "check", "noise_level", "supervised", "toy_problem"},
@@ -18,7 +20,7 @@ PACKAGES = {
 @pytest.mark.parametrize("package", PACKAGES)
 def test_every_public_name_is_that_of_its_stub(package):
     module = importlib.import_module(package)
-    tree = ast.parse(Path(module.__file__).with_suffix(".pyi").read_text())
+    tree = syntax.parse(Path(module.__file__).with_suffix(".pyi").read_text())
     stubs = {
         alias.name: node.module
         for node in tree.body

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import ast
 import hashlib
-import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
 
 from challenge.configs.loader import flow
 from challenge.data.hashing import digest_json
+from challenge.methods import syntax
 from challenge.submissions.entries import archive, contents, weights
 from challenge.submissions.entries.likeness import Likeness
 from challenge.submissions.entries.python_files import LONGEST_SOURCE
@@ -104,9 +104,7 @@ class _Plain(ast.NodeTransformer):
 def _code(source: bytes) -> str:
     """Hash of a Python file that is the same for the same code in another dress."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            tree = ast.parse(source)
+        tree = syntax.parse(source)
         own: dict[str, str] = {}
         imported: dict[str, str] = {}
         for node in ast.walk(tree):

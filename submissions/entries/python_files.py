@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import warnings
 import zipfile
 from collections.abc import Collection, Iterator, Mapping
 from itertools import islice
@@ -13,6 +12,7 @@ from packaging.utils import canonicalize_name
 from challenge.configs import spelling
 from challenge.configs.schema.challenge import Rules
 from challenge.configs.schema.entry import EntryConfig
+from challenge.methods import syntax
 from challenge.submissions.entries import archive, imports, packages
 from challenge.submissions.entries.archive import Members
 from challenge.submissions.entries.violations import PACK_AGAIN, Violation
@@ -56,9 +56,7 @@ def classes(
             continue
         bytes_left -= len(source)
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                tree = ast.parse(source)
+            tree = syntax.parse(source)
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             line = getattr(error, "lineno", None)
             where = f"{place}:{line}" if line else place

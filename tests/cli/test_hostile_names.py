@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from challenge.cli.shared import console, streams
+from challenge.methods import syntax
 
 FORGED = "beta.zip: crash: its method raised an exception"
 NAMES = {
@@ -215,7 +216,7 @@ def test_only_the_console_prints():
     for path in sorted(Path(folder).rglob("*.py")):
         if path.name in ("console.py", "streams.py", "columns.py", "progress_line.py"):
             continue
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(syntax.parse(path.read_text())):
             called = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
             if called in ("print", "sys.stdout.write", "sys.stderr.write", "click.echo"):
                 wrong.append(f"{path.name}:{node.lineno}")

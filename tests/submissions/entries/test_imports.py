@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import importlib
 import json
@@ -19,7 +18,7 @@ from packaging.utils import canonicalize_name
 
 from challenge.configs.schema.challenge import Rules
 from challenge.data.challenges.challenge import Challenge
-from challenge.methods import plugin
+from challenge.methods import plugin, syntax
 from challenge.submissions.entries import archive, imports, kit, packages
 from challenge.submissions.entries.check import check
 from challenge.submissions.entries.python_files import MOST_IMPORTS
@@ -31,7 +30,7 @@ FILES = ("plugin/method.py", "plugin/blocks.py", "plugin/nets/unet.py", "plugin/
 
 def told(source: str, name: str = FILES[0], rules: Rules | None = None) -> list[str]:
     files = imports.Files(FILES, "plugin")
-    found = imports.problems(ast.parse(source), name, files, rules or Rules(), "a.zip")
+    found = imports.problems(syntax.parse(source), name, files, rules or Rules(), "a.zip")
     return [str(problem.mistake) for problem in found]
 
 
@@ -328,7 +327,7 @@ def test_relative_imports_are_found_as_the_loader_finds_them(
     files = imports.Files({user, *names}, "plugin")
     # A file `a.py` hides a folder `a`, and then nobody imports what is in the folder.
     assume(all(files.kind(place[:end]) != "file" for end in range(len(place) + 1)))
-    found = list(imports.problems(ast.parse(statement), user, files, Rules(), "a.zip"))
+    found = list(imports.problems(syntax.parse(statement), user, files, Rules(), "a.zip"))
     package = plugin._import(root / "method.py").__package__ or ""
     try:
         importlib.import_module(".".join((package, *place, "user")))
