@@ -13,7 +13,7 @@ from challenge.methods import registry, syntax
 
 @pytest.fixture
 def interrupted() -> Iterator[None]:
-    """Threads that take turns as often as they can: garbage is collected, and looks at the clock."""
+    """Threads that take turns as often as they can, also where garbage is collected."""
     interval, threshold = sys.getswitchinterval(), gc.get_threshold()
     sys.setswitchinterval(1e-6)
     gc.set_threshold(20, 1_000_000, 1_000_000)
