@@ -131,3 +131,15 @@ def test_the_guide_is_played_and_every_scheduler_says_the_same(challenge, story)
             for each in reversed(started):
                 each.terminate()
                 each.wait(timeout=60)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(machine.cores() < 2, reason="`deblur` judges on two cores")
+def test_the_demo_is_played_on_workers_too(elsewhere, tmp_path) -> None:
+    done = elsewhere("demo", "demo", "--minutes", "0.05", "--scheduler", "local")
+    assert done.code == 0, done.err
+    assert done.err.count("--scheduler local") == 1 and "on 1 machine" in done.err
+    found = [json.loads(each.read_text()) for each in (tmp_path / "demo/results").glob("*.json")]
+    assert [each["outcome"] for each in found] == 3 * ["ok"]
+    assert all(each["where"]["reference"] for each in found)
+    assert "The whole competition took" in done.out and (tmp_path / "demo/board.html").is_file()
