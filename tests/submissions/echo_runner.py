@@ -4,13 +4,14 @@ As `numpy_runner.py`, it imports nothing that knows the models of operators.
 
 What the entry's config says in `method.mode` changes it, for the tests of verdicts and workers:
 `drift` adds what differs from process to process, `order` what came before, `slow` waits,
-`assassin` kills the process that judges it, `threads` prints for how many threads libraries are
-set. A standard deviation comes with every image (`spread`),
+`assassin` kills the process that judges it, `darker-N` scales by 1 - N/10, `threads` prints for
+how many threads libraries are set. A standard deviation comes with every image (`spread`),
 with all but the first one of a process (`loses`), or with the first one alone (`gains`).
 """
 
 import io
 import os
+import re
 import signal
 import sys
 import time
@@ -21,7 +22,7 @@ import numpy as np
 
 from challenge.submissions.inference import runner
 
-MODES = ("drift", "order", "slow", "assassin", "threads", "spread", "loses", "gains")
+MODES = ("drift", "order", "slow", "assassin", "darker", "threads", "spread", "loses", "gains")
 
 
 def load() -> dict[str, Any]:
@@ -32,13 +33,16 @@ def load() -> dict[str, Any]:
     if mode == "threads":
         names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
         print(*(os.environ.get(each) for each in names), file=sys.stderr)
-    return {"mode": mode, "calls": 0, "first": None}
+    darker = re.search(r"darker-(\d+)", text)
+    factor = np.float32(1 - int(darker[1]) / 10 if darker else 1)
+    return {"mode": mode, "factor": factor, "calls": 0, "first": None}
 
 
 def estimate(state: dict[str, Any], content: bytes) -> tuple[dict[str, Any], bytes]:
     with np.load(io.BytesIO(content), allow_pickle=False) as fields:
         x_hat, identity = np.ascontiguousarray(fields["y"]), str(fields["identity"])
     state["first"] = state["first"] or identity
+    x_hat = x_hat * state["factor"]
     if state["mode"] == "drift":
         x_hat = x_hat + np.float32(os.getpid() % 1000) / 1000
     elif state["mode"] == "order":

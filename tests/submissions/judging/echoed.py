@@ -13,6 +13,9 @@ class Mine(Method):
 """
 
 
-def entry_of(make_entry: Callable[..., Path], name: str, mode: str = "") -> Path:
-    """An entry of team alpha; `mode`, by default its name, says what the runner does with it."""
-    return make_entry(SOURCE, name, method={"name": "method.py:Mine", "mode": mode or name})
+def entry_of(
+    make_entry: Callable[..., Path], name: str, mode: str = "", team: str = "alpha"
+) -> Path:
+    """An entry; `mode`, by default its name, says what the runner does with it."""
+    method = {"name": "method.py:Mine", "mode": mode or name}
+    return make_entry(SOURCE, name, team, method=method)

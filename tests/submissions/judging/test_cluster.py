@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from copy import copy
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ from challenge.submissions.judging import (
 )
 from challenge.submissions.judging.cluster import Cluster
 from challenge.submissions.judging.judge import Judge, open_judge
+from tests.submissions.judging.boards import board_but_for_times, speed_here
 from tests.submissions.judging.echoed import entry_of
 
 pytest.importorskip("distributed")
@@ -67,13 +68,6 @@ def workers(client: Any, place: Workspace, challenge: Challenge) -> Iterator[Clu
     made = Cluster(client, place, challenge.config.limits)
     yield made
     made.close()
-
-
-def _board(place: Workspace, challenge: Challenge) -> list[dict[str, Any]]:
-    """Its rows, but for times."""
-    rules = challenge.config.rules.model_copy(update={"entries_per_day": 100})
-    found = board.rows(result_files.read_all(place), rules, None, challenge.hash, everything=True)
-    return [{key: value for key, value in asdict(row).items() if key != "seconds"} for row in found]
 
 
 class _Sent:
@@ -117,7 +111,7 @@ def test_workers_judge_what_this_process_judges_and_get_nothing_secret(
     entries = [entry_of(make_entry, name) for name in ("a", "spread")]
     for _ in pool.judge_all(judge, entries):
         pass
-    alone = _board(place, challenge)
+    alone = board_but_for_times(place, challenge)
     sent, steps = _Sent(monkeypatch), list[tuple[str, str]]()
     found = list(
         pool.judge_all(
@@ -130,7 +124,7 @@ def test_workers_judge_what_this_process_judges_and_get_nothing_secret(
     )
     assert not any(each.fault for each in found), found
     assert sorted(each.entry for each in found) == entries
-    assert _board(place, challenge) == alone
+    assert board_but_for_times(place, challenge) == alone
     identities = judge.hidden.ids()
     assert sorted(steps) == sorted((each.stem, image) for each in entries for image in identities)
     for each in found:
@@ -230,18 +224,6 @@ def test_the_entry_of_a_worker_that_is_killed_is_run_by_another_one(
     assert len(result_files.read_all(place)) == 1
 
 
-def _speed(slower: float = 1.0) -> speed.Speed:
-    """Of this machine, where every kernel takes so many times a millisecond."""
-    timing = speed.Timing(1e-3 * slower, 0.9e-3 * slower, 1.1e-3 * slower)
-    return speed.Speed(
-        threads=1,
-        machine=machine.describe(),
-        torch=machine.versions()["torch"],
-        measured="2026-12-01T10:00:00+00:00",
-        kernels=dict.fromkeys(speed.KERNELS, timing),
-    )
-
-
 @pytest.mark.slow
 def test_far_machines_are_told_of_and_near_the_limit_this_one_decides(
     make_entry: Callable[..., Path],
@@ -251,13 +233,13 @@ def test_far_machines_are_told_of_and_near_the_limit_this_one_decides(
     challenge: Challenge,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    speed.store(cores.folder() / "speed.json", _speed())
+    speed.store(cores.folder() / "speed.json", speed_here())
     entry, found = entry_of(make_entry, "a"), []
     # The workers are elsewhere: this process takes itself for another machine, of another kind.
     monkeypatch.setattr(remote, "identity", lambda: "the organiser's")
     monkeypatch.setattr(machine, "kind", lambda: "another kind")
     for slower in (1.0, 1e4):
-        speed.store(layout.speed(place), _speed(slower))
+        speed.store(layout.speed(place), speed_here(slower))
         workers = Cluster(client, place, challenge.config.limits)
         (judged,) = pool.judge_all(judge, [entry], rejudge="all", cluster=workers)
         assert judged.result is not None and judged.result.outcome == "ok", judged.fault

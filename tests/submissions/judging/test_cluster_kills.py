@@ -12,9 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -23,7 +21,7 @@ from challenge.data.challenges.challenge import Challenge
 from challenge.data.layout import Workspace
 from challenge.submissions import layout, machine
 from challenge.submissions.jail.probe import probe
-from challenge.submissions.judging import board, result_files
+from tests.submissions.judging.boards import board_but_for_times
 from tests.submissions.judging.echoed import entry_of
 
 pytest.importorskip("distributed")
@@ -108,13 +106,6 @@ def machines(tmp_path: Path) -> Iterator[Machines]:
     made.log.close()
 
 
-def _board(place: Workspace, challenge: Challenge) -> list[dict[str, Any]]:
-    rules = challenge.config.rules.model_copy(update={"entries_per_day": 100})
-    found = board.rows(result_files.read_all(place), rules, None, challenge.hash, everything=True)
-    rows = [{key: value for key, value in asdict(row).items() if key != "seconds"} for row in found]
-    return sorted(rows, key=lambda row: row["name"])
-
-
 def _in_one_line(errors: str) -> bool:
     """Whether a command said what happened to its scheduler, and no more."""
     (line,) = errors.strip().splitlines() or [""]
@@ -160,15 +151,14 @@ def test_whoever_is_killed_the_same_command_goes_on(
     process = start(undisturbed, str(HERE / "score_all.py"), str(undisturbed.path), "2")
     _, errors = process.communicate(timeout=900)
     assert process.returncode == 0, errors
-    expected = _board(undisturbed, challenge)
-    assert len(expected) == count
+    expected = board_but_for_times(undisturbed, challenge)
 
     chance = random.Random(7)
     machines.start()
     began = time.monotonic()
     errors = start_here().communicate(timeout=900)[1]
     lasts = time.monotonic() - began
-    assert _board(place, challenge) == expected, errors
+    assert board_but_for_times(place, challenge) == expected, errors
     for number in range(kills):
         shutil.rmtree(layout.results(place))
         stands: dict[str, bytes] = {}
@@ -208,7 +198,7 @@ def test_whoever_is_killed_the_same_command_goes_on(
         out, errors = process.communicate(timeout=900)
         assert process.returncode == 0, errors
         assert len(_stands(place, stands)) == count
-        assert _board(place, challenge) == expected
+        assert board_but_for_times(place, challenge) == expected
         assert [each for each in place.path.rglob(".*.partial")] == []
 
 
