@@ -17,7 +17,7 @@ def board_but_for_times(place: Workspace, challenge: Challenge) -> bytes:
     rules = challenge.config.rules.model_copy(update={"entries_per_day": 100})
     found = board.rows(result_files.read_all(place), rules, None, challenge.hash, everything=True)
     rows = [{key: value for key, value in asdict(row).items() if key != "seconds"} for row in found]
-    return json.dumps(rows, indent=1).encode()
+    return json.dumps(rows, indent=1, default=lambda each: each.model_dump(mode="json")).encode()
 
 
 def speed_here(slower: float = 1.0) -> speed.Speed:
