@@ -35,6 +35,7 @@ from challenge.submissions.judging.reference import Reference, is_decided
 from challenge.submissions.judging.result import Where
 from challenge.submissions.judging.run import OnStep, Order, Ran, run_here
 from challenge.submissions.judging.worker import Judged, judge_one
+from challenge.submissions.scoring.scores import Scorers
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -127,7 +128,17 @@ class Cluster:
             UserError: no worker may judge, with why; the scheduler is gone; or as there.
         """
         self._open(judge)
-        judge = replace(judge, runs=self._run)
+        with Scorers() as scorers:
+            judge = replace(judge, runs=self._run, scores=scorers.score_images)
+            yield from self._judge_all(judge, entries, rejudge, progress)
+
+    def _judge_all(
+        self,
+        judge: Judge,
+        entries: Sequence[Path],
+        rejudge: Rejudge,
+        progress: OnEntryStep | None,
+    ) -> Iterator[Judged]:
         todo, answers = deque(entries), queue.Queue[Any]()
 
         def work() -> None:

@@ -43,11 +43,10 @@ from challenge.submissions.judging.result import (
 )
 from challenge.submissions.judging.run import Order, Runs, run_here
 from challenge.submissions.scoring import metrics, pictures
-from challenge.submissions.scoring.scores import Pair, score_images
+from challenge.submissions.scoring.scores import OnScore, Pair, Scores, score_images
 from challenge.submissions.text import one_line
 
 OnStep = Callable[[Step], None]
-OnScore = Callable[[str, int, int], None]
 Rejudge = Literal["none", "timeouts", "all"]
 """Which verdicts that stand are made anew."""
 
@@ -69,6 +68,8 @@ class Judge:
     """What the judge's hash is made of."""
     runs: Runs = run_here
     """Runs an entry over the hidden measurements, on this machine or another one."""
+    scores: Callable[..., Scores] = score_images
+    """Scores reconstructions, as `score_images`."""
 
     @property
     def judge_hash(self) -> str:
@@ -243,7 +244,7 @@ def _judged(
         inference = ran.inference
         if inference.outcome == "ok":
             pairs = [Pair.of(each, judge.hidden.image(each), made) for each in ids]
-            scores = score_images(pairs, judge.crop, progress=scored)
+            scores = judge.scores(pairs, judge.crop, progress=scored)
             if scores.failure:
                 # Every answer was checked when it came in: what fails now is not the team's.
                 raise supervisor.JudgeFault(f"image {scores.failure.id}: {scores.failure.cause}")

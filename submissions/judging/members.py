@@ -82,7 +82,9 @@ class Members:
         self._any_judged = False
         threading.Thread(target=self._keep_watch, daemon=True).start()
         with self._changed:
-            there = self._changed.wait_for(self._all_joined, PATIENCE)
+            self._changed.wait_for(self._all_joined, PATIENCE)
+            # Those that are slow to join come later.
+            there = bool(self._members)
         if not there:
             self.close()
             raise UserError.of(

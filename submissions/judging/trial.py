@@ -28,12 +28,11 @@ from challenge.submissions.runs.facts import read_facts
 from challenge.submissions.scoring import pictures
 from challenge.submissions.scoring.hints import Example
 from challenge.submissions.scoring.hints import hints as find_hints
-from challenge.submissions.scoring.scores import Pair, Scores, score_images
+from challenge.submissions.scoring.scores import OnScore, Pair, Scores, score_images
 
 LOOKED_AT = 4
 """Images of val that are looked at for hints."""
 OnStep = Callable[[Step], None]
-OnScore = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)

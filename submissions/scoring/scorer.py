@@ -1,9 +1,9 @@
 """The scorer: a process that sees truth and arrays, and imports no team's code.
 
-    python -I -m challenge.submissions.scoring.scorer < request.json > answers, a JSON object a line
+    python -I -m challenge.submissions.scoring.scorer  < requests  > answers, a JSON object a line
 
 It reads true images (PNG, or floats) and reconstructions (`.npy`), scores them on all the threads
-it is given, and answers per image in the order of the request, then with the means.
+it is given, and answers per image in the order of the request, then with the means, then `end`.
 """
 
 from __future__ import annotations
@@ -152,14 +152,15 @@ def main() -> None:
     keep_memory()
     # Before there are threads: two that import parts of scipy at once find them half made.
     metrics.import_skimage()
-    try:
-        for answer in answers(json.load(sys.stdin)):
-            print(json.dumps(answer, allow_nan=False), flush=True)
-    except UserError as error:
-        refused = [astuple(mistake) for mistake in error.mistakes]
-        print(json.dumps({"refused": refused}), flush=True)
-    else:
-        print(json.dumps({"end": True}), flush=True)
+    for line in sys.stdin:
+        try:
+            for answer in answers(json.loads(line)):
+                print(json.dumps(answer, allow_nan=False), flush=True)
+        except UserError as error:
+            refused = [astuple(mistake) for mistake in error.mistakes]
+            print(json.dumps({"refused": refused}), flush=True)
+        else:
+            print(json.dumps({"end": True}), flush=True)
 
 
 if __name__ == "__main__":

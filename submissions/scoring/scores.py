@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from challenge.configs.errors import Mistake, UserError
 from challenge.submissions import machine
 from challenge.submissions.outcomes import Outcome
 from challenge.submissions.scoring import calibration
 from challenge.submissions.scoring.calibration import Calibration
+
+OnScore = Callable[[str, int, int], None]
+"""Called after each image with ("score", done, total)."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +110,7 @@ def score_images(
     crop: int,
     *,
     threads: int | None = None,
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: OnScore | None = None,
 ) -> Scores:
     """Score reconstructions in the scorer's process.
 
@@ -119,48 +124,119 @@ def score_images(
         UserError: an image is too small, or a true image is missing or damaged.
         RuntimeError: the scorer failed; a fault of ours.
     """
-    request = {
-        "crop": crop,
-        "threads": threads or machine.cores(),
-        "pairs": [asdict(pair) for pair in pairs],
-    }
-    images: list[Score] = []
-    means: dict[str, dict[str, Any]] = {}
-    shares: dict[str, float] | None = None
-    complete = False
-    with tempfile.TemporaryFile("w+") as question, tempfile.TemporaryFile("w+") as errors:
-        json.dump(request, question)
-        question.seek(0)
-        command = [sys.executable, "-I", "-m", "challenge.submissions.scoring.scorer"]
-        with subprocess.Popen(
-            command, stdin=question, stdout=subprocess.PIPE, stderr=errors, text=True
-        ) as process:
+    with Scorers(1) as scorers:
+        return scorers.score_images(pairs, crop, threads=threads, progress=progress)
+
+
+class Scorers:
+    """Scorer's processes that stay for the next entry: each takes a second to start.
+
+    Threads may share them; as many score at a time as the processor has cores.
+    """
+
+    def __init__(self, most: int | None = None) -> None:
+        """Start none yet.
+
+        Args:
+            most: at a time; by default the cores that this process may use.
+        """
+        self._turn = threading.Semaphore(most or machine.cores())
+        self._idle: list[_Scorer] = []
+        self._over = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End those that are idle; one that scores ends when it is through."""
+        self._over = True
+        for each in self._idle:
+            each.close()
+
+    def score_images(
+        self,
+        pairs: Sequence[Pair],
+        crop: int,
+        *,
+        threads: int | None = None,
+        progress: OnScore | None = None,
+    ) -> Scores:
+        """As the function of this name."""
+        with self._turn:
+            scorer = self._idle.pop() if self._idle else _Scorer()
             try:
-                assert process.stdout is not None
-                for line in process.stdout:
-                    answer = json.loads(line)
-                    if "refused" in answer:
-                        raise UserError(*(Mistake(*each) for each in answer["refused"]))
-                    if "id" in answer:
-                        if found := answer.pop("calibration", None):
-                            answer["calibration"] = Calibration(**found)
-                        images.append(Score(**answer))
-                        if progress is not None:
-                            progress("score", len(images), len(pairs))
-                    else:
-                        shares = answer.get("calibration", shares)
-                    means = answer.get("means", means)
-                    complete = "end" in answer
+                found = scorer.score(pairs, crop, threads or machine.cores(), progress)
             except BaseException:
-                process.kill()
+                scorer.close()
                 raise
-        errors.seek(0)
-        if not complete or process.returncode != 0:
-            raise RuntimeError(f"the scorer failed:\n{errors.read()}")
-    return Scores(
-        images=tuple(images),
-        psnr=Interval(**means["psnr"]) if means else None,
-        ssim=Interval(**means["ssim"]) if means else None,
-        nmse=Interval(**means["nmse"]) if "nmse" in means else None,
-        calibration=Calibration(**shares) if shares else None,
-    )
+            if self._over:
+                scorer.close()
+            else:
+                self._idle.append(scorer)
+            return found
+
+
+class _Scorer:
+    """The scorer's process, which answers one request after the other."""
+
+    def __init__(self) -> None:
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115
+        command = [sys.executable, "-I", "-m", "challenge.submissions.scoring.scorer"]
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            text=True,
+        )
+
+    def score(
+        self, pairs: Sequence[Pair], crop: int, threads: int, progress: OnScore | None
+    ) -> Scores:
+        """As `score_images`; the process is of no more use where this raises."""
+        images: list[Score] = []
+        means: dict[str, dict[str, Any]] = {}
+        shares: dict[str, float] | None = None
+        for answer in self._answers(
+            {"crop": crop, "threads": threads, "pairs": [asdict(pair) for pair in pairs]}
+        ):
+            if "id" in answer:
+                if found := answer.pop("calibration", None):
+                    answer["calibration"] = Calibration(**found)
+                images.append(Score(**answer))
+                if progress is not None:
+                    progress("score", len(images), len(pairs))
+            else:
+                shares = answer.get("calibration", shares)
+            means = answer.get("means", means)
+        return Scores(
+            images=tuple(images),
+            psnr=Interval(**means["psnr"]) if means else None,
+            ssim=Interval(**means["ssim"]) if means else None,
+            nmse=Interval(**means["nmse"]) if "nmse" in means else None,
+            calibration=Calibration(**shares) if shares else None,
+        )
+
+    def _answers(self, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        question, out = self._process.stdin, self._process.stdout
+        assert question is not None and out is not None
+        with contextlib.suppress(OSError):
+            question.write(json.dumps(request) + "\n")
+            question.flush()
+        for line in out:
+            answer: dict[str, Any] = json.loads(line)
+            if "refused" in answer:
+                raise UserError(*(Mistake(*each) for each in answer["refused"]))
+            if "end" in answer:
+                return
+            yield answer
+        self._errors.seek(0)
+        raise RuntimeError(f"the scorer failed:\n{self._errors.read()}")
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        for each in (self._process.stdin, self._process.stdout, self._errors):
+            if each is not None:
+                with contextlib.suppress(OSError):
+                    each.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,8 +13,8 @@ import pytest
 from PIL import Image
 
 from challenge.configs.errors import UserError
-from challenge.submissions.scoring import metrics, scorer, statistics
-from challenge.submissions.scoring.scores import Interval, Pair, score_images
+from challenge.submissions.scoring import metrics, scorer, scores, statistics
+from challenge.submissions.scoring.scores import Interval, Pair, Scorers, score_images
 
 
 @pytest.fixture
@@ -175,3 +177,25 @@ def test_a_damaged_truth_is_named(pairs: list[Pair]) -> None:
 def test_a_fault_of_the_scorer_is_ours(pairs: list[Pair]) -> None:
     with pytest.raises(RuntimeError, match="the scorer failed"):
         score_images([Pair("0", pairs[0].truth, 5)], crop=0)  # type: ignore[arg-type]
+
+
+def test_one_process_scores_one_request_after_the_other(
+    pairs: list[Pair], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of threads too; after a fault there is another one."""
+    started: list[Any] = []
+    true = subprocess.Popen
+
+    def start(*words: Any, **options: Any) -> Any:
+        started.append(true(*words, **options))
+        return started[-1]
+
+    monkeypatch.setattr(scores.subprocess, "Popen", start)
+    with Scorers(1) as scorers, ThreadPoolExecutor(3) as threads:
+        alone = scorers.score_images(pairs, 0, threads=1)
+        found = threads.map(lambda _: scorers.score_images(pairs, 0, threads=1), range(3))
+        assert [*found] == 3 * [alone] and len(started) == 1
+        with pytest.raises(RuntimeError, match="the scorer failed"):
+            scorers.score_images([Pair("0", pairs[0].truth, 5)], 0)  # type: ignore[arg-type]
+        assert scorers.score_images(pairs, 0, threads=1) == alone and len(started) == 2
+    assert all(each.returncode is not None for each in started)

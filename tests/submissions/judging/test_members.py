@@ -1,0 +1,60 @@
+"""Who judges, as the organiser's process sees it; with a scheduler that is played."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from challenge.configs.errors import UserError
+from challenge.submissions.judging import connection, members
+from challenge.submissions.judging.members import Members
+
+ABOUT = {"threads": 1, "own_cores": False, "organiser": "here"}
+
+
+class Client:
+    """Of a scheduler with some workers, of which some never say who they are."""
+
+    status = "running"
+
+    def __init__(self, workers: list[str], silent: list[str]) -> None:
+        self.workers, self.silent, self.over = workers, silent, threading.Event()
+
+    def run(self, _: Any, *about: Any, workers: list[str]) -> dict[str, Any]:
+        (address,) = workers
+        if address in self.silent:
+            self.over.wait(60)
+            raise OSError("it never answered")
+        return {address: {"host": address}}
+
+
+@pytest.fixture
+def played(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    made: list[Client] = []
+
+    def play(workers: list[str], silent: list[str]) -> Any:
+        made.append(Client(workers, silent))
+        return made[-1]
+
+    monkeypatch.setattr(members, "PATIENCE", 2.0)
+    monkeypatch.setattr(
+        connection, "identity", lambda client: {"workers": {each: {} for each in client.workers}}
+    )
+    yield play
+    for each in made:
+        each.over.set()
+
+
+def test_a_worker_that_does_not_answer_keeps_nobody_waiting(played: Any) -> None:
+    found = Members(played(["a", "b", "c"], silent=["b"]), **ABOUT)  # type: ignore[arg-type]
+    assert [each.address for each in found.all] == ["a", "c"]
+    found.close()
+
+
+def test_where_none_answers_that_is_said(played: Any) -> None:
+    for workers in ([], ["a"]):
+        with pytest.raises(UserError, match="has no worker that answers within 2 s"):
+            Members(played(workers, silent=["a"]), **ABOUT)  # type: ignore[arg-type]
