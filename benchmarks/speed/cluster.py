@@ -68,15 +68,16 @@ def run(quick: bool = False) -> list[Result]:
         prepare(config, source, place, progress=lambda *_: None, notice=lambda _: None)
         challenge = open_challenge(place.public(config.name).path)
         many = {2: 4.0} if quick else SLEEP
-        entries = _entries(place, challenge, EACH * max(many))
+        entries = packed(place, challenge, EACH * max(many))
         found = [_efficiency(place, challenge, entries, *each) for each in many.items()]
         return [*found, _overhead(place, challenge, entries[: 2 if quick else 6])]
 
 
-def _entries(place: Workspace, challenge: Challenge, count: int) -> list[Path]:
+def packed(place: Workspace, challenge: Challenge, count: int) -> list[Path]:
+    """So many different entries, which are small."""
     made = []
     for number in range(count):
-        method = {"name": "wiener", "weight": 0.001 * (number + 1)}
+        method = {"name": "wiener", "strength": 0.01 * (number + 1)}
         entry = EntryConfig(challenge=challenge.config.name, name=f"e{number}", method=method)
         run = storage.create(place, challenge, entry, place.path)
         storage.finish(run, registry.build(method, place.path), 0.0)

@@ -54,7 +54,7 @@ def run(quick: bool = False) -> list[Result]:
         photographs(folder / "photos", 2 * IMAGES + 8, 256)
         settings = ["name=pages", "images={source: folder, path: photos}", "limits.threads=1"]
         settings += ["images.size=256", f"images.val={IMAGES}", f"images.test={IMAGES}"]
-        _call(folder, "prepare", "deblur", *settings)
+        call(folder, "prepare", "deblur", *settings)
         place = Workspace(folder / "workspace")
         pages = {each: folder / f"{each}.html" for each in ("report", "slides", "board", "final")}
         found = [*_report(folder, place, pages), *_board(place, pages, quick)]
@@ -65,15 +65,15 @@ def run(quick: bool = False) -> list[Result]:
 def _report(folder: Path, place: Workspace, pages: dict[str, Path]) -> Iterator[Result]:
     def made(name: str) -> str:
         config = "tv" if name == "uncoupled" else name
-        _call(folder, "train", config, "challenge=pages", f"name={name}", *METHODS[name])
+        call(folder, "train", config, "challenge=pages", f"name={name}", *METHODS[name])
         found = str(place.path / "runs" / "pages" / name)
-        _call(folder, "infer", found)
+        call(folder, "infer", found)
         return found
 
     with ThreadPoolExecutor() as pool:
         runs = [*pool.map(made, METHODS)]
-    clock, work = _call(folder, "report", *runs, "--out", str(pages["report"]))
-    _call(folder, "report", *runs, "--slides", "--out", str(pages["slides"]))
+    clock, work = call(folder, "report", *runs, "--out", str(pages["report"]))
+    call(folder, "report", *runs, "--slides", "--out", str(pages["slides"]))
     what = f"report of {len(METHODS)} methods x {IMAGES} images"
     yield {
         "what": f"`challenge {what}`, inferred before",
@@ -88,7 +88,7 @@ def _report(folder: Path, place: Workspace, pages: dict[str, Path]) -> Iterator[
 
 def _board(place: Workspace, pages: dict[str, Path], quick: bool) -> Iterator[Result]:
     challenge, hidden = open_challenge(place.public("pages").path), place.hidden("pages")
-    verdicts = [_verdict(challenge, hidden, number) for number in range(ENTRIES)]
+    verdicts = [verdict(challenge, hidden, number) for number in range(ENTRIES)]
 
     def make() -> None:
         standing = gather(place, challenge, verdicts, None)
@@ -112,7 +112,7 @@ def _board(place: Workspace, pages: dict[str, Path], quick: bool) -> Iterator[Re
     pages["final"].write_text(built.page)
 
 
-def _verdict(challenge: Challenge, hidden: Hidden, number: int) -> result.Result:
+def verdict(challenge: Challenge, hidden: Hidden, number: int) -> result.Result:
     """On an entry of a team of its own, a little worse than the one before."""
     rng = np.random.default_rng(number)
     images = [
@@ -206,7 +206,7 @@ def _browser() -> str | None:
     return found if find_spec("playwright") else None
 
 
-def _call(folder: Path, *words: str) -> tuple[float, float]:
+def call(folder: Path, *words: str) -> tuple[float, float]:
     """Seconds of a command in a folder: by the clock, and of the processor."""
     script = "from challenge.cli.main import main; main()"
     command = [sys.executable, "-c", script, *words]

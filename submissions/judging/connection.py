@@ -203,7 +203,9 @@ def _cluster(workers: int) -> Any:
         memory_limit=0,
         resources={"judge": 1},
         host="127.0.0.1",
-        dashboard_address="127.0.0.1:0" if importlib.util.find_spec("bokeh") else None,
+        # Without one, Dask's pages are at a fixed port, for everybody.
+        dashboard_address="127.0.0.1:0",
+        worker_dashboard_address="127.0.0.1:0",
         silence_logs=logging.CRITICAL + 1,
     )
 

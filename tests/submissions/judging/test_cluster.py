@@ -100,6 +100,20 @@ def test_workers_never_see_ctrl_c_which_a_terminal_sends_to_all(client: Any) -> 
     assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
 
 
+def test_nothing_but_this_machine_reaches_a_scheduler_of_its_own(client: Any) -> None:
+    own = psutil.Process()
+    for process in [own, *own.children(recursive=True)]:
+        listens = [each for each in _sockets(process) if each.status == psutil.CONN_LISTEN]
+        assert {each.laddr.ip for each in listens} <= {"127.0.0.1", "::1"}
+
+
+def _sockets(process: psutil.Process) -> list[Any]:
+    try:
+        return list(process.net_connections(kind="inet"))
+    except psutil.Error:
+        return []
+
+
 def test_workers_judge_what_this_process_judges_and_get_nothing_secret(
     make_entry: Callable[..., Path],
     judge: Judge,
