@@ -31,6 +31,9 @@ TOLERANCE = timedelta(minutes=2)
 _EARLIEST = datetime(2026, 1, 1, tzinfo=UTC)
 """No entry is older than its format; where an older toolkit did not note when it prepared."""
 
+_read_before: dict[Path, tuple[bytes, dict[str, Sight]]] = {}
+"""Registers as they were read last: they grow, and a day's entries are looked at one by one."""
+
 
 class Sight(Section):
     """The first look at an entry; moments are ISO 8601 in UTC, to the second."""
@@ -96,17 +99,23 @@ def read(workspace: Workspace) -> dict[str, Sight]:
         UserError: a line is damaged.
     """
     path = layout.received(workspace)
-    found: dict[str, Sight] = {}
     if not path.is_file():
-        return found
-    for number, line in enumerate(_whole(path.read_bytes()).splitlines(), 1):
+        return {}
+    content = _whole(path.read_bytes())
+    before, found = _read_before.get(path, (b"", {}))
+    if not content.startswith(before):
+        before, found = b"", {}
+    found = found.copy()
+    fresh = content[len(before) :].splitlines()
+    for number, line in enumerate(fresh, 1 + before.count(b"\n")):
         try:
             sight = Sight.model_validate_json(line)
         except ValueError:
             remedy = "restore the register from a copy, or remove the line: its entry is new then"
             raise UserError.of(f"{path}:{number}", "is damaged", remedy) from None
         found.setdefault(sight.entry, sight)
-    return found
+    _read_before[path] = content, found
+    return found.copy()
 
 
 def _first(

@@ -128,3 +128,19 @@ def test_a_damaged_line_is_named_and_its_remedy_works(place: Workspace, tmp_path
         received.read(place)
     path.write_bytes(whole)
     assert received.read(place) == {first.entry: first}
+
+
+def test_what_was_read_before_is_read_anew_where_it_was_changed(
+    place: Workspace, tmp_path: Path
+) -> None:
+    path = layout.received(place)
+    for each in "abc":
+        received.see(place, zipped(tmp_path / f"{each}.zip", each), now=SEEN)
+    whole = path.read_bytes()
+    assert len(received.read(place)) == 3
+    received.read(place).clear()
+    assert len(received.read(place)) == 3
+    for content in (whole.replace(b'"a.zip"', b'"x.zip"'), whole.partition(b"\n")[2], whole):
+        path.write_bytes(content)
+        found = [each.model_dump_json().encode() for each in received.read(place).values()]
+        assert found == content.splitlines()
