@@ -22,7 +22,17 @@ from benchmarks.speed.timing import Result, holds
 
 HERE = Path(__file__).parent
 NAMES = (
-    *("start", "tv", "judging", "cluster", "organiser", "scoring", "memory", "training"),
+    *(
+        "start",
+        "tv",
+        "judging",
+        "cluster",
+        "cluster_many",
+        "organiser",
+        "scoring",
+        "memory",
+        "training",
+    ),
     *("bilevel", "bm3d", "denoisers", "tomography", "scico_admm", "pages"),
 )
 BEGIN, END = "<!-- begin: python -m benchmarks -->", "<!-- end -->"
