@@ -8,6 +8,7 @@ One that is judged anew goes into `history/`.
 from __future__ import annotations
 
 import contextlib
+import errno
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +23,9 @@ from challenge.submissions.judging.result import Result
 
 SHORT = 16
 """Hex digits of a hash that is shown; of challenge and judge also in a file's name."""
+
+NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
+"""What a drive without locks says, such as NFS 3 without its daemon."""
 
 
 def judge_parts(
@@ -87,8 +91,9 @@ def renew(workspace: Workspace, result: Result) -> None:
 def locked(workspace: Workspace, entry: str) -> Iterator[None]:
     """Be the only one who judges an entry in this workspace; waits for whoever does it now.
 
-    The lock ends with the process, however that ends. Where the system has no such locks, two
-    who judge the same entry at once both do it, and the later verdict stands.
+    The lock ends with the process, however that ends. Where the system, or a drive of a network,
+    has no such locks, two who judge the same entry at once both do it, and the later verdict
+    stands.
     """
     path = layout.lock(workspace, entry)
     with atomic.disk_errors(path):
@@ -99,7 +104,11 @@ def locked(workspace: Workspace, entry: str) -> Iterator[None]:
         with contextlib.suppress(ImportError):
             import fcntl
 
-            fcntl.flock(file, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX)
+            except OSError as error:
+                if error.errno not in NO_LOCKS:
+                    raise
         yield
 
 

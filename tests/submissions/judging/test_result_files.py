@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -85,3 +87,26 @@ def test_an_older_verdict_is_found_and_goes_into_the_history(tmp_path: Path) -> 
     assert result_files.read_all(place) == [second]
     (kept,) = layout.history(place).iterdir()
     assert result_files.read(kept) == first
+
+
+@pytest.mark.skipif(os.name != "posix", reason="locks of POSIX")
+def test_a_drive_without_locks_is_judged_on_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import fcntl
+
+    said = [errno.EBADF, *result_files.NO_LOCKS]
+
+    def flock(*_: object) -> None:
+        number = said.pop()
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    for _ in result_files.NO_LOCKS:
+        with result_files.locked(Workspace(tmp_path), "a" * 64):
+            pass
+    with (
+        pytest.raises(OSError, match="descriptor"),
+        result_files.locked(Workspace(tmp_path), "a" * 64),
+    ):
+        pass
