@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ast
+import functools
 import threading
 import warnings
+from typing import Any
 
-_one_at_a_time = threading.Lock()
+_one_at_a_time = threading.RLock()
+_parse = ast.parse  # noqa: TID251
 
 
 def parse(source: bytes | str, filename: str = "<unknown>") -> ast.Module:
@@ -20,4 +23,18 @@ def parse(source: bytes | str, filename: str = "<unknown>") -> ast.Module:
     """
     with _one_at_a_time, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return ast.parse(source, filename)  # noqa: TID251
+        return _parse(source, filename)
+
+
+def guard_threads() -> None:
+    """Let one thread at a time use `ast.parse` from now on, whoever calls it in this process.
+
+    NumPy reads the header of every array with `ast.literal_eval`, which does.
+    """
+
+    @functools.wraps(_parse)
+    def guarded(*source: Any, **options: Any) -> Any:
+        with _one_at_a_time:
+            return _parse(*source, **options)
+
+    vars(ast)["parse"] = guarded

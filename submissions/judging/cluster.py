@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from challenge.configs.schema.challenge import Limits
 from challenge.data.layout import Workspace
+from challenge.methods import syntax
 from challenge.submissions.inference.repeat import Repeat
 from challenge.submissions.inference.supervisor import Inference, JudgeFault, Step
 from challenge.submissions.jail.levels import LEVELS, Level
@@ -128,6 +129,8 @@ class Cluster:
             UserError: no worker may judge, with why; the scheduler is gone; or as there.
         """
         self._open(judge)
+        # Several threads of this process take entries in and read what workers made.
+        syntax.guard_threads()
         with Scorers() as scorers:
             judge = replace(judge, runs=self._run, scores=scorers.score_images)
             yield from self._judge_all(judge, entries, rejudge, progress)

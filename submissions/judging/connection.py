@@ -56,12 +56,8 @@ def connect(address: str, tls: Path | None = None, workers: int = 1) -> Iterator
     import dask
     from distributed import Client
 
-    loud = logging.getLogger("distributed")
-    before = loud.level
-    # What it says of lost workers is said here, in words of ours.
-    loud.setLevel(logging.CRITICAL + 1)
     with contextlib.ExitStack() as stack:
-        stack.callback(loud.setLevel, before)
+        stack.enter_context(_silent())
         stack.enter_context(dask.config.set(_SETTINGS))
         if address == LOCAL:
             reached: Any = stack.enter_context(_local(workers))
@@ -181,6 +177,21 @@ def _open_to_all(address: str, cause: str) -> UserError:
         f"{cause}: whoever reaches it can run code on every machine",
         "use `tls://HOST:PORT`, or `tcp://127.0.0.1:PORT` on one machine; see docs/cluster.md",
     )
+
+
+@contextlib.contextmanager
+def _silent() -> Iterator[None]:
+    """What Dask says of lost workers and schedulers is said here, in words of ours."""
+    names = [each for each in logging.root.manager.loggerDict if each.startswith("distributed")]
+    # Some of its loggers have levels and handlers of their own.
+    found = [(each, each.level) for each in map(logging.getLogger, names)]
+    for each, _ in found:
+        each.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        for each, level in found:
+            each.setLevel(level)
 
 
 @contextlib.contextmanager

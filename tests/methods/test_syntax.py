@@ -1,5 +1,6 @@
 """Source is read by several threads at once, as a cluster's organiser reads its entries."""
 
+import ast
 import gc
 import sys
 from collections.abc import Iterator
@@ -35,6 +36,17 @@ def test_threads_read_source_at_once() -> None:
     with ThreadPoolExecutor(4) as threads:
         trees = list(threads.map(lambda _: syntax.parse(source), range(8)))
     assert len({len(tree.body) for tree in trees}) == 1
+
+
+@pytest.mark.usefixtures("interrupted")
+def test_threads_read_headers_of_arrays_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As NumPy does; here a header that is long."""
+    monkeypatch.setattr("ast.parse", syntax._parse)
+    syntax.guard_threads()
+    header = str({f"name {number}": (number, [number]) for number in range(500)})
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(lambda _: ast.literal_eval(header), range(8)))
+    assert [len(each) for each in found] == 8 * [500]
 
 
 def test_oddities_of_the_code_are_not_told_of() -> None:

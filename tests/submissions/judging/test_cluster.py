@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import signal
@@ -98,6 +99,12 @@ def test_workers_never_see_ctrl_c_which_a_terminal_sends_to_all(client: Any) -> 
         (blocked,) = re.findall(r"^SigBlk:\s*(\w+)$", status, re.M)
         assert int(blocked, 16) >> (signal.SIGINT - 1) & 1
     assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
+def test_dask_says_nothing_in_words_of_its_own(client: Any) -> None:
+    names = [each for each in logging.root.manager.loggerDict if each.startswith("distributed")]
+    assert {"distributed.client", "distributed.core"} <= {*names}
+    assert not [each for each in names if logging.getLogger(each).isEnabledFor(logging.CRITICAL)]
 
 
 def test_nothing_but_this_machine_reaches_a_scheduler_of_its_own(client: Any) -> None:

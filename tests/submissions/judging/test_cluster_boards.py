@@ -130,7 +130,6 @@ def test_the_board_is_the_same_from_workers_on_two_hosts(
 
 def _connected(stack: ExitStack, address: str, tls: Path) -> connection.Client:
     """A client, as soon as the scheduler answers."""
-
     end = time.monotonic() + 120
     while True:
         try:
