@@ -44,8 +44,8 @@ DAY = 10_000
 """Entries."""
 PACE = 86_400 / DAY
 """Seconds from one to the next."""
-EACH = 5
-"""Entries of a team."""
+EACH = 25
+"""Entries of a team: the board compares every two teams."""
 IMAGES, SIDE = 24, 256
 LINE = 125.0
 """Megabytes a second of a network of 1 Gbit/s."""

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 PATIENCE = 60.0
 """Seconds without any worker that judges."""
+JOINING = 240.0
+"""Further seconds, where some are there and none has answered: they look at their machine, and
+measure its speed, which a busy one does slowly."""
 RECONNECT = 5.0
 """Seconds in which a connection that broke may come back."""
 LOOK = 0.25
@@ -83,13 +86,17 @@ class Members:
         threading.Thread(target=self._keep_watch, daemon=True).start()
         with self._changed:
             self._changed.wait_for(self._all_joined, PATIENCE)
+            waited = PATIENCE
+            if self._joining and not self._members:
+                self._changed.wait_for(lambda: self._members or not self._joining, JOINING)
+                waited += JOINING
             # Those that are slow to join come later.
             there = bool(self._members)
         if not there:
             self.close()
             raise UserError.of(
                 "the scheduler",
-                f"has no worker that answers within {PATIENCE:g} s",
+                f"has no worker that answers within {waited:g} s",
                 "start one on every machine, see docs/cluster.md",
             )
 

@@ -13,12 +13,13 @@ from challenge.submissions.judging import connection, members
 from challenge.submissions.judging.members import Members
 
 ABOUT = {"threads": 1, "own_cores": False, "organiser": "here"}
+NEVER = 60.0
 
 
 class Client:
     """Of a scheduler with some workers, of which some never say who they are."""
 
-    status = "running"
+    status, silent_for = "running", NEVER
 
     def __init__(self, workers: list[str], silent: list[str]) -> None:
         self.workers, self.silent, self.over = workers, silent, threading.Event()
@@ -26,8 +27,9 @@ class Client:
     def run(self, _: Any, *about: Any, workers: list[str]) -> dict[str, Any]:
         (address,) = workers
         if address in self.silent:
-            self.over.wait(60)
-            raise OSError("it never answered")
+            self.over.wait(self.silent_for)
+            if self.silent_for == NEVER:
+                raise OSError("it never answered")
         return {address: {"host": address}}
 
 
@@ -40,6 +42,7 @@ def played(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         return made[-1]
 
     monkeypatch.setattr(members, "PATIENCE", 2.0)
+    monkeypatch.setattr(members, "JOINING", 1.0)
     monkeypatch.setattr(
         connection, "identity", lambda client: {"workers": {each: {} for each in client.workers}}
     )
@@ -55,6 +58,14 @@ def test_a_worker_that_does_not_answer_keeps_nobody_waiting(played: Any) -> None
 
 
 def test_where_none_answers_that_is_said(played: Any) -> None:
-    for workers in ([], ["a"]):
-        with pytest.raises(UserError, match="has no worker that answers within 2 s"):
+    for workers, waited in (([], 2), (["a"], 3)):
+        with pytest.raises(UserError, match=f"has no worker that answers within {waited} s"):
             Members(played(workers, silent=["a"]), **ABOUT)  # type: ignore[arg-type]
+
+
+def test_one_that_takes_long_is_waited_for_where_there_is_no_other(played: Any) -> None:
+    client = played(["a"], silent=["a"])
+    client.silent_for = 2.5
+    found = Members(client, **ABOUT)  # type: ignore[arg-type]
+    assert [each.address for each in found.all] == ["a"]
+    found.close()
