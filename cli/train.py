@@ -76,33 +76,37 @@ def train(
     from challenge.configs.errors import UserError
     from challenge.configs.paths import find
     from challenge.submissions.layout import Run
+    from challenge.submissions.runs.torchrun import one_voice
 
-    wishes = {"--resume": resume, "--finish": finish, "--force": force}
-    chosen = [option for option, given in wishes.items() if given]
-    if len(chosen) > 1:
-        raise UserError.of(" and ".join(chosen), "contradict each other", "give one of them")
-    if finish and sweep:
-        raise UserError.of("--finish", "is for one run", "finish the runs of a sweep one by one")
-    given = Path(config)
-    if given.is_dir() and not Run(given).config.is_file():
-        with suppress(UserError):  # a folder that has the name of a config
-            config = str(find(config, "methods"))
-            given = Path(config)
-    if given.exists() or _beside_runs(given):
-        expect([given], "config", "run", also=("yaml",))
-    if given.is_dir():
-        workspace = find_workspace(workspace, given)
-        config = str(Run(given).config)
-    where = Where(workspace, _device(device), processes, resume, force, finish)
-    if sweep:
-        from challenge.cli.sweep import run_all
+    with one_voice():
+        wishes = {"--resume": resume, "--finish": finish, "--force": force}
+        chosen = [option for option, given in wishes.items() if given]
+        if len(chosen) > 1:
+            raise UserError.of(" and ".join(chosen), "contradict each other", "give one of them")
+        if finish and sweep:
+            raise UserError.of(
+                "--finish", "is for one run", "finish the runs of a sweep one by one"
+            )
+        given = Path(config)
+        if given.is_dir() and not Run(given).config.is_file():
+            with suppress(UserError):  # a folder that has the name of a config
+                config = str(find(config, "methods"))
+                given = Path(config)
+        if given.exists() or _beside_runs(given):
+            expect([given], "config", "run", also=("yaml",))
+        if given.is_dir():
+            workspace = find_workspace(workspace, given)
+            config = str(Run(given).config)
+        where = Where(workspace, _device(device), processes, resume, force, finish)
+        if sweep:
+            from challenge.cli.sweep import run_all
 
-        run_all(config, overrides or [], sweep, where)
-        return
-    done = train_and_show(config, overrides or [], where)
-    if not done.finished:
-        raise typer.Exit(exit_code(done))
-    show(f"next: challenge infer {done.run.path}")
+            run_all(config, overrides or [], sweep, where)
+            return
+        done = train_and_show(config, overrides or [], where)
+        if not done.finished:
+            raise typer.Exit(exit_code(done))
+        show(f"next: challenge infer {done.run.path}")
 
 
 def _beside_runs(path: Path) -> bool:

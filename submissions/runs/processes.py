@@ -106,7 +106,7 @@ class Processes:
             if child.returncode:
                 said = _rest(pipe)
                 where = self._name(child)
-                return UserError.of(where, said or _ended(child), "" if said else _CONTINUE)
+                return UserError.of(where, said or _ended(child), "" if said else CONTINUE)
         return None
 
     def end(self) -> None:
@@ -135,11 +135,11 @@ class Processes:
         return f"process {self._children.index(child) + 2} of {len(self._children) + 1}"
 
 
-_CONTINUE = "the run continues from its last checkpoint with `--resume`"
+CONTINUE = "the run continues from its last checkpoint with `--resume`"
 
 
 def are_there(count: int) -> bool:
-    """Whether this process is one of so many already: started by `Processes`, or `torchrun`."""
+    """Whether this process is one of so many already, which `Processes` started."""
     return _RANK in os.environ and os.environ.get(_COUNT) == str(count)
 
 

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 from challenge.configs.errors import UserError
 from challenge.data import atomic
 from challenge.submissions.layout import Run
-from challenge.submissions.runs import checkpoint, pretrained
+from challenge.submissions.runs import checkpoint, pretrained, torchrun
 from challenge.submissions.runs import processes as others
 from challenge.submissions.runs.checkpoint import Checkpoint
 from challenge.submissions.runs.processes import Processes
+from challenge.submissions.runs.torchrun import Peers
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -58,7 +59,8 @@ class RunSession:
             run: the run's folder.
             seed: the entry's seed.
             device: torch's name of a device, such as `cpu`, `cuda` or `cuda:1`.
-            processes: so many share every batch, on as many GPUs; the first one writes.
+            processes: so many share every batch, on as many GPUs; the first one writes. Those that
+                `torchrun` started are as many as it started.
             precision: the `train.precision` of the config.
             resume: go on from the run's checkpoint, if it has one; else the log begins anew.
             progress: told of every `log`.
@@ -69,27 +71,37 @@ class RunSession:
         self.seed, self.time_limit = seed, time_limit
         self._run, self._resume, self._progress = run, resume, progress
         self._on_save, self._find_weights = on_save, find_weights
-        self._device, self._processes, self._precision = device, processes, precision
+        self._device, self._precision = device, precision
+        self._seat = torchrun.seat()
+        self._processes = self._seat.count if self._seat else processes
         self._others: Processes | None = None
+        self._peers: Peers | None = None
         self._log_begun = resume
         self._stop = False
         self.stopped_by: int | None = None
         """The number of the signal that asked to stop, if one did."""
         self._began, self._before, self._aside = time.monotonic(), 0.0, 0.0
 
-    def launch(self) -> None:
+    def launch(self, facts: Mapping[str, str] | None = None) -> None:
         """Start the other processes, where there are several; call it once, before any writes.
 
-        The command is started once more for each of them. They come to this line as well, and
-        all find each other here.
+        The command is started once more for each of them, here or by `torchrun`. They come to this
+        line as well, and all find each other here.
+
+        Args:
+            facts: what those that `torchrun` started have to see alike, by its name.
 
         Raises:
-            UserError: one of them does not come.
+            UserError: one of them does not come, or sees something else.
+            SystemExit: it is not for this process to say so.
         """
         if self._processes == 1:
             return
         backend = "nccl" if self._device.startswith("cuda") else "gloo"
-        if others.are_there(self._processes):
+        if self._seat is not None:
+            self._peers = Peers(self._seat)
+            self._peers.meet(backend, facts or {})
+        elif others.are_there(self._processes):
             others.come(backend)
         else:
             self._others = Processes(self._processes)
@@ -111,7 +123,10 @@ class RunSession:
 
         import torch
         from lightning_fabric import Fabric
-        from lightning_fabric.plugins.environments import LightningEnvironment
+        from lightning_fabric.plugins.environments import (
+            LightningEnvironment,
+            TorchElasticEnvironment,
+        )
 
         from challenge.methods.training.mixed_precision import plugin
         from challenge.methods.training.precision import for_fabric
@@ -120,16 +135,21 @@ class RunSession:
         for name in ("lightning_fabric", "lightning.fabric"):
             logging.getLogger(name).setLevel(logging.WARNING)
         several = self._processes > 1
+        here = self._seat.local_count if self._seat else self._processes
         if device.type == "cuda":
             # The same numbers again when a run is resumed.
             torch.backends.cudnn.deterministic = True
             torch.backends.cudnn.benchmark = False
         return Fabric(
             accelerator=device.type,
-            devices=self._processes if device.type == "cpu" or several else [device.index or 0],
+            devices=here if device.type == "cpu" or several else [device.index or 0],
+            num_nodes=self._processes // here,
             # A method may leave out some parameters for a while: no process waits for these.
             strategy="ddp_find_unused_parameters_true" if several else "auto",
-            plugins=[plugin(for_fabric(self._precision, device), device), LightningEnvironment()],
+            plugins=[
+                plugin(for_fabric(self._precision, device), device),
+                TorchElasticEnvironment() if several and self._seat else LightningEnvironment(),
+            ],
         )
 
     def log(self, step: int, total: int | None, **values: float) -> None:
@@ -213,7 +233,8 @@ class RunSession:
         if error is not None:
             raise error
         if not went_well:
-            raise SystemExit(0)  # the first process says why, and its exit code counts
+            # The first process says why. Its exit code counts, but torchrun counts on each node.
+            raise SystemExit(0 if self._peers is None else 1)
 
     def close(self) -> None:
         """Wait for the other processes and part from them; all of them have to.
@@ -235,17 +256,19 @@ class RunSession:
             error: why; the first process is told of it by another one that fails alone.
 
         Returns:
-            The mistake of another process, if this one failed because of it.
+            The mistake of another process, if this one failed because of it and has to say so.
         """
         if self._processes == 1:
             return None
         import torch.distributed
 
         cause = None
-        if not self.writes:
+        if self._peers is not None:
+            cause = self._peers.abandon(error, of_another=of_another(error))
+        elif not self.writes:
             others.say_why(error)
         elif self._others is not None:
-            if _of_another(error):
+            if of_another(error):
                 cause = self._others.failure()
             self._others.end()
         if torch.distributed.is_initialized():
@@ -296,7 +319,7 @@ class RunSession:
             return file.seek(0, os.SEEK_END)
 
 
-def _of_another(error: BaseException) -> bool:
+def of_another(error: BaseException) -> bool:
     """Whether an error says that another process is gone."""
-    words = ("gloo", "Connection closed", "Connection reset", "NCCL", "ProcessGroup")
+    words = ("gloo", "Gloo", "Connection closed", "Connection reset", "NCCL", "ProcessGroup")
     return isinstance(error, RuntimeError) and any(word in str(error) for word in words)

@@ -12,17 +12,25 @@ from challenge.configs.errors import Mistake, UserError
 from challenge.configs.loader import load_entry
 from challenge.configs.schema.entry import EntryConfig
 from challenge.configs.schema.training import TrainConfig
-from challenge.data import atomic, locks
+from challenge.data import atomic, hashing, locks
 from challenge.data.challenges.challenge import Challenge, open_challenge
 from challenge.data.layout import Workspace
 from challenge.methods import from_source, registry
 from challenge.submissions import layout, machine
 from challenge.submissions.layout import Run
-from challenge.submissions.runs import checkpoint, parts, pretrained, reading, storage, verify
+from challenge.submissions.runs import (
+    checkpoint,
+    parts,
+    pretrained,
+    reading,
+    storage,
+    torchrun,
+    verify,
+)
 from challenge.submissions.runs.facts import read_config, read_facts
 from challenge.submissions.runs.parts import OpenEntry, Taken
 from challenge.submissions.runs.renewal import Renewal
-from challenge.submissions.runs.session import Progress, RunSession
+from challenge.submissions.runs.session import Progress, RunSession, of_another
 from challenge.submissions.runs.signals import OnStop, stop_on_signals
 
 if TYPE_CHECKING:
@@ -46,6 +54,7 @@ class TrainedRun:
     """The number of the signal that stopped it, if one did."""
 
 
+@torchrun.one_voice()
 def train(
     config: str | Path | Mapping[str, Any],
     overrides: Sequence[str] = (),
@@ -76,7 +85,8 @@ def train(
             folder is given, else `workspace`.
         device: torch's name of a device: `cpu`, `cuda`, `cuda:1`.
         processes: so many share every batch. The others are started as this process was, with
-            the same command, and leave this function by `SystemExit(0)` only.
+            the same command, and leave this function by `SystemExit(0)` only. Where `torchrun`
+            started this process, they are those that it started, on one machine or several.
         resume: continue a run that was stopped, exactly; with another `train.steps` or
             `train.minutes`, one that is finished as well, for so long.
         force: throw an existing run of this name away.
@@ -86,7 +96,7 @@ def train(
             the step and saves, a second Ctrl-C or SIGTERM interrupts. Python allows that in the
             main thread only. Without it Ctrl-C interrupts at once, and a run continues from its
             last checkpoint.
-        on_start: called with the run when its folder is there.
+        on_start: called with the run when its folder is there, in the process that writes.
         on_stop: called with the signal's number at the first one, in the process that writes.
         draw: called at evaluations with the run and the method as it would be kept; seldom enough
             to take a hundredth of the time, which counts in no budget.
@@ -98,7 +108,14 @@ def train(
             else trains the run; the method does not hold to its contract. A run that has nothing
             to keep is removed.
     """
-    if finish and (overrides or processes > 1):
+    launched = torchrun.seat()
+    if launched and processes > 1:
+        raise UserError.of(
+            "--processes",
+            f"is for one machine; `torchrun` started {launched.count} already",
+            "leave it out",
+        )
+    if finish and (overrides or processes > 1 or (launched and launched.count > 1)):
         raise UserError.of("--finish", "takes a run as it is", "leave all other settings out")
     found = None
     if isinstance(config, str | Path):
@@ -151,15 +168,16 @@ def train(
             )
 
         # Launched before anything is written: each of the processes comes to this line by itself.
-        session.launch()
+        session.launch(_facts(entry, challenge, run if resume or finish else None))
         session.first_alone(begin)
-        if on_start is not None:
+        if on_start is not None and session.writes:
             on_start(run)
         settings, early = entry.train, None
         if finish:
             settings, early = _as_long_as_it_is(run, settings)
         try:
-            with stop_on_signals(session, on_stop) if catch_interrupts else nullcontext():
+            told = on_stop if session.writes else None
+            with stop_on_signals(session, told) if catch_interrupts else nullcontext():
                 method.fit(challenge.problem, challenge.train, settings, session)
             finished = not session.should_stop()
             session.close()
@@ -176,6 +194,21 @@ def train(
         else:
             storage.pause(run, seconds)
     return TrainedRun(run, method, challenge, seconds, finished, session.stopped_by)
+
+
+def _facts(entry: EntryConfig, challenge: Challenge, stored: Run | None) -> dict[str, str]:
+    """What every process of a training has to see alike.
+
+    Args:
+        stored: the run that is continued, if one is.
+    """
+    reached = stored and checkpoint.progress(stored)
+    return {
+        **machine.versions(),
+        "challenge": f"{challenge.config.name} {challenge.hash[:12]}",
+        "config": hashing.digest_json(entry.model_dump(mode="json"))[:12],
+        "checkpoint": f"step {reached.step}" if reached else "none",
+    }
 
 
 def time_limit(challenge: Challenge) -> TimeLimit | None:
@@ -253,12 +286,12 @@ def _give_up(
         SystemExit: this is not the first process, which says what was wrong.
     """
     cause = session.abandon(error)
-    if not session.writes:
-        if isinstance(error, UserError | KeyboardInterrupt):
-            raise SystemExit(1) from None
-        return
     if cause is not None:
         raise cause from None
+    if not session.writes:
+        if isinstance(error, UserError | KeyboardInterrupt) or of_another(error):
+            raise SystemExit(1) from None
+        return
     if isinstance(error, Exception):
         _keep_or_remove(run, method, session.seconds, error, resume)
 
