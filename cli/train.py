@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from challenge.cli.shared import completion
-from challenge.cli.shared.options import WORKSPACE, Overrides, WorkspaceOption
+from challenge.cli.shared.machines import Machines
+from challenge.cli.shared.options import WORKSPACE, Overrides, TlsOption, WorkspaceOption
 from challenge.cli.shared.workspace import find_workspace
 
 
@@ -60,6 +61,19 @@ def train(
         int,
         typer.Option(help="Share every batch among so many GPUs, or processes on a CPU.", min=1),
     ] = 1,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Train the runs of a sweep on the workers of a Dask scheduler; `local`: on one of "
+            "this machine's own.",
+        ),
+    ] = None,
+    tls: TlsOption = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Of `--scheduler local`: runs at a time; a core has one."),
+    ] = None,
     workspace: WorkspaceOption = WORKSPACE,
 ) -> None:
     """Train or tune a method on the train split; the result is a run.
@@ -87,6 +101,12 @@ def train(
             raise UserError.of(
                 "--finish", "is for one run", "finish the runs of a sweep one by one"
             )
+        if (scheduler or tls or workers) and not (sweep and scheduler):
+            raise UserError.of(
+                "--scheduler, --tls and --workers",
+                "are for a sweep on a Dask scheduler",
+                "give `--sweep KEY=A,B` and `--scheduler`, or leave them out",
+            )
         given = Path(config)
         if given.is_dir() and not Run(given).config.is_file():
             with suppress(UserError):  # a folder that has the name of a config
@@ -97,11 +117,13 @@ def train(
         if given.is_dir():
             workspace = find_workspace(workspace, given)
             config = str(Run(given).config)
-        where = Where(workspace, _device(device), processes, resume, force, finish)
+        # That of the workers is theirs to see.
+        device = device if scheduler else _device(device)
+        where = Where(workspace, device, processes, resume, force, finish)
         if sweep:
             from challenge.cli.sweep import run_all
 
-            run_all(config, overrides or [], sweep, where)
+            run_all(config, overrides or [], sweep, where, Machines(scheduler, tls, workers))
             return
         done = train_and_show(config, overrides or [], where)
         if not done.finished:

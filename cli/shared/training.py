@@ -64,9 +64,7 @@ def train_and_show(config: str, overrides: Sequence[str], where: Where) -> Train
             resume=where.resume,
             force=where.force,
             finish=where.finish,
-            progress=lambda step, total, values: report(
-                " ".join(label), step, total, _values(values)
-            ),
+            progress=lambda step, total, found: report(" ".join(label), step, total, values(found)),
             on_start=started,
             catch_interrupts=True,
             on_stop=stopping,
@@ -173,12 +171,12 @@ def _use(config: str, overrides: Sequence[str], workspace: Path) -> None:
     use(Workspace(workspace).public(entry.challenge))
 
 
-def _values(values: Mapping[str, float]) -> str:
+def values(found: Mapping[str, float]) -> str:
     """The numbers a person watches, in a fixed order."""
     shown = {"loss": ".5f", "psnr": ".2f", "ssim": ".3f", "weight": ".4g", "images_per_s": ".0f"}
     words = {"psnr": "PSNR", "ssim": "SSIM", "images_per_s": "images/s"}
     return "  ".join(
-        f"{words.get(name, name)} {values[name]:{form}}"
+        f"{words.get(name, name)} {found[name]:{form}}"
         for name, form in shown.items()
-        if name in values
+        if found.get(name) is not None
     )

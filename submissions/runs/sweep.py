@@ -12,7 +12,7 @@ from typing import Any
 
 from challenge.configs.errors import UserError
 from challenge.configs.loader import load_entry
-from challenge.data import locks
+from challenge.data import atomic, locks
 from challenge.data.layout import Workspace
 from challenge.methods import registry
 from challenge.submissions import layout
@@ -41,6 +41,16 @@ class Planned:
     def is_finished(self) -> bool:
         """Whether the run is there and finished."""
         return self.run.path.exists() and read_facts(self.run).state == "finished"
+
+    def throw_away(self) -> None:
+        """Remove the run, if it is there.
+
+        Raises:
+            UserError: it is being trained.
+        """
+        if self.run.path.exists():
+            with locks.alone(self.run.lock, self.run.path, "is being removed by"):
+                atomic.remove_tree(self.run.path)
 
 
 def grid(sweep: Sequence[str], name: str) -> list[Point]:

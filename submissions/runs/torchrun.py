@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from challenge.configs.errors import UserError
+from challenge.submissions.runs import alike
 from challenge.submissions.runs.processes import CONTINUE
 
 if TYPE_CHECKING:
@@ -32,14 +33,6 @@ PATIENCE = 300.0
 LAST_WORDS = 1.0
 """Seconds for what another process says of its failure; it says it before it leaves."""
 _POLL = 0.05
-_REMEDIES = {
-    "challenge": "give every node the same workspace, on a file system that they share",
-    "config": "give every node the same command and the same files",
-    "checkpoint": "give every node the same workspace, on a file system that they share",
-    "processes on its node": "give every node the same `--nproc-per-node`",
-}
-_INSTALL = "install the same versions on every node"
-
 _trainings = 0
 """Of this process so far; what they say of each other is kept apart in the store."""
 
@@ -117,7 +110,7 @@ class Peers:
             UserError: in the first process: one does not come, why it failed, what differs.
             SystemExit: in the others, then.
         """
-        own = {**facts, "processes on its node": str(self._place.local_count)}
+        own = {**facts, "number of processes": str(self._place.local_count)}
         self.set("host", socket.gethostname())
         self._set(f"facts/{self._place.rank}", json.dumps(own))
         if self._place.rank == 0:
@@ -134,13 +127,7 @@ class Peers:
     def _compare(self, own: dict[str, str]) -> None:
         for rank in range(1, self._place.count):
             theirs = json.loads(self._come(rank))
-            for what, mine in own.items():
-                if theirs.get(what) != mine:
-                    raise UserError.of(
-                        self._name(rank),
-                        f"sees another {what}: `{theirs.get(what)}`, the first process `{mine}`",
-                        _REMEDIES.get(what, _INSTALL),
-                    )
+            alike.check(self._name(rank), theirs, own)
 
     def _come(self, rank: int) -> str:
         """What a process sees, as soon as it has come."""
@@ -241,6 +228,7 @@ class Peers:
 
     def tell(self, error: BaseException) -> None:
         """Say in the store why this process failed."""
+        self.set("host", socket.gethostname())
         self.set("why", " ".join(str(error).split())[:4000] or type(error).__name__)
 
     def set(self, word: str, value: str) -> None:

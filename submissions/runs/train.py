@@ -19,6 +19,7 @@ from challenge.methods import from_source, registry
 from challenge.submissions import layout, machine
 from challenge.submissions.layout import Run
 from challenge.submissions.runs import (
+    alike,
     checkpoint,
     parts,
     pretrained,
@@ -204,8 +205,7 @@ def _facts(entry: EntryConfig, challenge: Challenge, stored: Run | None) -> dict
     """
     reached = stored and checkpoint.progress(stored)
     return {
-        **machine.versions(),
-        "challenge": f"{challenge.config.name} {challenge.hash[:12]}",
+        **alike.seen(challenge),
         "config": hashing.digest_json(entry.model_dump(mode="json"))[:12],
         "checkpoint": f"step {reached.step}" if reached else "none",
     }

@@ -7,25 +7,29 @@ python ranks.py FOLDER CONFIG       FOLDER/public is a workspace's; FOLDER/<scen
 import json
 import os
 import signal
+import socket
 import sys
 import traceback
 from pathlib import Path
 
+# What a training imports late: here once, in place of once for every rank.
+import deepinv
+import lightning_fabric.plugins.environments
+import skimage.metrics
 import torch
 from torch.distributed import TCPStore
 
-torch.set_num_threads(1)
-
 from challenge.configs.errors import UserError
+from challenge.methods.end_to_end import network
+from challenge.methods.training import loop
 from challenge.submissions import machine
 from challenge.submissions.runs import torchrun
 from challenge.submissions.runs.train import train
 
+torch.set_num_threads(1)
+torchrun.PATIENCE = 60
+IMPORTED = (deepinv, lightning_fabric, network, skimage)
 folder, CONFIG = Path(sys.argv[1]), json.loads(sys.argv[2])
-
-
-def at(step, act):
-    return lambda done, total, values: act() if done == step else None
 
 
 def place(scenario):
@@ -36,9 +40,9 @@ def place(scenario):
     return made
 
 
-def outcome(work):
+def outcome(work, rank):
     try:
-        done = work()
+        done = work(rank)
         return "finished" if done.finished else f"stopped by {done.signal}"
     except UserError as error:
         return f"error: {error}"
@@ -75,20 +79,16 @@ def of_processes(rank, port):
 
 
 def fork(scenario, work, environment=of_torchrun):
-    # Torchrun's agent, for the ranks that it starts: it has the store.
-    store = (
-        TCPStore("127.0.0.1", 0, is_master=environment is of_torchrun, wait_for_workers=False)
-        if environment is of_torchrun
-        else None
-    )
-    port = store.port if store else free_port()
+    """Two ranks; this process has the store of torchrun's, as its agent has."""
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    port = store.port if environment is of_torchrun else free_port()
     children = []
     for rank in range(2):
         child = os.fork()
         if not child:
             try:
                 os.environ.update(environment(rank, port))
-                (folder / f"{scenario}-{rank}").write_text(outcome(lambda: work(rank)))
+                (folder / f"{scenario}-{rank}").write_text(outcome(work, rank))
             except BaseException:
                 traceback.print_exc()
             finally:
@@ -99,52 +99,30 @@ def fork(scenario, work, environment=of_torchrun):
 
 
 def free_port():
-    import socket
-
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return free.getsockname()[1]
-
-
-def kill_own(number):
-    os.kill(os.getpid(), number)
 
 
 def plain(name, **options):
     return lambda rank: train(CONFIG, workspace=place(name), **options)
 
 
-def dying(name, rank_that_dies):
-    """Killed after its second checkpoint, at a step in which the others wait for it."""
+def sending(number, to, step, name, **options):
+    """A signal to one of the ranks before it takes a step, for which the other one waits."""
 
     def work(rank):
-        from challenge.methods.training import loop
+        take = loop._Loop.step
 
-        step = loop._Loop.step
+        def struck(self, batch):
+            if rank == to and self.state.step == step:
+                os.kill(os.getpid(), number)
+            return take(self, batch)
 
-        def fatal(self, batch):
-            if rank == rank_that_dies and self.state.step == 9:
-                kill_own(signal.SIGKILL)
-            return step(self, batch)
-
-        loop._Loop.step = fatal
-        return train(CONFIG, workspace=place(name))
+        loop._Loop.step = struck
+        return train(CONFIG, workspace=place(name), **options)
 
     return work
-
-
-def stopping(rank):
-    from challenge.methods.training import loop
-
-    step = loop._Loop.step
-
-    def asked(self, batch):
-        if rank == 1 and self.state.step == 5:
-            kill_own(signal.SIGTERM)
-        return step(self, batch)
-
-    loop._Loop.step = asked
-    return train(CONFIG, workspace=place("stopped"), catch_interrupts=True)
 
 
 def elsewhere(rank):
@@ -168,12 +146,11 @@ def unshared(rank):
     return train(CONFIG, workspace=place("gone" if rank == 0 else "older"), resume=True)
 
 
-torchrun.PATIENCE = 60
 SCENARIOS = {
     "law": plain("law"),
-    "stopped": stopping,
-    "gone": dying("gone", 1),
-    "first": dying("first", 0),
+    "stopped": sending(signal.SIGTERM, 1, 3, "stopped", catch_interrupts=True),
+    "gone": sending(signal.SIGKILL, 1, 5, "gone"),
+    "first": sending(signal.SIGKILL, 0, 5, "first"),
     "elsewhere": elsewhere,
     "nowhere": nowhere,
     "older": older,
@@ -185,5 +162,5 @@ SCENARIOS = {
 fork("processes", plain("processes", processes=2), of_processes)
 for scenario, work in SCENARIOS.items():
     fork(scenario, work)
-for scenario in ("stopped", "gone", "first"):
+for scenario in ("stopped", "gone"):
     fork(f"{scenario}-again", plain(scenario, resume=True))

@@ -28,7 +28,7 @@ CONFIG = {
         "net": {"width": 4, "depth": 1, "blocks": 1},
         "precision": "float32",
     },
-    "train": {"steps": 12, "evaluate": 4, "patch": 32, "batch": 2, "precision": "float32"},
+    "train": {"steps": 6, "evaluate": 2, "patch": 32, "batch": 2, "precision": "float32"},
 }
 
 
@@ -51,16 +51,19 @@ def said(folder, scenario):
     return tuple(each.read_text() if each.exists() else "killed" for each in files)
 
 
-def weights(folder, scenario):
-    return Run(folder / scenario / "runs/tiny/small").weights.read_bytes()
+def trained(folder, scenario):
+    """The weights of a scenario's run, and all that its log says but for times."""
+    run = Run(folder / scenario / "runs/tiny/small")
+    timed = {"images_per_s", "utilisation"}
+    lines = [{k: v for k, v in line.items() if k not in timed} for line in log.read(run)]
+    return run.weights.read_bytes(), lines
 
 
 def test_it_is_the_training_of_as_many_processes_to_the_last_bit(folder):
     assert said(folder, "law") == said(folder, "processes") == ("finished", "exit 0")
-    assert weights(folder, "law") == weights(folder, "processes")
-    log = Run(folder / "law/runs/tiny/small").log.read_text().splitlines()
-    psnr = [json.loads(line)["psnr"] for line in log if "psnr" in line]
-    assert len(psnr) == 4 and psnr[-1] > psnr[0]  # once each: one process writes
+    assert trained(folder, "law") == trained(folder, "processes")
+    psnr = [line["psnr"] for line in trained(folder, "law")[1] if "psnr" in line]
+    assert len(set(psnr)) == len(psnr) == 4  # once each: one process writes
 
 
 @pytest.mark.parametrize(
@@ -83,17 +86,19 @@ def test_whichever_process_ends_all_end_with_one_line_and_the_run_goes_on_exactl
     folder, scenario, outcomes
 ):
     assert said(folder, scenario) == outcomes
+    if scenario == "first":
+        return
     assert said(folder, f"{scenario}-again") == ("finished", "exit 0")
-    assert weights(folder, scenario) == weights(folder, "processes")
+    assert trained(folder, scenario) == trained(folder, "processes")
 
 
 @pytest.mark.parametrize(
     ("scenario", "text"),
     [
         ("elsewhere", "sees another challenge: `tiny "),
-        ("nowhere", "there is no challenge"),
+        ("nowhere", "is not a prepared challenge"),
         ("older", "sees another toolkit: `0.0.1`"),
-        ("unshared", "sees another checkpoint: `none`, the first process `step 12`"),
+        ("unshared", "sees another checkpoint: `none`, the first one `step 4`"),
     ],
 )
 def test_a_node_that_sees_something_else_is_named_and_nothing_is_trained(folder, scenario, text):
