@@ -18,6 +18,7 @@ from challenge.configs.loader import load_challenge
 from challenge.data.challenges.prepare import prepare
 from challenge.data.layout import Workspace
 from challenge.submissions.layout import Run
+from challenge.submissions.runs import log
 
 RANKS = Path(__file__).with_name("ranks.py")
 CONFIG = {
