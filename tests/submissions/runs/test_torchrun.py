@@ -7,11 +7,15 @@ last, on two hosts that are network namespaces.
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from challenge.configs.loader import load_challenge
@@ -123,3 +127,95 @@ def test_what_is_wrong_for_all_is_said_by_the_first_alone(folder, scenario, text
     first, second = said(folder, scenario)
     assert first.startswith("error: ") and text in first
     assert second == "exit 1"
+
+
+# --- torchrun itself -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def hosts():
+    """What begins a command on each of two hosts, network namespaces with a cable between them."""
+    names = [f"challenge-{os.getpid()}-{number}" for number in (1, 2)]
+    cable = [f"c{os.getpid()}-{number}" for number in (1, 2)]
+    commands = [f"netns add {name}" for name in names]
+    commands.append(f"link add {cable[0]} type veth peer name {cable[1]}")
+    for number, (name, end) in enumerate(zip(names, cable, strict=True), 1):
+        commands += [
+            f"link set {end} netns {name}",
+            f"-n {name} addr add 10.213.7.{number}/24 dev {end}",
+            f"-n {name} link set {end} up",
+            f"-n {name} link set lo up",
+        ]
+    try:
+        for command in commands:
+            done = subprocess.run(["ip", *command.split()], capture_output=True, text=True)
+            if done.returncode:
+                pytest.skip(f"no network namespaces here: {done.stderr.strip()}")
+        yield [["ip", "netns", "exec", name] for name in names]
+    except FileNotFoundError:
+        pytest.skip("no network namespaces here: there is no `ip`")
+    finally:
+        for name in names if shutil.which("ip") else ():
+            subprocess.run(["ip", "netns", "delete", name], capture_output=True)
+
+
+@pytest.fixture
+def start(workspace, tmp_path):
+    """Start the command under torchrun on two hosts, which write into `said-0` and `said-1`."""
+    (tmp_path / "public").symlink_to(workspace.path / "public")
+    (tmp_path / "small.yaml").write_text(json.dumps(CONFIG))
+    started = []
+
+    def both(endpoint, begins, *overrides):
+        agent = [sys.executable, "-m", "torch.distributed.run", "--rdzv-endpoint", endpoint]
+        agent += ["--nnodes=2", "--nproc-per-node=1", "--rdzv-backend=c10d", "--no-python"]
+        command = [
+            str(Path(sys.executable).parent / "challenge"),
+            "train",
+            "small.yaml",
+            *overrides,
+        ]
+        for number, begin in enumerate(begins):
+            with (tmp_path / f"said-{number}").open("wb") as said_there:
+                started.append(
+                    subprocess.Popen(
+                        [*begin, *agent, *command, "--workspace", ".", "--device", "cpu"],
+                        cwd=tmp_path, stdout=said_there, stderr=said_there,
+                        env={k: v for k, v in os.environ.items() if k != "GLOO_SOCKET_IFNAME"},
+                    )
+                )  # fmt: skip
+        return started
+
+    yield both
+    for each in started:
+        each.kill()
+        each.wait()
+
+
+@pytest.mark.slow
+def test_torchrun_trains_on_two_hosts_as_two_processes_do(folder, hosts, start, tmp_path):
+    agents = start("10.213.7.1:29400", hosts)
+    assert [each.wait(timeout=500) for each in agents] == [0, 0]
+    (tmp_path / "runs").rename(tmp_path / "moved")
+    (tmp_path / "law").mkdir()
+    (tmp_path / "moved").rename(tmp_path / "law/runs")
+    assert trained(tmp_path, "law") == trained(folder, "processes")
+    words = [(tmp_path / f"said-{number}").read_text() for number in (0, 1)]
+    assert sum(each.count("trained small in") for each in words) == 1
+
+
+@pytest.mark.slow
+def test_a_process_that_is_killed_ends_both_torchruns_with_one_line_of_ours(start, tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        endpoint = f"127.0.0.1:{free.getsockname()[1]}"
+    agents = start(endpoint, [[], []], "train.steps=1000000")
+    run, end = Run(tmp_path / "runs/tiny/small"), time.monotonic() + 500
+    while not run.checkpoint_state.exists() and time.monotonic() < end:
+        time.sleep(0.1)
+    for each in psutil.Process(agents[1].pid).children():
+        each.kill()
+    assert all(each.wait(timeout=100) for each in agents)
+    lines = "".join((tmp_path / f"said-{number}").read_text() for number in (0, 1)).splitlines()
+    (line,) = (each for each in lines if each.startswith("error: "))
+    assert line.endswith("is gone; the run continues from its last checkpoint with `--resume`")
