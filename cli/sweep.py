@@ -118,8 +118,6 @@ def _apart(
             say(f"{number}/{len(planned)} {each.point.name}: is finished already")
             continue
         numbers[str(each.run.path.absolute())] = f"{number}/{len(planned)} {each.point.name}"
-        if where.force:
-            each.throw_away()
     jobs = [_job(config, each, where) for each in planned]
     jobs = [each for each in jobs if each.run in numbers]
     at_a_time, wish = machines.at_a_time(len(jobs), 1), _Wish()
@@ -137,6 +135,8 @@ def _apart(
         say(f"workers    {there.count}")
         if page := connection.dashboard(client):
             say(f"dashboard  {page}")
+        for each in planned if where.force else ():
+            each.throw_away()
         with progress() as bar, stop_on_signals(wish, stopping):
             asked = lambda: wish.stop_requested  # noqa: E731
             for done in there.train_all(jobs, stopping=asked, progress=report):

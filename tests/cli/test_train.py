@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 from safetensors import safe_open
 
+from challenge.submissions import machine
 from challenge.submissions.entries.load import load
 
 RUNS = "workspace/runs/deblur"
@@ -140,6 +141,27 @@ def test_a_sweep_is_a_grid_with_one_table_and_resumes(challenge, story, monkeypa
     assert "best: workspace/runs/deblur/grid-" in done.out
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(machine.cores() < 2, reason="two workers need two cores")
+def test_a_sweep_on_the_workers_of_a_scheduler_is_that_of_one_process(challenge, story):
+    pytest.importorskip("distributed")
+    rates, tables = ["--sweep", "train.lr=1e-3,1e-2,1e30"], []
+    wild = ["train.clip=null", "train.optimiser=sgd"]
+    for name, where in (("near", []), ("far", ["--scheduler", "local"])):
+        done = challenge("train", "network", f"name={name}", *SMALL, *wild, *rates, *where)
+        assert done.code == 1
+        table = done.out[done.out.index("on the tune part") :].replace(f"{name}-", "")
+        rows = [line.split() for line in lines(table) if line.split()[0] in ("1e-3", "1e-2")]
+        tables.append([[*row[:4], *row[5:]] for row in rows])  # but for seconds
+        assert "at learning rate" in done.out
+        assert (story / RUNS / f"{name}-lr-1e-3/samples.png").exists()
+    assert tables[0] == tables[1] and len(tables[0]) == 2
+    again = challenge("train", "network", "name=far", *SMALL, *wild, *rates[:1],
+                      "train.lr=1e-3,1e-2", "--scheduler", "local", "--resume")  # fmt: skip
+    assert again.code == 0, again.err
+    assert again.err.count("is finished already") == 2
+
+
 def test_a_run_that_fails_is_a_line_of_the_table(challenge):
     done = challenge("train", "network", "name=wild", *SMALL, "train.clip=null",
                      "train.optimiser=sgd", "--sweep", "train.lr=1e-3,1e30")  # fmt: skip
@@ -183,6 +205,9 @@ def test_a_key_that_is_not_read_with_these_knobs_is_refused(challenge, knobs, ke
         (["--sweep", "train.lr=1e-3,1e-3"], "twice"),
         (["--sweep", "method.net.pooling=max,best"], "method.net.pooling"),
         (["--sweep", "train.lr=1e-3,1e-4", "--processes", "2"], "trains with one process"),
+        (["--scheduler", "local"], "are for a sweep on a Dask scheduler; give `--sweep KEY=A,B`"),
+        (["--sweep", "train.lr=1,2", "--workers", "2"], "give `--sweep KEY=A,B` and `--scheduler`"),
+        (["--sweep", "train.lr=1,2", "--scheduler", "tcp://10.0.0.1:1"], "is not encrypted"),
         (["train.schedule=cosine", "train.drop=0.5"], "is not read by `train.schedule: cosine`"),
         (["train.nesterov=true"], "is not read by `train.optimiser: adam`"),
         (["train.loss=cross_entropy"], "give `method.bins=64`"),

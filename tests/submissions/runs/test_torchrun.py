@@ -168,22 +168,24 @@ def start(workspace, tmp_path):
 
     def both(endpoint, begins, *overrides):
         agent = [sys.executable, "-m", "torch.distributed.run", "--rdzv-endpoint", endpoint]
-        agent += ["--nnodes=2", "--nproc-per-node=1", "--rdzv-backend=c10d", "--no-python"]
-        command = [
-            str(Path(sys.executable).parent / "challenge"),
-            "train",
-            "small.yaml",
-            *overrides,
-        ]
+        agent += ["--nnodes=2", "--nproc-per-node=1", "--rdzv-backend=c10d"]
+        command = [str(Path(sys.executable).parent / "challenge"), "train", "small.yaml"]
+        command += [*overrides, "--workspace", ".", "--device", "cpu"]
+        # Gloo finds its way by itself.
+        environment = {k: v for k, v in os.environ.items() if k != "GLOO_SOCKET_IFNAME"}
         for number, begin in enumerate(begins):
-            with (tmp_path / f"said-{number}").open("wb") as said_there:
+            # A name of its own is what torchrun knows a host by; these two have one name.
+            meets = f"--rdzv-conf=is_host={1 - number}"
+            with (tmp_path / f"said-{number}").open("wb") as output:
                 started.append(
                     subprocess.Popen(
-                        [*begin, *agent, *command, "--workspace", ".", "--device", "cpu"],
-                        cwd=tmp_path, stdout=said_there, stderr=said_there,
-                        env={k: v for k, v in os.environ.items() if k != "GLOO_SOCKET_IFNAME"},
+                        [*begin, *agent, meets, "--no-python", *command],
+                        cwd=tmp_path,
+                        stdout=output,
+                        stderr=output,
+                        env=environment,
                     )
-                )  # fmt: skip
+                )
         return started
 
     yield both
