@@ -120,6 +120,8 @@ def _apart(
         numbers[str(each.run.path.absolute())] = f"{number}/{len(planned)} {each.point.name}"
     jobs = [_job(config, each, where) for each in planned]
     jobs = [each for each in jobs if each.run in numbers]
+    if not jobs:
+        return {}
     at_a_time, wish = machines.at_a_time(len(jobs), 1), _Wish()
     failures = {}
 

@@ -104,10 +104,11 @@ class Workers:
         Args:
             jobs: of one sweep.
             stopping: asked again and again; once true, what runs saves and stops.
-            progress: called with the last line of the log of a run that is being trained.
+            progress: called with the last line of the log of a run, when it is another one.
         """
         sweep = secrets.token_hex(8)
         left: dict[Future, Job] = {}
+        seen: dict[Job, Mapping[str, Any]] = {}
         for job in jobs:
             key = f"train-{Path(job.run).name}-{sweep}-{len(left)}"
             asked = {**asdict(job), "sweep": sweep, "key": key, "beside": self._beside}
@@ -124,8 +125,10 @@ class Workers:
                     told = True
                     self._client.run(stop, sweep, on_error="ignore")
                 for job in left.values():
-                    if progress is not None and (line := _last(Run(Path(job.run)))):
+                    line = _last(Run(Path(job.run)))
+                    if progress is not None and line and line != seen.get(job):
                         progress(job, line)
+                        seen[job] = line
                 time.sleep(LOOK)
         finally:
             with contextlib.suppress(Exception):

@@ -145,21 +145,21 @@ def test_a_sweep_is_a_grid_with_one_table_and_resumes(challenge, story, monkeypa
 @pytest.mark.skipif(machine.cores() < 2, reason="two workers need two cores")
 def test_a_sweep_on_the_workers_of_a_scheduler_is_that_of_one_process(challenge, story):
     pytest.importorskip("distributed")
-    rates, tables = ["--sweep", "train.lr=1e-3,1e-2,1e30"], []
+    rates, tables = ["--sweep", "train.lr=1e-3,1e30"], []
     wild = ["train.clip=null", "train.optimiser=sgd"]
     for name, where in (("near", []), ("far", ["--scheduler", "local"])):
         done = challenge("train", "network", f"name={name}", *SMALL, *wild, *rates, *where)
         assert done.code == 1
         table = done.out[done.out.index("on the tune part") :].replace(f"{name}-", "")
-        rows = [line.split() for line in lines(table) if line.split()[0] in ("1e-3", "1e-2")]
+        rows = [line.split() for line in lines(table) if line.split()[0] == "1e-3"]
         tables.append([[*row[:4], *row[5:]] for row in rows])  # but for seconds
         assert "at learning rate" in done.out
         assert (story / RUNS / f"{name}-lr-1e-3/samples.png").exists()
-    assert tables[0] == tables[1] and len(tables[0]) == 2
-    again = challenge("train", "network", "name=far", *SMALL, *wild, *rates[:1],
-                      "train.lr=1e-3,1e-2", "--scheduler", "local", "--resume")  # fmt: skip
+    assert tables[0] == tables[1] and len(tables[0]) == 1
+    again = challenge("train", "network", "name=far", *SMALL, *wild, "--sweep", "train.lr=1e-3",
+                      "--scheduler", "local", "--resume")  # fmt: skip
     assert again.code == 0, again.err
-    assert again.err.count("is finished already") == 2
+    assert "1/1 far-lr-1e-3: is finished already" in again.err
 
 
 def test_a_run_that_fails_is_a_line_of_the_table(challenge):
