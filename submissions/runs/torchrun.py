@@ -19,6 +19,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from challenge.configs.errors import UserError
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 PATIENCE = 300.0
 """Seconds in which all have to come; they import from a file system that may be slow."""
+ANSWER = 60.0
+"""Seconds for torchrun's store to answer."""
 LAST_WORDS = 1.0
 """Seconds for what another process says of its failure; it says it before it leaves."""
 _POLL = 0.05
@@ -38,7 +41,7 @@ _trainings = 0
 
 
 class Gone(UserError):
-    """Another process is gone without a word; raised in the one process that tells it."""
+    """Another process is gone without a word, or out of reach; raised in one that tells it."""
 
 
 @dataclass(frozen=True)
@@ -85,8 +88,8 @@ def one_voice() -> Iterator[None]:
         if place.rank == 0:
             peers.set("over", "no")
             raise
-        peers.tell(error)
-        if isinstance(error, UserError | KeyboardInterrupt):
+        told = peers.tell(error)
+        if told and isinstance(error, UserError | KeyboardInterrupt):
             raise SystemExit(1) from None
         raise
     finally:
@@ -109,7 +112,9 @@ class Peers:
         Raises:
             UserError: in the first process: one does not come, why it failed, what differs.
             SystemExit: in the others, then.
+            Gone: the others cannot be reached.
         """
+        self._must_answer()
         own = {**facts, "number of processes": str(self._place.local_count)}
         self.set("host", socket.gethostname())
         self._set(f"facts/{self._place.rank}", json.dumps(own))
@@ -123,6 +128,17 @@ class Peers:
         else:
             self._wait_for_the_first()
         self._join(backend)
+
+    def _must_answer(self) -> None:
+        try:
+            _store()
+        except RuntimeError:
+            where = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+            raise Gone.of(
+                f"the store of torchrun at {where}",
+                f"does not answer within {ANSWER:g} s on {socket.gethostname()}",
+                "name each machine's address with `torchrun --local-addr ADDRESS`",
+            ) from None
 
     def _compare(self, own: dict[str, str]) -> None:
         for rank in range(1, self._place.count):
@@ -226,15 +242,17 @@ class Peers:
                 return UserError.of(self._name(rank), said, "")
         return None
 
-    def tell(self, error: BaseException) -> None:
-        """Say in the store why this process failed."""
-        self.set("host", socket.gethostname())
-        self.set("why", " ".join(str(error).split())[:4000] or type(error).__name__)
+    def tell(self, error: BaseException) -> bool:
+        """Say in the store why this process failed; whether it could be said."""
+        why = " ".join(str(error).split())[:4000] or type(error).__name__
+        return self.set("host", socket.gethostname()) and self.set("why", why)
 
-    def set(self, word: str, value: str) -> None:
-        """Say something of this process; nobody may be there to hear it."""
+    def set(self, word: str, value: str) -> bool:
+        """Say something of this process; whether there is a store to say it in."""
         with contextlib.suppress(OSError):
             self._set(f"{word}/{self._place.rank}", value)
+            return True
+        return False
 
     def get(self, word: str, rank: int) -> str:
         """What a process says; empty where it says nothing.
@@ -265,7 +283,9 @@ def _store() -> Store:
     """Torchrun's, or one of the first process's where torchrun made none."""
     from torch.distributed.rendezvous import rendezvous
 
-    store: Store = next(iter(rendezvous("env://")))[0]
+    found = rendezvous("env://", timeout=timedelta(seconds=ANSWER))
+    store: Store = next(iter(found))[0]
+    store.set_timeout(timedelta(seconds=PATIENCE))
     return store
 
 

@@ -105,7 +105,11 @@ def free_port():
 
 
 def plain(name, **options):
-    return lambda rank: train(CONFIG, workspace=place(name), **options)
+    def work(rank):
+        started = folder / f"{name}-started-{rank}"
+        return train(CONFIG, workspace=place(name), on_start=lambda _: started.touch(), **options)
+
+    return work
 
 
 def sending(number, to, step, name, **options):

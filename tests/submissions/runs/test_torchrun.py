@@ -6,6 +6,7 @@ last, on two hosts that are network namespaces.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -67,6 +68,8 @@ def trained(folder, scenario):
 def test_it_is_the_training_of_as_many_processes_to_the_last_bit(folder):
     assert said(folder, "law") == said(folder, "processes") == ("finished", "exit 0")
     assert trained(folder, "law") == trained(folder, "processes")
+    for scenario in ("law", "processes"):
+        assert [each.name[-1] for each in folder.glob(f"{scenario}-started-*")] == ["0"]
     psnr = [line["psnr"] for line in trained(folder, "law")[1] if "psnr" in line]
     assert len(set(psnr)) == len(psnr) == 4  # once each: one process writes
 
@@ -166,20 +169,23 @@ def start(workspace, tmp_path):
     (tmp_path / "small.yaml").write_text(json.dumps(CONFIG))
     started = []
 
-    def both(endpoint, begins, *overrides):
+    def both(addresses, begins, port, *overrides):
+        endpoint = f"{addresses[0]}:{port}"
         agent = [sys.executable, "-m", "torch.distributed.run", "--rdzv-endpoint", endpoint]
         agent += ["--nnodes=2", "--nproc-per-node=1", "--rdzv-backend=c10d"]
         command = [str(Path(sys.executable).parent / "challenge"), "train", "small.yaml"]
         command += [*overrides, "--workspace", ".", "--device", "cpu"]
         # Gloo finds its way by itself.
         environment = {k: v for k, v in os.environ.items() if k != "GLOO_SOCKET_IFNAME"}
+        # Nobody there knows names; torch asks for them.
+        environment["RES_OPTIONS"] = "timeout:1 attempts:1"
         for number, begin in enumerate(begins):
-            # A name of its own is what torchrun knows a host by; these two have one name.
-            meets = f"--rdzv-conf=is_host={1 - number}"
+            # By its name torchrun finds where it is; these two have one name.
+            meets = [f"--rdzv-conf=is_host={1 - number}", f"--local-addr={addresses[number]}"]
             with (tmp_path / f"said-{number}").open("wb") as output:
                 started.append(
                     subprocess.Popen(
-                        [*begin, *agent, meets, "--no-python", *command],
+                        [*begin, *agent, *meets, "--no-python", *command],
                         cwd=tmp_path,
                         stdout=output,
                         stderr=output,
@@ -190,13 +196,16 @@ def start(workspace, tmp_path):
 
     yield both
     for each in started:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for child in psutil.Process(each.pid).children(recursive=True):
+                child.kill()
         each.kill()
         each.wait()
 
 
 @pytest.mark.slow
 def test_torchrun_trains_on_two_hosts_as_two_processes_do(folder, hosts, start, tmp_path):
-    agents = start("10.213.7.1:29400", hosts)
+    agents = start(["10.213.7.1", "10.213.7.2"], hosts, 29400)
     assert [each.wait(timeout=500) for each in agents] == [0, 0]
     (tmp_path / "runs").rename(tmp_path / "moved")
     (tmp_path / "law").mkdir()
@@ -210,8 +219,8 @@ def test_torchrun_trains_on_two_hosts_as_two_processes_do(folder, hosts, start, 
 def test_a_process_that_is_killed_ends_both_torchruns_with_one_line_of_ours(start, tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        endpoint = f"127.0.0.1:{free.getsockname()[1]}"
-    agents = start(endpoint, [[], []], "train.steps=1000000")
+        port = free.getsockname()[1]
+    agents = start(["127.0.0.1"] * 2, [[], []], port, "train.steps=1000000")
     run, end = Run(tmp_path / "runs/tiny/small"), time.monotonic() + 500
     while not run.checkpoint_state.exists() and time.monotonic() < end:
         time.sleep(0.1)
