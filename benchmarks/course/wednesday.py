@@ -49,8 +49,10 @@ RUNS: dict[str, tuple[str, list[str]]] = {
             DECLARED,
         ],
     ),
+    "ensemble": ("shakes", ["ensemble", "method.of=UNROLLED_FROM_DENOISER", DECLARED]),
 }
-PACKED = ("pnp", "red", "gs_pnp", "unrolled_from_denoiser")
+PACKED = ("pnp", "gs_pnp", "ensemble")
+"""`red` has the weights of `pnp`, `ensemble` those of `unrolled_from_denoiser`: one of each."""
 
 
 def main() -> None:
@@ -58,13 +60,15 @@ def main() -> None:
     workspace = Workspace(Path(sys.argv[5] if len(sys.argv) > 5 else "workspace"))
     tuesday.prepare(workspace, train, val, levin)
     prepare(workspace, train, val)
-    denoisers = {name: layout.run(workspace, NOISE, name) for name in DENOISERS}
+    sources = {name: layout.run(workspace, NOISE, name) for name in DENOISERS}
+    wrapped = "unrolled_from_denoiser"
+    sources[wrapped] = layout.run(workspace, RUNS[wrapped][0], wrapped)
     for name, settings in DENOISERS.items():
         tuesday.learn(workspace, NOISE, name, settings)
     for name, (problem, settings) in RUNS.items():
-        needed = [each for each in denoisers if f"={each.upper()}" in "".join(settings)]
-        if all(finished(denoisers[each]) for each in needed):
-            paths = {each.upper(): str(denoisers[each].path) for each in needed}
+        needed = [each for each in sources if f"={each.upper()}" in "".join(settings)]
+        if all(finished(sources[each]) for each in needed):
+            paths = {each.upper(): str(sources[each].path) for each in needed}
             given = [_filled(setting, paths) for setting in settings]
             tuesday.learn(workspace, problem, name, given)
     pack(workspace)

@@ -175,7 +175,7 @@ def _first_kernel(workspace: Workspace, opened: Challenge, kept: Kept) -> str:
         )
         base = level if base is None else base
         gain = ""
-        if name not in ("tv", "gs_pnp", "red"):  # these take too long eight times
+        if name not in ("tv", "gs_pnp", "red", "ensemble"):  # too long eight times, or so already
             added = kept.kept(name, method, f"turned {TURNED}", partial(ensemble, method, opened))
             gain = f"{added:+.2f}"
         took = seconds(method, first_kernel(opened))

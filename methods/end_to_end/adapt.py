@@ -19,7 +19,7 @@ Simoncelli, Fernandez-Granda 2021 (adapting a trained network); Oliveira, Lei, T
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 import torch
@@ -151,6 +151,20 @@ class Adapt(Method):
             y: of one image, shape (1, C, H', W').
             physics: the operator of this image.
         """
+        best, bound, looks = None, 0.0, list[Look]()
+        for each, theta in self.path(y, physics):
+            looks.append(each)
+            if each.above(self.margin) < bound:
+                best, bound = theta, each.above(self.margin)
+        return best, looks
+
+    def path(self, y: Tensor, physics: LinearPhysics) -> Iterator[tuple[Look, Parameters]]:
+        """Yield D_t and a copy of theta_t wherever there is a look, t = 0 first.
+
+        Args:
+            y: of one image, shape (1, C, H', W').
+            physics: the operator of this image.
+        """
         generator = torch.Generator().manual_seed(self.seed)
         with torch.no_grad():
             clean = physics.A(self._call(None, y, physics))
@@ -164,17 +178,15 @@ class Adapt(Method):
         }
         mean = {name: value.detach().clone() for name, value in theta.items()}
         descent = torch.optim.Adam(theta.values(), lr=self.lr)
-        best, bound, looks, first = None, 0.0, list[Look](), None
+        first = None
         total = int(self.steps_found)
         for step in range(total + 1):
             try:
                 if step % EVERY == 0 or step == total:
                     made = self._made(mean, y_1, noise_1)
                     first = made if first is None else first
-                    looks.append(look(step, made, first, seen_2, variance))
-                    if looks[-1].above(self.margin) < bound:
-                        bound = looks[-1].above(self.margin)
-                        best = {name: value.clone() for name, value in mean.items()}
+                    copy = {name: value.clone() for name, value in mean.items()}
+                    yield look(step, made, first, seen_2, variance), copy
                 if step < total:
                     self._descend(theta, descent, y_1, noise_1, clean, generator)
             except UserError:
@@ -183,7 +195,6 @@ class Adapt(Method):
                 break  # these weights diverge; the best until then do not
             for name, value in mean.items():
                 value.lerp_(theta[name].detach(), 1 - self.average)
-        return best, looks
 
     @torch.no_grad()
     def _made(self, theta: Parameters, y_1: Tensor, noise_1: LinearPhysics) -> Tensor:

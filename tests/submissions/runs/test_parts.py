@@ -170,8 +170,8 @@ def test_a_packed_denoiser_is_a_part_by_its_word_and_declared(place, word):
 
 @pytest.mark.parametrize("name", ["ensemble", "adapt"])
 def test_a_packed_method_is_wrapped_by_its_word_whatever_it_is_made_of(place, name):
-    """A baseline whose steps are denoisers, so that it has a part itself."""
-    word, options = "baseline/unrolled_from_denoiser", {"open_entry": unpacked}
+    """A baseline that wraps a method itself, one whose steps are denoisers."""
+    word, options = "baseline/ensemble", {"open_entry": unpacked}
     config = {"challenge": "tiny", "name": name, "method": {"name": name, "of": word}}
     done = train(config, workspace=place, **options)
     assert read_facts(done.run).parts["of"].source == word.replace("/", " ")

@@ -1,0 +1,238 @@
+"""The best entry that comes with the toolkit: measured on photographs, and where it fails.
+
+    python -m benchmarks.course.flagship VAL LEVIN [WORKSPACE]
+
+VAL is a folder of photographs that nothing was tuned on, LEVIN the file of the eight Levin kernels;
+the total variation beside it has the weights that `tuesday` tuned, WORKSPACE's run `tv-levels` of
+`shakes`. What was measured is kept there (`kept.py`), so this can be stopped and continued, and
+what is not measured is left out. Writes the tables and plots of `docs/flagship.md`; the entries are
+judged on `deblur` by `python -m benchmarks.course.readme`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache, partial
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from benchmarks import pages
+from benchmarks.course import flagship_pictures
+from benchmarks.course.kept import Kept
+from benchmarks.course.tuesday import LEVELS, Case
+from challenge.configs.errors import UserError
+from challenge.data.images import colour, decode
+from challenge.data.layout import Workspace
+from challenge.data.physics import camera_shake, kernel_files, kernels
+from challenge.data.physics.problem import Problem, tensors
+from challenge.methods.contract import Method
+from challenge.submissions import layout
+from challenge.submissions.entries.load import load
+from challenge.submissions.scoring.metrics import psnr, ssim
+
+PAGE = Path(__file__).parents[2] / "docs" / "flagship.md"
+BEGIN, END = "<!-- begin: python -m benchmarks.course.flagship -->", "<!-- end of flagship -->"
+NAME = "ensemble"
+"""The entry."""
+SIDE, CROP = 256, 128
+"""Pixels of a side of the photographs in the protocols, and where one thing is changed."""
+EVERY = 10
+"""Of the photographs, one in so many where one thing is changed."""
+PARTS = 6
+"""Image n is measured with the others of its part, n modulo this."""
+SIZE, SIGMA = 25, 0.03
+"""Kernel and noise where something else is changed."""
+SIZES = (5, 9, 15, 25, 35, 51)
+SIGMAS = (0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2)
+Boundary = Literal["circular", "valid", "reflect"]
+Kernels = NDArray[np.float32]
+Scores = list[list[float]]
+"""PSNR in dB and SSIM of every image."""
+
+
+class Setting(NamedTuple):
+    """A problem, and what a method is told of it."""
+
+    axis: str
+    label: str
+    kernels: Kernels
+    """(N, k, k): image n has kernel n."""
+    sigma: float = SIGMA
+    boundary: Boundary = "circular"
+    channels: int = 3
+    told: Kernels | None = None
+    """The kernels that a method is told; None: the right ones."""
+    told_sigma: float = 1.0
+    """The noise level that it is told, over the right one."""
+
+
+def main() -> None:
+    val, levin = (Path(each).resolve() for each in sys.argv[1:3])
+    workspace = Workspace(Path(sys.argv[3] if len(sys.argv) > 3 else "workspace"))
+    kept, methods = Kept(workspace), taken(workspace)
+    asked = protocols(val, levin)
+    for name, cases in asked.items():
+        for method in methods:
+            measured(kept, methods, method, name, cases)
+    for setting in settings():
+        for method in STUDIED:
+            measured(kept, methods, method, described(setting), partial(changed, val, setting))
+    write(kept, methods, val, levin)
+
+
+STUDIED = ("tv", "pnp", NAME)
+
+
+def taken(workspace: Workspace) -> dict[str, Method]:
+    """The entry, the network alone that it averages, and what stands beside them."""
+    run = layout.run(workspace, "shakes", "tv-levels")
+    if not run.weights.exists():
+        raise UserError.of(run.path, "is no run", "run `python -m benchmarks.course.tuesday` first")
+    packed = layout.baselines()
+    entry = load(packed[NAME]).eval()
+    others = {name: load(packed[name]).eval() for name in ("pnp", "unrolled")}
+    return {"tv": load(run.path).eval(), NAME: entry, "alone": entry.of, **others}
+
+
+def protocols(val: Path, levin: Path) -> dict[str, Callable[[], Iterator[Case]]]:
+    """Problems for which numbers are asked, by what their rows are called."""
+    stack = kernels.normalised_stack(kernel_files.read(levin), str(levin), lambda words: None)
+    first = Setting("", "", stack[:1])
+    levels = {f"Levin, {255 * sigma:.2f}/255": sigma for sigma in LEVELS}
+    return {
+        "first Levin kernel, 0.03": partial(cases, pictures(val, SIDE, 1), first),
+        **{
+            name: partial(cases, pictures(val, SIDE, 1), Setting("", "", stack, sigma))
+            for name, sigma in levels.items()
+        },
+    }
+
+
+ASKED = {
+    "first Levin kernel, 0.03": "3.7 over TV",
+    f"Levin, {255 * LEVELS[0]:.2f}/255": "29.6",
+    f"Levin, {255 * LEVELS[1]:.2f}/255": "28.4",
+}
+
+
+@cache
+def pictures(val: Path, side: int, every: int) -> tuple[tuple[str, NDArray[np.float32]], ...]:
+    """Centre crops (3, side, side) of one photograph in so many, in [0, 1], with their names."""
+    found = []
+    for path in sorted(val.rglob("*.png"))[::every]:
+        image = np.float32(colour.picture(decode.read(path))[0]) / 255
+        top, left = ((each - side) // 2 for each in image.shape[:2])
+        crop = image[top : top + side, left : left + side].transpose(2, 0, 1)
+        found.append((path.stem, np.ascontiguousarray(crop)))
+    return tuple(found)
+
+
+def cases(
+    images: Sequence[tuple[str, NDArray[np.float32]]], setting: Setting
+) -> Iterator[Case]:
+    """Every image with its kernel and noise; the operator says what a method is told."""
+    for index, (identity, picture) in enumerate(images):
+        turn = index % len(setting.kernels)
+        truth = picture
+        if setting.channels == 1:
+            truth = np.tensordot(np.float32([0.299, 0.587, 0.114]), picture, 1)[None]
+        problem = Problem.of_kernels(
+            setting.kernels[turn : turn + 1],
+            setting.sigma,
+            boundary=setting.boundary,
+            channels=setting.channels,
+        )
+        measured = problem.measure_stored(truth, identity, b"flagship", turn)
+        told = {} if setting.told is None else {"kernel": setting.told[turn]}
+        measured = dataclasses.replace(
+            measured,
+            operator={**measured.operator, **told},
+            noise={**measured.noise, "sigma": np.float32(setting.told_sigma * setting.sigma)},
+        )
+        yield Case(*tensors(measured), truth)
+
+
+def changed(val: Path, setting: Setting) -> Iterator[Case]:
+    return cases(pictures(val, CROP, EVERY), setting)
+
+
+def settings() -> list[Setting]:
+    """One thing changed at a time, about a shake of 25 pixels, sigma 0.03, circular, colour."""
+    usual = shakes(SIZE)
+    found = [Setting("kernel, pixels", str(size), shakes(size)) for size in SIZES]
+    found += [Setting("sigma", f"{sigma:g}", usual, sigma) for sigma in SIGMAS if sigma != SIGMA]
+    found += [
+        Setting("boundary", "valid", usual, boundary="valid"),
+        Setting("boundary", "reflect", usual, boundary="reflect"),
+        Setting("colours", "grey", usual, channels=1),
+        Setting("told wrongly", "kernel moved by a pixel", usual, told=np.roll(usual, 1, -1)),
+        Setting("told wrongly", "kernel a pixel wider", usual, told=wider(usual)),
+        Setting("told wrongly", "sigma 20 % too low", usual, told_sigma=0.8),
+        Setting("told wrongly", "sigma 20 % too high", usual, told_sigma=1.2),
+    ]
+    return found
+
+
+@cache
+def shakes(size: int) -> Kernels:
+    """Camera shakes that no training saw, (8, size, size)."""
+    return np.float32(camera_shake.camera_shake(size, 8, 2027))
+
+
+def wider(stack: Kernels) -> Kernels:
+    """Kernels whose every line is a pixel wider: the mean of a kernel and itself moved by one."""
+    return (stack + np.roll(stack, 1, -1)) / 2
+
+
+def described(setting: Setting) -> str:
+    return f"changed {setting.axis} {setting.label}"
+
+
+def measured(
+    kept: Kept,
+    methods: dict[str, Method],
+    name: str,
+    column: str,
+    made: Callable[[], Iterator[Case]],
+    parts: Sequence[int] = range(PARTS),
+) -> Scores:
+    """PSNR and SSIM of every image of these parts; none where the method refuses."""
+    method, found = methods[name], Scores()
+    for part in parts:
+        found += kept.kept(
+            f"flagship {name}", method, f"{column} {part}", partial(scores, method, made, part)
+        )
+    print(name, column, len(found), np.mean(found, axis=0) if found else "", flush=True)
+    return found
+
+
+@torch.no_grad()
+def scores(method: Method, made: Callable[[], Iterator[Case]], part: int) -> Scores:
+    """Of the images of a part, the border left out that the operator sees in part."""
+    found = []
+    for y, physics, truth in islice(made(), part, None, PARTS):
+        try:
+            x_hat = method(y, physics)[0].numpy()
+        except UserError as refused:
+            print(refused, flush=True)
+            return []
+        border = (truth.shape[-1] - y.shape[-1]) // 2
+        seen = np.s_[:, border : truth.shape[1] - border, border : truth.shape[2] - border]
+        both: dict[str, Any] = {"estimate": x_hat[seen], "truth": truth[seen]}
+        found.append([psnr(**both), ssim(**both)])
+    return found
+
+
+def write(kept: Kept, methods: dict[str, Method], val: Path, levin: Path) -> None:
+    raise NotImplementedError
+
+
+if __name__ == "__main__":
+    main()
