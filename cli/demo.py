@@ -16,6 +16,8 @@ Call = Callable[[list[str]], int | None]
 
 BOARD, REPORT = "board.html", "report.html"
 """The pages that a demo ends with."""
+FLAGSHIP = "ensemble"
+"""The packaged entry that teams have to beat."""
 MARKER = ".demo"
 """The file that tells a demo's folder from an organiser's workspace."""
 
@@ -75,7 +77,9 @@ def demo(
 
 
 def _story(folder: Path, minutes: float, scheduler: str | None = None) -> list[list[str]]:
-    """The commands of the demo: two teams, three entries."""
+    """The commands of the demo: two teams with three entries, and the best packaged baseline."""
+    from challenge.submissions.entries.teams import BASELINE
+
     workspace = ["--workspace", str(folder)]
     runs = folder / "runs" / "deblur"
     entries = {"wiener": "alpha", "tv": "beta", "network": "alpha"}
@@ -87,6 +91,8 @@ def _story(folder: Path, minutes: float, scheduler: str | None = None) -> list[l
             ["pack", str(runs / name), "--team", team],
         ]
     story += [["infer", str(runs / "network")], ["score", str(runs / "network")]]
+    story += [["pack", FLAGSHIP, "--team", BASELINE, *workspace]]
+    entries[FLAGSHIP] = BASELINE
     zips = [str(folder / "entries" / f"{team}-{name}.zip") for name, team in entries.items()]
     workers = ["--scheduler", scheduler] if scheduler else []
     story += [["score", *zips, "--hidden", str(folder / "hidden" / "deblur"), *workers]]

@@ -12,6 +12,7 @@ judged on `deblur` by `python -m benchmarks.course.readme`.
 from __future__ import annotations
 
 import dataclasses
+import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
@@ -24,7 +25,7 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks import pages
-from benchmarks.course import flagship_pictures
+from benchmarks.course import allowance, flagship_pictures
 from benchmarks.course.kept import Kept
 from benchmarks.course.tuesday import LEVELS, Case
 from challenge.configs.errors import UserError
@@ -76,18 +77,24 @@ class Setting(NamedTuple):
 def main() -> None:
     val, levin = (Path(each).resolve() for each in sys.argv[1:3])
     workspace = Workspace(Path(sys.argv[3] if len(sys.argv) > 3 else "workspace"))
-    kept, methods = Kept(workspace), taken(workspace)
-    asked = protocols(val, levin)
-    for name, cases in asked.items():
-        for method in methods:
-            measured(kept, methods, method, name, cases)
+    kept, methods, asked = Kept(workspace), taken(workspace), protocols(val, levin)
     for setting in settings():
-        for method in STUDIED:
-            measured(kept, methods, method, described(setting), partial(changed, val, setting))
-    write(kept, methods, val, levin)
+        for name in STUDIED:
+            measured(kept, name, methods[name], described(setting), partial(changed, val, setting))
+    for part in range(PARTS):
+        for column, cases in asked.items():
+            for name, method in methods.items():
+                measured(kept, name, method, column, cases, [part])
+    write(kept, methods)
 
 
 STUDIED = ("tv", "pnp", NAME)
+"""What is measured where one thing is changed."""
+ASKED = {
+    "first Levin kernel, 0.03": "3.7 over `tv`",
+    f"Levin, {255 * LEVELS[0]:.2f}/255": "29.6",
+    f"Levin, {255 * LEVELS[1]:.2f}/255": "28.4",
+}
 
 
 def taken(workspace: Workspace) -> dict[str, Method]:
@@ -104,22 +111,11 @@ def taken(workspace: Workspace) -> dict[str, Method]:
 def protocols(val: Path, levin: Path) -> dict[str, Callable[[], Iterator[Case]]]:
     """Problems for which numbers are asked, by what their rows are called."""
     stack = kernels.normalised_stack(kernel_files.read(levin), str(levin), lambda words: None)
-    first = Setting("", "", stack[:1])
-    levels = {f"Levin, {255 * sigma:.2f}/255": sigma for sigma in LEVELS}
+    problems = [Setting("", "", stack[:1]), *(Setting("", "", stack, sigma) for sigma in LEVELS)]
+    images = pictures(val, SIDE, 1)
     return {
-        "first Levin kernel, 0.03": partial(cases, pictures(val, SIDE, 1), first),
-        **{
-            name: partial(cases, pictures(val, SIDE, 1), Setting("", "", stack, sigma))
-            for name, sigma in levels.items()
-        },
+        name: partial(cases, images, problem) for name, problem in zip(ASKED, problems, strict=True)
     }
-
-
-ASKED = {
-    "first Levin kernel, 0.03": "3.7 over TV",
-    f"Levin, {255 * LEVELS[0]:.2f}/255": "29.6",
-    f"Levin, {255 * LEVELS[1]:.2f}/255": "28.4",
-}
 
 
 @cache
@@ -134,9 +130,7 @@ def pictures(val: Path, side: int, every: int) -> tuple[tuple[str, NDArray[np.fl
     return tuple(found)
 
 
-def cases(
-    images: Sequence[tuple[str, NDArray[np.float32]]], setting: Setting
-) -> Iterator[Case]:
+def cases(images: Sequence[tuple[str, NDArray[np.float32]]], setting: Setting) -> Iterator[Case]:
     """Every image with its kernel and noise; the operator says what a method is told."""
     for index, (identity, picture) in enumerate(images):
         turn = index % len(setting.kernels)
@@ -197,20 +191,36 @@ def described(setting: Setting) -> str:
 
 def measured(
     kept: Kept,
-    methods: dict[str, Method],
     name: str,
+    method: Method,
     column: str,
     made: Callable[[], Iterator[Case]],
     parts: Sequence[int] = range(PARTS),
-) -> Scores:
-    """PSNR and SSIM of every image of these parts; none where the method refuses."""
-    method, found = methods[name], Scores()
+) -> None:
+    """Measure the images of these parts, where they are not yet."""
     for part in parts:
-        found += kept.kept(
+        found = kept.kept(
             f"flagship {name}", method, f"{column} {part}", partial(scores, method, made, part)
         )
-    print(name, column, len(found), np.mean(found, axis=0) if found else "", flush=True)
-    return found
+        print(name, column, part, found, flush=True)
+
+
+def known(kept: Kept, methods: dict[str, Method], column: str) -> dict[str, Scores]:
+    """PSNR and SSIM of the images that all of these methods have; no image where one refuses."""
+    files = {
+        name: [kept.file(f"flagship {name}", method, f"{column} {part}") for part in range(PARTS)]
+        for name, method in methods.items()
+    }
+    there = [all(file.exists() for file in parts) for parts in zip(*files.values(), strict=True)]
+    return {
+        name: [
+            each
+            for file, known in zip(parts, there, strict=True)
+            if known
+            for each in json.loads(file.read_text())
+        ]
+        for name, parts in files.items()
+    }
 
 
 @torch.no_grad()
@@ -230,8 +240,93 @@ def scores(method: Method, made: Callable[[], Iterator[Case]], part: int) -> Sco
     return found
 
 
-def write(kept: Kept, methods: dict[str, Method], val: Path, levin: Path) -> None:
-    raise NotImplementedError
+def write(kept: Kept, methods: dict[str, Method]) -> None:
+    """The tables and the plots of what was measured."""
+    flagship_pictures.draw(
+        *(
+            {
+                setting.label: averages(known(kept, studied(methods), described(setting)))
+                for setting in settings()
+                if setting.axis == axis
+            }
+            for axis in ("kernel, pixels", "sigma")
+        ),
+        known(kept, {name: methods[name] for name in ("tv", NAME)}, next(iter(ASKED))),
+        allowance.known(kept.folder),
+    )
+    pages.put(PAGE, BEGIN, END, f"{asked(kept, methods)}\n\n{changes(kept, methods)}")
+
+
+def studied(methods: dict[str, Method]) -> dict[str, Method]:
+    return {name: methods[name] for name in STUDIED}
+
+
+def averages(found: dict[str, Scores]) -> dict[str, float]:
+    """Mean PSNR in dB of every method that has images."""
+    return {name: float(np.mean(each, axis=0)[0]) for name, each in found.items() if each}
+
+
+def asked(kept: Kept, methods: dict[str, Method]) -> str:
+    """The table of the protocols."""
+    lines = [
+        "| protocol | images | " + " | ".join(f"`{name}`" for name in methods) + " | over `tv` | "
+        "over `alone`, worst image | asked |",
+        "|---|---|" + "---|" * (len(methods) + 3),
+    ]
+    for column, number in ASKED.items():
+        some = {name: methods[name] for name in ("tv", NAME, "alone")}
+        found = known(kept, some, column) | {
+            name: each for name, each in known(kept, methods, column).items() if name not in some
+        }
+        count = len(found[NAME])
+        if not count:
+            continue
+        cells = [
+            f"{np.mean(found[name], axis=0)[0]:.2f} / {np.mean(found[name], axis=0)[1]:.4f}"
+            if len(found[name]) == count
+            else ""
+            for name in methods
+        ]
+        entry, tv, alone = (np.array(found[name])[:, 0] for name in (NAME, "tv", "alone"))
+        cells += [
+            f"{(entry - tv).mean():+.2f}",
+            f"{(entry - alone).mean():+.3f}, {(entry - alone).min():+.3f}",
+            number,
+        ]
+        lines.append(f"| {column} | {count} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + (
+        f"\n\nPSNR (dB) / SSIM of photographs of val (centre, {SIDE}x{SIDE}), circular, colour. "
+        "`tv`: coupled, weights tuned; `alone`: the network that `ensemble` averages."
+    )
+
+
+def changes(kept: Kept, methods: dict[str, Method]) -> str:
+    """The table of one thing changed at a time."""
+    lines = [
+        f"| changed | to | `tv` | `pnp` | `{NAME}` | over `tv` | worst image | over `pnp` |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for setting in settings():
+        found = known(kept, studied(methods), described(setting))
+        taking = {name: np.array(each)[:, 0] for name, each in found.items() if each}
+        if not taking:
+            continue
+        cells = [f"{taking[name].mean():.2f}" if name in taking else "no" for name in STUDIED]
+        if NAME in taking:
+            gain = taking[NAME] - taking["tv"]
+            cells += [f"{gain.mean():+.2f}", f"{gain.min():+.2f}"]
+            cells += [f"{(taking[NAME] - taking['pnp']).mean():+.2f}" if "pnp" in taking else ""]
+        else:
+            cells += ["", "", ""]
+        lines.append(f"| {setting.axis} | {setting.label} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + (
+        f"\n\nPSNR (dB) of {len(range(0, 41, EVERY))} photographs of val (centre, {CROP}x{CROP}), "
+        f"each with a camera shake of its own that no training saw: {SIZE} pixels, sigma "
+        f"{SIGMA:g}, circular, colour, but for what is changed. `valid`: of the pixels that the "
+        "kernel reaches from all sides. Told wrongly: of the kernel or noise level that a method "
+        "is told, not of the measurement; a kernel a pixel wider is the mean of itself and of "
+        "itself moved by one pixel, which makes its lines wider. no: it does not take it."
+    )
 
 
 if __name__ == "__main__":

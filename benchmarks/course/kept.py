@@ -11,7 +11,9 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from itertools import islice
+from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from benchmarks.course.tuesday import Case, measure
 from challenge.data.layout import Workspace
@@ -27,6 +29,7 @@ class Kept:
     def __init__(self, workspace: Workspace) -> None:
         self.folder = workspace.path / "measured"
         self.folder.mkdir(exist_ok=True)
+        self._digests = WeakKeyDictionary[Method, str]()
 
     def quality(
         self, name: str, method: Method, column: str, cases: Callable[[], Iterator[Case]]
@@ -37,11 +40,17 @@ class Kept:
 
     def kept(self, name: str, method: Method, column: str, found: Callable[[], Any]) -> Any:
         """What `found` returns, or returned for a method of this name with these weights."""
-        label = re.sub(r"[^\w.]+", "-", f"{name} {column} {digest(method)[:16]}")
-        file = self.folder / f"{label}.json"
+        file = self.file(name, method, column)
         if not file.exists():
             file.write_text(json.dumps(found()))
         return json.loads(file.read_text())
+
+    def file(self, name: str, method: Method, column: str) -> Path:
+        """Where it is kept, or will be: weights do not change while they are measured."""
+        if method not in self._digests:
+            self._digests[method] = digest(method)[:16]
+        label = re.sub(r"[^\w.]+", "-", f"{name} {column} {self._digests[method]}")
+        return self.folder / f"{label}.json"
 
 
 def seconds(method: Method, cases: Iterator[Case]) -> float:

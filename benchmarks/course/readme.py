@@ -31,7 +31,7 @@ from challenge.submissions.scoring.scores import Interval
 ROOT = Path(__file__).parents[2]
 METHODS = ("wiener", "tv", "huber", "bilevel")
 """Made here in a minute; the others are `submissions/baselines/*.zip`, trained already."""
-SHOWN = ("tv", "unet", "unrolled")
+SHOWN = ("tv", "unet", "ensemble")
 """In the picture."""
 WORDS = {"builtin": "procedural images", "folder": "photographs", "phantoms": "phantoms"}
 BEGIN, END = "<!-- begin: python -m benchmarks.course.readme -->", "<!-- end -->"

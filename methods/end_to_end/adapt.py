@@ -12,6 +12,9 @@ is better by `margin` of them. The loss is
     recorruption    ||A F(y_11; theta) - y_12||^2,   y_11 and y_12 made of y_1, anew in every step
     sure            Stein's unbiased estimate of ||A F(y_1; theta) - A x||^2   (`training/sure.py`)
 
+Of an `ensemble` the method inside is adapted, in one position, and x_hat is the mean over all
+positions with the weights that were chosen.
+
 No truth and no other image enter, and the next measurement finds theta_0 again. Pang, Zheng, Quan,
 Ji 2021 (recorruption); Soltanayev, Chun 2018 (SURE as a loss); Mohan, Vincent, Manzorro, Crozier,
 Simoncelli, Fernandez-Granda 2021 (adapting a trained network); Oliveira, Lei, Tibshirani 2022.
@@ -30,6 +33,7 @@ from torch.func import functional_call
 from challenge.configs.errors import UserError
 from challenge.configs.schema.training import TrainConfig
 from challenge.methods.contract import Method, Session
+from challenge.methods.end_to_end.ensemble import Ensemble
 from challenge.methods.parts import Wrapped
 from challenge.methods.training.allowance import Seconds, allowed, seconds_a_pass
 from challenge.methods.training.recorruption import A2, levels, noise_variance, noisier, split
@@ -80,7 +84,7 @@ class Adapt(Method):
 
         Args:
             of: the method that is adapted, a run, an entry or `baseline/unrolled`; its weights
-                become part of this method's.
+                become part of this method's. Of an `ensemble`, the method that it averages.
             loss: what is descended on: measurements with more noise against the rest of the
                 noise, or Stein's estimate of the error, for two passes a step in place of one.
             weights: which of them are adapted: all, the numbers outside of layers (step sizes,
@@ -100,12 +104,13 @@ class Adapt(Method):
         """
         super().__init__()
         self.of = of.requires_grad_(False)
+        self.prefix = "of." if isinstance(of, Ensemble) else ""
         self.loss, self.weights, self.steps, self.lr = loss, weights, steps, lr
         self.directions, self.average, self.margin = directions, average, margin
         self.seed, self.seconds = seed, seconds
-        self.chosen = chosen(of, weights)
+        self.chosen = chosen(self.inner, weights)
         if not self.chosen:
-            kind, learns = type(of).__name__, "give `method.of` one that learns"
+            kind, learns = type(self.inner).__name__, "give `method.of` one that learns"
             if weights == "all":
                 raise UserError.of("`method.of`", f"`{kind}` has no weights to adapt", learns)
             raise UserError.of(
@@ -116,6 +121,11 @@ class Adapt(Method):
         if hasattr(of, "channels"):
             self.channels = of.channels
         self.register_buffer("steps_found", torch.tensor(steps))
+
+    @property
+    def inner(self) -> Method:
+        """The method whose weights are adapted."""
+        return self.of.of if isinstance(self.of, Ensemble) else self.of
 
     def train(self, mode: bool = True) -> Adapt:
         """As of every module, but the method computes as at inference."""
@@ -141,7 +151,8 @@ class Adapt(Method):
 
     def _one(self, y: Tensor, physics: LinearPhysics) -> Tensor:
         theta, _ = self.adapted(y, physics)
-        found: Tensor = self._call(theta, y, physics).detach()
+        weights = {f"{self.prefix}{name}": value for name, value in (theta or {}).items()}
+        found: Tensor = functional_call(self.of, weights, (y, physics)).detach()
         return found
 
     def adapted(self, y: Tensor, physics: LinearPhysics) -> tuple[Parameters | None, list[Look]]:
@@ -173,7 +184,7 @@ class Adapt(Method):
         seen_2 = _seen(y_2, physics)
         variance = (1 + 1 / A2) * _seen(noise_variance(physics.noise_model, clean), physics)
         theta = {
-            name: self.of.get_parameter(name).detach().clone().requires_grad_(True)
+            name: self.inner.get_parameter(name).detach().clone().requires_grad_(True)
             for name in self.chosen
         }
         mean = {name: value.detach().clone() for name, value in theta.items()}
@@ -221,7 +232,7 @@ class Adapt(Method):
                 if not loss.requires_grad:
                     raise UserError.of(
                         "`method.of`",
-                        f"`{type(self.of).__name__}` cannot be differentiated in these weights",
+                        f"`{type(self.inner).__name__}` cannot be differentiated in these weights",
                         "give one that is a network, such as `baseline/unrolled`",
                     )
                 (loss / self.directions).backward()  # type: ignore[no-untyped-call]
@@ -262,9 +273,9 @@ class Adapt(Method):
     def _call(self, theta: Parameters | None, y: Tensor, physics: LinearPhysics) -> Tensor:
         """F(y; theta). Its own weights stand in the module again afterwards, whatever happens."""
         if theta is None:
-            found: Tensor = self.of(y, physics)
+            found: Tensor = self.inner(y, physics)
         else:
-            found = functional_call(self.of, theta, (y, physics))
+            found = functional_call(self.inner, theta, (y, physics))
         return found
 
     def fit(self, problem: Problem, images: Images, train: TrainConfig, session: Session) -> None:
@@ -278,7 +289,7 @@ class Adapt(Method):
         if seconds is None or not self.steps:
             return
         self.eval()
-        own = {name: self.of.get_parameter(name).detach().clone() for name in self.chosen}
+        own = {name: self.inner.get_parameter(name).detach().clone() for name in self.chosen}
 
         def step(y: Tensor, physics: LinearPhysics) -> Callable[[], object]:
             theta = {name: value.clone().requires_grad_(True) for name, value in own.items()}
@@ -288,13 +299,17 @@ class Adapt(Method):
             return lambda: self._descend(theta, descent, y, physics, clean, generator)
 
         def a_pass(y: Tensor, physics: LinearPhysics) -> Callable[[], object]:
+            return lambda: self.inner(y, physics)
+
+        def last(y: Tensor, physics: LinearPhysics) -> Callable[[], object]:
             return lambda: self.of(y, physics)
 
         limit = session.time_limit
-        one_step, one_pass = (
-            seconds_a_pass(each, problem, images, limit) for each in (step, a_pass)
+        one_step, one_pass, the_last = (
+            seconds_a_pass(each, problem, images, limit) for each in (step, a_pass, last)
         )
-        self.steps_found.fill_(min(self.steps, steps_within(seconds, one_step, one_pass)))
+        found = steps_within(seconds, one_step, one_pass, the_last)
+        self.steps_found.fill_(min(self.steps, found))
         session.log(0, 0, steps=int(self.steps_found), seconds_a_step=one_step)
 
 
@@ -333,24 +348,24 @@ def _seen(values: Tensor, physics: LinearPhysics) -> Tensor:
     return values[share.expand_as(values) > 0].double()
 
 
-def steps_within(seconds: float, a_step: float, a_pass: float) -> int:
+def steps_within(seconds: float, a_step: float, a_pass: float, last: float) -> int:
     """How many steps take at most so many seconds, with the first estimate, the last and the looks.
 
     Args:
         seconds: that an image may take.
         a_step: seconds of a step.
         a_pass: seconds of an estimate.
+        last: seconds of the last estimate, which is that of an `ensemble` where there is one.
 
     Raises:
         UserError: not even one.
     """
-    left = seconds - 4 * a_pass
+    left = seconds - 3 * a_pass - last
     found = int(left / (a_step + a_pass / EVERY) + 1e-6)
     if found < 1:
         raise UserError.of(
             "`method.of`",
-            f"takes {a_pass:.3g} s an image and {a_step:.3g} s a step, and there are "
-            f"{seconds:.3g} s",
+            f"takes {last:.3g} s an image and {a_step:.3g} s a step, and there are {seconds:.3g} s",
             "pack it by itself, make it smaller, or adapt fewer `method.directions`",
         )
     return found

@@ -12,6 +12,7 @@ from challenge.methods.contract import Method, TimeLimit
 from challenge.methods.contract_test import ToySession, toy_images, toy_problem
 from challenge.methods.end_to_end import adapt
 from challenge.methods.end_to_end.adapt import Adapt, chosen, look, steps_within
+from challenge.methods.end_to_end.ensemble import Ensemble
 from challenge.methods.end_to_end.unrolled import Unrolled
 from challenge.methods.networks.architectures import Net
 from challenge.methods.variational.tv import TV
@@ -180,11 +181,34 @@ def test_what_has_no_gradients_is_told():
         Adapt(of=Rounds()).eval()(y, physics)
 
 
+def test_of_an_ensemble_the_method_inside_is_adapted_and_the_mean_taken_once():
+    class Leans(Shrinks):
+        """It does not turn with its measurement."""
+
+        def forward(self, y, physics):
+            x = super().forward(y, physics)
+            return x + 0.3 * (x.roll(1, -1) - x)
+
+    _, y, physics = scene()
+    knobs = {"steps": 6, "lr": 0.05, "margin": 0}
+    inside = Adapt(of=Leans(), **knobs).eval()
+    theta, _ = inside.adapted(y, physics)
+    assert theta is not None
+    best = Leans()
+    best.load_state_dict(theta)
+    with torch.no_grad():
+        found = Adapt(of=Ensemble(of=Leans()), **knobs).eval()(y, physics)
+        torch.testing.assert_close(found, Ensemble(of=best).eval()(y, physics))
+        assert (found - inside(y, physics)).abs().max() > 1e-3
+
+
 def test_steps_are_as_many_as_the_time_suffices_for(monkeypatch):
-    assert steps_within(20.0, 2.0, 0.0) == 10
-    assert steps_within(20.0, 2.0, 3.0) == 2, "8 s are left, 3 s for a step and its looks"
+    assert steps_within(20.0, 2.0, 0.0, 0.0) == 10
+    assert steps_within(20.0, 2.0, 3.0, 3.0) == 2, "8 s are left, 3 s for a step and its looks"
+    assert steps_within(20.0, 2.0, 3.0, 5.0) == 2
+    assert steps_within(20.0, 2.0, 3.0, 6.0) == 1
     with pytest.raises(UserError, match="takes 3 s an image and 2 s a step, and there are 13 s"):
-        steps_within(13.0, 2.0, 3.0)
+        steps_within(13.0, 2.0, 3.0, 3.0)
     monkeypatch.setattr(adapt, "seconds_a_pass", lambda *_: 1.0)
     session, problem = ToySession(), toy_problem(operator="identity")
 
