@@ -125,7 +125,8 @@ class Adapt(Method):
     @property
     def inner(self) -> Method:
         """The method whose weights are adapted."""
-        return self.of.of if isinstance(self.of, Ensemble) else self.of
+        inner: Method = self.of.of if isinstance(self.of, Ensemble) else self.of
+        return inner
 
     def train(self, mode: bool = True) -> Adapt:
         """As of every module, but the method computes as at inference."""
