@@ -4,9 +4,9 @@
 
 VAL is a folder of photographs that nothing was tuned on, LEVIN the file of the eight Levin kernels;
 the total variation beside it has the weights that `tuesday` tuned, WORKSPACE's run `tv-levels` of
-`shakes`. What was measured is kept there (`kept.py`), so this can be stopped and continued, and
-what is not measured is left out. Writes the tables and plots of `docs/flagship.md`; the entries are
-judged on `deblur` by `python -m benchmarks.course.readme`.
+`shakes`. What was measured is kept there (`kept.py`), so this can be stopped and continued: Ctrl-C
+writes what is there. Writes the tables and plots of `docs/flagship.md`; the entries are judged on
+`deblur` by `python -m benchmarks.course.readme`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import dataclasses
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import cache, partial
 from itertools import islice
 from pathlib import Path
@@ -77,7 +78,19 @@ class Setting(NamedTuple):
 def main() -> None:
     val, levin = (Path(each).resolve() for each in sys.argv[1:3])
     workspace = Workspace(Path(sys.argv[3] if len(sys.argv) > 3 else "workspace"))
-    kept, methods, asked = Kept(workspace), taken(workspace), protocols(val, levin)
+    kept, methods = Kept(workspace), taken(workspace)
+    with suppress(KeyboardInterrupt):
+        measure(kept, methods, val, protocols(val, levin))
+    write(kept, methods)
+
+
+def measure(
+    kept: Kept,
+    methods: dict[str, Method],
+    val: Path,
+    asked: dict[str, Callable[[], Iterator[Case]]],
+) -> None:
+    """Everything that is not measured yet."""
     for setting in settings():
         for name in STUDIED:
             measured(kept, name, methods[name], described(setting), partial(changed, val, setting))
@@ -85,7 +98,6 @@ def main() -> None:
         for column, cases in asked.items():
             for name, method in methods.items():
                 measured(kept, name, method, column, cases, [part])
-    write(kept, methods)
 
 
 STUDIED = ("tv", "pnp", NAME)
@@ -245,7 +257,12 @@ def write(kept: Kept, methods: dict[str, Method]) -> None:
     flagship_pictures.draw(
         *(
             {
-                setting.label: averages(known(kept, studied(methods), described(setting)))
+                setting.label: averages(
+                    {
+                        name: known(kept, {name: method}, described(setting))[name]
+                        for name, method in studied(methods).items()
+                    }
+                )
                 for setting in settings()
                 if setting.axis == axis
             }
@@ -307,17 +324,18 @@ def changes(kept: Kept, methods: dict[str, Method]) -> str:
         "|---|---|---|---|---|---|---|---|",
     ]
     for setting in settings():
-        found = known(kept, studied(methods), described(setting))
+        found = {
+            name: known(kept, {name: method}, described(setting))[name]
+            for name, method in studied(methods).items()
+        }
         taking = {name: np.array(each)[:, 0] for name, each in found.items() if each}
-        if not taking:
-            continue
-        cells = [f"{taking[name].mean():.2f}" if name in taking else "no" for name in STUDIED]
-        if NAME in taking:
+        cells = [f"{taking[name].mean():.2f}" if name in taking else "" for name in STUDIED]
+        cells += ["", "", ""]
+        if NAME in taking and "tv" in taking:
             gain = taking[NAME] - taking["tv"]
-            cells += [f"{gain.mean():+.2f}", f"{gain.min():+.2f}"]
-            cells += [f"{(taking[NAME] - taking['pnp']).mean():+.2f}" if "pnp" in taking else ""]
-        else:
-            cells += ["", "", ""]
+            cells[3:5] = [f"{gain.mean():+.2f}", f"{gain.min():+.2f}"]
+        if NAME in taking and "pnp" in taking:
+            cells[5] = f"{(taking[NAME] - taking['pnp']).mean():+.2f}"
         lines.append(f"| {setting.axis} | {setting.label} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + (
         f"\n\nPSNR (dB) of {len(range(0, 41, EVERY))} photographs of val (centre, {CROP}x{CROP}), "
@@ -325,7 +343,7 @@ def changes(kept: Kept, methods: dict[str, Method]) -> str:
         f"{SIGMA:g}, circular, colour, but for what is changed. `valid`: of the pixels that the "
         "kernel reaches from all sides. Told wrongly: of the kernel or noise level that a method "
         "is told, not of the measurement; a kernel a pixel wider is the mean of itself and of "
-        "itself moved by one pixel, which makes its lines wider. no: it does not take it."
+        "itself moved by one pixel, which makes its lines wider. Empty: not taken, or not measured."
     )
 
 

@@ -69,9 +69,9 @@ def _allowance(axes: Axes, spent: dict[float, list[dict[str, Any]]]) -> None:
         turns = np.array([[row[::2] for row in each["turns"]] for each in cases]).mean(0)
         axes.plot(turns[:, 0], turns[:, 1] - turns[0, 1], "s--", color=colour, markersize=4)
         path = np.array([[row[:3] for row in each["path"]] for each in cases])
-        pace = np.array([each["turns"][-1][1] / 8 for each in cases])
-        passes = np.median(path[:, :, 1] / pace[:, None], axis=0)
         gain = (path[:, :, 2] - path[:, :1, 2]).mean(0)
+        # A step is a pass and its way back, twice as long; every look is a pass.
+        passes = 2 + 3 * path[0, :, 0] + np.arange(1, len(gain) + 1)
         axes.plot(passes[1:], gain[1:], "o-", color=colour, label=f"sigma {sigma:g}", markersize=4)
     axes.set(xlabel="passes of the network", ylabel="gain (dB)", xscale="log")
     axes.set_title("dashed: `ensemble`; solid: all steps of `adapt`", fontsize="small")
