@@ -257,12 +257,10 @@ def write(kept: Kept, methods: dict[str, Method]) -> None:
     flagship_pictures.draw(
         *(
             {
-                setting.label: averages(
-                    {
-                        name: known(kept, {name: method}, described(setting))[name]
-                        for name, method in studied(methods).items()
-                    }
-                )
+                setting.label: {
+                    name: float(found.mean())
+                    for name, found in levels(kept, methods, setting).items()
+                }
                 for setting in settings()
                 if setting.axis == axis
             }
@@ -274,13 +272,18 @@ def write(kept: Kept, methods: dict[str, Method]) -> None:
     pages.put(PAGE, BEGIN, END, f"{asked(kept, methods)}\n\n{changes(kept, methods)}")
 
 
-def studied(methods: dict[str, Method]) -> dict[str, Method]:
-    return {name: methods[name] for name in STUDIED}
-
-
-def averages(found: dict[str, Scores]) -> dict[str, float]:
-    """Mean PSNR in dB of every method that has images."""
-    return {name: float(np.mean(each, axis=0)[0]) for name, each in found.items() if each}
+def levels(
+    kept: Kept, methods: dict[str, Method], setting: Setting
+) -> dict[str, NDArray[np.float64]]:
+    """PSNR in dB of every image, of the methods that have all of them."""
+    column, found = described(setting), dict[str, NDArray[np.float64]]()
+    for name in STUDIED:
+        label, method = f"flagship {name}", methods[name]
+        if all(kept.file(label, method, f"{column} {part}").exists() for part in range(PARTS)):
+            scores = known(kept, {name: method}, column)[name]
+            if scores:
+                found[name] = np.array(scores)[:, 0]
+    return found
 
 
 def asked(kept: Kept, methods: dict[str, Method]) -> str:
@@ -324,11 +327,7 @@ def changes(kept: Kept, methods: dict[str, Method]) -> str:
         "|---|---|---|---|---|---|---|---|",
     ]
     for setting in settings():
-        found = {
-            name: known(kept, {name: method}, described(setting))[name]
-            for name, method in studied(methods).items()
-        }
-        taking = {name: np.array(each)[:, 0] for name, each in found.items() if each}
+        taking = levels(kept, methods, setting)
         cells = [f"{taking[name].mean():.2f}" if name in taking else "" for name in STUDIED]
         cells += ["", "", ""]
         if NAME in taking and "tv" in taking:

@@ -74,6 +74,9 @@ def _allowance(axes: Axes, spent: dict[float, list[dict[str, Any]]]) -> None:
         passes = 2 + 3 * path[0, :, 0] + np.arange(1, len(gain) + 1)
         axes.plot(passes[1:], gain[1:], "o-", color=colour, label=f"sigma {sigma:g}", markersize=4)
     axes.set(xlabel="passes of the network", ylabel="gain (dB)", xscale="log")
+    ticks = [1, 2, 4, 8, 16, 32, 64]
+    axes.set_xticks(ticks, [str(each) for each in ticks])
+    axes.minorticks_off()
     axes.set_title("dashed: `ensemble`; solid: all steps of `adapt`", fontsize="small")
     if spent:
         axes.legend()
