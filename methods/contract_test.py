@@ -270,8 +270,12 @@ class ToySession:
 
     def __init__(self, seed: int = 0) -> None:
         from lightning_fabric import Fabric
+        from lightning_fabric.plugins.environments import LightningEnvironment
 
-        self.fabric: Fabric = Fabric(accelerator="cpu", devices=1, precision="32-true")
+        # Named, since Lightning warns where it finds SLURM installed.
+        self.fabric: Fabric = Fabric(
+            accelerator="cpu", devices=1, precision="32-true", plugins=[LightningEnvironment()]
+        )
         self.seed = seed
         self.time_limit: TimeLimit | None = None
         self.lines: list[dict[str, float]] = []

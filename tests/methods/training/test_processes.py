@@ -199,6 +199,12 @@ def test_one_process_may_use_batch_norm():
     supervised(method, toy_problem(), toy_images(), train, ToySession())
 
 
+def test_the_contract_test_is_silent_where_slurm_is_installed(tmp_path, monkeypatch):
+    (tmp_path / "srun").touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    assert ToySession().fabric.world_size == 1
+
+
 @pytest.fixture
 def prepared(tmp_path, monkeypatch):
     """A folder with a prepared challenge."""
