@@ -74,7 +74,7 @@ class Members:
             organiser: `remote.identity` of the organiser's machine.
 
         Raises:
-            UserError: there are no workers.
+            UserError: there are no workers, or the scheduler is gone.
         """
         self._client, self._about = client, (threads, own_cores, organiser)
         self._members: dict[str, Member] = {}
@@ -84,21 +84,11 @@ class Members:
         self._wanted: Wanted | None = None
         self._any_judged = False
         threading.Thread(target=self._keep_watch, daemon=True).start()
-        with self._changed:
-            self._changed.wait_for(self._all_joined, PATIENCE)
-            waited = PATIENCE
-            if self._joining and not self._members:
-                self._changed.wait_for(lambda: self._members or not self._joining, JOINING)
-                waited += JOINING
-            # Those that are slow to join come later.
-            there = bool(self._members)
-        if not there:
+        try:
+            self._await_first()
+        except UserError:
             self.close()
-            raise UserError.of(
-                "the scheduler",
-                f"has no worker that answers within {waited:g} s",
-                "start one on every machine, see docs/cluster.md",
-            )
+            raise
 
     @property
     def all(self) -> list[Member]:
@@ -216,6 +206,31 @@ class Members:
                 self._members[address] = member
             self._joining.discard(address)
             self._changed.notify_all()
+
+    def _await_first(self) -> None:
+        """Wait for those that are there; those that are slow to join come later.
+
+        Raises:
+            UserError: there are none, or the scheduler is gone.
+        """
+        begun = time.monotonic()
+        while True:
+            with self._changed:
+                if self._all_joined():
+                    return
+                self._changed.wait(LOOK)
+                some, joining = bool(self._members), bool(self._joining)
+            patience = PATIENCE + JOINING * (joining and not some)
+            if not self.answers():
+                raise GONE
+            if time.monotonic() - begun > patience:
+                break
+        if not some:
+            raise UserError.of(
+                "the scheduler",
+                f"has no worker that answers within {patience:g} s",
+                "start one on every machine, see docs/cluster.md",
+            )
 
     def _all_joined(self) -> bool:
         return bool(self._members) and not self._joining

@@ -63,6 +63,13 @@ def test_where_none_answers_that_is_said(played: Any) -> None:
             Members(played(workers, silent=["a"]), **ABOUT)  # type: ignore[arg-type]
 
 
+def test_a_scheduler_that_goes_meanwhile_is_no_want_of_workers(played: Any) -> None:
+    client = played(["a"], silent=["a"])
+    client.status = "closed"
+    with pytest.raises(UserError, match="the scheduler: is gone"):
+        Members(client, **ABOUT)  # type: ignore[arg-type]
+
+
 def test_one_that_takes_long_is_waited_for_where_there_is_no_other(played: Any) -> None:
     client = played(["a"], silent=["a"])
     client.silent_for = 2.5
