@@ -4,10 +4,11 @@
 
 Prepares `ct` (60 views of phantoms of 128x128 pixels, noise of 5 %, as Adler, Oktem 2018) and `mri`
 (a quarter of the columns) as they are packaged, and `phantomnoise`, phantoms with white noise,
-where the denoiser of `diffusion` learns. Trains, packs what was trained into
-`submissions/baselines/medicine/`, judges all on the hidden images, and writes the tables of
-`docs/performance.md` and `docs/medical.md` and the pictures `docs/medical-*.png`: of a judged image
-(`medical_pictures.py`), and of a lesion that no training image has (`medical_lesion.py`).
+where the denoiser of `pnp`, `red` and `diffusion` learns. Trains, packs the best of each into
+`submissions/baselines/medicine/`, judges all on the hidden images, and writes the tables of the
+README, `docs/performance.md` and `docs/medical.md` and the pictures `docs/medical-*.png`: of a
+judged image (`medical_pictures.py`), and of a lesion that no training image has
+(`medical_lesion.py`).
 
 A run or a verdict that exists is used again, so it can be stopped and continued; with `--only`,
 these runs are trained and no others (`--only ct-lpd,mri-unrolled`; `--only none`: tables and
@@ -89,7 +90,8 @@ RUNS: dict[str, dict[str, list[str]]] = {
     },
 }
 """Of every challenge, what is trained there, with how many steps."""
-PACKED = ("network", "lpd", "unrolled", "deq")
+PACKED = ("ct-lpd", "mri-unrolled")
+"""Baselines of the toolkit: all together may hold 60 MB."""
 QUICK = {
     "prepare": ["images.size=64", "images.train=12", "images.val=2", "images.test=3"],
     "train": ["train.minutes=null", "train.steps=3", "train.batch=1", "train.patch=64",
@@ -132,8 +134,8 @@ def main() -> None:
             learn(workspace, name, run, _filled(workspace, settings, arguments.quick))
     if not arguments.quick:
         made = [layout.run(workspace, name, run) for name in RUNS for run in RUNS[name]]
-        packed = [run for run in made if run.path.name.rpartition("-")[2] in PACKED]
-        baselines.package(workspace, [run for run in packed if finished(run)], FOLDER)
+        packed = [run for run in made if run.path.name in PACKED and finished(run)]
+        baselines.package(workspace, packed, FOLDER)
         baselines.describe()
     blocks, judged = [], {name: judge(workspace, name) for name in RUNS if name != NOISE}
     judged = {name: rows for name, rows in judged.items() if rows}
