@@ -59,7 +59,7 @@ def test_a_baseline_is_small_whole_and_described(name):
     training = manifest["training"]
     assert training["images"] > 100
     assert training["seconds"] > (0 if name in UNTRAINED else 60)
-    held = [each["sha256"] for each in manifest["parts"].values()]
+    held = [each["sha256"] for each in manifest.get("parts", {}).values()]
     assert name not in UNTRAINED or (held and all(held))
     assert training["peak_memory"] > 1e8
     assert "cores" in training["machine"]
