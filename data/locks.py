@@ -19,12 +19,15 @@ from pathlib import Path
 from typing import BinaryIO
 
 import psutil
+from filelock import FileLock
 
 from challenge.configs.errors import UserError
 from challenge.data import atomic
 
 TRIES, PAUSE = 10, 0.02
 """Who looks whether a lock is free holds it for a moment."""
+NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
+"""What a drive without locks says, such as NFS 3 without its daemon."""
 _WAIT = "wait for its end, or end it"
 _SHOWN = 3
 
@@ -55,6 +58,21 @@ def alone(file: Path, place: Path, doing: str) -> Iterator[None]:
         _sign(opened, doing)
         yield
         opened.truncate(0)
+
+
+@contextmanager
+def in_turn(file: Path) -> Iterator[None]:
+    """Wait for everybody else who takes this turn; on a drive without locks nobody waits."""
+    lock = FileLock(file)
+    try:
+        lock.acquire()
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 @contextmanager

@@ -57,8 +57,7 @@ def _trained(config: str, steps: int, *settings: str) -> list[str]:
 
 
 TV = ["tv", "method.weight=null", "train.tune=8"]
-SAMPLED = ["diffusion", "method.guidance=pigdm", "method.draws=8", DECLARED]
-"""As many steps as the judge's time suffices for."""
+SAMPLED = ["diffusion", "method.guidance=pigdm", "method.draws=8", "method.steps=10", DECLARED]
 PLUGGED = ("pnp", "red", "diffusion")
 """Configs into which the denoiser of `phantomnoise` is put."""
 CNN = "method.net={architecture: cnn, width: 32, depth: 2}"

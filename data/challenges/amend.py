@@ -6,13 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from filelock import FileLock
-
 from challenge.configs import loader
 from challenge.configs.errors import Mistake, UserError
 from challenge.configs.reader.writer import printable
 from challenge.configs.schema.challenge import Terms
-from challenge.data import atomic
+from challenge.data import atomic, locks
 from challenge.data.challenges import rules
 from challenge.data.challenges.challenge import Challenge, open_challenge
 from challenge.data.challenges.rules import Change
@@ -60,7 +58,7 @@ def amend(workspace: Workspace, name: str, overrides: Sequence[str]) -> Amended:
     if not hidden.key.is_file():
         cause = "is not here, and only who has it changes the rules"
         raise UserError.of(hidden.path, cause, "give the organiser's `--workspace`")
-    with atomic.disk_errors(public.path), FileLock(hidden.rules_lock):
+    with atomic.disk_errors(public.path), locks.in_turn(hidden.rules_lock):
         opened = open_challenge(public.path)
         rules.compare(public, hidden.rules, opened.standing)
         if mistakes := _fixed(overrides, name):

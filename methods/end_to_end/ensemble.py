@@ -22,7 +22,7 @@ from challenge.methods.contract import Method, Session
 from challenge.methods.parts import Wrapped
 from challenge.methods.training.allowance import Seconds, allowed, seconds_a_pass
 from challenge.methods.transforms.symmetries import SYMMETRIES, averaged, turn
-from challenge.methods.transforms.turned_operator import TURNS, turned
+from challenge.methods.transforms.turned_operator import turned
 
 if TYPE_CHECKING:
     from deepinv.physics import LinearPhysics
@@ -41,7 +41,7 @@ class Ensemble(Method):
     example-based single image super resolution, 2016.
     """
 
-    operators = TURNS
+    operators = ("blur", "identity", "inpainting", "downsampling", "compose")
 
     turns_found: Tensor
 

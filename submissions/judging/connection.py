@@ -11,6 +11,7 @@ import importlib.util
 import ipaddress
 import logging
 import signal
+import sys
 from collections.abc import Iterator
 from multiprocessing import resource_tracker
 from pathlib import Path
@@ -228,6 +229,9 @@ def _no_interrupts() -> Iterator[None]:
     A terminal sends it to all of a command's processes. Here this one alone answers, and ends the
     workers; each of them would show a traceback.
     """
+    if sys.platform == "win32":
+        yield
+        return
     # It lets interrupts through again for the thread that starts it, so it is started before.
     resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})

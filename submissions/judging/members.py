@@ -78,7 +78,8 @@ class Members:
         """
         self._client, self._about = client, (threads, own_cores, organiser)
         self._members: dict[str, Member] = {}
-        self._joining: set[str] = set()
+        self._joining: dict[str, float] = {}
+        """When each was asked who it is, by the clock of `time.monotonic`."""
         self._changed = threading.Condition()
         self._over = threading.Event()
         self._wanted: Wanted | None = None
@@ -140,7 +141,7 @@ class Members:
             while not (found := self._free()):
                 if self.over:
                     raise Lost("it was ended")
-                if self._joining or any(not each.refusal for each in self._members.values()):
+                if self._any_joins() or any(not each.refusal for each in self._members.values()):
                     since = time.monotonic()
                 # One that judged may come back, as those do that a nanny starts anew.
                 elif self._members and not self._any_judged or time.monotonic() - since > PATIENCE:
@@ -163,6 +164,11 @@ class Members:
                 return False
             time.sleep(LOOK)
         return True
+
+    def _any_joins(self) -> bool:
+        """Whether somebody is asked who it is, and not silent for long."""
+        late = time.monotonic() - PATIENCE - JOINING
+        return any(asked > late for asked in self._joining.values())
 
     def _free(self) -> list[Member]:
         return [e for e in self._members.values() if not (e.busy or e.refusal or e.gone)]
@@ -187,7 +193,7 @@ class Members:
                 for address, info in infos.items()
                 if address not in self._members and address not in self._joining
             }
-            self._joining |= fresh.keys()
+            self._joining |= dict.fromkeys(fresh, time.monotonic())
             self._changed.notify_all()
         for address, info in fresh.items():
             threading.Thread(target=self._join, args=(address, info), daemon=True).start()
@@ -204,7 +210,7 @@ class Members:
                 if self._wanted is not None:
                     member.refusal = self._wanted.refusal(info, facts)
                 self._members[address] = member
-            self._joining.discard(address)
+            self._joining.pop(address, None)
             self._changed.notify_all()
 
     def _await_first(self) -> None:

@@ -14,11 +14,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
-from filelock import FileLock
-
 from challenge.configs.errors import UserError
 from challenge.configs.schema.section import Section
-from challenge.data import atomic
+from challenge.data import atomic, locks
 from challenge.data.hashing import digest
 from challenge.data.layout import Workspace
 from challenge.submissions import layout
@@ -80,7 +78,7 @@ def see(
     path = layout.received(workspace)
     with atomic.disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(path.with_name(f".{path.name}.lock")):
+        with locks.in_turn(path.with_name(f".{path.name}.lock")):
             known = read(workspace).get(entry_hash)
             if known is not None:
                 return known

@@ -8,7 +8,6 @@ One that is judged anew goes into `history/`.
 from __future__ import annotations
 
 import contextlib
-import errno
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,16 +15,13 @@ from typing import Any
 
 from challenge.configs.errors import UserError
 from challenge.configs.schema.challenge import Limits
-from challenge.data import atomic, reading
+from challenge.data import atomic, locks, reading
 from challenge.data.layout import Workspace
 from challenge.submissions import layout
 from challenge.submissions.judging.result import Result
 
 SHORT = 16
 """Hex digits of a hash that is shown; of challenge and judge also in a file's name."""
-
-NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
-"""What a drive without locks says, such as NFS 3 without its daemon."""
 
 
 def judge_parts(
@@ -107,7 +103,7 @@ def locked(workspace: Workspace, entry: str) -> Iterator[None]:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX)
             except OSError as error:
-                if error.errno not in NO_LOCKS:
+                if error.errno not in locks.NO_LOCKS:
                     raise
         yield
 

@@ -89,8 +89,7 @@ class Workers:
             )
         self._client = client
         self.count = len(fit)
-        hosts = Counter(each["host"] for each in fit.values())
-        self._beside = {name: hosts[each["host"]] for name, each in fit.items()}
+        self._beside = dict(Counter(each["host"] for each in fit.values()))
 
     def train_all(
         self,
@@ -105,6 +104,9 @@ class Workers:
             jobs: of one sweep.
             stopping: asked again and again; once true, what runs saves and stops.
             progress: called with the last line of the log of a run, when it is another one.
+
+        Raises:
+            UserError: the scheduler is gone.
         """
         sweep = secrets.token_hex(8)
         left: dict[Future, Job] = {}
@@ -116,13 +118,12 @@ class Workers:
                 train_here, asked, key=key, resources={"judge": 1}, pure=False
             )
             left[future] = job
-        told = False
         try:
             while left:
                 for future in [each for each in left if each.done()]:
                     yield _done(left.pop(future), future)
-                if stopping() and not told:
-                    told = True
+                if stopping():
+                    # Again and again: workers come meanwhile, and those that a nanny starts anew.
                     self._client.run(stop, sweep, on_error="ignore")
                 for job in left.values():
                     line = _last(Run(Path(job.run)))
@@ -136,6 +137,13 @@ class Workers:
 
 
 def _done(job: Job, future: Future) -> Done:
+    if future.cancelled():
+        # By nobody here: the client does so when it loses the scheduler.
+        raise UserError.of(
+            "the scheduler",
+            "is gone",
+            "start it again, its workers too, and give the same command with `--resume`",
+        )
     try:
         code, fault = future.result()
     except Exception as error:
@@ -159,12 +167,13 @@ def train_here(job: dict[str, Any]) -> tuple[int, str]:
     """Train a run; a task of Dask's.
 
     Args:
-        job: a `Job`, its `sweep` and `key`, and how many workers are `beside` each other.
+        job: a `Job`, its `sweep` and `key`, and how many workers are `beside` each other by host.
 
     Returns:
         The exit code of the command, and why it failed; empty where it did not.
     """
     from distributed import get_worker
+    from distributed.comm import get_address_host
 
     worker, host = get_worker(), socket.gethostname()
     try:
@@ -175,7 +184,9 @@ def train_here(job: dict[str, Any]) -> tuple[int, str]:
         return 0, ""
     if not _is_wanted(worker, job):
         return 128 + signal.SIGTERM, ""
-    threads = str(max(1, machine.cores() // job["beside"].get(worker.address, 1)))
+    # By its host: a worker that a nanny started anew has another address.
+    beside = job["beside"].get(get_address_host(worker.address), 1)
+    threads = str(max(1, machine.cores() // beside))
     libraries = {name: threads for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
     with tempfile.TemporaryFile() as said:
         child = subprocess.Popen(

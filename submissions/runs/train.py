@@ -116,7 +116,9 @@ def train(
             f"is for one machine; `torchrun` started {launched.count} already",
             "leave it out",
         )
-    if finish and (overrides or processes > 1 or (launched and launched.count > 1)):
+    if finish and launched and launched.count > 1:
+        raise UserError.of("--finish", "needs one process", "leave `torchrun` out")
+    if finish and (overrides or processes > 1):
         raise UserError.of("--finish", "takes a run as it is", "leave all other settings out")
     found = None
     if isinstance(config, str | Path):

@@ -141,6 +141,7 @@ class Scorers:
             most: at a time; by default the cores that this process may use.
         """
         self._turn = threading.Semaphore(most or machine.cores())
+        self._guard = threading.Lock()
         self._idle: list[_Scorer] = []
         self._over = False
 
@@ -149,8 +150,10 @@ class Scorers:
 
     def __exit__(self, *_: object) -> None:
         """End those that are idle; one that scores ends when it is through."""
-        self._over = True
-        for each in self._idle:
+        with self._guard:
+            self._over = True
+            idle, self._idle = self._idle, []
+        for each in idle:
             each.close()
 
     def score_images(
@@ -163,16 +166,21 @@ class Scorers:
     ) -> Scores:
         """As the function of this name."""
         with self._turn:
-            scorer = self._idle.pop() if self._idle else _Scorer()
+            with self._guard:
+                scorer = self._idle.pop() if self._idle else None
+            if scorer is None:
+                scorer = _Scorer()
             try:
                 found = scorer.score(pairs, crop, threads or machine.cores(), progress)
             except BaseException:
                 scorer.close()
                 raise
-            if self._over:
+            with self._guard:
+                over = self._over
+                if not over:
+                    self._idle.append(scorer)
+            if over:
                 scorer.close()
-            else:
-                self._idle.append(scorer)
             return found
 
 

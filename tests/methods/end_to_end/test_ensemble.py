@@ -13,7 +13,7 @@ from challenge.methods.contract_test import ToySession, toy_images, toy_problem
 from challenge.methods.end_to_end import ensemble
 from challenge.methods.end_to_end.ensemble import Ensemble, turns_within
 from challenge.methods.transforms.symmetries import ORDER, turn
-from challenge.methods.transforms.turned_operator import turned
+from challenge.methods.transforms.turned_operator import TURNS, turned
 
 CASES = [
     ("blur", "circular"),
@@ -92,6 +92,10 @@ def test_positions_are_as_many_as_the_time_suffices_for(monkeypatch):
     assert fitted(seconds=12) == 8
     with pytest.raises(UserError, match=r"`method.seconds`: is `12.1`, 80% .* is 12 s; give"):
         fitted(seconds=12.1)
+
+
+def test_the_operators_are_those_that_can_be_turned():
+    assert Ensemble.operators == TURNS
 
 
 def test_the_operators_are_those_that_both_take():

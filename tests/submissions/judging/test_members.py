@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -75,4 +76,13 @@ def test_one_that_takes_long_is_waited_for_where_there_is_no_other(played: Any) 
     client.silent_for = 2.5
     found = Members(client, **ABOUT)  # type: ignore[arg-type]
     assert [each.address for each in found.all] == ["a"]
+    found.close()
+
+
+def test_one_that_is_silent_for_long_is_nobody_to_wait_for(played: Any) -> None:
+    found = Members(played(["a", "b"], silent=["b"]), **ABOUT)  # type: ignore[arg-type]
+    wanted = SimpleNamespace(refusal=lambda *_: "it has another toolkit")
+    found.admit(wanted)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="another toolkit"), found.lend(set()):
+        pass
     found.close()

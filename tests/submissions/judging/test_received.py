@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -144,3 +145,16 @@ def test_what_was_read_before_is_read_anew_where_it_was_changed(
         path.write_bytes(content)
         found = [each.model_dump_json().encode() for each in received.read(place).values()]
         assert found == content.splitlines()
+
+
+def test_on_a_drive_without_locks_an_entry_is_seen_all_the_same(
+    place: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fcntl = pytest.importorskip("fcntl", reason="this system has other locks")
+
+    def flock(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    sight = received.see(place, zipped(tmp_path / "a.zip"), now=SEEN)
+    assert received.read(place) == {sight.entry: sight}

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from challenge.data import locks
 from challenge.data.layout import Workspace
 from challenge.submissions import layout
 from challenge.submissions.judging import result_files
@@ -95,14 +96,14 @@ def test_a_drive_without_locks_is_judged_on_all_the_same(
 ) -> None:
     import fcntl
 
-    said = [errno.EBADF, *result_files.NO_LOCKS]
+    said = [errno.EBADF, *locks.NO_LOCKS]
 
     def flock(*_: object) -> None:
         number = said.pop()
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(fcntl, "flock", flock)
-    for _ in result_files.NO_LOCKS:
+    for _ in locks.NO_LOCKS:
         with result_files.locked(Workspace(tmp_path), "a" * 64):
             pass
     with (

@@ -29,8 +29,17 @@ def children(monkeypatch):
     return do
 
 
+_THERE: list[psutil.Process] = []
+
+
+@pytest.fixture(autouse=True)
+def there():
+    """What other tests of this process have started, such as Python's resource tracker."""
+    _THERE[:] = psutil.Process().children()
+
+
 def left():
-    return psutil.Process().children()
+    return [each for each in psutil.Process().children() if each not in _THERE]
 
 
 @pytest.mark.parametrize(

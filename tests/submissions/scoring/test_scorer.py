@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import subprocess
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
@@ -199,3 +201,39 @@ def test_one_process_scores_one_request_after_the_other(
             scorers.score_images([Pair("0", pairs[0].truth, 5)], 0)  # type: ignore[arg-type]
         assert scorers.score_images(pairs, 0, threads=1) == alone and len(started) == 2
     assert all(each.returncode is not None for each in started)
+
+
+def test_threads_that_share_scorers_never_take_the_same_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made: list[Any] = []
+
+    class Played:
+        def __init__(self) -> None:
+            self.busy, self.closed = threading.Lock(), False
+            made.append(self)
+
+        def score(self, *_: object) -> str:
+            assert self.busy.acquire(blocking=False)
+            time.sleep(0.001)
+            self.busy.release()
+            return "scores"
+
+        def close(self) -> None:
+            self.closed = True
+
+    class Slow(list):  # type: ignore[type-arg]
+        """Others come between the look and what follows from it."""
+
+        def __len__(self) -> int:
+            found = super().__len__()
+            time.sleep(0.002)
+            return found
+
+    monkeypatch.setattr(scores, "_Scorer", Played)
+    with Scorers(4) as scorers, ThreadPoolExecutor(8) as pool:
+        scorers._idle = Slow()
+        found = [*pool.map(lambda _: scorers.score_images([], 0), range(40))]
+    assert found == ["scores"] * 40
+    assert 1 <= len(made) <= 4
+    assert all(each.closed for each in made)
