@@ -123,7 +123,7 @@ def test_a_node_that_sees_something_else_is_named_and_nothing_is_trained(folder,
     [
         ("uneven", "give a multiple of 2"),
         ("doubled", "--processes: is for one machine; `torchrun` started 2 already; leave it out"),
-        ("finish", "--finish: takes a run as it is"),
+        ("finish", "--finish: needs one process"),
     ],
 )
 def test_what_is_wrong_for_all_is_said_by_the_first_alone(folder, scenario, text):
