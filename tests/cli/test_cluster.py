@@ -148,6 +148,6 @@ def test_the_demo_is_played_on_workers_too(elsewhere, tmp_path, monkeypatch) -> 
     assert done.code == 0, done.err
     assert done.err.count("--scheduler local") == 1 and "on 1 machine" in done.err
     found = [json.loads(each.read_text()) for each in (tmp_path / "demo/results").glob("*.json")]
-    assert [each["outcome"] for each in found] == 3 * ["ok"]
+    assert [each["outcome"] for each in found] == 4 * ["ok"]
     assert all(each["where"]["reference"] for each in found)
     assert "The whole competition took" in done.out and (tmp_path / "demo/board.html").is_file()
