@@ -112,17 +112,16 @@ def _apart(
     from challenge.submissions.runs.apart import Workers
     from challenge.submissions.runs.signals import stop_on_signals
 
-    numbers = {}
+    labels: dict[Job, str] = {}
     for number, each in enumerate(planned, 1):
-        if where.resume and each.run.path.exists() and each.is_finished():
-            say(f"{number}/{len(planned)} {each.point.name}: is finished already")
-            continue
-        numbers[str(each.run.path.absolute())] = f"{number}/{len(planned)} {each.point.name}"
-    jobs = [_job(config, each, where) for each in planned]
-    jobs = [each for each in jobs if each.run in numbers]
-    if not jobs:
+        label = f"{number}/{len(planned)} {each.point.name}"
+        if where.resume and each.is_finished():
+            say(f"{label}: is finished already")
+        else:
+            labels[_job(config, each, where)] = label
+    if not labels:
         return {}
-    at_a_time, wish = machines.at_a_time(len(jobs), 1), _Wish()
+    at_a_time, wish = machines.at_a_time(len(labels), 1), _Wish()
     failures = {}
 
     def report(job: Job, line: Mapping[str, Any]) -> None:
@@ -141,13 +140,13 @@ def _apart(
             each.throw_away()
         with progress() as bar, stop_on_signals(wish, stopping):
             asked = lambda: wish.stop_requested  # noqa: E731
-            for done in there.train_all(jobs, stopping=asked, progress=report):
+            for done in there.train_all([*labels], stopping=asked, progress=report):
                 name = Path(done.job.run).name
                 if done.fault:
                     alarm(f"error: {name}: {done.fault}")
                     failures[name] = done.fault
                 elif done.finished:
-                    say(f"{numbers[done.job.run]}: is finished")
+                    say(f"{labels[done.job]}: is finished")
     if wish.signal is not None:
         say(_CONTINUE)
         raise typer.Exit(128 + wish.signal)

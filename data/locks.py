@@ -14,12 +14,11 @@ import os
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 import psutil
-from filelock import FileLock
 
 from challenge.configs.errors import UserError
 from challenge.data import atomic
@@ -62,17 +61,21 @@ def alone(file: Path, place: Path, doing: str) -> Iterator[None]:
 
 @contextmanager
 def in_turn(file: Path) -> Iterator[None]:
-    """Wait for everybody else who takes this turn; on a drive without locks nobody waits."""
-    lock = FileLock(file)
-    try:
-        lock.acquire()
-    except OSError as error:
-        if error.errno not in NO_LOCKS:
-            raise
-    try:
+    """Wait for everybody else who takes this turn, however long; then be alone."""
+    with atomic.disk_errors(file):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        opened = file.open("ab")
+    # Outside of `disk_errors`: what goes wrong in the block has nothing to do with the lock.
+    with opened:
+        with suppress(ImportError):
+            import fcntl
+
+            try:
+                fcntl.flock(opened, fcntl.LOCK_EX)
+            except OSError as error:
+                if error.errno not in NO_LOCKS:
+                    raise
         yield
-    finally:
-        lock.release()
 
 
 @contextmanager

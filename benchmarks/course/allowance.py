@@ -25,7 +25,8 @@ from torch.func import functional_call
 
 from benchmarks import pages
 from benchmarks.course.tuesday import Case
-from challenge.data.images import colour, decode
+from challenge.data.images import codec
+from challenge.data.images.codec import to_unit
 from challenge.data.physics import kernel_files, kernels
 from challenge.data.physics.problem import Problem, tensors
 from challenge.methods.end_to_end.adapt import Adapt
@@ -75,9 +76,7 @@ def cases(val: Path, levin: Path, sigma: float, count: int) -> Iterator[tuple[st
     """The first photographs of a folder by name, each with its kernel and noise of its own."""
     stack = kernels.normalised_stack(kernel_files.read(levin), str(levin), lambda words: None)
     for index, path in enumerate(sorted(val.rglob("*.png"))[:count]):
-        image = np.float32(colour.picture(decode.read(path))[0]) / 255
-        rows, columns = ((side - SIDE) // 2 for side in image.shape[:2])
-        truth = image[rows : rows + SIDE, columns : columns + SIDE].transpose(2, 0, 1).copy()
+        truth = to_unit(codec.centre(codec.photograph(path), SIDE, SIDE))
         turn = index % len(stack)
         problem = Problem.of_kernels(stack[turn : turn + 1], sigma)
         measured = problem.measure_stored(truth, path.stem, b"allowance", turn)

@@ -30,7 +30,8 @@ from benchmarks.course import allowance, flagship_pictures
 from benchmarks.course.kept import Kept
 from benchmarks.course.tuesday import LEVELS, Case
 from challenge.configs.errors import UserError
-from challenge.data.images import colour, decode
+from challenge.data.images import codec, colour
+from challenge.data.images.codec import to_unit
 from challenge.data.layout import Workspace
 from challenge.data.physics import camera_shake, kernel_files, kernels
 from challenge.data.physics.problem import Problem, tensors
@@ -135,10 +136,7 @@ def pictures(val: Path, side: int, every: int) -> tuple[tuple[str, NDArray[np.fl
     """Centre crops (3, side, side) of one photograph in so many, in [0, 1], with their names."""
     found = []
     for path in sorted(val.rglob("*.png"))[::every]:
-        image = np.float32(colour.picture(decode.read(path))[0]) / 255
-        top, left = ((each - side) // 2 for each in image.shape[:2])
-        crop = image[top : top + side, left : left + side].transpose(2, 0, 1)
-        found.append((path.stem, np.ascontiguousarray(crop)))
+        found.append((path.stem, to_unit(codec.centre(codec.photograph(path), side, side))))
     return tuple(found)
 
 
@@ -148,7 +146,7 @@ def cases(images: Sequence[tuple[str, NDArray[np.float32]]], setting: Setting) -
         turn = index % len(setting.kernels)
         truth = picture
         if setting.channels == 1:
-            truth = np.tensordot(np.float32([0.299, 0.587, 0.114]), picture, 1)[None]
+            truth = np.tensordot(np.float32(colour.LUMA), picture, 1)[None]
         problem = Problem.of_kernels(
             setting.kernels[turn : turn + 1],
             setting.sigma,

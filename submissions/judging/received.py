@@ -76,15 +76,13 @@ def see(
     """
     entry_hash = entry_hash or digest(entry)
     path = layout.received(workspace)
-    with atomic.disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with locks.in_turn(path.with_name(f".{path.name}.lock")):
-            known = read(workspace).get(entry_hash)
-            if known is not None:
-                return known
-            seen = now or datetime.now(UTC)
-            sight = _first(workspace, entry, entry_hash, seen, prepared)
-            _append(path, sight)
+    with atomic.disk_errors(path), locks.in_turn(path.with_name(f".{path.name}.lock")):
+        known = read(workspace).get(entry_hash)
+        if known is not None:
+            return known
+        seen = now or datetime.now(UTC)
+        sight = _first(workspace, entry, entry_hash, seen, prepared)
+        _append(path, sight)
     if first is not None:
         first(sight)
     return sight

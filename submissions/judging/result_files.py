@@ -91,20 +91,7 @@ def locked(workspace: Workspace, entry: str) -> Iterator[None]:
     has no such locks, two who judge the same entry at once both do it, and the later verdict
     stands.
     """
-    path = layout.lock(workspace, entry)
-    with atomic.disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("ab")
-    # Outside of `disk_errors`: what goes wrong while it is judged has nothing to do with the lock.
-    with file:
-        with contextlib.suppress(ImportError):
-            import fcntl
-
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX)
-            except OSError as error:
-                if error.errno not in locks.NO_LOCKS:
-                    raise
+    with locks.in_turn(layout.lock(workspace, entry)):
         yield
 
 

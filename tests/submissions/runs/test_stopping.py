@@ -17,17 +17,9 @@ from challenge.submissions.judging import trial
 from challenge.submissions.runs import log, storage, sweep
 from challenge.submissions.runs.facts import read_config, read_facts
 from challenge.submissions.runs.train import train
+from tests.submissions.runs.small import small
 
-CONFIG = {
-    "challenge": "tiny",
-    "name": "small",
-    "method": {
-        "name": "network",
-        "net": {"width": 4, "depth": 1, "blocks": 1},
-        "precision": "float32",
-    },
-    "train": {"steps": 12, "evaluate": 4, "patch": 32, "batch": 2, "precision": "float32"},
-}
+CONFIG = small(12, 4)
 ASKING = [
     signal.SIGINT,
     signal.SIGTERM,

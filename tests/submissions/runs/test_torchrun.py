@@ -24,18 +24,10 @@ from challenge.data.challenges.prepare import prepare
 from challenge.data.layout import Workspace
 from challenge.submissions.layout import Run
 from challenge.submissions.runs import log
+from tests.submissions.runs.small import small
 
 RANKS = Path(__file__).with_name("ranks.py")
-CONFIG = {
-    "challenge": "tiny",
-    "name": "small",
-    "method": {
-        "name": "network",
-        "net": {"width": 4, "depth": 1, "blocks": 1},
-        "precision": "float32",
-    },
-    "train": {"steps": 6, "evaluate": 2, "patch": 32, "batch": 2, "precision": "float32"},
-}
+CONFIG = small(6, 2)
 
 
 @pytest.fixture(scope="module")

@@ -20,17 +20,9 @@ from challenge.submissions.runs import storage
 from challenge.submissions.runs.facts import read_config
 from challenge.submissions.runs.sweep import plan
 from challenge.submissions.runs.train import fitted_to, time_limit, train
+from tests.submissions.runs.small import small
 
-CONFIG = {
-    "challenge": "tiny",
-    "name": "small",
-    "method": {
-        "name": "network",
-        "net": {"width": 4, "depth": 1, "blocks": 1},
-        "precision": "float32",
-    },
-    "train": {"steps": 20, "evaluate": 10, "patch": 32, "batch": 2, "precision": "float32"},
-}
+CONFIG = small(20, 10)
 
 
 @pytest.fixture
