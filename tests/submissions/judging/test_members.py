@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -83,6 +84,8 @@ def test_one_that_is_silent_for_long_is_nobody_to_wait_for(played: Any) -> None:
     found = Members(played(["a", "b"], silent=["b"]), **ABOUT)  # type: ignore[arg-type]
     wanted = SimpleNamespace(refusal=lambda *_: "it has another toolkit")
     found.admit(wanted)  # type: ignore[arg-type]
+    begun = time.monotonic()
     with pytest.raises(UserError, match="another toolkit"), found.lend(set()):
         pass
+    assert time.monotonic() - begun < NEVER / 2
     found.close()
