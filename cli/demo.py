@@ -46,6 +46,11 @@ def demo(
     from challenge.configs.errors import UserError
     from challenge.data.atomic import remove_tree, write_text
 
+    if scheduler:
+        from challenge.submissions.judging import connection
+
+        # It is used minutes later, and the folder of an older demo should still be there.
+        connection.check(scheduler)
     if folder.exists():
         if not force:
             raise UserError.of(folder, "exists already", "give `--force` or name another folder")
@@ -55,10 +60,6 @@ def demo(
             )
         remove_tree(folder)
     write_text(folder / MARKER, "Made by `challenge demo`, which may replace this folder.\n")
-    if scheduler:
-        from challenge.submissions.judging.connection import need_dask
-
-        need_dask(f"--scheduler {scheduler}")
     started = time.monotonic()
     for command in _story(folder, minutes, scheduler):
         say("")

@@ -41,6 +41,14 @@ def need_dask(option: str) -> None:
         raise UserError.of(option, "needs Dask", "install `challenge[dask]`")
 
 
+def check(address: str, tls: Path | None = None) -> None:
+    """Raise `UserError`, as `connect`, where a scheduler could not be used; `local` starts none."""
+    need_dask(f"--scheduler {address}")
+    if address != LOCAL:
+        with connect(address, tls):
+            pass
+
+
 @contextlib.contextmanager
 def connect(address: str, tls: Path | None = None, workers: int = 1) -> Iterator[Client]:
     """A client of a scheduler, for as long as the block lasts.

@@ -15,6 +15,7 @@ import pytest
 
 from challenge.cli import demo
 from challenge.submissions import machine
+from challenge.submissions.judging import connection
 from tests.cli.conftest import SMALL
 
 pytest.importorskip("distributed")
@@ -42,6 +43,18 @@ def test_what_does_not_go_together_is_said_in_one_line(challenge, options, said)
     done = challenge(*SCORE, *options)
     assert done.code == 2 and said in done.err
     assert sum(line.startswith("error:") for line in done.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("address", ["locl", "10.0.0.1:8786", "tcp://127.0.0.1:1"])
+def test_a_demo_whose_scheduler_is_not_there_begins_nothing(
+    elsewhere, tmp_path, address, monkeypatch
+) -> None:
+    monkeypatch.setattr(connection, "PATIENCE", 1)
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / demo.MARKER).touch()
+    done = elsewhere("demo", "old", "--force", "--scheduler", address)
+    assert done.code == 2 and done.err.startswith(f"error: --scheduler {address}: "), done.err
+    assert (tmp_path / "old" / demo.MARKER).is_file() and not done.out
 
 
 def test_workers_wants_an_address_or_makes_a_certificate(elsewhere, tmp_path) -> None:
