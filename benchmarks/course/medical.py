@@ -74,7 +74,7 @@ RUNS: dict[str, dict[str, list[str]]] = {
         "ct-network": _trained("network", 3000, NET, *WHOLE),
         "ct-lpd": _trained("lpd", 4200, *WHOLE, *PUBLISHED),
         "ct-unrolled": _trained("unrolled", 4000, NET, *WHOLE, "method.algorithm=pgd"),
-        "ct-deq": _trained("deq", 1500, NET, *WHOLE, "method.algorithm=pgd"),
+        "ct-deq": _trained("deq", 4000, NET, *WHOLE, "method.algorithm=pgd"),
         "pnp": ["pnp", "method.iterations=16", DECLARED],
         "red": ["red", "method.strength=null", "train.tune=8", DECLARED],
         "diffusion": SAMPLED,
@@ -85,7 +85,7 @@ RUNS: dict[str, dict[str, list[str]]] = {
         "mri-network": _trained("network", 3000, NET, *WHOLE),
         "mri-lpd": _trained("lpd", 2000, *WHOLE, *PUBLISHED),
         "mri-unrolled": _trained("unrolled", 5000, NET, *WHOLE),
-        "mri-deq": _trained("deq", 1500, NET, *WHOLE),
+        "mri-deq": _trained("deq", 5000, NET, *WHOLE),
     },
 }
 """Of every challenge, what is trained there, with how many steps."""

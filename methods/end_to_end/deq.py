@@ -30,6 +30,9 @@ has a closed form: of circular blurs and of denoising, and of `hqs` downsampled 
 it is solved by at most 20 conjugate gradients, or its step rests on a norm that is known from
 below, and T contracts up to that error: nothing is certified then, nor in bfloat16.
 
+Of complex images (`phase`), D(z) = p (1 + N)(z conj(p), x_0 conj(p)), p the smooth phase of x_0:
+x* turns with all phases of a measurement (`transforms/smooth_phase.py`).
+
 With `start`, D begins as a denoiser, called at the level l = a sigma^b with learned a and b, q is
 1, G has no W, and x* begins as that of plug-and-play with a fixed level.
 """
@@ -62,6 +65,7 @@ from challenge.methods.solvers.wiener_filter import WienerFilter
 from challenge.methods.training.fit import check_measurement, check_problem, fit_network
 from challenge.methods.training.loop import READS
 from challenge.methods.training.precision import InferencePrecision, Precision, share_precision
+from challenge.methods.transforms import smooth_phase
 
 if TYPE_CHECKING:
     from deepinv.physics import LinearPhysics
@@ -113,6 +117,7 @@ class DEQ(Method):
         adjoint_tolerance: Annotated[float, Gt(0), Lt(1)] | None = None,
         adjoint_iterations: Annotated[int, Ge(1), Le(10000)] | None = None,
         contraction: Annotated[float, Gt(0), Lt(1)] | None = None,
+        phase: bool | None = None,
         net: Net = Net(),
         start: Start = None,
         channels: Literal[1, 2, 3] = 3,
@@ -135,6 +140,8 @@ class DEQ(Method):
             contraction: a number q below 1 by which every step contracts, with a nonexpansive D of
                 `net.width`, `net.depth` and `net.shuffle`; certified where the data step has a
                 closed form; null: nothing makes it contract.
+            phase: the network sees complex images turned by their smooth phase; null: where images
+                are complex.
             net: the network N.
             start: what D begins as, in place of a network `net`: a denoiser's run, such as
                 `runs/denoising/drunet`, or an entry.
@@ -150,6 +157,7 @@ class DEQ(Method):
         super().__init__()
         _check_knobs(start, net, contraction)
         _check_gradient(gradient, adjoint_tolerance, adjoint_iterations)
+        self.turned = smooth_phase.seen(phase, channels)
         # In a list: its weights are copied, and not learned beside the copy.
         self._start = [start] if start is not None else []
         self.algorithm: Algorithm = algorithm
@@ -199,7 +207,7 @@ class DEQ(Method):
         check_tolerance(self.tolerance, y.dtype)
         # In bfloat16 a step is rounded by more than any tolerance is worth.
         with torch.autocast(y.device.type, enabled=False), lipschitz.held_kernels(self.net):
-            step, x_0, _ = self._step(y, physics)
+            step, x_0, *_ = self._step(y, physics)
             with torch.no_grad():
                 found = fixed_point(
                     step,
@@ -228,33 +236,37 @@ class DEQ(Method):
     def estimates(self, y: Tensor, physics: LinearPhysics) -> Iterator[Tensor]:
         """Yield x_0, T(x_0), T(T(x_0)), ... without end, each of shape (B, C, H, W)."""
         check_measurement(self.channels, y)
-        step, x, _ = self._step(y, physics)
+        step, x, *_ = self._step(y, physics)
         while True:
             yield x
             x = step(x)
 
     def equilibrium(self, y: Tensor, physics: LinearPhysics) -> Equilibrium:
         """T and its parts; see `dynamics.HasEquilibrium`."""
-        step, x_0, data = self._step(y, physics)
+        step, x_0, phase, data = self._step(y, physics)
         level = data.sigma if not self._start else self.level(data)
         certified = self.data_step.is_closed(data) and not self.compute.rounds(y.device)
         return Equilibrium(
             f"deq {self.algorithm}",
             step,
-            lambda z: self.denoise(z, x_0, data),
+            lambda z: self.denoise(z, x_0, phase, data),
             float(level.mean()),
             x_0,
             self.contraction if certified else None,
         )
 
-    def denoise(self, z: Tensor, x_0: Tensor, data: DataTerm) -> Tensor:
+    def denoise(self, z: Tensor, x_0: Tensor, phase: Tensor | None, data: DataTerm) -> Tensor:
         """D(z), shape (B, C, H, W).
 
         Args:
             z: what the data step made, shape (B, C, H, W).
             x_0: the Wiener estimate, of that shape.
+            phase: p, of that shape, where the network sees turned images.
             data: whose noise level D is told.
         """
+        if phase is not None:
+            z, x_0 = smooth_phase.turn_back(z, phase), smooth_phase.turn_back(x_0, phase)
+            return smooth_phase.turn(self.denoise(z, x_0, None, data), phase)
         if self._start:
             denoiser: Denoiser = self.net  # type: ignore[assignment]
             return denoiser.denoise(z, self.level(data))
@@ -297,20 +309,21 @@ class DEQ(Method):
 
     def _step(
         self, y: Tensor, physics: LinearPhysics
-    ) -> tuple[Callable[[Tensor], Tensor], Tensor, DataTerm]:
-        """T, x_0 and the data term."""
+    ) -> tuple[Callable[[Tensor], Tensor], Tensor, Tensor | None, DataTerm]:
+        """T, x_0, its phase where the network sees turned images, and the data term."""
         data = DataTerm(y, physics, iterations=CONJUGATE_GRADIENTS)
         with torch.no_grad():
             x_0 = self.wiener(data)[0]
+            phase = smooth_phase.smooth_phase(x_0) if self.turned else None
         level = self.level(data) if self._start else None
         q = self._share()
 
         def step(x: Tensor) -> Tensor:
             at = x if self._start else q * x + (1 - q) * x_0
             z = self.data_step(at, data, self.wiener.log_spectrum, level=level)
-            return self.denoise(z, x_0, data)
+            return self.denoise(z, x_0, phase, data)
 
-        return step, x_0, data
+        return step, x_0, phase, data
 
     def _remedy(self) -> str:
         """What helps where there is no fixed point; it can be followed with these knobs."""

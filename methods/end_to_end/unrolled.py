@@ -144,12 +144,6 @@ class Unrolled(Method):
                 f"is not a knob of `algorithm: {algorithm}`, whose data step has a length",
                 "take it out, or choose `hqs` or `admm`",
             )
-        if phase and channels != 2:
-            raise UserError.of(
-                "`method.phase`",
-                "is not a knob of images that have no phase",
-                "take it out; complex images are those of `channels: 2`",
-            )
         if start is not None:
             _check_start(start, grow=grow, memory=memory, net=net)
         # In a list: its weights are those of the steps, and not learned beside them.
@@ -157,7 +151,7 @@ class Unrolled(Method):
         self.algorithm: Algorithm = algorithm
         self.steps, self.tied, self.memory, self.channels = steps, tied, memory, channels
         self.spectral = metric != "white"
-        self.turned = channels == 2 if phase is None else phase
+        self.turned = smooth_phase.seen(phase, channels)
         self.grow = (0.0 if start else 0.5) if grow is None else grow
         self.design, self.checkpoint = net, checkpoint
         self.wiener = WienerFilter()

@@ -14,6 +14,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from challenge.configs.errors import UserError
+
 WIDTH = 4.0
 """Of the window, in cycles per image."""
 
@@ -38,6 +40,25 @@ def smooth_phase(x: Tensor) -> Tensor:
     one[:, 0] = 1
     there = length > torch.finfo(x.dtype).tiny
     return torch.where(there, parts * torch.where(there, length, 1.0).rsqrt(), one)
+
+
+def seen(phase: bool | None, channels: int) -> bool:
+    """Whether a method's networks see images turned by their smooth phase.
+
+    Args:
+        phase: its knob; None: where images are complex.
+        channels: of its images, 2 where they are complex.
+
+    Raises:
+        UserError: asked for, and images have no phase.
+    """
+    if phase and channels != 2:
+        raise UserError.of(
+            "`method.phase`",
+            "is not a knob of images that have no phase",
+            "take it out; complex images are those of `channels: 2`",
+        )
+    return channels == 2 if phase is None else phase
 
 
 def turn(x: Tensor, phase: Tensor) -> Tensor:

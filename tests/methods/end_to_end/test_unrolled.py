@@ -16,7 +16,6 @@ from challenge.methods.training.objective import Objective
 from challenge.methods.training.optimisers import fill_gradients
 from challenge.methods.transforms import spectrum
 from challenge.methods.transforms.cosine import from_opponent, to_opponent
-from challenge.methods.transforms.smooth_phase import turn
 from challenge.submissions.layout import Run
 from challenge.submissions.runs.session import RunSession
 
@@ -201,33 +200,6 @@ def test_training_improves_on_the_algorithm_alone(algorithm):
     method.fit(problem, images, train, session)
     quality = [line["psnr"] for line in session.lines if "psnr" in line]
     assert quality[-1] > quality[0] + 0.2
-
-
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_a_turn_of_all_phases_turns_the_estimate(algorithm):
-    """What a network sees of a complex image does not depend on the scanner's own phase."""
-    problem = toy_problem(operator="mri")
-    x = toy_images(1, channels=2)[0][None, :, :24, :24]
-    y, physics = problem.measure(x, [0])
-    method = wake(make(algorithm, channels=2).eval(), 0.02)
-    method, y, physics = in_double(method, y, physics)
-    angle = torch.tensor(0.7, dtype=torch.float64)
-
-    def turned(z):
-        same = torch.stack([angle.cos(), angle.sin()]).reshape(1, 2, 1, 1)
-        return turn(z, same.expand_as(z))
-
-    with torch.no_grad():
-        x_hat = method(y, physics)
-        torch.testing.assert_close(method(turned(y), physics), turned(x_hat))
-        method.turned = False
-        with pytest.raises(AssertionError):
-            torch.testing.assert_close(method(turned(y), physics), turned(method(y, physics)))
-
-
-def test_images_without_a_phase_have_no_knob_for_it():
-    with pytest.raises(UserError, match="phase"):
-        make(phase=True, channels=3)
 
 
 def test_a_knob_of_another_algorithm_is_refused():
