@@ -36,6 +36,7 @@ from challenge.data.layout import Workspace
 from challenge.data.physics import camera_shake, kernel_files, kernels
 from challenge.data.physics.problem import Problem, tensors
 from challenge.methods.contract import Method
+from challenge.methods.end_to_end.adapt import Adapt
 from challenge.submissions import layout
 from challenge.submissions.entries.load import load
 from challenge.submissions.scoring.metrics import psnr, ssim
@@ -44,6 +45,8 @@ PAGE = Path(__file__).parents[2] / "docs" / "flagship.md"
 BEGIN, END = "<!-- begin: python -m benchmarks.course.flagship -->", "<!-- end of flagship -->"
 NAME = "ensemble"
 """The entry."""
+SPENDS = "adapt"
+"""What spends more of the judge's time on it."""
 SIDE, CROP = 256, 128
 """Pixels of a side of the photographs in the protocols, and where one thing is changed."""
 EVERY = 10
@@ -111,13 +114,14 @@ ASKED = {
 
 
 def taken(workspace: Workspace) -> dict[str, Method]:
-    """The entry, the network alone that it averages, and what stands beside them."""
+    """The entry, the network that it averages, what adapts it, and what stands beside them."""
     run = layout.run(workspace, "shakes", "tv-levels")
     if not run.weights.exists():
         raise UserError.of(run.path, "is no run", "run `python -m benchmarks.course.tuesday` first")
     packed = layout.baselines()
     entry = load(packed[NAME]).eval()
     others = {name: load(packed[name]).eval() for name in ("pnp", "unrolled")}
+    others[SPENDS] = Adapt(of=load(packed[NAME])).eval()
     return {"tv": load(run.path).eval(), NAME: entry, "alone": entry.of, **others}
 
 
@@ -267,7 +271,8 @@ def write(kept: Kept, methods: dict[str, Method]) -> None:
         known(kept, {name: methods[name] for name in ("tv", NAME)}, next(iter(ASKED))),
         allowance.known(kept.folder),
     )
-    pages.put(PAGE, BEGIN, END, f"{asked(kept, methods)}\n\n{changes(kept, methods)}")
+    tables = (asked(kept, methods), adapted(kept, methods), changes(kept, methods))
+    pages.put(PAGE, BEGIN, END, "\n\n".join(tables))
 
 
 def levels(
@@ -286,6 +291,7 @@ def levels(
 
 def asked(kept: Kept, methods: dict[str, Method]) -> str:
     """The table of the protocols."""
+    methods = {name: method for name, method in methods.items() if name != SPENDS}
     lines = [
         "| protocol | images | " + " | ".join(f"`{name}`" for name in methods) + " | over `tv` | "
         "over `alone`, worst image | asked |",
@@ -315,6 +321,32 @@ def asked(kept: Kept, methods: dict[str, Method]) -> str:
     return "\n".join(lines) + (
         f"\n\nPSNR (dB) / SSIM of photographs of val (centre, {SIDE}x{SIDE}), circular, colour. "
         "`tv`: coupled, weights tuned; `alone`: the network that `ensemble` averages."
+    )
+
+
+def adapted(kept: Kept, methods: dict[str, Method]) -> str:
+    """What adapting to every measurement adds, on the images of the protocols that have it."""
+    lines = [
+        f"| protocol | images | `{NAME}` | `{SPENDS}` | gain, worst image | changed | lost more | "
+        "over `tv` | asked |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for column, number in ASKED.items():
+        found = known(kept, {name: methods[name] for name in ("tv", NAME, SPENDS)}, column)
+        tv, entry, adapting = (np.array(each) for each in found.values())
+        if not len(entry):
+            continue
+        gain = (adapting - entry)[:, 0]
+        means = [f"{each[0]:.2f} / {each[1]:.4f}" for each in (entry.mean(0), adapting.mean(0))]
+        cells = [str(len(gain)), *means, f"{gain.mean():+.3f}, {gain.min():+.3f}"]
+        cells += [str((gain != 0).sum()), str((gain < -allowance.WORST).sum())]
+        cells += [f"{(adapting - tv)[:, 0].mean():+.2f}", number]
+        lines.append(f"| {column} | " + " | ".join(cells) + " |")
+    steps = int(methods[SPENDS].steps_found)
+    return "\n".join(lines) + (
+        f"\n\nThe same, `{SPENDS}` of `{NAME}` beside it, at most {steps} steps an image, on the "
+        f"photographs on which it was measured; images that it changed, and those that lost more "
+        f"than {allowance.WORST:g} dB."
     )
 
 
