@@ -40,8 +40,6 @@ ALIKE = 1e-4
 """dB; two entries whose scores differ by no more, over all images, differ by rounding."""
 EXACT = 13
 """Images up to which every flip is taken."""
-BATCH = 256
-"""Pairs that are flipped at a time, so that memory does not grow with their number."""
 ROUNDING = 1e-6
 """By so much of itself, two flips' values of T are the same."""
 
@@ -110,16 +108,11 @@ def different(scores: Array) -> NDArray[np.bool_]:
     first, second = np.triu_indices(entries, 1)
     statistic, flipped = _flipped(scores, first, second)
     order = np.argsort(statistic, kind="stable")
-    largest = np.zeros(len(flipped.signs), dtype=np.float32)
+    largest = np.zeros(flipped.sums.shape[1], dtype=np.float32)
     corrected = np.empty(len(order))
-    for begin in range(0, len(order), BATCH):
-        some = order[begin : begin + BATCH]
-        every = np.maximum.accumulate(
-            np.column_stack([largest, flipped.of(first[some], second[some])]), axis=1
-        )
-        largest = every[:, -1]
-        reached = every[:, 1:] >= (1 - ROUNDING) * statistic[some]
-        corrected[some] = flipped.share(reached)
+    for pair in order:
+        np.maximum(largest, flipped.of(first[pair], second[pair]), out=largest)
+        corrected[pair] = flipped.share(largest, statistic[pair])
     # From the clearest pair down: none is called different that is less clear than one that is not.
     clear = np.minimum.accumulate((corrected <= LEVEL)[order[::-1]])
     told = order[::-1][clear]
@@ -130,12 +123,8 @@ def different(scores: Array) -> NDArray[np.bool_]:
 def compare(scores: Array, first: NDArray[np.int64], second: NDArray[np.int64]) -> Array:
     """p of pairs of entries, uncorrected, shape (pairs,); of identical entries 1."""
     statistic, flipped = _flipped(scores, first, second)
-    found = np.empty(len(first))
-    for begin in range(0, len(first), BATCH):
-        some = slice(begin, begin + BATCH)
-        reached = flipped.of(first[some], second[some]) >= (1 - ROUNDING) * statistic[some]
-        found[some] = flipped.share(reached)
-    return found
+    pairs = zip(first, second, statistic, strict=True)
+    return np.array([flipped.share(flipped.of(a, b), seen) for a, b, seen in pairs])
 
 
 def holm(p: Array) -> Array:
@@ -217,27 +206,24 @@ def _brackets(clear: NDArray[np.bool_]) -> list[tuple[int, int]]:
 class _Flipped:
     """All pairs with flipped signs."""
 
-    signs: NDArray[np.float32]
-    """Of every flip and image."""
     sums: NDArray[np.float32]
-    """sum_i s_i x_i of every flip and entry."""
-    lengths: Array
-    """(sum_i d_i^2)^(1/2) of every two entries."""
+    """sum_i s_i x_i of every entry and flip: a pair takes two rows, which lie in one piece."""
+    lengths: NDArray[np.float32]
+    """(sum_i d_i^2)^(1/2) of every two entries; infinite where they differ by rounding."""
     exact: bool
 
-    def of(self, first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.float32]:
-        """T of every flip, shape (flips, pairs)."""
-        scale = self.lengths[first, second]
-        # Of scores that are equal but for rounding no flip says anything.
-        scale = np.where(scale > ALIKE, scale, np.inf)
-        found = np.abs(self.sums[:, first] - self.sums[:, second])
-        statistic: NDArray[np.float32] = (found / scale.astype(np.float32)).astype(np.float32)
-        return statistic
+    def of(self, first: int, second: int) -> NDArray[np.float32]:
+        """T of every flip, shape (flips,)."""
+        found: NDArray[np.float32] = self.sums[first] - self.sums[second]
+        np.abs(found, out=found)
+        found /= self.lengths[first, second]
+        return found
 
-    def share(self, reached: NDArray[np.bool_]) -> Array:
-        """p from which flips reached what was seen."""
-        count: Array = reached.sum(axis=0, dtype=np.float64)
-        return count / len(reached) if self.exact else (count + 1) / (len(reached) + 1)
+    def share(self, statistics: NDArray[np.float32], seen: float) -> float:
+        """p from the flips that reached what was seen."""
+        count = np.count_nonzero(statistics >= (1 - ROUNDING) * seen)
+        flips = len(statistics)
+        return count / flips if self.exact else (count + 1) / (flips + 1)
 
 
 def _flipped(
@@ -256,8 +242,9 @@ def _flipped(
     centred = scores - scores.mean(axis=1, keepdims=True)
     squares = np.square(centred).sum(axis=0)
     lengths = np.sqrt(np.maximum(squares[:, None] + squares - 2 * centred.T @ centred, 0))
-    sums = (signs.astype(np.float64) @ centred).astype(np.float32)
-    pairs = _Flipped(signs, sums, lengths, exact)
-    seen = np.abs(centred.sum(axis=0)[first] - centred.sum(axis=0)[second])
-    scale = lengths[first, second]
-    return seen / np.where(scale > ALIKE, scale, np.inf), pairs
+    # Of scores that are equal but for rounding no flip says anything.
+    lengths = np.where(lengths > ALIKE, lengths, np.inf)
+    sums = (centred.T @ signs.T.astype(np.float64)).astype(np.float32)
+    pairs = _Flipped(sums, lengths.astype(np.float32), exact)
+    means = centred.sum(axis=0)
+    return np.abs(means[first] - means[second]) / lengths[first, second], pairs
