@@ -32,6 +32,8 @@ _SETTINGS = {
     "distributed.scheduler.work-stealing": False,
     "distributed.admin.low-level-log-length": 1000,
     "distributed.worker.resources.judge": 1,
+    # It looks at a worker's threads a hundred times a second, beside entries whose time is taken.
+    "distributed.worker.profile.enabled": False,
 }
 
 
