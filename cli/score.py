@@ -45,13 +45,17 @@ def score(
     ] = None,
     workers: Annotated[
         int | None,
-        typer.Option(min=1, help="Entries judged at a time, each on cores of its own; 1."),
+        typer.Option(
+            min=1,
+            help="Entries judged at a time, each on cores of its own; 1. With `slurm`: jobs, 4.",
+        ),
     ] = None,
     scheduler: Annotated[
         str | None,
         typer.Option(
             metavar="ADDRESS",
-            help="Judge on the workers of a Dask scheduler; `local`: on one of this machine's own.",
+            help="Judge on the workers of a Dask scheduler; `local`: on one of this machine's own, "
+            "`slurm`: on jobs of SLURM.",
         ),
     ] = None,
     tls: TlsOption = None,
@@ -174,7 +178,7 @@ def _judge(
     if workers:
         _look_at_machine(workers, limits)
     found, faults = [], 0
-    with machines.cluster(place, challenge, workers) as cluster:
+    with machines.cluster(place, challenge, workers, len(entries)) as cluster:
         chosen = cluster.level(level) if cluster else choose.choose(level, official=True)
         judge = open_judge(place, challenge, Hidden(hidden), listed, level=chosen, repeats=repeat)
         for line in originals.warnings(Hidden(hidden)):

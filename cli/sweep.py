@@ -13,6 +13,7 @@ from challenge.cli.shared.machines import Machines
 from challenge.cli.shared.training import Where, exit_code, train_and_show, values
 
 if TYPE_CHECKING:
+    from challenge.submissions.judging.slurm import Jobs
     from challenge.submissions.runs.apart import Job
     from challenge.submissions.runs.sweep import Planned
 
@@ -131,7 +132,8 @@ def _apart(
         again = "; press Ctrl-C again to stop at once" if number == signal.SIGINT else ""
         say(f"stopping all after their steps{again}")
 
-    with connection.connect(machines.scheduler or "", machines.tls, at_a_time) as client:
+    jobs = _jobs(machines, where, [*labels])
+    with connection.connect(machines.scheduler or "", machines.tls, at_a_time, jobs) as client:
         there = Workers(client, connection.identity(client)["workers"])
         say(f"workers    {there.count}")
         if page := connection.dashboard(client):
@@ -151,6 +153,15 @@ def _apart(
         say(_CONTINUE)
         raise typer.Exit(128 + wish.signal)
     return failures
+
+
+def _jobs(machines: Machines, where: Where, planned: Sequence[Job]) -> Jobs | None:
+    """What SLURM is asked for."""
+    from challenge.data.challenges.challenge import open_challenge
+    from challenge.data.layout import Workspace
+
+    limits = open_challenge(Path(planned[0].public)).config.limits
+    return machines.jobs(len(planned), Workspace(where.workspace), limits, train=True)
 
 
 def _job(config: str, each: Planned, where: Where) -> Job:

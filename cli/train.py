@@ -66,13 +66,16 @@ def train(
         typer.Option(
             metavar="ADDRESS",
             help="Train the runs of a sweep on the workers of a Dask scheduler; `local`: on one of "
-            "this machine's own.",
+            "this machine's own, `slurm`: on jobs of SLURM.",
         ),
     ] = None,
     tls: TlsOption = None,
     workers: Annotated[
         int | None,
-        typer.Option(min=1, help="Of `--scheduler local`: runs at a time; a core has one."),
+        typer.Option(
+            min=1,
+            help="Of `--scheduler local`: runs at a time; a core has one. Of `slurm`: jobs; 4.",
+        ),
     ] = None,
     workspace: WorkspaceOption = WORKSPACE,
 ) -> None:

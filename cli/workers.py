@@ -46,10 +46,9 @@ def workers(
         raise UserError.of(
             "ADDRESS", "is missing", "give that of a scheduler, or `--certificate FOLDER`"
         )
-    if address == connection.LOCAL:
-        raise UserError.of(
-            "local", "is a scheduler of `score` alone, while that runs", "give an address"
-        )
+    if address in (connection.LOCAL, connection.SLURM):
+        remedy = "give an address; that of jobs is what `score` says first"
+        raise UserError.of(address, "is a scheduler of `score` alone, while that runs", remedy)
     from challenge.submissions.judging.roster import roster
 
     with connection.connect(address, tls) as client:

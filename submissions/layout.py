@@ -11,6 +11,7 @@ results/<entry>-<challenge>-<judge>.json   results/history/*.json   results/.loc
 results/received.jsonl
 teams.yaml   <challenge>-kit.zip
 final/<challenge>/   the final page, every score of every image, figures and tables
+slurm/   <job>.log of jobs that judged or trained; tls-*/ while they do
 speed.json   judge.json: how fast this machine is, and the judge's as the kit says it
 """
 
@@ -222,6 +223,11 @@ def final(workspace: Workspace, challenge: str) -> Path:
 def teams(workspace: Workspace) -> Path:
     """The organiser's list of teams."""
     return workspace.path / "teams.yaml"
+
+
+def slurm(workspace: Workspace) -> Path:
+    """What jobs of SLURM say, and the certificate of those that run."""
+    return workspace.path / "slurm"
 
 
 def speed(workspace: Workspace) -> Path:

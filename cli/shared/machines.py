@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from challenge.configs.schema.challenge import Limits
     from challenge.data.challenges.challenge import Challenge
     from challenge.data.layout import Workspace
     from challenge.submissions.judging.cluster import Cluster
+    from challenge.submissions.judging.slurm import Jobs
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,7 @@ class Machines:
     """What a command says of them."""
 
     scheduler: str | None = None
-    """An address, or `local`; None: no Dask."""
+    """An address, `local` or `slurm`; None: no Dask."""
     tls: Path | None = None
     workers: int | None = None
 
@@ -31,14 +33,18 @@ class Machines:
         """
         from challenge.configs.errors import UserError
         from challenge.submissions import machine
-        from challenge.submissions.judging.connection import LOCAL, need_dask
+        from challenge.submissions.judging import slurm
+        from challenge.submissions.judging.connection import LOCAL, SLURM, need_dask
         from challenge.submissions.judging.pool import shares
 
         if self.scheduler is not None:
             need_dask(f"--scheduler {self.scheduler}")
-        if self.tls is not None and (self.scheduler or LOCAL) == LOCAL:
+        if self.tls is not None and (self.scheduler or LOCAL) in (LOCAL, SLURM):
             remedy = "give `--scheduler tls://HOST:PORT` too"
             raise UserError.of("--tls", "is for a scheduler at an address", remedy)
+        if self.scheduler == SLURM:
+            slurm.need()
+            return 0
         if self.scheduler not in (None, LOCAL):
             if self.workers is not None:
                 raise UserError.of(
@@ -53,11 +59,28 @@ class Machines:
             shares(wanted, threads)
         return wanted
 
+    def jobs(self, wanted: int, place: Workspace, limits: Limits, *, train: bool = False) -> Jobs | None:
+        """What SLURM is asked for, to judge or train so many; None where it has no part in it."""
+        from challenge.cli.shared.console import say
+        from challenge.submissions import layout
+        from challenge.submissions.judging import connection, slurm
+
+        if self.scheduler != connection.SLURM:
+            return None
+        return slurm.Jobs(
+            count=min(self.workers or slurm.MOST, max(1, wanted)),
+            threads=limits.threads,
+            # An entry is watched to keep to it; a training is not.
+            memory_gb=None if train else limits.memory_gb,
+            folder=layout.slurm(place),
+            tell=say,
+        )
+
     @contextlib.contextmanager
     def cluster(
-        self, place: Workspace, challenge: Challenge, workers: int
+        self, place: Workspace, challenge: Challenge, workers: int, entries: int
     ) -> Iterator[Cluster | None]:
-        """The workers of the scheduler; None where there is none."""
+        """The workers of the scheduler, for so many entries; None where there is none."""
         if self.scheduler is None:
             yield None
             return
@@ -65,7 +88,8 @@ class Machines:
         from challenge.submissions.judging import connection
         from challenge.submissions.judging.cluster import Cluster
 
-        with connection.connect(self.scheduler, self.tls, workers) as client:
+        jobs = self.jobs(entries, place, challenge.config.limits)
+        with connection.connect(self.scheduler, self.tls, workers, jobs) as client:
             if page := connection.dashboard(client):
                 say(f"dashboard  {page}")
             same = challenge.config.rules.judges == "same_machine_kind"

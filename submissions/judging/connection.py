@@ -1,4 +1,4 @@
-"""The way to a Dask scheduler: one of this machine's own, or one at an address.
+"""The way to a Dask scheduler: one of this machine's own, one with jobs of SLURM, one at an address.
 
 Whoever reaches a scheduler can run code on all of its machines. So beyond this machine everything
 is encrypted and both ends show a certificate (TLS); without it, only loopback is spoken to.
@@ -22,7 +22,9 @@ from challenge.configs.errors import UserError
 if TYPE_CHECKING:
     from distributed import Client
 
-LOCAL = "local"
+    from challenge.submissions.judging.slurm import Jobs
+
+LOCAL, SLURM = "local", "slurm"
 PATIENCE = 15
 """Seconds for a scheduler to answer."""
 CERTIFICATE, KEY = "certificate.pem", "key.pem"
@@ -44,24 +46,31 @@ def need_dask(option: str) -> None:
 
 
 def check(address: str, tls: Path | None = None) -> None:
-    """Raise `UserError`, as `connect`, where a scheduler could not be used; `local` starts none."""
+    """Raise `UserError`, as `connect`, where a scheduler could not be used; none is started."""
     need_dask(f"--scheduler {address}")
-    if address != LOCAL:
+    if address == SLURM:
+        from challenge.submissions.judging import slurm
+
+        slurm.need()
+    elif address != LOCAL:
         with connect(address, tls):
             pass
 
 
 @contextlib.contextmanager
-def connect(address: str, tls: Path | None = None, workers: int = 1) -> Iterator[Client]:
+def connect(
+    address: str, tls: Path | None = None, workers: int = 1, jobs: Jobs | None = None
+) -> Iterator[Client]:
     """A client of a scheduler, for as long as the block lasts.
 
     Args:
-        address: `tcp://127.0.0.1:8786`, `tls://HOST:8786`, or `local`: this machine's own.
+        address: `tcp://127.0.0.1:8786`, `tls://HOST:8786`, `local`: this machine's own, or `slurm`.
         tls: a folder with the certificate; by default what Dask is configured with.
         workers: of `local`.
+        jobs: of `slurm`; the block begins when the first of them has brought a worker.
 
     Raises:
-        UserError: Dask is not installed, nobody answers, or it is not safe.
+        UserError: Dask is not installed, nobody answers, it is not safe, or jobs fail.
     """
     need_dask(f"--scheduler {address}")
     import dask
@@ -72,6 +81,11 @@ def connect(address: str, tls: Path | None = None, workers: int = 1) -> Iterator
         stack.enter_context(dask.config.set(_SETTINGS))
         if address == LOCAL:
             reached: Any = stack.enter_context(_local(workers))
+            security = None
+        elif jobs is not None:
+            from challenge.submissions.judging import slurm
+
+            reached = stack.enter_context(slurm.cluster(jobs))
             security = None
         else:
             security = _security(address, tls)
@@ -91,6 +105,8 @@ def connect(address: str, tls: Path | None = None, workers: int = 1) -> Iterator
         listens = str(identity(client).get("address", ""))
         if not is_safe(listens):
             raise _open_to_all(address, f"the scheduler listens at {listens}")
+        if jobs is not None:
+            slurm.wait(client, reached, jobs)
         yield client
 
 
@@ -114,6 +130,16 @@ def identity(client: Client) -> dict[str, Any]:
     """
     found: dict[str, Any] = client.sync(client.scheduler.identity, n_workers=-1)
     return found
+
+
+def more_come(client: Client) -> bool:
+    """Whether workers are still to come, with jobs of SLURM that have not begun."""
+    reached = getattr(client, "cluster", None)
+    if getattr(reached, "job_cls", None) is None:
+        return False
+    from challenge.submissions.judging import slurm
+
+    return slurm.any_pending(reached)
 
 
 def dashboard(client: Client) -> str:
@@ -151,7 +177,7 @@ def _security(address: str, tls: Path | None) -> Any:
         raise UserError.of(
             f"--scheduler {address}",
             "is no address",
-            "give `local`, or `tls://HOST:PORT`; see docs/cluster.md",
+            "give `local`, `slurm` or `tls://HOST:PORT`; see docs/cluster.md",
         )
     if not address.startswith("tls://"):
         if "://" not in address or not is_safe(address):
@@ -209,7 +235,7 @@ def _silent() -> Iterator[None]:
 def _local(workers: int) -> Iterator[Any]:
     """A scheduler of this machine's own, with workers, which end with this process."""
     with contextlib.ExitStack() as stack:
-        with _no_interrupts():
+        with no_interrupts():
             cluster = stack.enter_context(_cluster(workers))
         yield cluster
 
@@ -233,7 +259,7 @@ def _cluster(workers: int) -> Any:
 
 
 @contextlib.contextmanager
-def _no_interrupts() -> Iterator[None]:
+def no_interrupts() -> Iterator[None]:
     """Ctrl-C waits: threads and processes that are started meanwhile never see it.
 
     A terminal sends it to all of a command's processes. Here this one alone answers, and ends the

@@ -145,7 +145,9 @@ class Members:
                     since = time.monotonic()
                 # One that judged may come back, as those do that a nanny starts anew.
                 elif self._members and not self._any_judged or time.monotonic() - since > PATIENCE:
-                    raise self._nobody()
+                    if self._members or not connection.more_come(self._client):
+                        raise self._nobody()
+                    since = time.monotonic()
                 self._changed.wait(LOOK)
             member = min(found, key=lambda each: each.address in tried)
             member.busy = self._any_judged = True

@@ -186,7 +186,9 @@ def train_here(job: dict[str, Any]) -> tuple[int, str]:
         return 128 + signal.SIGTERM, ""
     # By its host: a worker that a nanny started anew has another address.
     beside = job["beside"].get(get_address_host(worker.address), 1)
-    threads = str(max(1, machine.cores() // beside))
+    # Those of a job are no matter of the machine.
+    own = worker.state.total_resources.get("cores", 0)
+    threads = str(int(own) or max(1, machine.cores() // beside))
     libraries = {name: threads for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
     with tempfile.TemporaryFile() as said:
         child = subprocess.Popen(
