@@ -33,7 +33,9 @@ def demo(
     force: Annotated[bool, typer.Option("--force", help="Replace the demo's folder.")] = False,
     scheduler: Annotated[
         str | None,
-        typer.Option(metavar="ADDRESS", help="Judge on Dask's workers, as `score` does: `local`, `slurm`."),
+        typer.Option(
+            metavar="ADDRESS", help="Judge on Dask's workers, as `score` does: `local`, `slurm`."
+        ),
     ] = None,
 ) -> None:
     """Play a whole competition in three minutes, offline.

@@ -59,7 +59,9 @@ class Machines:
             shares(wanted, threads)
         return wanted
 
-    def jobs(self, wanted: int, place: Workspace, limits: Limits, *, train: bool = False) -> Jobs | None:
+    def jobs(
+        self, wanted: int, place: Workspace, limits: Limits, *, train: bool = False
+    ) -> Jobs | None:
         """What SLURM is asked for, to judge or train so many; None where it has no part in it."""
         from challenge.cli.shared.console import say
         from challenge.submissions import layout

@@ -1,4 +1,4 @@
-"""The way to a Dask scheduler: one of this machine's own, one with jobs of SLURM, one at an address.
+"""The way to a Dask scheduler: this machine's own, one with jobs of SLURM, one at an address.
 
 Whoever reaches a scheduler can run code on all of its machines. So beyond this machine everything
 is encrypted and both ends show a certificate (TLS); without it, only loopback is spoken to.

@@ -12,6 +12,7 @@ import contextlib
 import importlib.util
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -35,6 +36,8 @@ BESIDE_GB = 1.0
 LOOK = 2.0
 """Seconds between two questions to SLURM."""
 _OPTION = f"--scheduler {connection.SLURM}"
+_NAME = "challenge"
+"""Of all jobs."""
 _SETTINGS = "~/.config/dask/jobqueue.yaml"
 
 
@@ -105,9 +108,8 @@ def wait(client: Client, made: Any, jobs: Jobs) -> None:
     while not connection.identity(client)["workers"]:
         states = _states(numbers)
         if states is not None and not states:
-            number = numbers[0]
-            log = jobs.folder.absolute() / f"{number}.log"
-            cause = f"the jobs ended before a worker came; job {number}: {_last_line(log)}"
+            log = _log(jobs.folder, numbers[0])
+            cause = f"the jobs ended before a worker came; job {numbers[0]}: {_last_line(log)}"
             raise UserError.of(_OPTION, cause, f"see {log}")
         if states is not None and (text := _in_words(states, len(numbers))) != said:
             said = text
@@ -126,37 +128,52 @@ def _scheduler(jobs: Jobs, folder: Path, own: Path) -> Any:
     import dask.config
 
     cluster = _class()
-    known: dict[str, Any] = dask.config.get("jobqueue.slurm")
-    memory = known["memory"] or (jobs.memory_gb and f"{jobs.memory_gb + BESIDE_GB}GB")
-    log = [] if known["log-directory"] else [f"--output={shlex.quote(str(folder))}/%j.log"]
+    options = dask.config.get("jobqueue.slurm.scheduler-options")
     return cluster(
-        cores=1,
-        processes=1,
-        job_cpu=known["job-cpu"] or jobs.threads,
-        memory=memory or "1GB",
-        job_name="challenge",
-        job_extra_directives=[*log, *known["job-extra-directives"]],
-        job_directives_skip=[
-            *known["job-directives-skip"],
-            *([] if memory or known["job-mem"] else ["--mem="]),
-        ],
-        # Like a program's own name, `-P` finds no module in the folder of the command.
-        python=f"{known['python'] or shlex.quote(sys.executable)} -P",
-        # The last one of an option counts.
-        worker_extra_args=[
-            *known["worker-extra-args"],
-            *("--memory-limit", "0", "--no-dashboard"),
-            *("--resources", f"judge=1,cores={known['job-cpu'] or jobs.threads}"),
-        ],
+        **_asked(jobs, folder),
         security=_security(str(own / connection.CERTIFICATE), str(own / connection.KEY)),
-        scheduler_options={"dashboard_address": "127.0.0.1:0", **known["scheduler-options"]},
+        # Without one, Dask's pages are at a fixed port, for everybody.
+        scheduler_options={"dashboard_address": "127.0.0.1:0", **options},
         silence_logs=False,
     )
 
 
+def _asked(jobs: Jobs, folder: Path) -> dict[str, Any]:
+    """A job, in dask-jobqueue's words; the settings say the rest."""
+    import dask.config
+
+    known: dict[str, Any] = dask.config.get("jobqueue.slurm")
+    memory = known["memory"] or (jobs.memory_gb and f"{jobs.memory_gb + BESIDE_GB}GB")
+    log = [] if known["log-directory"] else [f"--output={shlex.quote(str(folder))}/%j.log"]
+    skip = [] if memory or known["job-mem"] else ["--mem="]
+    threads = known["job-cpu"] or jobs.threads
+    return {
+        # Of the worker: it runs one task at a time.
+        "cores": 1,
+        "processes": 1,
+        "job_cpu": threads,
+        "memory": memory or "1GB",
+        "job_name": _NAME,
+        "job_extra_directives": [*log, *known["job-extra-directives"]],
+        "job_directives_skip": [*skip, *known["job-directives-skip"]],
+        # Like a program's own name, `-P` finds no module in the folder of the command.
+        "python": f"{known['python'] or shlex.quote(sys.executable)} -P",
+        "worker_extra_args": [
+            *known["worker-extra-args"],
+            # The last one of an option counts: dask-jobqueue gives the job's memory.
+            *("--memory-limit", "0", "--no-dashboard"),
+            *("--resources", f"judge=1,cores={threads}"),
+        ],
+    }
+
+
 def _class() -> Any:
     """dask-jobqueue's, with what it lacks."""
+    # It takes Ctrl-C away when it is imported, and would leave with exit code 0.
+    before = signal.getsignal(signal.SIGINT)
     from dask_jobqueue.slurm import SLURMCluster, SLURMJob
+
+    signal.signal(signal.SIGINT, before)
     from distributed.deploy.spec import ProcessInterface
 
     class Job(SLURMJob):  # type: ignore[misc]
@@ -220,6 +237,15 @@ def _in_words(states: Counter[str], count: int) -> str:
     ended = count - states.total()
     words = [f"{number} {state}" for state, number in sorted(states.items())]
     return ", ".join([*words, *([f"{ended} ended"] if ended else [])])
+
+
+def _log(folder: Path, number: str) -> Path:
+    """What a job said; where the settings have a folder for that, under dask-jobqueue's name."""
+    import dask.config
+
+    if own := dask.config.get("jobqueue.slurm.log-directory"):
+        return Path(own) / f"{_NAME}-{number}.err"
+    return folder.absolute() / f"{number}.log"
 
 
 def _last_line(log: Path) -> str:

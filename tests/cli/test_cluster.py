@@ -31,10 +31,17 @@ SCORE = ("score", "workspace/entries/alpha-tv.zip", "--hidden", "workspace/hidde
         (["--scheduler", "tcp://127.0.0.1:8786", "--workers", "2"], "is for this machine"),
         (["--tls", "cluster"], "is for a scheduler at an address"),
         (["--scheduler", "local", "--tls", "cluster"], "is for a scheduler at an address"),
+        (["--scheduler", "slurm", "--tls", "cluster"], "is for a scheduler at an address"),
+        (["--scheduler", "slurm"], "there is no `sbatch` here"),
         (["--scheduler", "local", "--workers", "999"], None),
     ],
 )
-def test_what_does_not_go_together_is_said_in_one_line(challenge, options, said) -> None:
+def test_what_does_not_go_together_is_said_in_one_line(
+    challenge, options, said, monkeypatch
+) -> None:
+    if "slurm" in options:
+        pytest.importorskip("dask_jobqueue", reason="`pip install -e '.[slurm]'`")
+        monkeypatch.setenv("PATH", "")
     if said is None:
         # Never more workers than entries.
         done = challenge("score", "nothing.zip", *SCORE[2:], *options)
@@ -59,7 +66,8 @@ def test_a_demo_whose_scheduler_is_not_there_begins_nothing(
 
 def test_workers_wants_an_address_or_makes_a_certificate(elsewhere, tmp_path) -> None:
     assert "give that of a scheduler" in elsewhere("workers").err
-    assert "of `score` alone" in elsewhere("workers", "local").err
+    for own in ("local", "slurm"):
+        assert "of `score` alone" in elsewhere("workers", own).err
     assert elsewhere("workers", "--certificate", "cluster").code == 0
     assert {each.name for each in (tmp_path / "cluster").iterdir()} == {
         "certificate.pem",

@@ -36,7 +36,7 @@ def test_every_training_of_the_guide_is_a_command() -> None:
     commands = [
         line[line.index("challenge train") :] for line in lines if "challenge train" in line
     ]
-    assert len(commands) == 6
+    assert len(commands) == 7
     for command in commands:
         words = shlex.split(command)[2:]
         train.make_context("train", list(words), resilient_parsing=True)

@@ -53,7 +53,7 @@ def test_refusals_name_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(connection, "PATIENCE", 0.5)
     assert "is not encrypted" in _refused("tcp://10.0.0.1:8786")
     assert "is not encrypted" in _refused("127.0.0.1:8786")
-    assert "is no address; give `local`, or" in _refused("locl")
+    assert "is no address; give `local`, `slurm` or" in _refused("locl")
     assert "--certificate" in _refused("tls://127.0.0.1:8786")
     assert "has no `certificate.pem`" in _refused("tls://127.0.0.1:8786", tls=tmp_path)
     with socket.socket() as nobody:

@@ -89,3 +89,25 @@ def test_one_that_is_silent_for_long_is_nobody_to_wait_for(played: Any) -> None:
         pass
     assert time.monotonic() - begun < NEVER / 2
     found.close()
+
+
+def test_workers_are_waited_for_as_long_as_jobs_may_bring_some(
+    played: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All that judged are gone, and others have not begun: nobody gives up before they come."""
+    asked: list[bool] = []
+
+    def more_come(_: Any) -> bool:
+        asked.append(True)
+        return len(asked) < 3
+
+    monkeypatch.setattr(members, "PATIENCE", 0.3)
+    monkeypatch.setattr(connection, "more_come", more_come)
+    client = played(["a"], silent=[])
+    found = Members(client, **ABOUT)  # type: ignore[arg-type]
+    found.all[0].refusal = ""
+    client.workers.clear()
+    with pytest.raises(UserError, match="there was none"), found.lend(set()):
+        pytest.fail("nobody is there")
+    assert len(asked) == 3
+    found.close()
