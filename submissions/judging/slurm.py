@@ -81,16 +81,16 @@ def cluster(jobs: Jobs) -> Iterator[Any]:
     try:
         connection.make_certificate(own)
         with connection.no_interrupts():
-            made = _scheduler(jobs, folder, own)
-            for _ in range(jobs.count):
-                made.worker_spec.update(made.new_worker_spec())
             try:
+                made = _scheduler(jobs, folder, own)
+                for _ in range(jobs.count):
+                    made.worker_spec.update(made.new_worker_spec())
                 made.sync(_submit, made)
-            except RuntimeError as error:
+            except (RuntimeError, ValueError) as error:
                 raise _refused(str(error)) from None
-        numbers = ", ".join(_numbers(made))
+        numbers, shown = ", ".join(_numbers(made)), shlex.quote(str(own))
         jobs.tell(f"jobs       {numbers}, logs in {folder}")
-        jobs.tell(f"look with  challenge workers {made.scheduler_address} --tls {own}")
+        jobs.tell(f"look with  challenge workers {made.scheduler_address} --tls {shown}")
         yield made
     finally:
         if made is not None:
@@ -256,11 +256,12 @@ def _last_line(log: Path) -> str:
 
 
 def _refused(error: str) -> UserError:
-    """What `sbatch` said, in the words of an error of dask-jobqueue's, in one line."""
-    said = error.partition("stderr:\n")[2] or error
-    lines = [line.rpartition("error: ")[2].strip() for line in said.splitlines() if line.strip()]
+    """What `sbatch` or Dask said, in the words of an error of dask-jobqueue's, in one line."""
+    _, by_sbatch, said = error.partition("stderr:\n")
+    lines = [line.rpartition("error: ")[2].strip() for line in (said or error).splitlines()]
+    text = "; ".join(filter(None, lines))
     return UserError.of(
         _OPTION,
-        f"`sbatch` refuses a job: {'; '.join(lines)}",
-        f"partition, account, walltime and memory are set in {_SETTINGS}, see docs/cluster.md",
+        f"`sbatch` refuses a job: {text}" if by_sbatch else text,
+        f"partition, account, interface and the like are set in {_SETTINGS}, see docs/cluster.md",
     )

@@ -156,6 +156,9 @@ def test_a_job_that_is_refused_is_one_line_and_leaves_nothing(tools: Path, tmp_p
         said = refused(jobs_in(tmp_path / "slurm", print))
     assert "`sbatch` refuses a job: invalid partition specified: nowhere; Batch job" in said
     assert "jobqueue.yaml" in said and not list((tmp_path / "slurm").iterdir())
+    with configured(interface="nowhere"):
+        said = refused(jobs_in(tmp_path / "slurm", print))
+    assert "'nowhere' is not a valid network interface" in said and "jobqueue.yaml" in said
 
 
 def test_jobs_that_end_before_their_workers_come_are_one_line(tools: Path, tmp_path: Path) -> None:
