@@ -105,8 +105,9 @@ def test_workers_are_waited_for_as_long_as_jobs_may_bring_some(
     monkeypatch.setattr(connection, "more_come", more_come)
     client = played(["a"], silent=[])
     found = Members(client, **ABOUT)  # type: ignore[arg-type]
-    found.all[0].refusal = ""
     client.workers.clear()
+    while found.all:
+        time.sleep(0.02)
     with pytest.raises(UserError, match="there was none"), found.lend(set()):
         pytest.fail("nobody is there")
     assert len(asked) == 3
