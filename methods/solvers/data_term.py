@@ -21,7 +21,12 @@ is a division in every pixel; magnetic resonance, A = m F of complex images, one
 
 where v stays what it is at frequencies that were not measured, however small R is. All else is
 solved by conjugate gradients, preconditioned by a convolution like A^T A + R, and differentiated by
-the implicit function theorem.
+the implicit function theorem. Of a blur that is cut to the pixels that it sees from all sides
+(`valid`), which hardly sees the border, they solve for the difference,
+
+    prox(v) = v + (A^T A + R)^-1 A^T (y - A v),
+
+so that few iterations leave there what v is, and not something near 0.
 """
 
 from __future__ import annotations
@@ -33,6 +38,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from deepinv.physics import Inpainting
 from torch import Tensor
+from torch.nn.functional import pad
 
 from challenge.methods.solvers.conjugate_gradient import conjugate_gradient
 from challenge.methods.solvers.descent import every_frequency, power_method
@@ -40,6 +46,7 @@ from challenge.methods.solvers.implicit import Adjoint, stationary
 from challenge.methods.transforms.noise_level import noise_level
 from challenge.methods.transforms.structure import (
     decimation,
+    is_blur,
     is_circular,
     likeness,
     mask_of,
@@ -86,6 +93,7 @@ class DataTerm:
         self.factor = decimation(physics)
         self.sampled = sampling(physics)
         self.mask = mask_of(physics) if isinstance(physics, Inpainting) else None
+        self.cut = is_blur(physics) and self.size != tuple(y.shape[-2:])
         # Without a blur, the transfer function is that of the identity.
         one = y.new_ones((1, 1, height, width // 2 + 1))
         self.transfer = one if transfer is None else transfer
@@ -99,6 +107,20 @@ class DataTerm:
     def sigma(self) -> Tensor:
         """The noise level, shape (1 | B, 1, 1, 1); see `noise_level`."""
         return noise_level(self.y, self.physics) if self.level is None else self.level
+
+    @cached_property
+    def continued(self) -> Tensor | None:
+        """A^T y of a blur that is cut, y continued by its edge before; None of all else."""
+        if not self.cut:
+            return None
+        rows, columns = (
+            whole - seen for whole, seen in zip(self.size, self.y.shape[-2:], strict=True)
+        )
+        back: Tensor = self.physics.A_adjoint(
+            pad(self.y, (columns, columns, rows, rows), mode="replicate")
+        )
+        # Every pixel that is left is seen from all sides.
+        return back[..., rows:-rows, columns:-columns]
 
     @cached_property
     def curvature(self) -> Tensor:
@@ -145,6 +167,9 @@ class DataTerm:
         """
         if self.sampled is not None and _is_one_field(weight):
             return v + _divided(self.back - v, self.sampled, weight, self.sampled)
+        if self.cut:
+            right = self._spectrum(self.back - self._normal(v))
+            return v + self._solve(right, weight, tolerance, iterations)
         return self._solve(
             self.spectrum + weight * self._spectrum(v), weight, tolerance, iterations
         )

@@ -1,6 +1,9 @@
 """Wiener estimates for images of a radial power spectrum, from which other methods start.
 
-    x_hat = (A^T A + strength sigma^2 S^-1)^-1 A^T y
+    x_hat = m + (A^T A + strength sigma^2 S^-1)^-1 A^T (y - A m)
+
+m = 0, but for a blur that is cut to the pixels that it sees from all sides (`valid`): then m is A^T
+of the measurement continued by its edge, which is what is left where the measurement says little.
 
 `variational/wiener.py` is the method of its own.
 """
@@ -80,4 +83,12 @@ def _estimates(
 ) -> Tensor:
     """`wiener` of measurements whose data term is at hand."""
     noise = data.sigma.square() * spectrum.penalty(log_spectrum.to(data.y.dtype), *data.size)
-    return torch.stack([data.regularised(s * noise, iterations=iterations) for s in strengths])
+    m = data.continued
+    return torch.stack(
+        [
+            data.regularised(s * noise, iterations=iterations)
+            if m is None
+            else data.prox(m, s * noise, iterations=iterations)
+            for s in strengths
+        ]
+    )

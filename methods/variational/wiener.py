@@ -31,9 +31,11 @@ class Wiener(Method):
 
         x_hat = F^-1 [ conj(h) F y / (|h|^2 + strength sigma^2 / S) ]  (circular)
         (A^T A + strength sigma^2 S^-1) x_hat = A^T y                  (else, by CG)
+        (A^T A + strength sigma^2 S^-1) (x_hat - m) = A^T (y - A m)    (valid)
 
     S is the radial power spectrum, learned from the training images; a constant in its place
-    hardly beats the blurred image. Wiener, Extrapolation, Interpolation, and Smoothing of
+    hardly beats the blurred image. m is A^T of the measurement continued by its edge: x_hat where
+    a valid blur sees little. Wiener, Extrapolation, Interpolation, and Smoothing of
     Stationary Time Series, 1949.
     """
 

@@ -55,6 +55,33 @@ def test_prox_solves_its_equation(operator, boundary, kind):
     )
 
 
+def test_of_a_cut_blur_what_explains_the_measurement_stays():
+    """At any number of iterations; what few of them have from elsewhere is not there yet."""
+    x, y, physics = scene("blur", "valid")
+    data = DataTerm(physics.A(x), physics)
+    weight = weights(*x.shape[-2:])["spectral"]
+    torch.testing.assert_close(data.prox(x, weight, iterations=1), x, rtol=0, atol=1e-7)
+    right = data.back + torch.fft.irfft2(torch.fft.rfft2(x) * weight, s=x.shape[-2:])
+    assert (data.inverse(right, weight, iterations=1) - x).abs().max() > 0.1
+
+
+@pytest.mark.parametrize(("operator", "boundary"), OPERATORS)
+def test_a_cut_blur_is_continued_at_the_border_alone(operator, boundary):
+    x, y, physics = scene(operator, boundary)
+    data = DataTerm(y, physics)
+    if boundary != "valid" or operator != "blur":
+        assert data.continued is None
+        return
+    lost = x.shape[-1] - y.shape[-1]
+    inner = (..., slice(lost, -lost), slice(lost, -lost))
+    assert lost > 0
+    torch.testing.assert_close(data.continued[inner], data.back[inner], rtol=0, atol=1e-7)
+    for value in (0.2, 0.7):
+        same = DataTerm(physics.A(torch.full_like(x, value)), physics)
+        assert (same.continued - value).abs().max() < 1e-5
+        assert (same.back - value).abs().max() > 0.1
+
+
 @pytest.mark.parametrize(("operator", "boundary"), OPERATORS)
 def test_prox_has_products_with_its_jacobian(operator, boundary):
     """J w, reverse mode twice, is prox(v + w) - prox(v): the map is affine."""
