@@ -135,6 +135,9 @@ class Method(Reconstructor, ABC):  # type: ignore[misc]
     operators: ClassVar[Sequence[str] | None] = None
     """The operator families that the method takes, such as `("blur",)`; None: all linear ones."""
 
+    takes_grey: bool = False
+    """Whether a method with `channels: 3` takes grey images too."""
+
     variants: ClassVar[Mapping[str, Sequence[str]]] = {}
     """One knob whose choices are compared by `facts` where methods are listed, such as
     `{"architecture": ("cnn", "unet")}`."""

@@ -22,16 +22,8 @@ def summary(name: str) -> str:
 
 def operators(name: str) -> tuple[str, ...] | None:
     """The operator families that a method takes, None for all; as `summary`, without an import."""
-    node = _class(name)
-    for each in node.body if node else ():
-        targets = each.targets if isinstance(each, ast.Assign) else [getattr(each, "target", None)]
-        if any(isinstance(target, ast.Name) and target.id == "operators" for target in targets):
-            try:
-                value = ast.literal_eval(each.value)  # type: ignore[attr-defined]
-            except ValueError:  # not written out: only an import would tell
-                return None
-            return None if value is None else tuple(value)
-    return None
+    value = _written(name, "operators")
+    return None if value is None else tuple(value)
 
 
 def channels(section: Mapping[str, Any]) -> int | None:
@@ -45,6 +37,36 @@ def channels(section: Mapping[str, Any]) -> int | None:
         return None  # of bilevel the filters have channels, a weight has none
     found = section.get("channels", defaults["channels"])
     return found if found in COLOURS else None
+
+
+def fits(channels: int, images: int, takes_grey: bool) -> bool:
+    """Whether a method takes images of so many channels.
+
+    Args:
+        channels: that it is for.
+        images: their channels.
+        takes_grey: see `takes_grey`.
+    """
+    in_colours = (COLOURS[channels], COLOURS[images]) == ("colour", "grey")
+    return channels == images or (takes_grey and in_colours)
+
+
+def takes_grey(name: str) -> bool:
+    """Whether a method with networks for colours takes grey images too; as `summary`."""
+    return bool(_written(name, "takes_grey"))
+
+
+def _written(name: str, attribute: str) -> Any:
+    """The value of an attribute of a method's class; None where it is not written out there."""
+    node = _class(name)
+    for each in node.body if node else ():
+        targets = each.targets if isinstance(each, ast.Assign) else [getattr(each, "target", None)]
+        if any(isinstance(target, ast.Name) and target.id == attribute for target in targets):
+            try:
+                return ast.literal_eval(each.value)  # type: ignore[attr-defined]
+            except ValueError:  # only an import would tell
+                return None
+    return None
 
 
 def _defaults(name: str) -> dict[str, Any]:

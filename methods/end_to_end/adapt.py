@@ -118,6 +118,7 @@ class Adapt(Method):
                 f"is `{weights}`, and `{kind}` has none",
                 f"{learns}, or `method.weights=all`",
             )
+        self.takes_grey = of.takes_grey
         if hasattr(of, "channels"):
             self.channels = of.channels
         self.register_buffer("steps_found", torch.tensor(steps))

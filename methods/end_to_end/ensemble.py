@@ -57,6 +57,7 @@ class Ensemble(Method):
         super().__init__()
         self.of = of.requires_grad_(False)
         self.seconds = seconds
+        self.takes_grey = of.takes_grey
         if hasattr(of, "channels"):
             self.channels = of.channels
         self.register_buffer("turns_found", torch.tensor(SYMMETRIES))

@@ -31,6 +31,8 @@ step, and hqs begins as plug-and-play with the schedule of DPIR (Zhang et al. 20
 
 a_k, b_k and e_k are learned with the networks; l_k begins at l_1 = 49/255 and ends at sigma, spaced
 evenly in the logarithm, and e_k at 1 / 0.23.
+
+Networks for colours take grey images too, as colours that are equal (`transforms/grey.py`).
 """
 
 from __future__ import annotations
@@ -58,7 +60,7 @@ from challenge.methods.training.fit import check_measurement, check_problem, fit
 from challenge.methods.training.guards import check_range
 from challenge.methods.training.loop import READS
 from challenge.methods.training.precision import InferencePrecision, Precision, share_precision
-from challenge.methods.transforms import smooth_phase, spectrum
+from challenge.methods.transforms import grey, smooth_phase, spectrum
 from challenge.methods.transforms.cosine import CHROMINANCE, from_opponent, to_opponent
 from challenge.methods.transforms.noise_level import noise_level
 from challenge.methods.transforms.structure import treats_colours_alike
@@ -92,6 +94,7 @@ class Unrolled(Method):
     """
 
     reads = READS
+    takes_grey = True
     variants: ClassVar[Mapping[str, Sequence[str]]] = {
         "algorithm": ("pgd", "hqs", "admm", "pdhg"),
     }
@@ -129,7 +132,8 @@ class Unrolled(Method):
             start: what every step begins as, in place of a network `net`: a denoiser's run, such as
                 `runs/denoising/drunet`, or an entry.
             channels: 3 for colour, 2 for complex, 1 for grey images; `challenge train` takes those
-                of the challenge where the config says none.
+                of the challenge where the config says none. Trained for colours, it reconstructs
+                grey images too.
             checkpoint: in training, keep the steps' estimates only and compute the rest again on
                 the way back, so that memory hardly grows with the number of steps.
             precision: of the networks at inference; see `challenge methods network`.
@@ -193,6 +197,10 @@ class Unrolled(Method):
             physics: the operator.
             count: so many steps instead of all; beyond the last one, it is repeated.
         """
+        level = noise_level(y, physics)
+        seen_grey = self.channels == grey.COLOURS and y.shape[1] == 1
+        if seen_grey:
+            (y, physics), level = grey.in_colours(y, physics), grey.LOUDER * level
         check_measurement(self.channels, y)
         # Most operators treat all colours alike: the data step may take them in another basis.
         opponent = (
@@ -201,7 +209,7 @@ class Unrolled(Method):
             and self.spectral
             and treats_colours_alike(physics)
         )
-        data = DataTerm(to_opponent(y) if opponent else y, physics, noise_level(y, physics))
+        data = DataTerm(to_opponent(y) if opponent else y, physics, level)
         x = self.wiener(data)[0]
         phase = smooth_phase.smooth_phase(x) if self.turned else None
         active = int(self.active)
@@ -214,7 +222,8 @@ class Unrolled(Method):
             )
             if not self.training:
                 check_range(state.x, f"step {place + 1} of the unrolled algorithm")
-            yield from_opponent(state.x) if opponent else state.x
+            x = from_opponent(state.x) if opponent else state.x
+            yield grey.in_grey(x) if seen_grey else x
 
     def fit(self, problem: Problem, images: Images, train: TrainConfig, session: Session) -> None:
         """Learn the images' power spectrum, then everything else from its seeded start."""

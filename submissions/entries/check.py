@@ -183,12 +183,16 @@ def _operators(config: EntryConfig, challenge: Challenge, place: str) -> Iterato
 def _channels(config: EntryConfig, challenge: Challenge, place: str) -> Iterator[Violation]:
     """A network of the table for colours in a grey challenge, or the other way round.
 
-    It may be the method, or one that a knob of it is.
+    It may be the method, or one that a knob of it is, which sees the images of the method's own
+    channels.
     """
+    seen = dict[str, int]()
     for key, section in registry.sections(config.method):
         name = str(section.get("name"))
+        images = seen.get(key.rpartition(".")[0], challenge.channels)
         takes = from_source.channels(section) if _known(name) else None
-        if takes not in (None, challenge.channels):
+        seen[key] = takes or images
+        if takes and not from_source.fits(takes, images, from_source.takes_grey(name)):
             words = from_source.COLOURS
             cause = (
                 f"`{name}` is for {words[takes]} images, this challenge has "

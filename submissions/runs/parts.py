@@ -285,7 +285,7 @@ def _named(run: Path) -> str:
 def _check_channels(method: Method, given: str, challenge: Challenge, place: str) -> None:
     """Raise `UserError` where a part is for grey images and the challenge's are not, or so."""
     channels, words = getattr(method, "channels", None), from_source.COLOURS
-    if channels in words and channels != challenge.channels:
+    if channels in words and not from_source.fits(channels, challenge.channels, method.takes_grey):
         there = f"those of `{challenge.config.name}` are in {words[challenge.channels]}"
         raise UserError.of(
             place,

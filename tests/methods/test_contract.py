@@ -172,6 +172,24 @@ def test_the_operators_of_a_method_are_read_without_importing_it(name):
 
 
 @pytest.mark.parametrize("name", sorted(registry.METHODS))
+def test_whether_a_method_takes_grey_images_is_read_without_importing_it(name):
+    assert from_source.takes_grey(name) == registry.resolve(name, Path()).takes_grey
+
+
+TAKE_GREY = [*filter(from_source.takes_grey, sorted(registry.METHODS)), *WRAPPERS]
+GREY = [("blur", "circular"), ("blur", "valid"), ("inpainting", None), ("downsampling", "reflect")]
+
+
+@pytest.mark.parametrize(("operator", "boundary"), GREY)
+@pytest.mark.parametrize("name", TAKE_GREY)
+def test_a_network_for_colours_holds_to_the_contract_on_grey_images(name, operator, boundary):
+    method = make(name)
+    assert method.takes_grey and method.channels == 3
+    problem = toy_problem(1, boundary, operator)
+    assert check(lambda: make(name), problem=problem, steps=None) == []
+
+
+@pytest.mark.parametrize("name", sorted(registry.METHODS))
 def test_every_method_reconstructs_grey_images(name):
     operator = (from_source.operators(name) or ("blur",))[0]
     if 1 not in FAMILIES[operator].channels:

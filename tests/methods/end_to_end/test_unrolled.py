@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from deepinv.physics import GaussianNoise
 
 from challenge.configs.errors import UserError
 from challenge.configs.schema.training import TrainConfig
@@ -86,6 +87,32 @@ def test_with_an_exact_prox_it_is_its_algorithm(algorithm, boundary):
                     u = u + v - x
     # deepinv keeps the circular blur's transfer function in float32.
     torch.testing.assert_close(found, x, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("boundary", BOUNDARIES)
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_a_network_for_colours_sees_equal_ones_in_a_grey_measurement(algorithm, boundary):
+    """Written out: told sqrt(3) sigma, and the mean taken; of colours nothing changes."""
+    problem = toy_problem(1, boundary)
+    x = torch.stack([toy_images(2, 1)[n][:, :20, :20] for n in range(2)])
+    y, physics = problem.measure(x, [0, 1])
+    method = wake(make(algorithm), 0.02).eval()
+    with torch.no_grad():
+        found = list(method.estimates(y, physics))
+        sigma = physics.noise_model.sigma
+        physics.noise_model = GaussianNoise(sigma=3**0.5 * sigma)
+        colours = list(method.estimates(y.repeat(1, 3, 1, 1), physics))
+    assert colours[-1].std(1).mean() > 1e-3, "these networks tell colours apart"
+    for one, three in zip(found, colours, strict=True):
+        torch.testing.assert_close(one, three.mean(1, keepdim=True), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(("channels", "seen"), [(3, 2), (1, 3), (2, 1)])
+def test_other_channels_are_refused_in_one_line(channels, seen):
+    _, physics = toy_problem().measure(toy_images(1)[0][None], [0])
+    with pytest.raises(UserError, match=f"made for `{channels}`, .* has `{seen}`") as caught:
+        make(channels=channels)(torch.zeros(1, seen, 20, 20), physics)
+    assert len(str(caught.value).splitlines()) == 1
 
 
 def test_the_data_step_of_hqs_weighs_frequencies_by_the_error_they_have():

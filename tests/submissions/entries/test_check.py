@@ -27,6 +27,8 @@ MADE_FOR = {
     "lpd", "network", "neural_ode", "score", "unrolled", "vae",
 }  # fmt: skip
 """Methods with `channels` among their knobs."""
+TAKE_GREY = {"unrolled"}
+"""Those whose networks for colours take grey images too."""
 Contents = dict[str, bytes]
 
 
@@ -468,9 +470,29 @@ def test_a_network_for_colours_is_refused_in_a_grey_challenge(
         for challenged, has in ((challenge, 3), (grey(challenge), 1)):
             said = told(check(entry, challenged))
             differs = name in MADE_FOR and channels != has
+            differs &= not (name in TAKE_GREY and has == 1)
             words = {1: "grey", 3: "colour"}[channels]
             assert (f"`{name}` is for {words} images" in said) == differs, said
             assert (f"train it with `method.channels={has}`" in said) == differs
+
+
+@pytest.mark.parametrize(
+    ("section", "refused"),
+    [
+        ("name: ensemble\n  of: {name: unrolled, start: {name: drunet}}", ""),
+        ("name: ensemble\n  of: {name: unrolled, channels: 1, start: {name: drunet}}", "drunet"),
+        ("name: ensemble\n  of: {name: network}", "network"),
+        ("name: pnp\n  denoiser: {name: drunet}", "drunet"),
+    ],
+)
+def test_what_is_inside_a_method_sees_the_images_that_the_method_shows_it(
+    make_entry: Callable[..., Path], challenge: Challenge, section: str, refused: str
+) -> None:
+    entry = make_entry()
+    rewrite(entry, edit("config.yaml", 'name: "plugin/method.py:Mine"', section))
+    said = told(check(entry, grey(challenge)))
+    assert said.count("is for colour images") == bool(refused)
+    assert f"`{refused}` is for colour images" in said or not refused
 
 
 def test_a_section_of_a_team_s_own_with_a_name_in_it_is_no_method(

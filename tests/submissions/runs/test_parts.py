@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import textwrap
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
@@ -254,6 +255,20 @@ def test_a_weight_for_any_colours_is_a_part_of_grey_images_too(place, monkeypatc
     filters = registry.build({"name": "bilevel", "filters": 4, "size": 3})
     with pytest.raises(UserError, match="is for colour images"):
         parts._check_channels(filters, "a run", grey, "`method.denoiser`")
+
+
+def test_a_network_for_colours_that_takes_grey_images_is_a_part_of_them_too():
+    small = {"name": "unrolled", "steps": 1, "net": {"width": 4, "depth": 1}}
+    for section in (small, {"name": "ensemble", "of": small}, {"name": "adapt", "of": small}):
+        method = registry.build(section)
+        for channels, words in ((1, None), (2, "is for colour images, .* complex"), (3, None)):
+            images = SimpleNamespace(channels=channels, config=SimpleNamespace(name="theirs"))
+            with pytest.raises(UserError, match=words) if words else nullcontext():
+                parts._check_channels(method, "a run", images, "`method.of`")
+    of_grey = registry.build({**small, "channels": 1})
+    colour = SimpleNamespace(channels=3, config=SimpleNamespace(name="theirs"))
+    with pytest.raises(UserError, match="is for grey images"):
+        parts._check_channels(of_grey, "a run", colour, "`method.of`")
 
 
 def wrong(place):
