@@ -22,12 +22,12 @@ Simoncelli, Fernandez-Granda 2021 (adapting a trained network); Oliveira, Lei, T
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 import torch
 from annotated_types import Ge, Gt, Le, Lt
-from torch import Tensor, nn
+from torch import Tensor
 from torch.func import functional_call
 
 from challenge.configs.errors import UserError
@@ -36,6 +36,7 @@ from challenge.methods.contract import Method, Session
 from challenge.methods.end_to_end.ensemble import Ensemble
 from challenge.methods.parts import Wrapped
 from challenge.methods.training.allowance import Seconds, allowed, seconds_a_pass
+from challenge.methods.training.chosen_weights import Which, chosen
 from challenge.methods.training.recorruption import A2, levels, noise_variance, noisier, split
 from challenge.methods.training.sure import sure
 from challenge.methods.transforms.structure import alone, measured_share
@@ -46,8 +47,6 @@ if TYPE_CHECKING:
     from challenge.data.images.dataset import Images
     from challenge.data.physics.problem import Problem
 
-Which = Literal["all", "scalars", "biases", "last"]
-LAYERS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 EVERY = 3
 """Steps between two looks at D_t, the last one included."""
 Parameters = dict[str, Tensor]
@@ -371,38 +370,3 @@ def steps_within(seconds: float, a_step: float, a_pass: float, last: float) -> i
             "pack it by itself, make it smaller, or adapt fewer `method.directions`",
         )
     return found
-
-
-def chosen(method: nn.Module, which: Which) -> list[str]:
-    """The names of the weights that a choice means.
-
-    Args:
-        method: whose parameters they are.
-        which: all; `scalars`, what no layer owns; `biases`, these and the layers' biases; `last`,
-            all of the last layer of every network, the children of the method and of its lists.
-    """
-    names = [name for name, _ in method.named_parameters()]
-    if which == "all":
-        return names
-    layers = {name: each for name, each in method.named_modules() if isinstance(each, LAYERS)}
-    if which == "last":
-        last = {_network(name, method): name for name in layers}
-        owners = set(last.values())
-        return [name for name in names if name.rpartition(".")[0] in owners]
-    return [
-        name
-        for name in names
-        if name.rpartition(".")[0] not in layers
-        or (which == "biases" and name.rpartition(".")[2] == "bias")
-    ]
-
-
-def _network(layer: str, method: nn.Module) -> str:
-    """The network of a layer: a child of the method, or one of a list among its children."""
-    parts: Iterable[str] = layer.split(".")
-    place, here = "", method
-    for part in parts:
-        place, here = f"{place}.{part}", getattr(here, part)
-        if not isinstance(here, nn.ModuleList):
-            break
-    return place

@@ -11,10 +11,11 @@ from challenge.configs.schema.training import TrainConfig
 from challenge.methods.contract import Method, TimeLimit
 from challenge.methods.contract_test import ToySession, toy_images, toy_problem
 from challenge.methods.end_to_end import adapt
-from challenge.methods.end_to_end.adapt import Adapt, chosen, look, steps_within
+from challenge.methods.end_to_end.adapt import Adapt, look, steps_within
 from challenge.methods.end_to_end.ensemble import Ensemble
 from challenge.methods.end_to_end.unrolled import Unrolled
 from challenge.methods.networks.architectures import Net
+from challenge.methods.training.chosen_weights import chosen
 from challenge.methods.variational.tv import TV
 
 LOSSES = ("recorruption", "sure")
