@@ -207,7 +207,7 @@ class DEQ(Method):
         check_tolerance(self.tolerance, y.dtype)
         # In bfloat16 a step is rounded by more than any tolerance is worth.
         with torch.autocast(y.device.type, enabled=False), lipschitz.held_kernels(self.net):
-            step, x_0, *_ = self._step(y, physics)
+            step, x_0, _ = self._step(y, physics)
             with torch.no_grad():
                 found = fixed_point(
                     step,
@@ -236,37 +236,33 @@ class DEQ(Method):
     def estimates(self, y: Tensor, physics: LinearPhysics) -> Iterator[Tensor]:
         """Yield x_0, T(x_0), T(T(x_0)), ... without end, each of shape (B, C, H, W)."""
         check_measurement(self.channels, y)
-        step, x, *_ = self._step(y, physics)
+        step, x, _ = self._step(y, physics)
         while True:
             yield x
             x = step(x)
 
     def equilibrium(self, y: Tensor, physics: LinearPhysics) -> Equilibrium:
         """T and its parts; see `dynamics.HasEquilibrium`."""
-        step, x_0, phase, data = self._step(y, physics)
+        step, x_0, data = self._step(y, physics)
         level = data.sigma if not self._start else self.level(data)
         certified = self.data_step.is_closed(data) and not self.compute.rounds(y.device)
         return Equilibrium(
             f"deq {self.algorithm}",
             step,
-            lambda z: self.denoise(z, x_0, phase, data),
+            self._denoiser(x_0, data),
             float(level.mean()),
             x_0,
             self.contraction if certified else None,
         )
 
-    def denoise(self, z: Tensor, x_0: Tensor, phase: Tensor | None, data: DataTerm) -> Tensor:
-        """D(z), shape (B, C, H, W).
+    def denoise(self, z: Tensor, x_0: Tensor, data: DataTerm) -> Tensor:
+        """D(z), shape (B, C, H, W), of images as the network sees them: turned, where that is so.
 
         Args:
             z: what the data step made, shape (B, C, H, W).
             x_0: the Wiener estimate, of that shape.
-            phase: p, of that shape, where the network sees turned images.
             data: whose noise level D is told.
         """
-        if phase is not None:
-            z, x_0 = smooth_phase.turn_back(z, phase), smooth_phase.turn_back(x_0, phase)
-            return smooth_phase.turn(self.denoise(z, x_0, None, data), phase)
         if self._start:
             denoiser: Denoiser = self.net  # type: ignore[assignment]
             return denoiser.denoise(z, self.level(data))
@@ -309,21 +305,34 @@ class DEQ(Method):
 
     def _step(
         self, y: Tensor, physics: LinearPhysics
-    ) -> tuple[Callable[[Tensor], Tensor], Tensor, Tensor | None, DataTerm]:
-        """T, x_0, its phase where the network sees turned images, and the data term."""
+    ) -> tuple[Callable[[Tensor], Tensor], Tensor, DataTerm]:
+        """T, x_0 and the data term."""
         data = DataTerm(y, physics, iterations=CONJUGATE_GRADIENTS)
         with torch.no_grad():
             x_0 = self.wiener(data)[0]
-            phase = smooth_phase.smooth_phase(x_0) if self.turned else None
+        denoise = self._denoiser(x_0, data)
         level = self.level(data) if self._start else None
         q = self._share()
 
         def step(x: Tensor) -> Tensor:
             at = x if self._start else q * x + (1 - q) * x_0
             z = self.data_step(at, data, self.wiener.log_spectrum, level=level)
-            return self.denoise(z, x_0, phase, data)
+            return denoise(z)
 
-        return step, x_0, phase, data
+        return step, x_0, data
+
+    def _denoiser(self, x_0: Tensor, data: DataTerm) -> Callable[[Tensor], Tensor]:
+        """D, for images turned by the phase of x_0 where that is so."""
+        if not self.turned:
+            return lambda z: self.denoise(z, x_0, data)
+        phase = smooth_phase.smooth_phase(x_0)
+        seen = smooth_phase.turn_back(x_0, phase)
+
+        def turned(z: Tensor) -> Tensor:
+            found = self.denoise(smooth_phase.turn_back(z, phase), seen, data)
+            return smooth_phase.turn(found, phase)
+
+        return turned
 
     def _remedy(self) -> str:
         """What helps where there is no fixed point; it can be followed with these knobs."""
