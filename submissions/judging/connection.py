@@ -34,7 +34,8 @@ _SETTINGS = {
     "distributed.scheduler.work-stealing": False,
     "distributed.admin.low-level-log-length": 1000,
     "distributed.worker.resources.judge": 1,
-    # It looks at a worker's threads a hundred times a second, beside entries whose time is taken.
+    # It looks at a worker's threads a hundred times a second, beside entries whose time is taken:
+    # 2 % of a core. Workers that others start have their own settings.
     "distributed.worker.profile.enabled": False,
 }
 

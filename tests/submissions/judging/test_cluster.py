@@ -71,6 +71,12 @@ def workers(client: Any, place: Workspace, challenge: Challenge) -> Iterator[Clu
     made.close()
 
 
+def test_own_workers_take_no_profile_of_what_is_timed(client: Any) -> None:
+    kept = client.run(lambda dask_worker: list(dask_worker.periodic_callbacks))
+    assert len(kept) == 2
+    assert not any(name.startswith("profile") for each in kept.values() for name in each)
+
+
 class _Sent:
     """Everything that leaves this process for another one of Dask's, as bytes."""
 

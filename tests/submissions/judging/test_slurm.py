@@ -222,6 +222,17 @@ def test_a_run_has_the_cores_of_its_job(tools: Path, challenge: Challenge, tmp_p
     assert (tmp_path / "threads").read_text() == "1"
 
 
+def test_ctrl_c_is_answered_as_before() -> None:
+    """In a process of its own: dask-jobqueue takes it when it is imported for the first time."""
+    code = (
+        "import signal; before = signal.getsignal(signal.SIGINT)\n"
+        "from challenge.submissions.judging import slurm; slurm._class()\n"
+        "assert signal.getsignal(signal.SIGINT) is before"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
 KILLED = """
 import os, signal, sys
 from pathlib import Path
