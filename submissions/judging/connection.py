@@ -52,7 +52,7 @@ def check(address: str, tls: Path | None = None) -> None:
     if address == SLURM:
         from challenge.submissions.judging import slurm
 
-        slurm.need()
+        slurm.check()
     elif address != LOCAL:
         with connect(address, tls):
             pass

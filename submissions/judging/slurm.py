@@ -66,6 +66,13 @@ def need() -> None:
         )
 
 
+def check() -> None:
+    """Raise `UserError` where no job can be submitted, or nobody answers for them."""
+    need()
+    if _states(["1"]) is None:  # whose job that is does not matter
+        raise UserError.of(_OPTION, "SLURM does not answer", "see what `squeue` says")
+
+
 @contextlib.contextmanager
 def cluster(jobs: Jobs) -> Iterator[Any]:
     """A scheduler of this process with jobs that are submitted, and cancelled at the end.

@@ -222,6 +222,15 @@ def test_a_run_has_the_cores_of_its_job(tools: Path, challenge: Challenge, tmp_p
     assert (tmp_path / "threads").read_text() == "1"
 
 
+def test_a_slurm_that_does_not_answer_is_told_of_before_anything_begins(tools: Path) -> None:
+    connection.check("slurm")
+    (tools / "squeue").write_text(
+        "#!/bin/sh\necho 'Unable to contact slurm controller' >&2; exit 1\n"
+    )
+    with pytest.raises(UserError, match="SLURM does not answer; see what `squeue` says"):
+        connection.check("slurm")
+
+
 def test_ctrl_c_is_answered_as_before() -> None:
     """In a process of its own: dask-jobqueue takes it when it is imported for the first time."""
     code = (
