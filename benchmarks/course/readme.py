@@ -118,8 +118,9 @@ def _table(workspace: Workspace, hidden: Any, rows: dict[str, Result]) -> str:
     return "\n".join(lines) + (
         f"\n\nAs judged on the {count} hidden test images of `deblur` (crops of scikit-image's "
         "photographs), with 2 threads; in brackets the 95 % bootstrap interval of the mean over "
-        "the images. Those trained on photographs are the entries in `submissions/baselines/`, but "
-        "for `adapt` and `neural_ode`. Made by `python -m benchmarks.course.readme`."
+        "the images. Those trained on photographs, but for `neural_ode`, are the entries in "
+        "`submissions/baselines/`, and `adapt` is of one of them. Made by "
+        "`python -m benchmarks.course.readme`."
     )
 
 
