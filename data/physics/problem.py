@@ -110,6 +110,10 @@ class Problem:
         y, physics, _ = self._simulate(x, self.key, [("train", n) for n in samples])
         return y, physics
 
+    def physics(self, x: Tensor, samples: Sequence[int]) -> LinearPhysics:
+        """The operator that `measure` has for the same images and samples, on the device of `x`."""
+        return self._physics(x, self.key, [("train", n) for n in samples])[0]
+
     def measure_stored(
         self, truth: NDArray[np.float32], identity: str, key: bytes, draw: int = 0
     ) -> Measurement:
@@ -136,15 +140,21 @@ class Problem:
             key: the key of the split.
             draws: (identity, draw) of each image; with the key they decide everything.
         """
+        physics, drawn = self._physics(x, key, draws)
+        return noise_models.add(physics, x, self.noise.kind, key, draws), physics, drawn
+
+    def _physics(
+        self, x: Tensor, key: bytes, draws: Sequence[tuple[str, int]]
+    ) -> tuple[LinearPhysics, list[tuple[Parameters, noise_models.Levels]]]:
+        """The operators of images, and what was drawn; as `_simulate` has them."""
         channels, height, width = x.shape[1:]
         shape = (channels, height, width)
         drawn = [self._draw(shape, key, *each) for each in draws]
         physics = families.build(
             self.operator.kind, [parameters for parameters, _ in drawn], shape, x.device
         )
-        levels = [each for _, each in drawn]
-        noise_models.attach(physics, self.noise.kind, levels, x)
-        return noise_models.add(physics, x, self.noise.kind, key, draws), physics, drawn
+        noise_models.attach(physics, self.noise.kind, [levels for _, levels in drawn], x)
+        return physics, drawn
 
     def _draw(
         self, shape: Shape, key: bytes, identity: str, draw: int

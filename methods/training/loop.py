@@ -118,6 +118,9 @@ class _Loop:
         self.images, self.tune = split_tune(images, train.tune, session.seed)
         fabric = self.fabric = session.fabric
         self.device, self.processes = fabric.device, Processes(fabric)
+        self.share = patches.Share(
+            self.images, problem, train, session.seed, self.processes.rank, self.processes.count
+        )
         objective: nn.Module = Objective(method, loss, output, problem)
         if self.processes.count > 1 and self.device.type == "cuda":
             objective = nn.SyncBatchNorm.convert_sync_batchnorm(objective)  # type: ignore[no-untyped-call]
@@ -152,7 +155,8 @@ class _Loop:
             self.saved = True
             if self.state.extend(self.settings):
                 self.extended()
-        ahead = patches.Ahead(self.batch, threaded=self.device.type == "cuda")
+        workers = patches.workers(self.device, self.processes.count)
+        ahead = patches.Ahead(self.share, self.device, workers)
         try:
             done = self.steps(ahead)
         finally:
@@ -180,7 +184,7 @@ class _Loop:
                 self.save()
                 return False
             began = time.perf_counter()
-            batch = ahead.get(state.step, last=state.step + 1 == state.total)
+            batch = ahead.get(state.step)
             waited += time.perf_counter() - began
             values = self.step(batch)
             took = time.perf_counter() - began
@@ -202,19 +206,6 @@ class _Loop:
             if due:
                 self.save()
         return True
-
-    def batch(self, step: int) -> patches.Batch:
-        """This process's share of the batch of a step."""
-        return patches.batch(
-            self.images,
-            self.problem,
-            self.settings,
-            step,
-            self.session.seed,
-            self.device,
-            self.processes.rank,
-            self.processes.count,
-        )
 
     def step(self, batch: patches.Batch) -> dict[str, float]:
         """One step of the optimiser; what to log of it."""

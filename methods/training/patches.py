@@ -6,9 +6,11 @@ Nothing else is remembered, so that training can stop and go on after any step.
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+import multiprocessing
+import os
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from deepinv.physics import LinearPhysics
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from challenge.configs.schema.training import Augment, TrainConfig
 from challenge.data import noise
@@ -25,6 +28,8 @@ from challenge.methods.transforms import image_range
 
 TUNE_SIDE = 256
 """Tune images are cropped about the centre to this side, so that an evaluation stays short."""
+MOST_WORKERS = 16
+"""Processes that make batches for one GPU."""
 _TUNE_SAMPLES = 1 << 62
 """Sample numbers of the tune part start here, far beyond those of training."""
 
@@ -77,9 +82,7 @@ def batch(
     them. They are turned, mirrored and shrunk as `train.augment` says; a smaller image is
     continued by mirroring.
     """
-    share = train.batch // world
-    first = step * train.batch + rank * share
-    samples = range(first, first + share)
+    samples = _samples(train, step, rank, world)
     side = train.patch + 2 * margin(problem)
     x = torch.stack([_patch(images, side, n, seed, train.augment) for n in samples]).to(device)
     return Batch(x, *problem.measure(x, samples))
@@ -94,30 +97,101 @@ def tune_batch(images: Images, problem: Problem, index: int, device: torch.devic
     return Batch(x, *problem.measure(x, [_TUNE_SAMPLES + index]))
 
 
-class Ahead:
-    """Batches made one step ahead, in a thread, while a GPU computes the step before.
+class Share(NamedTuple):
+    """What the batches of a training, or one process's share of them, are made of."""
 
-    A batch is a function of its step, so that it is the same whenever and wherever it is made.
-    On a CPU the thread would take the cores from the step, which is then a quarter slower.
+    images: Images
+    problem: Problem
+    train: TrainConfig
+    seed: int
+    rank: int = 0
+    world: int = 1
+
+    def batch(self, step: int, device: torch.device) -> Batch:
+        """See `batch`."""
+        images, problem, train, seed, rank, world = self
+        return batch(images, problem, train, step, seed, device, rank, world)
+
+
+class Ahead:
+    """Batches made ahead by processes, while a GPU computes the steps before.
+
+    A batch is a function of its step, so that it is the same whoever makes it. On a CPU, processes
+    would take the cores from the step, which is then slower: there none is started.
     """
 
-    def __init__(self, make: Callable[[int], Batch], *, threaded: bool) -> None:
-        self._make, self._threaded = make, threaded
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="patches")
-        self._next: tuple[int, Future[Batch]] | None = None
+    def __init__(self, share: Share, device: torch.device, workers: int) -> None:
+        """Start nothing yet.
 
-    def get(self, step: int, *, last: bool) -> Batch:
-        """The batch of `step`; unless it is the last one, the next one is begun."""
-        begun, self._next = self._next, None
-        ready = begun is not None and begun[0] == step
-        found = begun[1].result() if begun is not None and ready else self._make(step)
-        if self._threaded and not last:
-            self._next = (step + 1, self._thread.submit(self._make, step + 1))
-        return found
+        Args:
+            share: what they are made of.
+            device: on which they are needed.
+            workers: processes that make them; 0: none, each batch is made when it is asked for.
+        """
+        self._share, self._device, self._workers = share, device, workers
+        self._made: Iterator[tuple[Tensor, Tensor]] | None = None
+        self._next = 0
+
+    def get(self, step: int) -> Batch:
+        """The batch of `step`; those of the next steps are begun."""
+        if not self._workers:
+            return self._share.batch(step, self._device)
+        if self._made is None or step != self._next:
+            self._made, self._next = self._begin(step), step
+        self._next += 1
+        x, y = (each.to(self._device, non_blocking=True) for each in next(self._made))
+        _, problem, train, _, rank, world = self._share
+        return Batch(x, y, problem.physics(x, _samples(train, step, rank, world)))
 
     def close(self) -> None:
-        """End the thread; a batch that it has begun is thrown away."""
-        self._thread.shutdown(wait=True, cancel_futures=True)
+        """End the processes; batches that they have begun are thrown away."""
+        self._made = None
+
+    def _begin(self, step: int) -> Iterator[tuple[Tensor, Tensor]]:
+        loader: DataLoader[tuple[Tensor, Tensor]] = DataLoader(
+            _Pairs(self._share),
+            batch_size=None,
+            sampler=_From(step),
+            num_workers=self._workers,
+            pin_memory=self._device.type == "cuda",
+            # Forked, so that all share the decoded images.
+            multiprocessing_context="fork",
+        )
+        return iter(loader)
+
+
+def workers(device: torch.device, processes: int) -> int:
+    """Processes that make the batches of each of so many that train: none on a CPU."""
+    if device.type == "cpu" or "fork" not in multiprocessing.get_all_start_methods():
+        return 0
+    return max(1, min(MOST_WORKERS, len(os.sched_getaffinity(0)) // processes - 1))
+
+
+class _Pairs(Dataset[tuple[Tensor, Tensor]]):
+    """Images and measurements by the step; operators do not travel between processes."""
+
+    def __init__(self, share: Share) -> None:
+        self._share = share
+
+    def __getitem__(self, step: int) -> tuple[Tensor, Tensor]:
+        x, y, _ = self._share.batch(step, torch.device("cpu"))
+        return x, y
+
+
+class _From(Sampler[int]):
+    """Steps from one on, without an end."""
+
+    def __init__(self, step: int) -> None:
+        self._step = step
+
+    def __iter__(self) -> Iterator[int]:
+        return itertools.count(self._step)
+
+
+def _samples(train: TrainConfig, step: int, rank: int, world: int) -> range:
+    share = train.batch // world
+    first = step * train.batch + rank * share
+    return range(first, first + share)
 
 
 def _patch(images: Images, side: int, sample: int, seed: int, augment: Augment) -> Tensor:

@@ -116,7 +116,8 @@ def _with_costs(run: Run, seconds: float, **more: Any) -> RunFacts:
     changes: dict[str, Any] = {
         name: max(value, getattr(record, name) or 0) for name, value in peaks.items()
     }
-    if record.machine and (record.peak_gpu_memory or "peak_gpu_memory" in peaks):
+    # Finished on a machine without one, a run still was trained on the GPU that is noted.
+    if record.machine and "peak_gpu_memory" in peaks:
         changes["machine"] = record.machine.model_copy(update={"gpu": machine.gpu()})
     return record.model_copy(update={"seconds": seconds, **changes, **more})
 

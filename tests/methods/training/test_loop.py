@@ -586,15 +586,24 @@ def test_scaling_shrinks_patches_by_its_range():
     assert 1.7 < scaled.max() < 2.1
 
 
-def test_a_batch_made_ahead_is_the_same_batch():
-    def make(step):
-        return patches.batch(toy_images(), toy_problem(), config(), step, 0, CPU)
-
-    ahead = patches.Ahead(make, threaded=True)
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_batch_made_ahead_is_the_same_batch(workers):
+    share = patches.Share(toy_images(), toy_problem(), config(batch=4), 0, 1, 2)
+    ahead = patches.Ahead(share, CPU, workers)
     for step in (3, 4, 5, 9):
-        found, expected = ahead.get(step, last=step == 9), make(step)
+        found, expected = ahead.get(step), share.batch(step, CPU)
         assert torch.equal(found.x, expected.x)
         assert torch.equal(found.y, expected.y)
+        assert torch.equal(found.physics.A(found.x), expected.physics.A(expected.x))
+        assert torch.equal(found.physics.noise_model.sigma, expected.physics.noise_model.sigma)
+    ahead.close()
+
+
+def test_a_mistake_in_a_batch_made_ahead_is_not_lost():
+    share = patches.Share(toy_images().subset([]), toy_problem(), config(), 0)
+    ahead = patches.Ahead(share, CPU, 1)
+    with pytest.raises(ValueError, match="high <= 0"):
+        ahead.get(0)
     ahead.close()
 
 

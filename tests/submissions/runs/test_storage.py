@@ -18,7 +18,7 @@ from challenge.methods.contract import Method
 from challenge.submissions.entries.load import load
 from challenge.submissions.layout import Run
 from challenge.submissions.runs import storage, team_files
-from challenge.submissions.runs.facts import MadeFor, read_config, read_facts
+from challenge.submissions.runs.facts import MadeFor, read_config, read_facts, write_facts
 
 
 @pytest.fixture
@@ -145,6 +145,22 @@ def test_finish_saves_any_state(tmp_path: Path, challenge: Challenge, folder: Pa
     assert storage.finished(run, challenge).seconds == 2.0
     with pytest.raises(UserError, match="is finished already"):
         storage.create(Workspace(tmp_path), challenge, CONFIG, folder, resume=True)
+
+
+def test_what_a_gpu_trained_is_finished_where_there_is_none(
+    tmp_path: Path, challenge: Challenge, folder: Path
+) -> None:
+    run = storage.create(Workspace(tmp_path), challenge, CONFIG, folder)
+    record = read_facts(run)
+    assert record.machine is not None
+    there = record.machine.model_copy(update={"gpu": "a GPU elsewhere"})
+    write_facts(run, record.model_copy(update={"machine": there, "peak_gpu_memory": 10**9}))
+    storage.pause(run, 2.0)
+    storage.finish(run, Tied(), 2.0)
+    found = storage.finished(run, challenge)
+    assert found.peak_gpu_memory == 10**9
+    assert found.machine is not None
+    assert found.machine.gpu == "a GPU elsewhere"
 
 
 @pytest.mark.parametrize(
