@@ -51,8 +51,8 @@ RUNS: dict[str, tuple[str, list[str]]] = {
     ),
     "ensemble": ("shakes", ["ensemble", "method.of=UNROLLED_FROM_DENOISER", DECLARED]),
 }
-PACKED = ("pnp", "gs_pnp", "ensemble")
-"""`red` has the weights of `pnp`, `ensemble` those of `unrolled_from_denoiser`: one of each."""
+PACKED = ("pnp", "gs_pnp")
+"""`red` has the weights of `pnp`; the packed `ensemble` is made by `flagship_training`."""
 
 
 def main() -> None:

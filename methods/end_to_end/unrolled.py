@@ -32,7 +32,8 @@ step, and hqs begins as plug-and-play with the schedule of DPIR (Zhang et al. 20
 a_k, b_k and e_k are learned with the networks; l_k begins at l_1 = 49/255 and ends at sigma, spaced
 evenly in the logarithm, and e_k at 1 / 0.23.
 
-Networks for colours take grey images too, as colours that are equal (`transforms/grey.py`).
+Networks for colours take grey images too, in colours between which noise is added
+(`transforms/grey.py`).
 """
 
 from __future__ import annotations
@@ -200,7 +201,7 @@ class Unrolled(Method):
         level = noise_level(y, physics)
         seen_grey = self.channels == grey.COLOURS and y.shape[1] == 1
         if seen_grey:
-            (y, physics), level = grey.in_colours(y, physics), grey.LOUDER * level
+            y, physics, level = grey.in_colours(y, physics, level)
         check_measurement(self.channels, y)
         # Most operators treat all colours alike: the data step may take them in another basis.
         opponent = (

@@ -1,9 +1,17 @@
-"""Grey measurements for what is made for colours: three channels that are equal.
+"""Grey measurements for what is made for colours: noise that is missing between colours is added.
 
-    x_hat = 1/3 sum_c F((y, y, y), A)_c,   A on each channel,   F told of the level sqrt(3) sigma
+    x_hat = 1/3 sum_c F(y', A)_c,   y'_c = y + n_c - 1/3 sum_k n_k,   n_c ~ N(0, 3 sigma^2) white,
+    A on each channel,   F told of the level sqrt(3) sigma
 
-Noise of level s in each of three channels has level s / sqrt(3) in their mean. So F sees noise of
-the level that it is told in the mean of the colours, and none in their differences, which are 0.
+Of noise of variance sigma^2 in y, that of y' has the covariance between colours
+
+    sigma^2 1 1^T + 3 sigma^2 (I - 1 1^T / 3) = 3 sigma^2 I:
+
+white, and of the level that F is told, as in every measurement in colours. The mean of the colours
+of y' is y, so that nothing is lost. Without n all colours would be equal, and a network that has
+learned that noise differs between them takes it for the image.
+
+n is the same for every image of a batch and at every call.
 """
 
 from __future__ import annotations
@@ -11,6 +19,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+import torch
 from deepinv.physics import Downsampling
 from deepinv.physics.forward import ComposedLinearPhysics, ComposedPhysics
 from torch import Tensor
@@ -21,13 +30,27 @@ if TYPE_CHECKING:
     from deepinv.physics import LinearPhysics
 
 COLOURS = 3
-LOUDER = math.sqrt(COLOURS)
-"""The level that F is told, over that of the measurement."""
+SEED = 0
+"""Of the noise that is added."""
 
 
-def in_colours(y: Tensor, physics: LinearPhysics) -> tuple[Tensor, LinearPhysics]:
-    """A grey measurement (B, 1, H', W') in equal colours, (B, 3, H', W'), and its operator."""
-    return y.expand(-1, COLOURS, -1, -1), _for_colours(physics)
+def in_colours(
+    y: Tensor, physics: LinearPhysics, level: Tensor
+) -> tuple[Tensor, LinearPhysics, Tensor]:
+    """A grey measurement in colours whose mean it is, its operator and the level of its noise.
+
+    Args:
+        y: measurements, shape (B, 1, H', W').
+        physics: the operator.
+        level: noise level sigma, shape (1 | B, 1, 1, 1).
+
+    Returns:
+        y' of shape (B, 3, H', W'), the operator of three channels, and sqrt(3) sigma.
+    """
+    louder = math.sqrt(COLOURS) * level
+    generator = torch.Generator().manual_seed(SEED)
+    noise = torch.randn(1, COLOURS, *y.shape[2:], generator=generator).to(y)
+    return y + louder * (noise - noise.mean(1, keepdim=True)), _for_colours(physics), louder
 
 
 def in_grey(x: Tensor) -> Tensor:

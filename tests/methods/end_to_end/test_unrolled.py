@@ -15,8 +15,9 @@ from challenge.methods.solvers.wiener_filter import wiener
 from challenge.methods.training.losses import mse
 from challenge.methods.training.objective import Objective
 from challenge.methods.training.optimisers import fill_gradients
-from challenge.methods.transforms import spectrum
+from challenge.methods.transforms import grey, spectrum
 from challenge.methods.transforms.cosine import from_opponent, to_opponent
+from challenge.methods.transforms.noise_level import noise_level
 from challenge.submissions.layout import Run
 from challenge.submissions.runs.session import RunSession
 
@@ -91,8 +92,8 @@ def test_with_an_exact_prox_it_is_its_algorithm(algorithm, boundary):
 
 @pytest.mark.parametrize("boundary", BOUNDARIES)
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_a_network_for_colours_sees_equal_ones_in_a_grey_measurement(algorithm, boundary):
-    """Written out: told sqrt(3) sigma, and the mean taken; of colours nothing changes."""
+def test_a_network_for_colours_takes_a_grey_measurement_in_colours(algorithm, boundary):
+    """Written out: noise is added, sqrt(3) sigma is told, and the mean is taken."""
     problem = toy_problem(1, boundary)
     x = torch.stack([toy_images(2, 1)[n][:, :20, :20] for n in range(2)])
     y, physics = problem.measure(x, [0, 1])
@@ -100,8 +101,9 @@ def test_a_network_for_colours_sees_equal_ones_in_a_grey_measurement(algorithm, 
     with torch.no_grad():
         found = list(method.estimates(y, physics))
         sigma = physics.noise_model.sigma
+        seen, _, _ = grey.in_colours(y, physics, noise_level(y, physics))
         physics.noise_model = GaussianNoise(sigma=3**0.5 * sigma)
-        colours = list(method.estimates(y.repeat(1, 3, 1, 1), physics))
+        colours = list(method.estimates(seen, physics))
     assert colours[-1].std(1).mean() > 1e-3, "these networks tell colours apart"
     for one, three in zip(found, colours, strict=True):
         torch.testing.assert_close(one, three.mean(1, keepdim=True), rtol=0, atol=1e-6)

@@ -1,4 +1,4 @@
-"""Equal colours in the place of a grey measurement: its operator and its noise."""
+"""Colours in the place of a grey measurement: its operator and its noise."""
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ OPERATORS += [("blur", "valid"), ("blur", "reflect"), ("downsampling", "reflect"
 def test_the_operator_does_to_every_colour_what_it_did_to_one(operator, boundary):
     x = torch.stack([toy_images(2, channels=1)[index] for index in range(2)])
     y, physics = toy_problem(1, boundary, operator).measure(x, [0, 1])
-    colours, in_colours = grey.in_colours(y, physics)
+    colours, in_colours, _ = grey.in_colours(y, physics, torch.zeros(1, 1, 1, 1))
     assert in_colours.noise_model is physics.noise_model
     expected = physics.A(x), physics.A_adjoint(y)
     found = in_colours.A(x.expand(-1, 3, -1, -1)), in_colours.A_adjoint(colours)
@@ -30,6 +30,27 @@ def test_the_operator_does_to_every_colour_what_it_did_to_one(operator, boundary
         torch.testing.assert_close(seen, alone, rtol=0, atol=1e-6)
 
 
-def test_the_level_that_is_told_is_that_of_colours_whose_mean_has_the_noise():
-    noise = torch.randn(1, 3, 300, 300, generator=torch.Generator().manual_seed(0))
-    assert grey.in_grey(grey.LOUDER * noise).std() == pytest.approx(1, rel=0.01)
+def test_noise_between_colours_is_white_at_the_level_that_is_told():
+    """sigma^2 1 1^T + 3 sigma^2 (I - 1 1^T / 3) = 3 sigma^2 I, and the mean is the measurement."""
+    y = torch.randn(2, 1, 400, 300, generator=torch.Generator().manual_seed(1))
+    level = torch.tensor([1.0, 2.0]).view(2, 1, 1, 1)
+    _, physics = toy_problem(1).measure(torch.rand(2, 1, 32, 32), [0, 1])
+    colours, _, told = grey.in_colours(level * y, physics, level)
+    torch.testing.assert_close(grey.in_grey(colours), level * y, rtol=0, atol=1e-5)
+    for image, sigma in zip(colours, (1.0, 2.0), strict=True):
+        covariance = torch.cov(image.flatten(1))
+        torch.testing.assert_close(
+            covariance, 3 * sigma**2 * torch.eye(3), rtol=0, atol=0.03 * sigma**2
+        )
+    torch.testing.assert_close(told.flatten(), 3**0.5 * torch.tensor([1.0, 2.0]))
+
+
+def test_noise_between_colours_does_not_depend_on_the_batch():
+    y, level = torch.rand(3, 1, 20, 24), torch.tensor([0.1, 0.2, 0.3]).view(3, 1, 1, 1)
+    _, physics = toy_problem(1).measure(torch.rand(3, 1, 32, 32), [0, 1, 2])
+    together, _, _ = grey.in_colours(y, physics, level)
+    alone, _, _ = grey.in_colours(y[1:2], physics, level[1:2])
+    assert torch.equal(together[1:2], alone)
+    state = torch.random.get_rng_state()
+    assert torch.equal(grey.in_colours(y, physics, level)[0], together)
+    assert torch.equal(torch.random.get_rng_state(), state)
