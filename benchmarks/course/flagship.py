@@ -171,7 +171,7 @@ def write(kept: Kept, methods: dict[str, Method]) -> None:
         allowance.known(kept.folder),
     )
     tables = (asked(kept, methods), adapted(kept, methods), changes(kept, methods))
-    pages.put(PAGE, BEGIN, END, "\n\n".join(tables))
+    pages.put(PAGE, BEGIN, END, "\n\n".join(filter(None, tables)))
 
 
 def levels(
@@ -224,7 +224,7 @@ def asked(kept: Kept, methods: dict[str, Method]) -> str:
 
 
 def adapted(kept: Kept, methods: dict[str, Method]) -> str:
-    """What adapting to every measurement adds, on the images of the protocols that have it."""
+    """What adapting to every measurement adds, on the images of the protocols that have it, if any."""
     lines = [
         f"| protocol | images | `{NAME}` | `{SPENDS}` | gain, worst image | changed | lost more | "
         "over `tv` | asked |",
@@ -241,6 +241,8 @@ def adapted(kept: Kept, methods: dict[str, Method]) -> str:
         cells += [str((gain != 0).sum()), str((gain < -allowance.WORST).sum())]
         cells += [f"{(adapting - tv)[:, 0].mean():+.2f}", number]
         lines.append(f"| {column} | " + " | ".join(cells) + " |")
+    if len(lines) == 2:
+        return ""
     steps = int(methods[SPENDS].steps_found)
     return "\n".join(lines) + (
         f"\n\nThe same, `{SPENDS}` of `{NAME}` beside it, at most {steps} steps an image, on the "
