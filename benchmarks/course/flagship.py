@@ -224,7 +224,7 @@ def asked(kept: Kept, methods: dict[str, Method]) -> str:
 
 
 def adapted(kept: Kept, methods: dict[str, Method]) -> str:
-    """What adapting to every measurement adds, on the images of the protocols that have it, if any."""
+    """What adapting to every measurement adds, on the images of the protocols that have it."""
     lines = [
         f"| protocol | images | `{NAME}` | `{SPENDS}` | gain, worst image | changed | lost more | "
         "over `tv` | asked |",

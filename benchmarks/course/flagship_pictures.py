@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 PICTURE = Path(__file__).parents[2] / "docs" / "flagship.png"
 COLOURS = {"tv": "tab:gray", "pnp": "tab:blue", "ensemble": "tab:red"}
-TRAINED = (0.02, 0.075)
+TRAINED = (0.01, 0.1)
 """Noise levels that the network was trained with."""
 Means = dict[str, dict[str, float]]
 """PSNR in dB by setting and method."""
@@ -77,6 +77,6 @@ def _allowance(axes: Axes, spent: dict[float, list[dict[str, Any]]]) -> None:
     ticks = [1, 2, 4, 8, 16, 32, 64]
     axes.set_xticks(ticks, [str(each) for each in ticks])
     axes.minorticks_off()
-    axes.set_title("dashed: `ensemble`; solid: all steps of `adapt`", fontsize="small")
+    axes.set_title("dashed: `ensemble`; solid: `adapt`; network before", fontsize="small")
     if spent:
         axes.legend()
