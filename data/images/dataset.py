@@ -45,7 +45,7 @@ class Images:
         self._paths = list(paths)
         self._kept: dict[Path, codec.Stored] = {}
         self._mapped: dict[Path, codec.Stored] = {}
-        # Batches are made in a thread while the tune part is evaluated.
+        # Of subsets, which may be read in several threads.
         self._lock = threading.Lock()
         self._budget = [budget]
         self._cache = cache

@@ -10,8 +10,9 @@ import itertools
 import math
 import multiprocessing
 import os
+import signal
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -129,7 +130,7 @@ class Ahead:
             workers: processes that make them; 0: none, each batch is made when it is asked for.
         """
         self._share, self._device, self._workers = share, device, workers
-        self._made: Iterator[tuple[Tensor, Tensor]] | None = None
+        self._made: Any = None
         self._next = 0
 
     def get(self, step: int) -> Batch:
@@ -137,6 +138,7 @@ class Ahead:
         if not self._workers:
             return self._share.batch(step, self._device)
         if self._made is None or step != self._next:
+            self.close()
             self._made, self._next = self._begin(step), step
         self._next += 1
         x, y = (each.to(self._device, non_blocking=True) for each in next(self._made))
@@ -145,9 +147,12 @@ class Ahead:
 
     def close(self) -> None:
         """End the processes; batches that they have begun are thrown away."""
-        self._made = None
+        made, self._made = self._made, None
+        if made is not None:
+            # By itself it waits for the last reference, which the traceback of a mistake holds.
+            made._shutdown_workers()
 
-    def _begin(self, step: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def _begin(self, step: int) -> Any:
         loader: DataLoader[tuple[Tensor, Tensor]] = DataLoader(
             _Pairs(self._share),
             batch_size=None,
@@ -156,13 +161,23 @@ class Ahead:
             pin_memory=self._device.type == "cuda",
             # Forked, so that all share the decoded images.
             multiprocessing_context="fork",
+            worker_init_fn=_leave_signals,
         )
         return iter(loader)
 
 
+def _leave_signals(worker: int) -> None:
+    """Let the process that trains answer signals: a group of processes gets them all alike.
+
+    Ended by one, a worker would end the training before it is saved.
+    """
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU"):
+        signal.signal(getattr(signal, name), signal.SIG_IGN)
+
+
 def workers(device: torch.device, processes: int) -> int:
-    """Processes that make the batches of each of so many that train: none on a CPU."""
-    if device.type == "cpu" or "fork" not in multiprocessing.get_all_start_methods():
+    """Processes that make the batches of each of so many that train: none without a GPU."""
+    if device.type != "cuda" or "fork" not in multiprocessing.get_all_start_methods():
         return 0
     return max(1, min(MOST_WORKERS, len(os.sched_getaffinity(0)) // processes - 1))
 

@@ -11,6 +11,7 @@ white, and of the level that F is told, as in every measurement in colours. The 
 of y' is y, so that nothing is lost. Without n all colours would be equal, and a network that has
 learned that noise differs between them takes it for the image.
 
+For noise that depends on the image, sigma is its level in the mean, and this holds in the mean.
 n is the same for every image of a batch and at every call.
 """
 
@@ -19,11 +20,13 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from deepinv.physics import Downsampling
 from deepinv.physics.forward import ComposedLinearPhysics, ComposedPhysics
 from torch import Tensor
 
+from challenge.data import noise
 from challenge.methods.transforms.structure import parts
 
 if TYPE_CHECKING:
@@ -31,7 +34,7 @@ if TYPE_CHECKING:
 
 COLOURS = 3
 SEED = 0
-"""Of the noise that is added."""
+"""Of the noise that is added; its name keeps it apart from all that others draw."""
 
 
 def in_colours(
@@ -48,9 +51,10 @@ def in_colours(
         y' of shape (B, 3, H', W'), the operator of three channels, and sqrt(3) sigma.
     """
     louder = math.sqrt(COLOURS) * level
-    generator = torch.Generator().manual_seed(SEED)
-    noise = torch.randn(1, COLOURS, *y.shape[2:], generator=generator).to(y)
-    return y + louder * (noise - noise.mean(1, keepdim=True)), _for_colours(physics), louder
+    generator = noise.generator(SEED, "noise between colours")
+    drawn = generator.standard_normal((1, COLOURS, *y.shape[2:]), dtype=np.float32)
+    white = torch.from_numpy(drawn).to(y)
+    return y + louder * (white - white.mean(1, keepdim=True)), _for_colours(physics), louder
 
 
 def in_grey(x: Tensor) -> Tensor:

@@ -2,6 +2,9 @@
 
 import json
 import math
+import multiprocessing
+import os
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -602,9 +605,24 @@ def test_a_batch_made_ahead_is_the_same_batch(workers):
 def test_a_mistake_in_a_batch_made_ahead_is_not_lost():
     share = patches.Share(toy_images().subset([]), toy_problem(), config(), 0)
     ahead = patches.Ahead(share, CPU, 1)
-    with pytest.raises(ValueError, match="high <= 0"):
+    with pytest.raises(ValueError, match="high <= 0") as caught:
         ahead.get(0)
     ahead.close()
+    assert caught.value, "whose traceback is still held"
+    assert not multiprocessing.active_children()
+
+
+def test_signals_to_all_processes_leave_those_that_make_batches():
+    share = patches.Share(toy_images(), toy_problem(), config(batch=4), 0)
+    ahead = patches.Ahead(share, CPU, 2)
+    ahead.get(0)
+    for child in multiprocessing.active_children():
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            os.kill(child.pid, number)
+    for step in range(1, 9):
+        assert torch.equal(ahead.get(step).x, share.batch(step, CPU).x)
+    ahead.close()
+    assert not multiprocessing.active_children()
 
 
 def test_shares_of_a_batch_are_the_batch():

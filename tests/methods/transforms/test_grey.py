@@ -54,3 +54,13 @@ def test_noise_between_colours_does_not_depend_on_the_batch():
     state = torch.random.get_rng_state()
     assert torch.equal(grey.in_colours(y, physics, level)[0], together)
     assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def test_noise_between_colours_is_none_that_a_method_draws():
+    """`adapt` splits a measurement by noise of its own, from a generator with its seed."""
+    _, physics = toy_problem(1).measure(torch.rand(1, 1, 32, 32), [0])
+    colours, _, _ = grey.in_colours(torch.zeros(1, 1, 64, 64), physics, torch.ones(1, 1, 1, 1))
+    for seed in (0, 1):
+        drawn = torch.randn(1, 1, 64, 64, generator=torch.Generator().manual_seed(seed))
+        both = torch.stack([colours[0, 0].flatten(), drawn.flatten()])
+        assert abs(torch.corrcoef(both)[0, 1]) < 0.06
