@@ -14,6 +14,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,11 @@ from torch import Tensor
 from torch.func import functional_call
 
 from benchmarks import pages
+from benchmarks.course.kept import Kept
 from benchmarks.course.tuesday import Case
 from challenge.data.images import codec
 from challenge.data.images.codec import to_unit
+from challenge.data.layout import Workspace
 from challenge.data.physics import kernel_files, kernels
 from challenge.data.physics.problem import Problem, tensors
 from challenge.methods.end_to_end.adapt import Adapt
@@ -40,6 +43,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "performance.md"
 BEGIN, END = "<!-- begin: python -m benchmarks.course.allowance -->", "<!-- end of allowance -->"
 NAME = "ensemble"
 """The baseline whose network both of them take."""
+LABEL = "allowance"
 SIGMAS = (0.03, 0.1, 0.01, 0.05)
 SIDE = 256
 WORST = 0.02
@@ -48,28 +52,31 @@ WORST = 0.02
 
 def main() -> None:
     val, levin = (Path(each).resolve() for each in sys.argv[1:3])
-    folder = Path(sys.argv[3] if len(sys.argv) > 3 else "workspace") / "measured"
+    kept = Kept(Workspace(Path(sys.argv[3] if len(sys.argv) > 3 else "workspace")))
     count = int(sys.argv[4]) if len(sys.argv) > 4 else 6
-    folder.mkdir(parents=True, exist_ok=True)
-    adapt = Adapt(of=load(layout.baselines()[NAME]).of).eval()
+    adapt = taken()
     levels = [cases(val, levin, sigma, count) for sigma in SIGMAS]
     for same_image in zip(*levels, strict=True):
         for sigma, (identity, case) in zip(SIGMAS, same_image, strict=True):
-            file = folder / f"allowance-{sigma:g}-{identity}.json"
-            if not file.exists():
-                file.write_text(json.dumps(measure(adapt, case)))
-            print(sigma, identity, file.read_text(), flush=True)
-            pages.put(PAGE, BEGIN, END, table(known(folder)))
+            column = f"{sigma:g} {identity}"
+            found = kept.kept(LABEL, adapt, column, partial(measure, adapt, case))
+            print(column, found, flush=True)
+            pages.put(PAGE, BEGIN, END, table(known(kept, adapt)))
 
 
-def known(folder: Path) -> dict[float, list[dict[str, Any]]]:
-    """What was measured, by noise level."""
-    found = {sigma: sorted(folder.glob(f"allowance-{sigma:g}-*.json")) for sigma in sorted(SIGMAS)}
-    return {
-        sigma: [json.loads(file.read_text()) for file in files]
-        for sigma, files in found.items()
-        if files
-    }
+def taken() -> Adapt:
+    """What adapts the network by itself; eight positions are measured beside it."""
+    return Adapt(of=load(layout.baselines()[NAME]).of).eval()
+
+
+def known(kept: Kept, adapt: Adapt) -> dict[float, list[dict[str, Any]]]:
+    """What was measured with these weights, by noise level."""
+    found = dict[float, list[dict[str, Any]]]()
+    for sigma in sorted(SIGMAS):
+        level, _, weights = kept.file(LABEL, adapt, f"{sigma:g}").stem.rpartition("-")
+        if files := sorted(kept.folder.glob(f"{level}-*-{weights}.json")):
+            found[sigma] = [json.loads(file.read_text()) for file in files]
+    return found
 
 
 def cases(val: Path, levin: Path, sigma: float, count: int) -> Iterator[tuple[str, Case]]:

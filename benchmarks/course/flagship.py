@@ -168,7 +168,7 @@ def write(kept: Kept, methods: dict[str, Method]) -> None:
             for axis in ("kernel, pixels", "sigma")
         ),
         known(kept, {name: methods[name] for name in ("tv", NAME)}, next(iter(ASKED))),
-        allowance.known(kept.folder),
+        allowance.known(kept, allowance.taken()),
     )
     tables = (asked(kept, methods), adapted(kept, methods), changes(kept, methods))
     pages.put(PAGE, BEGIN, END, "\n\n".join(filter(None, tables)))

@@ -77,6 +77,6 @@ def _allowance(axes: Axes, spent: dict[float, list[dict[str, Any]]]) -> None:
     ticks = [1, 2, 4, 8, 16, 32, 64]
     axes.set_xticks(ticks, [str(each) for each in ticks])
     axes.minorticks_off()
-    axes.set_title("dashed: `ensemble`; solid: `adapt`; network before", fontsize="small")
+    axes.set_title("dashed: `ensemble`; solid: all steps of `adapt`", fontsize="small")
     if spent:
         axes.legend()

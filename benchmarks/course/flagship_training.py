@@ -16,13 +16,11 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import numpy as np
-
-from benchmarks.course import baselines
+from benchmarks.course import baselines, tuesday
 from benchmarks.course.readme import challenge
 from benchmarks.course.tuesday import DECLARED, learn
 from challenge.data.layout import Workspace
-from challenge.data.physics import camera_shake, kernel_files, kernels
+from challenge.data.physics import camera_shake
 from challenge.submissions import layout
 
 NOISE, BLURS = "allnoise", "allkernels"
@@ -56,24 +54,16 @@ def main() -> None:
 def prepare(workspace: Workspace, train: Path, levin: Path) -> None:
     """Make both challenges, where they are not there."""
     images = f"images={{source: folder, path: {train}, val: 2, test: 1}}"
-    option = ["--workspace", str(workspace.path)]
     if not workspace.public(NOISE).config.exists():
+        option = ["--workspace", str(workspace.path)]
         challenge("prepare", "denoising", f"name={NOISE}", images, *option)
     if not workspace.public(BLURS).config.exists():
-        known = kernel_files.read(levin)
         drawn = [
             each
             for size, count in SHAKES.items()
             for each in camera_shake.camera_shake(size, count, SEED)
         ]
-        repeated = [*known] * (len(drawn) // len(known))
-        stack = kernels.normalised_stack([*repeated, *drawn], BLURS, lambda words: None)
-        workspace.path.mkdir(parents=True, exist_ok=True)
-        file = (workspace.path / f"{BLURS}.npz").resolve()
-        np.savez(file, kernels=stack)
-        operator = f"operator={{kernel: {{file: {file}}}, boundary: circular}}"
-        settings = [f"name={BLURS}", images, operator, "noise.sigma=[0.01, 0.1]"]
-        challenge("prepare", "deblur", *settings, *option)
+        tuesday.with_shakes(workspace, BLURS, levin, drawn, images, "noise.sigma=[0.01, 0.1]")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -25,6 +25,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from deepinv.physics import LinearPhysics
+from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmarks import pages
@@ -104,14 +105,37 @@ def prepare(workspace: Workspace, train: Path, val: Path, levin: Path) -> None:
         settings = ["name=photographs", images, operator, "noise.sigma=0.03"]
         challenge("prepare", "deblur", *settings, *option)
     if not workspace.public("shakes").config.exists():
-        known = kernel_files.read(levin)
         drawn = list(camera_shake.camera_shake(SHAKES["size"], SHAKES["count"], SHAKES["seed"]))
-        stack = kernels.normalised_stack([*known * 2, *drawn], "shakes", lambda words: None)
-        workspace.path.mkdir(parents=True, exist_ok=True)
-        np.savez(workspace.path / "shakes.npz", kernels=stack)
-        file = (workspace.path / "shakes.npz").resolve()
-        operator = f"operator={{kernel: {{file: {file}}}, boundary: circular}}"
-        challenge("prepare", "deblur", "name=shakes", images, operator, SIGMAS, *option)
+        with_shakes(workspace, "shakes", levin, drawn, images, SIGMAS)
+
+
+def with_shakes(
+    workspace: Workspace,
+    name: str,
+    levin: Path,
+    drawn: Sequence[NDArray[np.float64]],
+    images: str,
+    sigmas: str,
+) -> None:
+    """Make a challenge whose images have a Levin kernel or one of as many drawn ones.
+
+    Args:
+        workspace: where it is made; the kernels lie beside it.
+        name: of the challenge.
+        levin: the file of the Levin kernels, whose number divides that of those drawn.
+        drawn: other kernels, each of shape (k, k).
+        images: the setting `images=`.
+        sigmas: the setting `noise.sigma=`.
+    """
+    known = kernel_files.read(levin)
+    repeated = [*known] * (len(drawn) // len(known))
+    stack = kernels.normalised_stack([*repeated, *drawn], name, lambda words: None)
+    workspace.path.mkdir(parents=True, exist_ok=True)
+    file = (workspace.path / f"{name}.npz").resolve()
+    np.savez(file, kernels=stack)
+    operator = f"operator={{kernel: {{file: {file}}}, boundary: circular}}"
+    option = ["--workspace", str(workspace.path)]
+    challenge("prepare", "deblur", f"name={name}", images, operator, sigmas, *option)
 
 
 def learn(workspace: Workspace, problem: str, name: str, settings: list[str]) -> None:

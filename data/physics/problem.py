@@ -111,7 +111,15 @@ class Problem:
         return y, physics
 
     def physics(self, x: Tensor, samples: Sequence[int]) -> LinearPhysics:
-        """The operator that `measure` has for the same images and samples, on the device of `x`."""
+        """The operator with which `measure` measures the same images.
+
+        Args:
+            x: images, shape (B, C, H, W); only their shape, type and device matter.
+            samples: B global sample numbers, each >= 0.
+
+        Returns:
+            The operator and the noise level of this batch, on the device of `x`.
+        """
         return self._physics(x, self.key, [("train", n) for n in samples])[0]
 
     def measure_stored(

@@ -72,6 +72,12 @@ def enough_memory(train: TrainConfig) -> Iterator[None]:
     except (MemoryError, RuntimeError) as error:
         text = str(error)
         known = isinstance(error, (MemoryError, torch.OutOfMemoryError))
+        if "shared memory" in text:  # torch's own words, of a process that made batches
+            raise UserError.of(
+                "shared memory",
+                "is used up by the processes that make batches",
+                "give the container more, such as `--shm-size=4g`, or a smaller `train.batch`",
+            ) from None
         if not known and not any(each in text for each in ("allocate memory", "ALLOC_FAILED")):
             raise
         remedy = "give a smaller `train.patch` or network"

@@ -155,7 +155,7 @@ class _Loop:
             self.saved = True
             if self.state.extend(self.settings):
                 self.extended()
-        workers = patches.workers(self.device, self.processes.count)
+        workers = patches.workers(self.device, self.processes.here)
         ahead = patches.Ahead(self.share, self.device, workers)
         try:
             done = self.steps(ahead)

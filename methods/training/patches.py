@@ -21,6 +21,7 @@ from deepinv.physics import LinearPhysics
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from challenge.configs.errors import UserError
 from challenge.configs.schema.training import Augment, TrainConfig
 from challenge.data import noise
 from challenge.data.images.dataset import Images
@@ -141,7 +142,10 @@ class Ahead:
             self.close()
             self._made, self._next = self._begin(step), step
         self._next += 1
-        x, y = (each.to(self._device, non_blocking=True) for each in next(self._made))
+        made = next(self._made)
+        if isinstance(made, UserError):
+            raise made
+        x, y = (each.to(self._device, non_blocking=True) for each in made)
         _, problem, train, _, rank, world = self._share
         return Batch(x, y, problem.physics(x, _samples(train, step, rank, world)))
 
@@ -153,7 +157,7 @@ class Ahead:
             made._shutdown_workers()
 
     def _begin(self, step: int) -> Any:
-        loader: DataLoader[tuple[Tensor, Tensor]] = DataLoader(
+        loader: DataLoader[_Pair | UserError] = DataLoader(
             _Pairs(self._share),
             batch_size=None,
             sampler=_From(step),
@@ -176,20 +180,32 @@ def _leave_signals(worker: int) -> None:
 
 
 def workers(device: torch.device, processes: int) -> int:
-    """Processes that make the batches of each of so many that train: none without a GPU."""
+    """Processes that make batches for each that trains on this machine: none without a GPU.
+
+    Args:
+        device: of the one that asks.
+        processes: so many train on this machine.
+    """
     if device.type != "cuda" or "fork" not in multiprocessing.get_all_start_methods():
         return 0
     return max(1, min(MOST_WORKERS, len(os.sched_getaffinity(0)) // processes - 1))
 
 
-class _Pairs(Dataset[tuple[Tensor, Tensor]]):
-    """Images and measurements by the step; operators do not travel between processes."""
+_Pair = tuple[Tensor, Tensor]
+"""Images and measurements of a batch; operators do not travel between processes."""
+
+
+class _Pairs(Dataset[_Pair | UserError]):
+    """By the step; a user's mistake as it is, around which the loader would put its traceback."""
 
     def __init__(self, share: Share) -> None:
         self._share = share
 
-    def __getitem__(self, step: int) -> tuple[Tensor, Tensor]:
-        x, y, _ = self._share.batch(step, torch.device("cpu"))
+    def __getitem__(self, step: int) -> _Pair | UserError:
+        try:
+            x, y, _ = self._share.batch(step, torch.device("cpu"))
+        except UserError as error:
+            return error
         return x, y
 
 

@@ -20,6 +20,8 @@ class Processes:
     def __init__(self, fabric: Fabric) -> None:
         self.fabric, self.device = fabric, fabric.device
         self.rank, self.count = fabric.global_rank, fabric.world_size
+        # On this machine; the strategy of a single process does not count it.
+        self.here: int = getattr(fabric.strategy, "num_processes", 1)
 
     def mean(self, value: Tensor) -> Tensor:
         """The mean of a value over the processes; taken in place where there are several."""

@@ -20,11 +20,11 @@ from torch import nn
 
 from challenge.configs.errors import UserError
 from challenge.configs.schema.training import TrainConfig
-from challenge.data.images.dataset import split_tune
+from challenge.data.images.dataset import Images, split_tune
 from challenge.data.physics.problem import Problem
 from challenge.methods.contract import Method
 from challenge.methods.contract_test import ToySession, toy_images, toy_problem
-from challenge.methods.training import loop, patches
+from challenge.methods.training import guards, loop, patches
 from challenge.methods.training.evaluation import quality
 from challenge.methods.training.guards import Diverged
 from challenge.methods.training.loop import supervised
@@ -533,6 +533,15 @@ def test_quality_in_the_log_is_the_judges(tmp_path):
     assert best["ssim"] == pytest.approx(metrics.ssim(**pair), abs=1e-5)
 
 
+def test_shared_memory_that_is_too_small_is_named():
+    """The words are those of torch's loader, whose process the system ends."""
+    said = "DataLoader worker (pid 7) is killed by signal: Bus error. It is possible that ..."
+    said += "workers are out of shared memory. Please try to raise your shared memory limit."
+    expected = pytest.raises(UserError, match="shared memory: is used up .*train.batch")
+    with expected, guards.enough_memory(config()):
+        raise RuntimeError(said)
+
+
 @pytest.mark.parametrize("broken", ["memory", "allocator"])
 def test_used_up_memory_says_what_to_reduce(tmp_path, broken):
     def fails(x_hat, x):
@@ -610,6 +619,36 @@ def test_a_mistake_in_a_batch_made_ahead_is_not_lost():
     ahead.close()
     assert caught.value, "whose traceback is still held"
     assert not multiprocessing.active_children()
+
+
+def test_a_users_mistake_in_a_batch_made_ahead_stays_one_line():
+    class Unreadable(Images):
+        def patch(self, *window):
+            raise UserError.of("a.png", "is damaged", "prepare the challenge anew")
+
+    images = Unreadable([Path("a.png")])
+    images._kept = {Path("a.png"): np.zeros((1, 32, 32), np.uint8)}
+    ahead = patches.Ahead(patches.Share(images, toy_problem(), config(), 0), CPU, 1)
+    with pytest.raises(UserError, match="^a.png: is damaged; prepare"):
+        ahead.get(0)
+    ahead.close()
+
+
+@pytest.mark.parametrize(
+    ("device", "cores", "processes", "expected"),
+    [
+        ("cpu", 8, 1, 0),
+        ("cuda", 8, 1, 7),
+        ("cuda", 8, 2, 3),
+        ("cuda", 2, 4, 1),
+        ("cuda", 64, 1, 16),
+    ],
+)
+def test_processes_that_make_batches_share_the_cores(
+    device, cores, processes, expected, monkeypatch
+):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda number: set(range(cores)))
+    assert patches.workers(torch.device(device), processes) == expected
 
 
 def test_signals_to_all_processes_leave_those_that_make_batches():

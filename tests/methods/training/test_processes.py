@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments import LightningEnvironment
 from safetensors.torch import load_file
 
 from challenge.cli.main import app
@@ -17,6 +19,7 @@ from challenge.methods.contract_test import ToySession, toy_images, toy_problem
 from challenge.methods.end_to_end.network import Network
 from challenge.methods.networks.architectures import Net
 from challenge.methods.training.loop import supervised
+from challenge.methods.training.processes import Processes
 
 SCRIPT = """
 import json, os, signal, socket, sys, traceback
@@ -263,3 +266,13 @@ def test_one_process_that_is_asked_to_stop_stops_all_and_only_the_first_writes(f
     assert (folder / "stop-0").read_text() == "False True True"
     assert (folder / "stop-1").read_text() == "False True False"
     assert len((folder / "run/log.jsonl").read_text().splitlines()) == 1
+
+
+def test_processes_know_how_many_of_them_are_on_this_machine():
+    alone = Fabric(accelerator="cpu", devices=1, plugins=[LightningEnvironment()])
+    assert Processes(alone).here == 1
+    # Two machines with two each: not launched, for nobody comes.
+    four = Fabric(
+        accelerator="cpu", devices=2, num_nodes=2, strategy="ddp", plugins=[LightningEnvironment()]
+    )
+    assert Processes(four).here == 2

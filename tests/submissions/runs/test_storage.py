@@ -15,6 +15,7 @@ from challenge.configs.schema.entry import EntryConfig
 from challenge.data.challenges.challenge import Challenge
 from challenge.data.layout import Workspace
 from challenge.methods.contract import Method
+from challenge.submissions import machine
 from challenge.submissions.entries.load import load
 from challenge.submissions.layout import Run
 from challenge.submissions.runs import storage, team_files
@@ -148,8 +149,9 @@ def test_finish_saves_any_state(tmp_path: Path, challenge: Challenge, folder: Pa
 
 
 def test_what_a_gpu_trained_is_finished_where_there_is_none(
-    tmp_path: Path, challenge: Challenge, folder: Path
+    tmp_path: Path, challenge: Challenge, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(machine, "peak_memory", lambda: {"peak_memory": 1})
     run = storage.create(Workspace(tmp_path), challenge, CONFIG, folder)
     record = read_facts(run)
     assert record.machine is not None
