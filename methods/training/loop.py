@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from contextlib import closing
 
 from torch import Tensor, nn
 
@@ -156,11 +157,8 @@ class _Loop:
             if self.state.extend(self.settings):
                 self.extended()
         workers = patches.workers(self.device, self.processes.here)
-        ahead = patches.Ahead(self.share, self.device, workers)
-        try:
+        with closing(patches.Ahead(self.share, self.device, workers)) as ahead:
             done = self.steps(ahead)
-        finally:
-            ahead.close()
         if done:
             self.method.load_state_dict(self.best)
             self.method.eval()

@@ -173,7 +173,7 @@ class Ahead:
 def _leave_signals(worker: int) -> None:
     """Let the process that trains answer signals: a group of processes gets them all alike.
 
-    Ended by one, a worker would end the training before it is saved.
+    Ended by one, a worker would end the training before it is saved. `Ahead.close` ends them.
     """
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU"):
         signal.signal(getattr(signal, name), signal.SIG_IGN)

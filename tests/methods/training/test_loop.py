@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -601,22 +602,22 @@ def test_scaling_shrinks_patches_by_its_range():
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_batch_made_ahead_is_the_same_batch(workers):
     share = patches.Share(toy_images(), toy_problem(), config(batch=4), 0, 1, 2)
-    ahead = patches.Ahead(share, CPU, workers)
-    for step in (3, 4, 5, 9):
-        found, expected = ahead.get(step), share.batch(step, CPU)
-        assert torch.equal(found.x, expected.x)
-        assert torch.equal(found.y, expected.y)
-        assert torch.equal(found.physics.A(found.x), expected.physics.A(expected.x))
-        assert torch.equal(found.physics.noise_model.sigma, expected.physics.noise_model.sigma)
-    ahead.close()
+    with closing(patches.Ahead(share, CPU, workers)) as ahead:
+        for step in (3, 4, 5, 9):
+            found, expected = ahead.get(step), share.batch(step, CPU)
+            assert torch.equal(found.x, expected.x)
+            assert torch.equal(found.y, expected.y)
+            assert torch.equal(found.physics.A(found.x), expected.physics.A(expected.x))
+            assert torch.equal(found.physics.noise_model.sigma, expected.physics.noise_model.sigma)
 
 
 def test_a_mistake_in_a_batch_made_ahead_is_not_lost():
     share = patches.Share(toy_images().subset([]), toy_problem(), config(), 0)
-    ahead = patches.Ahead(share, CPU, 1)
-    with pytest.raises(ValueError, match="high <= 0") as caught:
+    with (
+        pytest.raises(ValueError, match="high <= 0") as caught,
+        closing(patches.Ahead(share, CPU, 1)) as ahead,
+    ):
         ahead.get(0)
-    ahead.close()
     assert caught.value, "whose traceback is still held"
     assert not multiprocessing.active_children()
 
@@ -628,10 +629,12 @@ def test_a_users_mistake_in_a_batch_made_ahead_stays_one_line():
 
     images = Unreadable([Path("a.png")])
     images._kept = {Path("a.png"): np.zeros((1, 32, 32), np.uint8)}
-    ahead = patches.Ahead(patches.Share(images, toy_problem(), config(), 0), CPU, 1)
-    with pytest.raises(UserError, match="^a.png: is damaged; prepare"):
+    share = patches.Share(images, toy_problem(), config(), 0)
+    with (
+        pytest.raises(UserError, match="^a.png: is damaged; prepare"),
+        closing(patches.Ahead(share, CPU, 1)) as ahead,
+    ):
         ahead.get(0)
-    ahead.close()
 
 
 @pytest.mark.parametrize(
@@ -653,14 +656,13 @@ def test_processes_that_make_batches_share_the_cores(
 
 def test_signals_to_all_processes_leave_those_that_make_batches():
     share = patches.Share(toy_images(), toy_problem(), config(batch=4), 0)
-    ahead = patches.Ahead(share, CPU, 2)
-    ahead.get(0)
-    for child in multiprocessing.active_children():
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            os.kill(child.pid, number)
-    for step in range(1, 9):
-        assert torch.equal(ahead.get(step).x, share.batch(step, CPU).x)
-    ahead.close()
+    with closing(patches.Ahead(share, CPU, 2)) as ahead:
+        ahead.get(0)
+        for child in multiprocessing.active_children():
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                os.kill(child.pid, number)
+        for step in range(1, 9):
+            assert torch.equal(ahead.get(step).x, share.batch(step, CPU).x)
     assert not multiprocessing.active_children()
 
 
