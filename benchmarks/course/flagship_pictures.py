@@ -79,4 +79,4 @@ def _allowance(axes: Axes, spent: dict[float, list[dict[str, Any]]]) -> None:
     axes.minorticks_off()
     axes.set_title("dashed: `ensemble`; solid: all steps of `adapt`", fontsize="small")
     if spent:
-        axes.legend()
+        axes.legend(loc="lower left")
