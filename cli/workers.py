@@ -51,7 +51,7 @@ def workers(
         raise UserError.of(address, "is a scheduler of `score` alone, while that runs", remedy)
     from challenge.submissions.judging.roster import roster
 
-    with connection.connect(address, tls) as client:
+    with connection.connect(address, tls, option="") as client:
         page, found = connection.dashboard(client), roster(client)
     if as_json:
         show_json({"format": 1, "dashboard": page, "workers": [each.to_json() for each in found]})

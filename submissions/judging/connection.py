@@ -12,10 +12,12 @@ import ipaddress
 import logging
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from challenge.configs.errors import UserError
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from challenge.submissions.judging.slurm import Jobs
 
 LOCAL, SLURM = "local", "slurm"
+PROTOCOLS = "tls", "tcp"
 PATIENCE = 15
 """Seconds for a scheduler to answer."""
 CERTIFICATE, KEY = "certificate.pem", "key.pem"
@@ -60,7 +63,11 @@ def check(address: str, tls: Path | None = None) -> None:
 
 @contextlib.contextmanager
 def connect(
-    address: str, tls: Path | None = None, workers: int = 1, jobs: Jobs | None = None
+    address: str,
+    tls: Path | None = None,
+    workers: int = 1,
+    jobs: Jobs | None = None,
+    option: str = "--scheduler ",
 ) -> Iterator[Client]:
     """A client of a scheduler, for as long as the block lasts.
 
@@ -69,11 +76,13 @@ def connect(
         tls: a folder with the certificate; by default what Dask is configured with.
         workers: of `local`.
         jobs: of `slurm`; the block begins when the first of them has brought a worker.
+        option: what stands before the address where it is given, for what is said of it.
 
     Raises:
         UserError: Dask is not installed, nobody answers, it is not safe, or jobs fail.
     """
-    need_dask(f"--scheduler {address}")
+    named = f"{option}{address}"
+    need_dask(named)
     import dask
     from distributed import Client
 
@@ -89,23 +98,19 @@ def connect(
             reached = stack.enter_context(slurm.cluster(jobs))
             security = None
         else:
-            security = _security(address, tls)
+            security = _security(address, tls, named)
             reached = address
+        began = time.monotonic()
         try:
             client = Client(
                 reached, timeout=PATIENCE, set_as_default=False, security=security, name="challenge"
             )
         except (OSError, ValueError) as error:
-            said = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise UserError.of(
-                f"--scheduler {address}",
-                f"no scheduler answers there within {PATIENCE} s ({said})",
-                "start one with `dask scheduler`, see docs/cluster.md",
-            ) from None
+            raise _no_answer(named, error, time.monotonic() - began) from None
         stack.enter_context(client)
         listens = str(identity(client).get("address", ""))
         if not is_safe(listens):
-            raise _open_to_all(address, f"the scheduler listens at {listens}")
+            raise _open_to_all(named, f"the scheduler listens at {listens}")
         if jobs is not None:
             slurm.wait(client, reached, jobs)
         yield client
@@ -170,25 +175,50 @@ def make_certificate(folder: Path) -> None:
     atomic.write_text(folder / KEY, str(made.tls_client_key), mode=0o600)
 
 
-def _security(address: str, tls: Path | None) -> Any:
+def _is_address(address: str) -> bool:
+    """Whether it has a protocol, a host and a port, and no more."""
+    try:
+        parts = urlsplit(address)
+        return (
+            parts.scheme in PROTOCOLS
+            and bool(parts.hostname and parts.port)
+            and not (parts.path or parts.query or parts.fragment or "@" in address)
+        )
+    except ValueError:
+        return False
+
+
+def _no_answer(named: str, error: Exception, seconds: float) -> UserError:
+    """Nobody there, or somebody who speaks another language."""
+    said = str(error).splitlines()[0] if str(error) else type(error).__name__
+    if seconds >= PATIENCE:
+        remedy = "start one with `dask scheduler`, see docs/cluster.md"
+        return UserError.of(named, f"no scheduler answers there within {PATIENCE} s", remedy)
+    remedy = "use `tls://` with the certificate that the scheduler was started with, or `tcp://`"
+    return UserError.of(
+        named,
+        f"what is there does not understand this client ({said})",
+        f"{remedy} where it has none; see docs/cluster.md",
+    )
+
+
+def _security(address: str, tls: Path | None, named: str) -> Any:
     """The certificate for an address; None where none is needed."""
     from distributed.security import Security
 
-    if ":" not in address:
-        raise UserError.of(
-            f"--scheduler {address}",
-            "is no address",
-            "give `local`, `slurm` or `tls://HOST:PORT`; see docs/cluster.md",
-        )
+    if not _is_address(address):
+        words = "`local`, `slurm` or " * named.startswith("--")
+        remedy = f"give {words}an address such as `tls://10.0.0.1:8786`; see docs/cluster.md"
+        raise UserError.of(named, "is no address", remedy)
     if not address.startswith("tls://"):
-        if "://" not in address or not is_safe(address):
-            raise _open_to_all(address, "is not encrypted")
+        if not is_safe(address):
+            raise _open_to_all(named, "is not encrypted")
         return None
     if tls is None:
         found = Security()
         if found.tls_ca_file is None or found.tls_client_cert is None:
             raise UserError.of(
-                f"--scheduler {address}",
+                named,
                 "needs a certificate",
                 "give `--tls FOLDER`, made by `challenge workers --certificate FOLDER`",
             )
@@ -201,17 +231,26 @@ def _security(address: str, tls: Path | None) -> Any:
                 "make it with `challenge workers --certificate FOLDER`, or copy it",
             )
     certificate, key = str(tls / CERTIFICATE), str(tls / KEY)
-    return Security(
+    made = Security(
         tls_ca_file=certificate,
         tls_client_cert=certificate,
         tls_client_key=key,
         require_encryption=True,
     )
+    try:
+        made.get_connection_args("client")
+    except OSError as error:
+        raise UserError.of(
+            f"--tls {tls}",
+            f"has no certificate and key that can be read ({error})",
+            "make them with `challenge workers --certificate FOLDER`, or copy both once more",
+        ) from None
+    return made
 
 
-def _open_to_all(address: str, cause: str) -> UserError:
+def _open_to_all(named: str, cause: str) -> UserError:
     return UserError.of(
-        f"--scheduler {address}",
+        named,
         f"{cause}: whoever reaches it can run code on every machine",
         "use `tls://HOST:PORT`, or `tcp://127.0.0.1:PORT` on one machine; see docs/cluster.md",
     )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import socket
 import stat
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -52,14 +54,54 @@ def test_refusals_name_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     pytest.importorskip("distributed")
     monkeypatch.setattr(connection, "PATIENCE", 0.5)
     assert "is not encrypted" in _refused("tcp://10.0.0.1:8786")
-    assert "is not encrypted" in _refused("127.0.0.1:8786")
-    assert "is no address; give `local`, `slurm` or" in _refused("locl")
     assert "--certificate" in _refused("tls://127.0.0.1:8786")
     assert "has no `certificate.pem`" in _refused("tls://127.0.0.1:8786", tls=tmp_path)
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         port = nobody.getsockname()[1]
         assert "no scheduler answers there" in _refused(f"tcp://127.0.0.1:{port}")
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("locl", "127.0.0.1:8786", "tls://", "tls://127.0.0.1", "tls://:8786"),
+        *("tls://127.0.0.1:notaport", "tls://127.0.0.1:99999", "tcp://127.0.0.1:8786/"),
+        *("tls://me@127.0.0.1:8786", "foo://127.0.0.1:1", "inproc://127.0.0.1:1", "tls://[::1"),
+    ],
+)
+def test_what_is_no_address_is_told_before_dask_tries_it(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    distributed = pytest.importorskip("distributed")
+    monkeypatch.setattr(distributed, "Client", None)
+    connection.make_certificate(tmp_path)
+    said = _refused(address, tls=tmp_path)
+    assert said.startswith(f"--scheduler {address}: is no address; give `local`, `slurm` or")
+    assert _refused(address, option="").startswith(f"{address}: is no address; give an address")
+
+
+def test_who_speaks_another_language_is_not_called_absent() -> None:
+    pytest.importorskip("distributed")
+
+    def hang_up() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                somebody.accept()[0].close()
+
+    with socket.create_server(("127.0.0.1", 0)) as somebody:
+        threading.Thread(target=hang_up, daemon=True).start()
+        said = _refused(f"tcp://127.0.0.1:{somebody.getsockname()[1]}")
+        somebody.shutdown(socket.SHUT_RDWR)
+    assert "does not understand this client" in said and "use `tls://` with the certificate" in said
+
+
+def test_a_certificate_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    pytest.importorskip("distributed")
+    for name in ("certificate.pem", "key.pem"):
+        (tmp_path / name).write_text("rubbish")
+    said = _refused("tls://127.0.0.1:8786", tls=tmp_path)
+    assert said.startswith(f"--tls {tmp_path}: has no certificate and key that can be read")
 
 
 def test_a_certificate_is_made_once_and_its_key_is_ones_own(tmp_path: Path) -> None:
