@@ -27,7 +27,7 @@ from challenge.submissions.inference.repeat import Repeat
 from challenge.submissions.inference.supervisor import Inference, JudgeFault, Step
 from challenge.submissions.jail.levels import LEVELS, Level
 from challenge.submissions.jail.probe import choose
-from challenge.submissions.judging import admission, originals, remote, roster
+from challenge.submissions.judging import admission, cores, originals, remote, roster
 from challenge.submissions.judging.admission import Wanted
 from challenge.submissions.judging.judge import Judge, Rejudge
 from challenge.submissions.judging.load import Load
@@ -98,7 +98,10 @@ class Cluster:
         return self._hosts.get(entry, "")
 
     def level(self, asked: str | None) -> Level:
-        """The level of isolation for all: as asked, or the lowest that the machines reach.
+        """The level of isolation for all: as asked, or the lowest of the machines that may judge.
+
+        Those that judge at no level, for how they were started or what they judge with, do not
+        lower it for the others.
 
         Raises:
             UserError: as `choose`, for this machine, and where no worker holds enough.
@@ -106,7 +109,13 @@ class Cluster:
         own = choose.choose(asked, official=True)
         if asked is not None:
             return own
-        lowest = admission.lowest([each.facts for each in self.members.all])
+        there = self.members.all
+        able = [
+            each
+            for each in there
+            if not self._wanted(each.facts["level"]).refusal(each.info, each.facts)
+        ]
+        lowest = admission.lowest([each.facts for each in able or there])
         return min(own, lowest, key=LEVELS.index)
 
     def close(self) -> None:
@@ -186,16 +195,18 @@ class Cluster:
     def _open(self, judge: Judge) -> None:
         """Decide who judges."""
         self._closed = originals.prints(judge.hidden)
-        wanted = Wanted(
+        self.members.admit(self._wanted(judge.jail.level))
+
+    def _wanted(self, level: Level) -> Wanted:
+        return Wanted(
             toolkit=self._facts["toolkit"],
             kind=self._facts["kind"],
             same_kind=self._same_kind,
             system=self._facts["system"],
-            level=judge.jail.level,
+            level=level,
             threads=self._threads,
             own_cores=self._own_cores,
         )
-        self.members.admit(wanted)
 
     def _run(self, order: Order, made: Path, progress: OnStep | None) -> Ran:
         """Run an entry on a worker; on this machine too, where that one's time decides nothing."""
@@ -219,7 +230,8 @@ class Cluster:
         with self._reference.turn:
             self._hosts[self._here.entry] = self._facts["host"]
             _empty(made)
-            here = run_here(order, made, progress)
+            with cores.alone(self._threads):
+                here = run_here(order, made, progress)
         return replace(here, where=Where(host=self._facts["host"], reference=True))
 
     def _run_on(self, member: Member, order: Order, made: Path, progress: OnStep | None) -> Ran:

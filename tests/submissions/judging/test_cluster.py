@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
@@ -13,6 +14,7 @@ from collections.abc import Callable, Iterator
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -26,7 +28,8 @@ from challenge.data.images import codec
 from challenge.data.layout import Workspace
 from challenge.submissions import layout, machine
 from challenge.submissions.inference import speed
-from challenge.submissions.jail.probe import probe
+from challenge.submissions.jail import levels
+from challenge.submissions.jail.probe import choose, probe
 from challenge.submissions.jail.spawn import Jail
 from challenge.submissions.judging import (
     board,
@@ -36,9 +39,11 @@ from challenge.submissions.judging import (
     pool,
     remote,
     result_files,
+    roster,
 )
 from challenge.submissions.judging.cluster import Cluster
 from challenge.submissions.judging.judge import Judge, open_judge
+from challenge.submissions.judging.members import Member
 from tests.submissions.judging.boards import board_but_for_times, speed_here
 from tests.submissions.judging.echoed import entry_of
 
@@ -251,6 +256,35 @@ def test_the_entry_of_a_worker_that_is_killed_is_run_by_another_one(
     assert len(result_files.read_all(place)) == 1
 
 
+def test_who_may_not_judge_does_not_lower_the_level(
+    workers: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(choose, "choose", lambda asked, official: "bubblewrap")
+    true = workers.members.all[0]
+
+    def member(level: str, **info: Any) -> Member:
+        facts = {**true.facts, "level": level, "reasons": dict.fromkeys(levels.LEVELS, "")}
+        return Member(true.address, {**true.info, **info}, facts)
+
+    for there, expected in [
+        ([member("bubblewrap"), member("landlock", nthreads=4)], "bubblewrap"),
+        ([member("bubblewrap"), member("landlock")], "landlock"),
+        ([member("landlock", nthreads=4)], "landlock"),
+    ]:
+        monkeypatch.setattr(workers, "members", SimpleNamespace(all=there, close=lambda: None))
+        assert workers.level(None) == expected
+
+
+def test_the_list_of_workers_says_what_each_one_judges(client: Any) -> None:
+    address = next(iter(connection.identity(client)["workers"]))
+    running = {address: (roster.key_of("alpha-a", "0123abcd"), "another-task")}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(client, "processing", lambda: running)
+        found = {each.address: each for each in roster.roster(client)}
+    assert found.pop(address).judges == "alpha-a"
+    assert [(each.judges, each.note) for each in found.values()] == [("", "")]
+
+
 @pytest.mark.slow
 def test_far_machines_are_told_of_and_near_the_limit_this_one_decides(
     make_entry: Callable[..., Path],
@@ -262,6 +296,21 @@ def test_far_machines_are_told_of_and_near_the_limit_this_one_decides(
 ) -> None:
     speed.store(cores.folder() / "speed.json", speed_here())
     entry, found = entry_of(make_entry, "a"), []
+    alone, true, run_here = list[bool](), cores.alone, cluster.run_here
+
+    @contextlib.contextmanager
+    def noted(count: int) -> Iterator[None]:
+        with true(count):
+            alone.append(True)
+            yield
+        alone.append(False)
+
+    def run(*arguments: Any) -> Any:
+        assert alone == [True], "the organiser's clock is for an entry that has its own cores"
+        return run_here(*arguments)
+
+    monkeypatch.setattr(cores, "alone", noted)
+    monkeypatch.setattr(cluster, "run_here", run)
     # The workers are elsewhere: this process takes itself for another machine, of another kind.
     monkeypatch.setattr(remote, "identity", lambda: "the organiser's")
     monkeypatch.setattr(machine, "kind", lambda: "another kind")
@@ -276,6 +325,7 @@ def test_far_machines_are_told_of_and_near_the_limit_this_one_decides(
     assert there.projected is not None and there.projected[2] < 60 * challenge.config.limits.minutes
     (row,) = board.rows([found[0]], challenge.config.rules)
     assert any("another kind of processor" in each for each in row.doubts)
+    assert alone == [True, False]
     # By the forecast it takes hours here; it was run here, and took no time.
     assert here is not None and here.reference and here.projected is None
     assert board.rows([found[1]], challenge.config.rules)[0].doubts == ()

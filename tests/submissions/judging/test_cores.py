@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from challenge.submissions import machine
+from challenge.submissions.judging import cores
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="cores are pinned on Linux")
 CLAIM = """
@@ -43,3 +47,35 @@ def test_every_process_has_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     for each in (second, third):
         each.kill()
         each.communicate()
+
+
+@pytest.mark.skipif(machine.cores() < 2, reason="somebody else has one core")
+def test_a_block_has_cores_that_nobody_else_has_and_gives_them_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(cores, "_held", {})
+    every = machine.core_numbers()
+    claim = CLAIM.replace("[2, 3, 5, 7]", str(every))
+    somebody = subprocess.Popen(
+        [sys.executable, "-c", claim, "1"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert somebody.stdout is not None and somebody.stdout.readline()
+    for _ in range(2):
+        with cores.alone(1):
+            assert machine.core_numbers() == every[1:2]
+            child = "import os; print(*os.sched_getaffinity(0))"
+            said = subprocess.run([sys.executable, "-c", child], stdout=subprocess.PIPE, text=True)
+            assert said.stdout.split() == [str(every[1])]
+        assert machine.core_numbers() == every
+    with cores.alone(len(every)):
+        assert machine.core_numbers() == every
+    assert cores.claim(len(every)) == every[1:], "cores that were not enough are free again"
+    for file in cores._held.values():
+        os.close(file)
+    somebody.kill()
+    somebody.communicate()
