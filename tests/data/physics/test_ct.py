@@ -264,3 +264,33 @@ def test_too_large_a_matrix_is_refused():
 )  # fmt: skip
 def test_stored_angles_are_checked(angles):
     assert "`angles`" in CT().wrong({"angles": angles}, (1, 8, 8))
+
+
+@pytest.mark.parametrize(("side", "views"), [(12, 20), (16, 5)])
+def test_the_pseudo_inverse_is_that_of_the_matrix_with_noise_too(side, views):
+    """Full rank, and fewer measurements than pixels; every image of a batch by its own angles."""
+    generator = torch.Generator().manual_seed(0)
+    angles = torch.stack([torch.from_numpy(turn(views)) + shift for shift in (0.0, 3.0)])
+    physics = ParallelBeam(angles, (1, side, side))
+    y = physics.A(torch.rand(2, 1, side, side, generator=generator, dtype=torch.float64))
+    y += 0.01 * torch.randn(y.shape, generator=generator, dtype=torch.float64)
+    found = physics.A_dagger(y, tol=1e-13)
+    for each, sinogram, x in zip(angles, y, found, strict=True):
+        inverse = np.linalg.pinv(projector.matrix(each.numpy(), side, side).toarray())
+        expected = inverse @ sinogram.ravel().numpy()
+        np.testing.assert_allclose(x.ravel(), expected, rtol=0, atol=1e-6 * abs(expected).max())
+    assert physics.A_dagger(y.float()).dtype == torch.float32
+    few = physics.A_dagger(y, max_iter=3)
+    assert few.norm() < 0.9 * found.norm(), "`max_iter` is read"
+
+
+def test_the_pseudo_inverse_has_the_transposed_ones_derivative():
+    physics = ParallelBeam(torch.from_numpy(turn(9))[None], (1, 6, 6))
+    y = torch.rand(1, 1, 9, projector.detectors(6, 6), dtype=torch.float64, requires_grad=True)
+    x = physics.A_dagger(y, tol=1e-13)
+    weights = torch.rand(x.shape, dtype=torch.float64)
+    (found,) = torch.autograd.grad((weights * x).sum(), y)
+    inverse = np.linalg.pinv(projector.matrix(turn(9), 6, 6).toarray())
+    np.testing.assert_allclose(found.ravel(), inverse.T @ weights.ravel().numpy(), atol=1e-7)
+    with pytest.raises(ValueError, match="there is `lsqr`"):
+        physics.A_dagger(y, solver="CG")
