@@ -34,6 +34,8 @@ TOLD = 0.01
 """Share of the values outside of [low, high] from which on it is told."""
 ALL = 0.9
 """Share from which on the range cannot be meant."""
+HOUNSFIELD = "hu"
+"""The unit, in lower case, that only a rescale makes of what a scanner stores."""
 _SPACING = 0.01
 """By how much a pixel may be larger or smaller than is stated, as a share."""
 
@@ -168,6 +170,13 @@ def _checked(file: Path, found: slice_files.Slice, config: SliceImages) -> list[
     if found.unit and stated.unit and found.unit.casefold() != stated.unit.casefold():
         cause = f"its rescale is to `{found.unit}`, `images.values.unit` is `{stated.unit}`"
         raise UserError.of(file, cause, "state its unit and range, or take it out of the folder")
+    said = []
+    if found.lacks and stated.unit:
+        if stated.unit.casefold() == HOUNSFIELD and found.lacks == slice_files.INTERCEPT:
+            cause = f"has no {found.lacks}, so that its numbers are not known to be in "
+            remedy = "convert it to `.npy` in its unit, or take it out of the folder"
+            raise UserError.of(file, f"{cause}`{stated.unit}`", remedy)
+        said.append(f"no {found.lacks}, its numbers are taken to be in `{stated.unit}`")
     outside = float(((values < stated.low) | (values > stated.high)).mean())
     if outside >= ALL or values.max() == values.min():
         cause = f"{100 * outside:.0f} % of its values, {values.min():.4g} to {values.max():.4g}, "
@@ -175,7 +184,6 @@ def _checked(file: Path, found: slice_files.Slice, config: SliceImages) -> list[
         if values.max() == values.min():
             cause = f"has one value everywhere, {values.max():.4g}"
         raise UserError.of(file, cause, "state the range by `images.values.low` and `.high`")
-    said = []
     if outside > TOLD:
         said.append(f"more than {100 * TOLD:.0f} % of the values lie outside [low, high], cut off")
     side = min(values.shape) // config.shrink

@@ -194,6 +194,18 @@ def test_no_other_tag_of_dicom_is_read(tmp_path, monkeypatch):
     assert groups == {0x0028, 0x7FE0}
 
 
+def test_of_functional_groups_nothing_else_is_kept(tmp_path, monkeypatch):
+    dicom(tmp_path / "a.dcm", hounsfield(1))
+    enhance(tmp_path / "a.dcm", "Shared")
+    enhance(tmp_path / "a.dcm", "PerFrame", keep=True)
+    whole, read = pydicom.dcmread, []
+    monkeypatch.setattr(pydicom, "dcmread", lambda *a, **k: read.append(whole(*a, **k)) or read[-1])
+    np.testing.assert_array_equal(slice_files.read(tmp_path / "a.dcm").values, hounsfield(1))
+    (seen,) = read
+    tags = {each.tag.group for each in seen.iterall() if each.keyword != "Modality"}
+    assert tags == {0x0028, 0x7FE0}
+
+
 @pytest.mark.parametrize(("kind", "unit"), [("US", ""), ("HU", "HU"), (None, "HU")])
 def test_the_unit_of_dicom(tmp_path, kind, unit):
     """`US` is unspecified, and fits every stated unit."""
@@ -204,6 +216,112 @@ def test_the_unit_of_dicom(tmp_path, kind, unit):
     here = {"train": [tmp_path / "a.dcm"]}
     assert slices._inspect(here, config(values=stated), lambda *_: None, said.append)
     assert said == []
+
+
+PLACES = {
+    "Shared": "SharedFunctionalGroupsSequence",
+    "PerFrame": "PerFrameFunctionalGroupsSequence",
+}
+MACROS = {
+    "PixelValueTransformationSequence": ("RescaleSlope", "RescaleIntercept", "RescaleType"),
+    "PixelMeasuresSequence": ("PixelSpacing",),
+}
+
+
+def enhance(path, place, undefined=False, keep=False, **tags):
+    """Put rescale and spacing into functional groups beside a date, as enhanced files have them."""
+    file = pydicom.dcmread(path)
+    group, dated = pydicom.Dataset(), pydicom.Dataset()
+    dated.FrameAcquisitionDateTime, dated.FrameComments = "19600413", SECRET
+    group.FrameContentSequence = [dated]
+    for macro, names in MACROS.items():
+        inner = pydicom.Dataset()
+        for name in names:
+            if (value := tags.get(name, file.get(name))) is not None:
+                setattr(inner, name, value)
+            if name in file and not keep:
+                delattr(file, name)
+        setattr(group, macro, [inner])
+        group[macro].is_undefined_length = undefined
+    setattr(file, PLACES[place], [group])
+    file[PLACES[place]].is_undefined_length = undefined
+    file.NumberOfFrames = 1
+    file.save_as(path)
+
+
+@pytest.mark.parametrize("undefined", [False, True])
+@pytest.mark.parametrize("place", PLACES)
+def test_enhanced_files_are_read_as_plain_ones(tmp_path, place, undefined):
+    """Values, unit and pixels are the same wherever rescale and spacing are written."""
+    path = tmp_path / "a.dcm"
+    for number, spacing in enumerate(([0.5, 0.5], [0.5, 0.9])):
+        slope = 2 if number else 0.5
+        given = {"RescaleType": "HU", "PixelSpacing": spacing}
+        dicom(path, hounsfield(2 * number), slope, -1000, **given)
+        plain = slice_files.read(path)
+        enhance(path, place, undefined)
+        found = slice_files.read(path)
+        np.testing.assert_array_equal(found.values, hounsfield(2 * number))
+        np.testing.assert_array_equal(found.values, plain.values)
+        assert found.unit == plain.unit == "HU"
+        assert found.pixel_mm == plain.pixel_mm == tuple(spacing)
+        assert found.lacks == plain.lacks == ""
+
+
+def test_the_nearest_rescale_holds(tmp_path):
+    """Of the frame, then of all frames, then of the file; each as a whole."""
+    path = tmp_path / "a.dcm"
+    dicom(path, hounsfield(0))
+    stored = hounsfield(0) + 1024
+    enhance(path, "Shared", keep=True, RescaleSlope=2, RescaleIntercept=-7, PixelSpacing=[2, 2])
+    found = slice_files.read(path)
+    np.testing.assert_array_equal(found.values, 2 * stored - 7)
+    assert found.pixel_mm == (2, 2)
+    enhance(path, "PerFrame", keep=True, RescaleSlope=3, RescaleIntercept=-9, PixelSpacing=[3, 3])
+    found = slice_files.read(path)
+    np.testing.assert_array_equal(found.values, 3 * stored - 9)
+    assert found.pixel_mm == (3, 3)
+
+
+@pytest.mark.parametrize(
+    ("gone", "changed", "stated", "used", "said"),
+    [
+        (
+            ("RescaleSlope", "RescaleIntercept"),
+            {},
+            "HU",
+            False,
+            "has no rescale intercept, so that its numbers are not known to be in `HU`, left out; ",
+        ),
+        (("RescaleIntercept",), {}, "hu", False, "has no rescale intercept"),
+        ((), {"RescaleIntercept": None}, "HU", False, "has no rescale intercept"),
+        (("RescaleSlope", "RescaleIntercept"), {"Modality": "MR"}, "HU", False, "has no rescale"),
+        (
+            ("RescaleSlope", "RescaleIntercept"),
+            {"Modality": "MR"},
+            "signal",
+            True,
+            "no rescale intercept, its numbers are taken to be in `signal`",
+        ),
+        (("RescaleSlope", "RescaleIntercept"), {}, "", True, None),
+        ((), {"Modality": "PT"}, "HU", True, "no rescale type, its numbers are taken to be in"),
+        ((), {}, "HU", True, None),
+    ],
+)
+def test_a_unit_that_is_not_known_is_told(tmp_path, gone, changed, stated, used, said):
+    """What a scanner stored is never taken for Hounsfield units."""
+    path = tmp_path / "a.dcm"
+    dicom(path, hounsfield(1) + 1000, 1, 0, **changed)
+    file = pydicom.dcmread(path)
+    for name in gone:
+        delattr(file, name)
+    file.save_as(path)
+    lines = []
+    values = Values(unit=stated, low=0, high=2000)
+    found = slices._inspect({"train": [path]}, config(values=values), lambda *_: None, lines.append)
+    assert bool(found) == used
+    assert len(lines) == (said is not None)
+    assert all(said in line for line in lines), lines
 
 
 def config(**given):
@@ -264,6 +382,9 @@ def write(path, kind):
             dicom(path, x, RecognizableVisualFeatures="YES")
         case "oblong":
             dicom(path, x, PixelSpacing=[0.5, 0.7])
+        case "enhanced oblong":
+            dicom(path, x, PixelSpacing=[0.5, 0.7])
+            enhance(path, "Shared")
         case "tiny":
             np.save(path.with_suffix(".npy"), x[:3, :3])
         case "slope 0":
@@ -298,6 +419,7 @@ def write(path, kind):
         ("text in it", "has text in its pixels, maybe a name (BurnedInAnnotation YES)"),
         ("face", "has a patient who can be recognised (RecognizableVisualFeatures YES)"),
         ("oblong", "has pixels of 0.5 by 0.7 mm, which are not square"),
+        ("enhanced oblong", "has pixels of 0.5 by 0.7 mm, which are not square"),
         ("tiny", "has 3x3 pixels, fewer than the means are over (4), left out; give fewer by"),
         ("slope 0", "has a rescale slope of 0"),
         ("cut off", "is a DICOM file that is not read"),
