@@ -60,11 +60,13 @@ def plan(
     """Look at every slice once, drop exact duplicates, and draw the splits.
 
     Raises:
-        UserError: they are too few; with every file that cannot be used, where `strict` is given.
+        UserError: they are too few, or no file of a folder can be used; with every file that cannot
+            be used, where `strict` is given.
     """
     folders = photographs.folders(config, source)
     listed = {split: _listed(folder) for split, folder in folders.items()}
-    digests = _inspect(listed, config, progress, notice)
+    digests, unusable = _inspect(listed, config, progress, notice)
+    _refuse_unusable(listed, unusable, folders, source)
     pools, duplicates = _without_duplicates(listed, digests)
     for dropped, kept in duplicates:
         notice(f"{dropped}: has the same values as {kept}, left out")
@@ -125,11 +127,14 @@ def _inspect(
     config: SliceImages,
     progress: Progress,
     notice: Notice,
-) -> dict[Path, str]:
-    """SHA-256 of the values of every slice that can be used; says what a person should know."""
+) -> tuple[dict[Path, str], dict[Path, tuple[Mistake, ...]]]:
+    """SHA-256 of the values of every slice that can be used, and why the others cannot.
+
+    Says what a person should know.
+    """
     files = [file for split in listed.values() for file in split]
     digests: dict[Path, str] = {}
-    unusable: list[Mistake] = []
+    unusable: dict[Path, tuple[Mistake, ...]] = {}
     remarks = Remarks()
     for done, file in enumerate(files):
         progress("look at slices", done, len(files))
@@ -137,17 +142,36 @@ def _inspect(
             found = slice_files.read(file)
             remarks.add(file, *_checked(file, found, config))
         except UserError as error:
-            unusable += error.mistakes
+            unusable[file] = error.mistakes
             continue
         state = hashlib.sha256(repr(found.values.shape).encode())
         state.update(np.ascontiguousarray(found.values).tobytes())
         digests[file] = state.hexdigest()
     progress("look at slices", len(files), len(files))
-    if unusable and config.strict:
-        raise UserError(*unusable)
-    for line in [*photographs.left_out(unusable), *remarks.lines()]:
+    mistakes = [mistake for each in unusable.values() for mistake in each]
+    if mistakes and config.strict:
+        raise UserError(*mistakes)
+    for line in [*photographs.left_out(mistakes), *remarks.lines()]:
         notice(line)
-    return digests
+    return digests, unusable
+
+
+def _refuse_unusable(
+    listed: Mapping[Split, Sequence[Path]],
+    unusable: Mapping[Path, Sequence[Mistake]],
+    folders: Mapping[Split, Path],
+    source: Source,
+) -> None:
+    """Raise `UserError` for every folder of which no file can be used, with its first cause."""
+    mistakes = []
+    for split, files in listed.items():
+        if all(file in unusable for file in files):
+            first = unusable[files[0]][0]
+            cause = f"none of the {len(files)} slices in `{folders[split]}` can be used, "
+            cause += f"{files[0].name}: {first.cause}"
+            mistakes.append(source.mistake(("images", "path"), cause, first.remedy))
+    if mistakes:
+        raise UserError(*mistakes)
 
 
 def _checked(file: Path, found: slice_files.Slice, config: SliceImages) -> list[str]:

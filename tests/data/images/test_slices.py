@@ -214,7 +214,7 @@ def test_the_unit_of_dicom(tmp_path, kind, unit):
     said = []
     stated = Values(unit="HU", low=-1000, high=1000)
     here = {"train": [tmp_path / "a.dcm"]}
-    assert slices._inspect(here, config(values=stated), lambda *_: None, said.append)
+    assert slices._inspect(here, config(values=stated), lambda *_: None, said.append)[0]
     assert said == []
 
 
@@ -318,7 +318,8 @@ def test_a_unit_that_is_not_known_is_told(tmp_path, gone, changed, stated, used,
     file.save_as(path)
     lines = []
     values = Values(unit=stated, low=0, high=2000)
-    found = slices._inspect({"train": [path]}, config(values=values), lambda *_: None, lines.append)
+    here = {"train": [path]}
+    found, _ = slices._inspect(here, config(values=values), lambda *_: None, lines.append)
     assert bool(found) == used
     assert len(lines) == (said is not None)
     assert all(said in line for line in lines), lines
@@ -441,7 +442,7 @@ def test_what_cannot_be_used_is_told_in_one_line(tmp_path, kind, text):
     stated = Values(unit="HU", low=-1000, high=1000)
     said = []
     shrink = 4 if kind == "tiny" else 1
-    found = slices._inspect(
+    found, _ = slices._inspect(
         {"train": sorted(tmp_path.iterdir())},
         config(values=stated, shrink=shrink),
         lambda *_: None,
@@ -473,3 +474,27 @@ def test_too_few_slices_are_told(tmp_path, prepare):
         np.save(folder / f"{number}.npy", hounsfield(number))
     with pytest.raises(UserError, match="1 of 4 different slices are left to train on, 2 are"):
         prepare(CT)
+
+
+@pytest.mark.parametrize("kind", ["frames", "complex", "other unit", "text"])
+def test_a_folder_of_which_nothing_can_be_used_is_told(tmp_path, prepare, kind):
+    """With the first cause and its remedy, not as one without slices; a line for each folder."""
+    folder = tmp_path / "slices"
+    folder.mkdir()
+    for number in range(4):
+        write(folder / f"{number}.dcm", kind)
+    notices = []
+    with pytest.raises(UserError) as raised:
+        prepare(CT, notices=notices)
+    (mistake,) = raised.value.mistakes
+    assert mistake.cause.startswith(f"none of the 4 slices in `{folder}` can be used, 0.")
+    cause = mistake.cause.split(": ", 1)[1]
+    assert [line for line in notices if f"{cause}, left out; {mistake.remedy}" in line], notices
+    for split in ("test", "val"):
+        (tmp_path / split).mkdir()
+        write(tmp_path / split / "a.dcm", kind)
+    np.save(folder / "good.npy", hounsfield(1))
+    with pytest.raises(UserError) as raised:
+        prepare(CT.replace("path: slices", "path: {train: slices, val: val, test: test}"))
+    told = {mistake.cause.split("`")[1] for mistake in raised.value.mistakes}
+    assert told == {f"{tmp_path}/val", f"{tmp_path}/test"}
