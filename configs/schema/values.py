@@ -51,7 +51,7 @@ def _level(sigma: float) -> float:
         raise refusal("must be greater than 0", "for nearly noise-free data write 0.001")
     if sigma > 1:
         scaled = f", {sigma:g}/255 is {sigma / 255:.3g}" if sigma <= 255 else ""
-        raise refusal("must be at most 1", f"images live in [0, 1]{scaled}")
+        raise refusal("must be at most 1", f"it is in units of the image range [0, 1]{scaled}")
     return sigma
 
 

@@ -8,7 +8,8 @@
 
 Of a DICOM file the pixels are read, the rescale, the spacing of pixels and what makes them
 unreadable or tells whose they are: no other tag is read, so no name, date or number of a patient or
-a scanner goes anywhere.
+a scanner goes anywhere. The rescale and the spacing may be in the functional groups of enhanced
+files (PS3.3 C.7.6.16), which are dropped once these are taken out.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from __future__ import annotations
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,9 @@ from challenge.configs.errors import UserError
 from challenge.data import reading
 from challenge.data.images import formats, limits
 from challenge.data.images.decode import DAMAGED
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
 
 SUFFIXES = frozenset((".png", ".npy", ".npz", ".dcm", ".dicom", ".ima"))
 """Of slices; a file without a suffix is one where it begins as DICOM does."""
@@ -38,15 +42,24 @@ _TELLING = {
     "RecognizableVisualFeatures": "a patient who can be recognised",
 }
 """Tags by which a file may say YES, and what it says then."""
+_GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
+"""Where enhanced files describe their frames; what the later one says holds."""
+_MACROS = {
+    "PixelValueTransformationSequence": ("RescaleSlope", "RescaleIntercept", "RescaleType"),
+    "PixelMeasuresSequence": ("PixelSpacing",),
+}
+"""What is taken out of them: sequences of one item, and the tags in it."""
 _TAGS = (
     *("PixelData", "FloatPixelData", "DoubleFloatPixelData", "Rows", "Columns", "NumberOfFrames"),
     *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "SamplesPerPixel"),
     *("PhotometricInterpretation", "PlanarConfiguration"),
     *("ExtendedOffsetTable", "ExtendedOffsetTableLengths"),
     *("RescaleSlope", "RescaleIntercept", "RescaleType", "ModalityLUTSequence", "Modality"),
-    *("PixelSpacing", *_TELLING),
+    *("PixelSpacing", *_TELLING, *_GROUPS),
 )
 """All that is read of a DICOM file."""
+INTERCEPT = "rescale intercept"
+"""What a slice lacks whose numbers may be as the scanner stored them."""
 _UNSPECIFIED = "US"
 """The rescale type that says no unit."""
 
@@ -61,6 +74,8 @@ class Slice:
     """That the file says, such as HU; empty where it says none."""
     pixel_mm: tuple[float, float] | None = None
     """Height and width of a pixel, where the file says it."""
+    lacks: str = ""
+    """The tag, in words, for want of which the unit of a DICOM file is not known."""
 
 
 def is_slice(path: Path) -> bool:
@@ -150,6 +165,7 @@ def _dicom(path: Path) -> Slice:
                 raise UserError.of(path, f"has {found} ({tag} YES)", "take it out of the folder")
         if (frames := int(file.get("NumberOfFrames") or 1)) > 1:
             raise UserError.of(path, f"has {frames} frames", _APART)
+        _take_from_groups(file)
         kind = str(file.get("PhotometricInterpretation", ""))
         if int(file.get("SamplesPerPixel", 1)) != 1 or kind.startswith(_NOT_PLANAR):
             raise UserError.of(path, f"has colours ({kind})", "take it out of the folder")
@@ -175,9 +191,37 @@ def _dicom(path: Path) -> Slice:
     except Exception as error:  # pydicom and its decoders raise what they like
         reason = " ".join(str(error).split())[:100].rstrip(".") or type(error).__name__
         raise UserError.of(path, f"is a DICOM file that is not read, {reason}", DAMAGED) from error
-    unit = str(file.get("RescaleType") or "")
-    if unit == _UNSPECIFIED:
-        unit = ""
-    elif not unit and str(file.get("Modality", "")) == "CT" and "RescaleIntercept" in file:
-        unit = "HU"  # what the standard says of CT without a type
-    return Slice(values, unit, (spacing[0], spacing[1]) if spacing else None)
+    unit, lacks = _unit(file)
+    return Slice(values, unit, (spacing[0], spacing[1]) if spacing else None, lacks)
+
+
+def _take_from_groups(file: Dataset) -> None:
+    """Put what the functional groups say of the one frame in place of what the file says.
+
+    Each macro is taken as a whole, so that no slope goes with the intercept of another place.
+    """
+    for groups in _GROUPS:
+        for frame in list(file.get(groups) or ())[:1]:
+            for macro, names in _MACROS.items():
+                for inner in list(frame.get(macro) or ())[:1]:
+                    said = [name for name in names if inner.get(name) is not None]
+                    for name in names if said else ():
+                        file.pop(name, None)
+                    for name in said:
+                        file.add(inner[name])
+        file.pop(groups, None)
+
+
+def _unit(file: Dataset) -> tuple[str, str]:
+    """The unit of the rescaled values, and what the file lacks for it to be known."""
+    kind = str(file.get("RescaleType") or "")
+    rescaled = file.get("RescaleIntercept") is not None
+    if kind not in ("", _UNSPECIFIED):
+        return kind, ""
+    if not rescaled:
+        return "", INTERCEPT
+    if kind == _UNSPECIFIED:
+        return "", ""
+    if str(file.get("Modality", "")) == "CT":
+        return "HU", ""  # what the standard says of CT without a type
+    return "", "rescale type"

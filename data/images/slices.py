@@ -34,6 +34,8 @@ TOLD = 0.01
 """Share of the values outside of [low, high] from which on it is told."""
 ALL = 0.9
 """Share from which on the range cannot be meant."""
+HOUNSFIELD = "hu"
+"""The unit, in lower case, that only a rescale makes of what a scanner stores."""
 _SPACING = 0.01
 """By how much a pixel may be larger or smaller than is stated, as a share."""
 
@@ -58,11 +60,13 @@ def plan(
     """Look at every slice once, drop exact duplicates, and draw the splits.
 
     Raises:
-        UserError: they are too few; with every file that cannot be used, where `strict` is given.
+        UserError: they are too few, or no file of a folder can be used; with every file that cannot
+            be used, where `strict` is given.
     """
     folders = photographs.folders(config, source)
     listed = {split: _listed(folder) for split, folder in folders.items()}
-    digests = _inspect(listed, config, progress, notice)
+    digests, unusable = _inspect(listed, config, progress, notice)
+    _refuse_unusable(listed, unusable, folders, source)
     pools, duplicates = _without_duplicates(listed, digests)
     for dropped, kept in duplicates:
         notice(f"{dropped}: has the same values as {kept}, left out")
@@ -123,11 +127,14 @@ def _inspect(
     config: SliceImages,
     progress: Progress,
     notice: Notice,
-) -> dict[Path, str]:
-    """SHA-256 of the values of every slice that can be used; says what a person should know."""
+) -> tuple[dict[Path, str], dict[Path, tuple[Mistake, ...]]]:
+    """SHA-256 of the values of every slice that can be used, and why the others cannot.
+
+    Says what a person should know.
+    """
     files = [file for split in listed.values() for file in split]
     digests: dict[Path, str] = {}
-    unusable: list[Mistake] = []
+    unusable: dict[Path, tuple[Mistake, ...]] = {}
     remarks = Remarks()
     for done, file in enumerate(files):
         progress("look at slices", done, len(files))
@@ -135,17 +142,36 @@ def _inspect(
             found = slice_files.read(file)
             remarks.add(file, *_checked(file, found, config))
         except UserError as error:
-            unusable += error.mistakes
+            unusable[file] = error.mistakes
             continue
         state = hashlib.sha256(repr(found.values.shape).encode())
         state.update(np.ascontiguousarray(found.values).tobytes())
         digests[file] = state.hexdigest()
     progress("look at slices", len(files), len(files))
-    if unusable and config.strict:
-        raise UserError(*unusable)
-    for line in [*photographs.left_out(unusable), *remarks.lines()]:
+    mistakes = [mistake for each in unusable.values() for mistake in each]
+    if mistakes and config.strict:
+        raise UserError(*mistakes)
+    for line in [*photographs.left_out(mistakes), *remarks.lines()]:
         notice(line)
-    return digests
+    return digests, unusable
+
+
+def _refuse_unusable(
+    listed: Mapping[Split, Sequence[Path]],
+    unusable: Mapping[Path, Sequence[Mistake]],
+    folders: Mapping[Split, Path],
+    source: Source,
+) -> None:
+    """Raise `UserError` for every folder of which no file can be used, with its first cause."""
+    mistakes = []
+    for split, files in listed.items():
+        if all(file in unusable for file in files):
+            first = unusable[files[0]][0]
+            cause = f"none of the {len(files)} slices in `{folders[split]}` can be used, "
+            cause += f"{files[0].name}: {first.cause}"
+            mistakes.append(source.mistake(("images", "path"), cause, first.remedy))
+    if mistakes:
+        raise UserError(*mistakes)
 
 
 def _checked(file: Path, found: slice_files.Slice, config: SliceImages) -> list[str]:
@@ -168,6 +194,13 @@ def _checked(file: Path, found: slice_files.Slice, config: SliceImages) -> list[
     if found.unit and stated.unit and found.unit.casefold() != stated.unit.casefold():
         cause = f"its rescale is to `{found.unit}`, `images.values.unit` is `{stated.unit}`"
         raise UserError.of(file, cause, "state its unit and range, or take it out of the folder")
+    said = []
+    if found.lacks and stated.unit:
+        if stated.unit.casefold() == HOUNSFIELD and found.lacks == slice_files.INTERCEPT:
+            cause = f"has no {found.lacks}, so that its numbers are not known to be in "
+            remedy = "convert it to `.npy` in its unit, or take it out of the folder"
+            raise UserError.of(file, f"{cause}`{stated.unit}`", remedy)
+        said.append(f"no {found.lacks}, its numbers are taken to be in `{stated.unit}`")
     outside = float(((values < stated.low) | (values > stated.high)).mean())
     if outside >= ALL or values.max() == values.min():
         cause = f"{100 * outside:.0f} % of its values, {values.min():.4g} to {values.max():.4g}, "
@@ -175,7 +208,6 @@ def _checked(file: Path, found: slice_files.Slice, config: SliceImages) -> list[
         if values.max() == values.min():
             cause = f"has one value everywhere, {values.max():.4g}"
         raise UserError.of(file, cause, "state the range by `images.values.low` and `.high`")
-    said = []
     if outside > TOLD:
         said.append(f"more than {100 * TOLD:.0f} % of the values lie outside [low, high], cut off")
     side = min(values.shape) // config.shrink

@@ -34,18 +34,21 @@ class MRI(Family[schema.MRI]):
     def load(self, config: schema.MRI, shape: Shape, source: Path | None, notice: Notice) -> Arrays:
         width = shape[2]
         total, middle = _counts(config, width)
+        # Both are rounded down, so that each leaves room for the centre.
+        fastest = 100 * width // max(middle, 1) / 100
+        widest = 10_000 * total // width / 10_000
         if total < 1:
             raise UserError.of(
                 "`operator.acceleration`",
                 f"`{config.acceleration:g}` leaves nothing of {width} columns to sample",
-                f"give at most {width}",
+                f"give at most {fastest:g}",
             )
         if middle > total:
             raise UserError.of(
                 "`operator.centre`",
                 f"is {middle} of {width} columns, an acceleration of {config.acceleration:g} "
                 f"leaves {total}",
-                f"give at most {total / width:.2g}, or a smaller acceleration",
+                f"give at most {widest:g}, or an acceleration of at most {fastest:g}",
             )
         return {}
 

@@ -21,7 +21,8 @@ noise: {sigma: 0.03}
         ),
         (
             "noise.sigma=25",
-            "`noise.sigma` must be at most 1 (got 25); images live in [0, 1], 25/255 is 0.098",
+            "`noise.sigma` must be at most 1 (got 25); "
+            "it is in units of the image range [0, 1], 25/255 is 0.098",
         ),
         (
             "noise.sigma=[0.05, 0.01]",
@@ -31,7 +32,8 @@ noise: {sigma: 0.03}
         ("noise.sigma=[0.1, 0.2, 0.3]", "`noise.sigma` must have 2 values (got [0.1, 0.2, 0.3])"),
         (
             "noise.sigma=[0.1, 7]",
-            "`noise.sigma.1` must be at most 1 (got 7); images live in [0, 1], 7/255 is 0.0275",
+            "`noise.sigma.1` must be at most 1 (got 7); "
+            "it is in units of the image range [0, 1], 7/255 is 0.0275",
         ),
         ("noise.sigma=0,03", "`noise.sigma` must be a number (got 0,03); write a point, 0.03"),
         (

@@ -194,6 +194,18 @@ def test_no_other_tag_of_dicom_is_read(tmp_path, monkeypatch):
     assert groups == {0x0028, 0x7FE0}
 
 
+def test_of_functional_groups_nothing_else_is_kept(tmp_path, monkeypatch):
+    dicom(tmp_path / "a.dcm", hounsfield(1))
+    enhance(tmp_path / "a.dcm", "Shared")
+    enhance(tmp_path / "a.dcm", "PerFrame", keep=True)
+    whole, read = pydicom.dcmread, []
+    monkeypatch.setattr(pydicom, "dcmread", lambda *a, **k: read.append(whole(*a, **k)) or read[-1])
+    np.testing.assert_array_equal(slice_files.read(tmp_path / "a.dcm").values, hounsfield(1))
+    (seen,) = read
+    tags = {each.tag.group for each in seen.iterall() if each.keyword != "Modality"}
+    assert tags == {0x0028, 0x7FE0}
+
+
 @pytest.mark.parametrize(("kind", "unit"), [("US", ""), ("HU", "HU"), (None, "HU")])
 def test_the_unit_of_dicom(tmp_path, kind, unit):
     """`US` is unspecified, and fits every stated unit."""
@@ -202,8 +214,115 @@ def test_the_unit_of_dicom(tmp_path, kind, unit):
     said = []
     stated = Values(unit="HU", low=-1000, high=1000)
     here = {"train": [tmp_path / "a.dcm"]}
-    assert slices._inspect(here, config(values=stated), lambda *_: None, said.append)
+    assert slices._inspect(here, config(values=stated), lambda *_: None, said.append)[0]
     assert said == []
+
+
+PLACES = {
+    "Shared": "SharedFunctionalGroupsSequence",
+    "PerFrame": "PerFrameFunctionalGroupsSequence",
+}
+MACROS = {
+    "PixelValueTransformationSequence": ("RescaleSlope", "RescaleIntercept", "RescaleType"),
+    "PixelMeasuresSequence": ("PixelSpacing",),
+}
+
+
+def enhance(path, place, undefined=False, keep=False, **tags):
+    """Put rescale and spacing into functional groups beside a date, as enhanced files have them."""
+    file = pydicom.dcmread(path)
+    group, dated = pydicom.Dataset(), pydicom.Dataset()
+    dated.FrameAcquisitionDateTime, dated.FrameComments = "19600413", SECRET
+    group.FrameContentSequence = [dated]
+    for macro, names in MACROS.items():
+        inner = pydicom.Dataset()
+        for name in names:
+            if (value := tags.get(name, file.get(name))) is not None:
+                setattr(inner, name, value)
+            if name in file and not keep:
+                delattr(file, name)
+        setattr(group, macro, [inner])
+        group[macro].is_undefined_length = undefined
+    setattr(file, PLACES[place], [group])
+    file[PLACES[place]].is_undefined_length = undefined
+    file.NumberOfFrames = 1
+    file.save_as(path)
+
+
+@pytest.mark.parametrize("undefined", [False, True])
+@pytest.mark.parametrize("place", PLACES)
+def test_enhanced_files_are_read_as_plain_ones(tmp_path, place, undefined):
+    """Values, unit and pixels are the same wherever rescale and spacing are written."""
+    path = tmp_path / "a.dcm"
+    for number, spacing in enumerate(([0.5, 0.5], [0.5, 0.9])):
+        slope = 2 if number else 0.5
+        given = {"RescaleType": "HU", "PixelSpacing": spacing}
+        dicom(path, hounsfield(2 * number), slope, -1000, **given)
+        plain = slice_files.read(path)
+        enhance(path, place, undefined)
+        found = slice_files.read(path)
+        np.testing.assert_array_equal(found.values, hounsfield(2 * number))
+        np.testing.assert_array_equal(found.values, plain.values)
+        assert found.unit == plain.unit == "HU"
+        assert found.pixel_mm == plain.pixel_mm == tuple(spacing)
+        assert found.lacks == plain.lacks == ""
+
+
+def test_the_nearest_rescale_holds(tmp_path):
+    """Of the frame, then of all frames, then of the file; each as a whole."""
+    path = tmp_path / "a.dcm"
+    dicom(path, hounsfield(0))
+    stored = hounsfield(0) + 1024
+    enhance(path, "Shared", keep=True, RescaleSlope=2, RescaleIntercept=-7, PixelSpacing=[2, 2])
+    found = slice_files.read(path)
+    np.testing.assert_array_equal(found.values, 2 * stored - 7)
+    assert found.pixel_mm == (2, 2)
+    enhance(path, "PerFrame", keep=True, RescaleSlope=3, RescaleIntercept=-9, PixelSpacing=[3, 3])
+    found = slice_files.read(path)
+    np.testing.assert_array_equal(found.values, 3 * stored - 9)
+    assert found.pixel_mm == (3, 3)
+
+
+@pytest.mark.parametrize(
+    ("gone", "changed", "stated", "used", "said"),
+    [
+        (
+            ("RescaleSlope", "RescaleIntercept"),
+            {},
+            "HU",
+            False,
+            "has no rescale intercept, so that its numbers are not known to be in `HU`, left out; ",
+        ),
+        (("RescaleIntercept",), {}, "hu", False, "has no rescale intercept"),
+        ((), {"RescaleIntercept": None}, "HU", False, "has no rescale intercept"),
+        (("RescaleSlope", "RescaleIntercept"), {"Modality": "MR"}, "HU", False, "has no rescale"),
+        (
+            ("RescaleSlope", "RescaleIntercept"),
+            {"Modality": "MR"},
+            "signal",
+            True,
+            "no rescale intercept, its numbers are taken to be in `signal`",
+        ),
+        (("RescaleSlope", "RescaleIntercept"), {}, "", True, None),
+        ((), {"Modality": "PT"}, "HU", True, "no rescale type, its numbers are taken to be in"),
+        ((), {}, "HU", True, None),
+    ],
+)
+def test_a_unit_that_is_not_known_is_told(tmp_path, gone, changed, stated, used, said):
+    """What a scanner stored is never taken for Hounsfield units."""
+    path = tmp_path / "a.dcm"
+    dicom(path, hounsfield(1) + 1000, 1, 0, **changed)
+    file = pydicom.dcmread(path)
+    for name in gone:
+        delattr(file, name)
+    file.save_as(path)
+    lines = []
+    values = Values(unit=stated, low=0, high=2000)
+    here = {"train": [path]}
+    found, _ = slices._inspect(here, config(values=values), lambda *_: None, lines.append)
+    assert bool(found) == used
+    assert len(lines) == (said is not None)
+    assert all(said in line for line in lines), lines
 
 
 def config(**given):
@@ -264,6 +383,9 @@ def write(path, kind):
             dicom(path, x, RecognizableVisualFeatures="YES")
         case "oblong":
             dicom(path, x, PixelSpacing=[0.5, 0.7])
+        case "enhanced oblong":
+            dicom(path, x, PixelSpacing=[0.5, 0.7])
+            enhance(path, "Shared")
         case "tiny":
             np.save(path.with_suffix(".npy"), x[:3, :3])
         case "slope 0":
@@ -298,6 +420,7 @@ def write(path, kind):
         ("text in it", "has text in its pixels, maybe a name (BurnedInAnnotation YES)"),
         ("face", "has a patient who can be recognised (RecognizableVisualFeatures YES)"),
         ("oblong", "has pixels of 0.5 by 0.7 mm, which are not square"),
+        ("enhanced oblong", "has pixels of 0.5 by 0.7 mm, which are not square"),
         ("tiny", "has 3x3 pixels, fewer than the means are over (4), left out; give fewer by"),
         ("slope 0", "has a rescale slope of 0"),
         ("cut off", "is a DICOM file that is not read"),
@@ -319,7 +442,7 @@ def test_what_cannot_be_used_is_told_in_one_line(tmp_path, kind, text):
     stated = Values(unit="HU", low=-1000, high=1000)
     said = []
     shrink = 4 if kind == "tiny" else 1
-    found = slices._inspect(
+    found, _ = slices._inspect(
         {"train": sorted(tmp_path.iterdir())},
         config(values=stated, shrink=shrink),
         lambda *_: None,
@@ -351,3 +474,27 @@ def test_too_few_slices_are_told(tmp_path, prepare):
         np.save(folder / f"{number}.npy", hounsfield(number))
     with pytest.raises(UserError, match="1 of 4 different slices are left to train on, 2 are"):
         prepare(CT)
+
+
+@pytest.mark.parametrize("kind", ["frames", "complex", "other unit", "text"])
+def test_a_folder_of_which_nothing_can_be_used_is_told(tmp_path, prepare, kind):
+    """With the first cause and its remedy, not as one without slices; a line for each folder."""
+    folder = tmp_path / "slices"
+    folder.mkdir()
+    for number in range(4):
+        write(folder / f"{number}.dcm", kind)
+    notices = []
+    with pytest.raises(UserError) as raised:
+        prepare(CT, notices=notices)
+    (mistake,) = raised.value.mistakes
+    assert mistake.cause.startswith(f"none of the 4 slices in `{folder}` can be used, 0.")
+    cause = mistake.cause.split(": ", 1)[1]
+    assert [line for line in notices if f"{cause}, left out; {mistake.remedy}" in line], notices
+    for split in ("test", "val"):
+        (tmp_path / split).mkdir()
+        write(tmp_path / split / "a.dcm", kind)
+    np.save(folder / "good.npy", hounsfield(1))
+    with pytest.raises(UserError) as raised:
+        prepare(CT.replace("path: slices", "path: {train: slices, val: val, test: test}"))
+    told = {mistake.cause.split("`")[1] for mistake in raised.value.mistakes}
+    assert told == {f"{tmp_path}/val", f"{tmp_path}/test"}

@@ -1,5 +1,7 @@
 """Magnetic resonance against what is known of the Fourier transform, and its masks."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -93,6 +95,26 @@ def test_masks_sample_what_they_say(pattern, acceleration, centre, width):
 def test_masks_that_cannot_be_are_told(given, text):
     with pytest.raises(UserError, match=text):
         MRI().load(section(**given), SHAPE, None, lambda _: None)
+
+
+@pytest.mark.parametrize("centre", [0, 0.04, 0.08, 0.3, 1])
+@pytest.mark.parametrize("acceleration", [3, 7.9, 100, 1000])
+def test_what_is_told_to_give_can_be(acceleration, centre):
+    """Each number that a remedy names, put in place of what was refused."""
+    told = 0
+    for width in (32, 45, 63, 128, 200, 512, 1023):
+        shape, given = (2, 24, width), {"acceleration": acceleration, "centre": centre}
+        try:
+            MRI().load(section(**given), shape, None, lambda _: None)
+        except UserError as error:
+            (mistake,) = error.mistakes
+            key = mistake.place.strip("`").removeprefix("operator.")
+            first, *second = re.findall(r"at most ([\d.e-]+)", mistake.remedy)
+            remedies = [{key: float(first)}, *({"acceleration": float(each)} for each in second)]
+            for remedy in remedies:
+                MRI().load(section(**given | remedy), shape, None, lambda _: None)
+            told += 1
+    assert told or acceleration * centre < 1
 
 
 @pytest.mark.parametrize(
