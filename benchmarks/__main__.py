@@ -33,7 +33,7 @@ NAMES = (
         "memory",
         "training",
     ),
-    *("bilevel", "bm3d", "denoisers", "tomography", "scico_admm", "pages"),
+    *("bilevel", "bm3d", "denoisers", "tomography", "tomography_deepinv", "scico_admm", "pages"),
 )
 BEGIN, END = "<!-- begin: python -m benchmarks -->", "<!-- end -->"
 

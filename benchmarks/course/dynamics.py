@@ -1,4 +1,4 @@
-"""Fixed points and flows beside the unrolled iteration, at equal time of training.
+"""Fixed points and flows beside the unrolled iteration, each with a budget of 15 minutes.
 
     python -m benchmarks.course.dynamics TRAIN VAL LEVIN OTHERS [WORKSPACE]
 
