@@ -3,10 +3,11 @@
 As `numpy_runner.py`, it imports nothing that knows the models of operators.
 
 What the entry's config says in `method.mode` changes it, for the tests of verdicts and workers:
-`drift` adds what differs from process to process, `order` what came before, `slow` waits,
-`assassin` kills the process that judges it, `darker-N` scales by 1 - N/10, `threads` prints for
-how many threads libraries are set. A standard deviation comes with every image (`spread`),
-with all but the first one of a process (`loses`), or with the first one alone (`gains`).
+`drift` adds what differs from process to process, `order` what came before, `slow` waits, `hungry`
+takes 0.8 GB, `assassin` kills the process that judges it, `darker-N` scales by 1 - N/10, `threads`
+prints for how many threads libraries are set. A standard deviation comes with every image
+(`spread`), with all but the first one of a process (`loses`), or with the first one alone
+(`gains`).
 """
 
 import io
@@ -22,7 +23,18 @@ import numpy as np
 
 from challenge.submissions.inference import runner
 
-MODES = ("drift", "order", "slow", "assassin", "darker", "threads", "spread", "loses", "gains")
+MODES = (
+    "drift",
+    "order",
+    "slow",
+    "hungry",
+    "assassin",
+    "darker",
+    "threads",
+    "spread",
+    "loses",
+    "gains",
+)
 
 
 def load() -> dict[str, Any]:
@@ -50,6 +62,9 @@ def estimate(state: dict[str, Any], content: bytes) -> tuple[dict[str, Any], byt
         x_hat = x_hat + np.float32(sum(map(ord, state["first"])) % 100 / 100)
     elif state["mode"] == "slow":
         time.sleep(0.3)
+    elif state["mode"] == "hungry":
+        held = np.ones(10**8)
+        time.sleep(2 * held[0])
     described = {"type": "Tensor", "dtype": "float32", "shape": [1, *x_hat.shape]}
     first = state["first"] == identity
     if state["mode"] in ("spread", "gains" if first else "loses"):

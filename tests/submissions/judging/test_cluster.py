@@ -239,6 +239,20 @@ def test_a_worker_that_fails_us_gives_no_verdict(
     assert len(result_files.read_all(place)) == 1
 
 
+def test_of_memory_our_watch_is_the_limit_and_the_worker_stays(
+    make_entry: Callable[..., Path], judge: Judge, client: Any, workers: Cluster
+) -> None:
+    before = client.run(os.getpid)
+    config = judge.challenge.config
+    limits = config.limits.model_copy(update={"memory_gb": 0.3})
+    challenge = copy(judge.challenge)
+    challenge.config = config.model_copy(update={"limits": limits})
+    judge = replace(judge, challenge=challenge)
+    (found,) = pool.judge_all(judge, [entry_of(make_entry, "hungry")], cluster=workers)
+    assert found.result is not None and found.result.outcome == "out_of_memory", found
+    assert client.run(os.getpid) == before, "Dask ends no worker for what its entry holds"
+
+
 @pytest.mark.slow
 def test_the_entry_of_a_worker_that_is_killed_is_run_by_another_one(
     make_entry: Callable[..., Path], judge: Judge, place: Workspace, workers: Cluster
