@@ -8,6 +8,7 @@ import socket
 import stat
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -112,3 +113,20 @@ def test_a_certificate_is_made_once_and_its_key_is_ones_own(tmp_path: Path) -> N
     assert stat.S_IMODE((folder / "key.pem").stat().st_mode) == 0o600
     with pytest.raises(UserError, match="exists already"):
         connection.make_certificate(folder)
+
+
+@pytest.mark.parametrize(
+    ("installed", "services", "named"),
+    [
+        (True, {"dashboard": 8787}, "http://10.0.0.1:8787/status"),
+        (True, {}, ""),
+        (False, {"dashboard": 8787}, ""),
+    ],
+)
+def test_the_dashboard_is_named_where_there_is_one(
+    installed: bool, services: dict[str, int], named: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: installed or None)
+    monkeypatch.setattr(connection, "identity", lambda client: {"services": services})
+    client: Any = SimpleNamespace(dashboard_link="http://10.0.0.1:8787/status")
+    assert connection.dashboard(client) == named
