@@ -6,6 +6,7 @@ Nothing else is remembered, so that training can stop and go on after any step.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 import multiprocessing
@@ -167,7 +168,8 @@ class Ahead:
             multiprocessing_context="fork",
             worker_init_fn=_leave_signals,
         )
-        return iter(loader)
+        with _held_back():
+            return iter(loader)
 
 
 def _leave_signals(worker: int) -> None:
@@ -175,8 +177,23 @@ def _leave_signals(worker: int) -> None:
 
     Ended by one, a worker would end the training before it is saved. `Ahead.close` ends them.
     """
-    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU"):
-        signal.signal(getattr(signal, name), signal.SIG_IGN)
+    for number in _signals():
+        signal.signal(number, signal.SIG_IGN)
+
+
+@contextlib.contextmanager
+def _held_back() -> Iterator[None]:
+    """Signals wait: processes that are forked meanwhile get none before they leave them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _signals())
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _signals() -> list[signal.Signals]:
+    names = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU")
+    return [signal.Signals[name] for name in names]
 
 
 def workers(device: torch.device, processes: int) -> int:

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -654,14 +655,31 @@ def test_processes_that_make_batches_share_the_cores(
     assert patches.workers(torch.device(device), processes) == expected
 
 
-def test_signals_to_all_processes_leave_those_that_make_batches():
+def test_signals_to_all_processes_leave_those_that_make_batches(monkeypatch):
+    """From their first moment on, before they are told to leave them."""
     share = patches.Share(toy_images(), toy_problem(), config(batch=4), 0)
-    with closing(patches.Ahead(share, CPU, 2)) as ahead:
-        ahead.get(0)
-        for child in multiprocessing.active_children():
+    leave = patches._leave_signals
+
+    def late(worker):
+        time.sleep(0.5)
+        leave(worker)
+
+    def strike():
+        children = multiprocessing.active_children()
+        assert len(children) == 2
+        for child in children:
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 os.kill(child.pid, number)
-        for step in range(1, 9):
+
+    monkeypatch.setattr(patches, "_leave_signals", late)
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    with closing(patches.Ahead(share, CPU, 2)) as ahead:
+        ahead._made = ahead._begin(0)
+        assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == mask
+        strike()
+        for step in range(9):
+            if step == 1:
+                strike()
             assert torch.equal(ahead.get(step).x, share.batch(step, CPU).x)
     assert not multiprocessing.active_children()
 
