@@ -11,16 +11,15 @@ with the one that was tuned on phantoms.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 
 import numpy as np
 import torch
 from scipy.optimize import minimize_scalar
 from skimage.data import shepp_logan_phantom
 from skimage.transform import resize_local_mean
-from torch import Tensor
 
+from benchmarks.course.tuesday import Case, measure
 from challenge.data.challenges.challenge import open_challenge
 from challenge.data.layout import Workspace
 from challenge.data.physics.problem import tensors
@@ -28,7 +27,6 @@ from challenge.methods.contract import Method
 from challenge.methods.variational.tv import TV
 from challenge.submissions import layout
 from challenge.submissions.entries.load import load
-from challenge.submissions.scoring.metrics import psnr, ssim
 
 SEED, DRAWS = 2018, 8
 """Of the noise, and how many times it is drawn."""
@@ -49,7 +47,12 @@ def table(workspace: Workspace, runs: Mapping[str, layout.Run]) -> str:
     physics.noise_model.update_parameters(sigma=sigma)
     generator = torch.Generator().manual_seed(SEED)
     noisy = [clean + sigma * torch.randn(y.shape, generator=generator) for _ in range(DRAWS)]
-    scored = partial(_scores, x=x, noisy=noisy, physics=physics)
+    cases = [Case(each, physics, x[0].numpy()) for each in noisy]
+
+    def scored(method: Method) -> tuple[float, float]:
+        torch.manual_seed(SEED)
+        return measure(method, iter(cases))[:2]
+
     best = minimize_scalar(
         lambda power: -scored(TV(weight=float(10**power)))[0],
         bounds=np.log10(WEIGHTS),
@@ -67,17 +70,3 @@ def table(workspace: Workspace, runs: Mapping[str, layout.Run]) -> str:
         f"of `ct` with noise of {SHARE:.0%} of the mean of its sinogram (sigma {sigma:.4f}), mean "
         f"of {DRAWS} draws; methods as they were trained for `ct`, sigma 0.005."
     )
-
-
-@torch.no_grad()
-def _scores(
-    method: Callable[..., Tensor] | Method, x: Tensor, noisy: list[Tensor], physics: torch.nn.Module
-) -> tuple[float, float]:
-    """Mean PSNR in dB and SSIM."""
-    torch.manual_seed(SEED)
-    found = []
-    for y in noisy:
-        estimate, truth = method(y, physics)[0].numpy(), x[0].numpy()
-        found.append([metric(estimate=estimate, truth=truth) for metric in (psnr, ssim)])
-    level, similarity = np.mean(found, axis=0)
-    return float(level), float(similarity)

@@ -13,7 +13,8 @@ from __future__ import annotations
 import torch
 from deepinv.physics import Tomography
 
-from benchmarks.speed.timing import Result, paired
+from benchmarks.speed import tomography
+from benchmarks.speed.timing import Result
 from challenge.data import noise
 from challenge.data.images import phantoms
 from challenge.data.physics.parallel_beam import ParallelBeam
@@ -39,29 +40,14 @@ def _against(batch: int, pairs: int) -> list[Result]:
     drawn = [phantoms.draw(noise.generator(n, "tomography"), SIDE) for n in range(batch)]
     x = torch.stack([torch.from_numpy(each) for each in drawn])
     here, there = own.A(x), peer.A(x)
-    gaps = [_gap(here, x, own.A_adjoint(here)), _gap(there, x, peer.A_adjoint(there))]
-    results = []
-    for what, mine, other in (
-        ("projection", lambda: own.A(x), lambda: peer.A(x)),
-        ("backprojection", lambda: own.A_adjoint(here), lambda: peer.A_adjoint(there)),
-    ):
-        ratio, slow, fast = paired(other, mine, pairs)
-        results.append(
-            Result(
-                what=f"CT {what}, {batch} of {SIDE}x{SIDE}, {VIEWS} views, beside deepinv's",
-                measured=ratio,
-                target=1.0,
-                better="higher",
-                unit="x faster",
-                detail=(
-                    f"{fast * 1e3:.1f} ms and {slow * 1e3:.0f} ms; adjoint test {gaps[0]:.0e} and "
-                    f"{gaps[1]:.0e}"
-                ),
-            )
-        )
-    return results
-
-
-def _gap(y: torch.Tensor, x: torch.Tensor, back: torch.Tensor) -> float:
-    """Of <A x, y> and <x, A^T y>, for y = A x."""
-    return float(abs(y.double().square().sum() / (x.double() * back.double()).sum() - 1))
+    back, their_back = own.A_adjoint(here), peer.A_adjoint(there)
+    return tomography.both_ways(
+        f"{batch} of {SIDE}x{SIDE}, {VIEWS} views, beside deepinv's",
+        (lambda: own.A(x), lambda: own.A_adjoint(here)),
+        (lambda: peer.A(x), lambda: peer.A_adjoint(there)),
+        (
+            tomography.gap(here.numpy(), x.numpy(), back.numpy()),
+            tomography.gap(there.numpy(), x.numpy(), their_back.numpy()),
+        ),
+        pairs,
+    )

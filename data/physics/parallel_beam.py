@@ -6,6 +6,7 @@ The gradient of A is A^T and that of A^T is A, so that derivatives of any order 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -39,12 +40,22 @@ class ParallelBeam(LinearPhysics):  # type: ignore[misc]
         """The sinograms, (B, C, V, D), of images (B, C, H, W)."""
         height, width = x.shape[-2:]
         size = self.angles.shape[-1], projector.detectors(height, width)
-        return self._each(x, size, (height, width), transposed=False)
+
+        def product(rows: Tensor, key: bytes) -> Any:
+            pair = _matrices(key, height, width, x.dtype, x.device)
+            return _Product.apply(rows, pair, False)
+
+        return self._each(x, size, product)
 
     def A_adjoint(self, y: Tensor, **kwargs: Any) -> Tensor:
         """The backprojections, (B, C, H, W), of sinograms (B, C, V, D)."""
         _, height, width = self.img_size
-        return self._each(y, (height, width), (height, width), transposed=True)
+
+        def product(rows: Tensor, key: bytes) -> Any:
+            pair = _matrices(key, height, width, y.dtype, y.device)
+            return _Product.apply(rows, pair, True)
+
+        return self._each(y, (height, width), product)
 
     def A_dagger(
         self,
@@ -74,16 +85,12 @@ class ParallelBeam(LinearPhysics):  # type: ignore[misc]
         if solver not in (None, "lsqr"):
             raise ValueError(f"`solver`: is {solver!r}; there is `lsqr`")
         _, height, width = self.img_size
-        degrees, found = self._degrees(), []
-        for index, one in enumerate(torch.split(y, 1)):
-            key = degrees[index if len(degrees) > 1 else 0].astype(np.float64).tobytes()
+
+        def solution(rows: Tensor, key: bytes) -> Any:
             matrix = projector.matrix(np.frombuffer(key), height, width)
-            rows = one.reshape(one.shape[1], -1)
-            solved: Tensor = _LeastSquares.apply(
-                rows, matrix, max_iter, 1e-9 if tol is None else tol
-            )
-            found.append(solved.reshape(1, -1, height, width))
-        return torch.cat(found)
+            return _LeastSquares.apply(rows, matrix, max_iter, 1e-9 if tol is None else tol)
+
+        return self._each(y, (height, width), solution)
 
     def fbp(self, y: Tensor, window: projector.Window = "ram_lak", cutoff: float = 1.0) -> Tensor:
         """Filtered backprojections, (B, C, H, W), of sinograms (B, C, V, D) of even angles."""
@@ -117,20 +124,25 @@ class ParallelBeam(LinearPhysics):  # type: ignore[misc]
         return list(self.angles.detach().cpu().numpy())
 
     def _each(
-        self, values: Tensor, to: tuple[int, int], image: tuple[int, int], *, transposed: bool
+        self, values: Tensor, to: tuple[int, int], found_of: Callable[[Tensor, bytes], Tensor]
     ) -> Tensor:
-        """The product of every image of a batch with its matrix, one where all have the same."""
+        """What is found of the rows of every image, by its angles; all at once where they are one.
+
+        Args:
+            values: a batch, (B, C, ., .).
+            to: height and width of the result.
+            found_of: of rows, and of the angles as bytes of float64.
+        """
         degrees = self._degrees()
         if all(np.array_equal(each, degrees[0]) for each in degrees[1:]):
             degrees = degrees[:1]
         parts = [values] if len(degrees) == 1 else list(torch.split(values, 1))
         found = []
         for part, angles in zip(parts, degrees, strict=True):
-            key = angles.astype(np.float64).tobytes()
-            pair = _matrices(key, *image, values.dtype, values.device)
             batch, channels = part.shape[:2]
-            product: Tensor = _Product.apply(part.reshape(batch * channels, -1), pair, transposed)
-            found.append(product.reshape(batch, channels, *to))
+            rows = part.reshape(batch * channels, -1)
+            made = found_of(rows, angles.astype(np.float64).tobytes())
+            found.append(made.reshape(batch, channels, *to))
         return found[0] if len(found) == 1 else torch.cat(found)
 
 
