@@ -36,10 +36,10 @@ def workers(
     """
     from challenge.cli.shared.console import say, show, show_json
     from challenge.configs.errors import UserError
-    from challenge.submissions.judging import connection
+    from challenge.submissions.judging import access, connection
 
     if certificate is not None:
-        connection.make_certificate(certificate)
+        access.make_certificate(certificate)
         say(f"{certificate}: who has this folder may run code on the machines that trust it")
         return
     if address is None:

@@ -34,7 +34,8 @@ class Machines:
         from challenge.configs.errors import UserError
         from challenge.submissions import machine
         from challenge.submissions.judging import slurm
-        from challenge.submissions.judging.connection import LOCAL, SLURM, need_dask
+        from challenge.submissions.judging.access import need_dask
+        from challenge.submissions.judging.connection import LOCAL, SLURM
         from challenge.submissions.judging.pool import shares
 
         if self.scheduler is not None:

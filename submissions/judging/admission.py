@@ -9,7 +9,7 @@ from typing import Any
 from challenge.configs.errors import UserError
 from challenge.submissions.jail import levels
 from challenge.submissions.jail.levels import Level
-from challenge.submissions.judging import connection
+from challenge.submissions.judging import access
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def other_software(wanted: Mapping[str, str], found: Mapping[str, str]) -> str:
 
 def how(info: Mapping[str, Any]) -> str:
     """What is wrong with how a worker was started; empty where nothing is."""
-    if not connection.is_safe(info["address"]):
+    if not access.is_safe(info["address"]):
         return f"it listens at {info['address']} without TLS"
     if info["nthreads"] != 1:
         return f"it runs {info['nthreads']} tasks at a time; start it with `--nthreads 1`"

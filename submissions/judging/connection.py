@@ -1,14 +1,12 @@
 """The way to a Dask scheduler: this machine's own, one with jobs of SLURM, one at an address.
 
-Whoever reaches a scheduler can run code on all of its machines. So beyond this machine everything
-is encrypted and both ends show a certificate (TLS); without it, only loopback is spoken to.
+Who may be spoken to is in `access`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import importlib.util
-import ipaddress
 import logging
 import signal
 import sys
@@ -17,9 +15,9 @@ from collections.abc import Iterator
 from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from challenge.configs.errors import UserError
+from challenge.submissions.judging import access
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -27,11 +25,8 @@ if TYPE_CHECKING:
     from challenge.submissions.judging.slurm import Jobs
 
 LOCAL, SLURM = "local", "slurm"
-PROTOCOLS = "tls", "tcp"
 PATIENCE = 15
 """Seconds for a scheduler to answer."""
-CERTIFICATE, KEY = "certificate.pem", "key.pem"
-"""What a folder for `--tls` holds: one certificate, which all machines show and trust."""
 _SETTINGS = {
     # A verdict is not repeated by Dask: a lost worker is our fault, and told of.
     "distributed.scheduler.work-stealing": False,
@@ -43,15 +38,9 @@ _SETTINGS = {
 }
 
 
-def need_dask(option: str) -> None:
-    """Raise `UserError` where Dask is not installed."""
-    if importlib.util.find_spec("distributed") is None:
-        raise UserError.of(option, "needs Dask", "install `challenge[dask]`")
-
-
 def check(address: str, tls: Path | None = None) -> None:
     """Raise `UserError`, as `connect`, where a scheduler could not be used; none is started."""
-    need_dask(f"--scheduler {address}")
+    access.need_dask(f"--scheduler {address}")
     if address == SLURM:
         from challenge.submissions.judging import slurm
 
@@ -82,7 +71,7 @@ def connect(
         UserError: Dask is not installed, nobody answers, it is not safe, or jobs fail.
     """
     named = f"{option}{address}"
-    need_dask(named)
+    access.need_dask(named)
     import dask
     from distributed import Client
 
@@ -98,7 +87,7 @@ def connect(
             reached = stack.enter_context(slurm.cluster(jobs))
             security = None
         else:
-            security = _security(address, tls, named)
+            security = access.security(address, tls, named)
             reached = address
         began = time.monotonic()
         try:
@@ -109,23 +98,11 @@ def connect(
             raise _no_answer(named, error, time.monotonic() - began) from None
         stack.enter_context(client)
         listens = str(identity(client).get("address", ""))
-        if not is_safe(listens):
-            raise _open_to_all(named, f"the scheduler listens at {listens}")
+        if not access.is_safe(listens):
+            raise access.open_to_all(named, f"the scheduler listens at {listens}")
         if jobs is not None:
             slurm.wait(client, reached, jobs)
         yield client
-
-
-def is_safe(address: str) -> bool:
-    """Whether what is at an address is reached encrypted, or from this machine alone."""
-    protocol, _, rest = address.rpartition("://")
-    host = rest.rpartition(":")[0].strip("[]")
-    if protocol in ("tls", "inproc"):
-        return True
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def identity(client: Client) -> dict[str, Any]:
@@ -156,103 +133,17 @@ def dashboard(client: Client) -> str:
     return client.dashboard_link if "dashboard" in services else ""
 
 
-def make_certificate(folder: Path) -> None:
-    """Write a certificate with its key: who has them may speak to the scheduler.
-
-    Raises:
-        UserError: there is one already, or Dask is not installed.
-    """
-    need_dask("--certificate")
-    from distributed.security import Security
-
-    from challenge.data import atomic
-
-    for name in (CERTIFICATE, KEY):
-        if (folder / name).exists():
-            raise UserError.of(folder / name, "exists already", "remove it, or name another folder")
-    made = Security.temporary()
-    atomic.write_text(folder / CERTIFICATE, str(made.tls_ca_file))
-    atomic.write_text(folder / KEY, str(made.tls_client_key), mode=0o600)
-
-
-def _is_address(address: str) -> bool:
-    """Whether it has a protocol, a host and a port, and no more."""
-    try:
-        parts = urlsplit(address)
-        return (
-            parts.scheme in PROTOCOLS
-            and bool(parts.hostname and parts.port)
-            and not (parts.path or parts.query or parts.fragment or "@" in address)
-        )
-    except ValueError:
-        return False
-
-
 def _no_answer(named: str, error: Exception, seconds: float) -> UserError:
-    """Nobody there, or somebody who speaks another language."""
-    said = str(error).splitlines()[0] if str(error) else type(error).__name__
+    """Nobody there, or somebody who speaks another language, or who ended in the middle."""
     if seconds >= PATIENCE:
         remedy = "start one with `dask scheduler`, see docs/cluster.md"
         return UserError.of(named, f"no scheduler answers there within {PATIENCE} s", remedy)
-    remedy = "use `tls://` with the certificate that the scheduler was started with, or `tcp://`"
+    said = str(error).splitlines()[0] if str(error) else type(error).__name__
     return UserError.of(
         named,
-        f"what is there does not understand this client ({said})",
-        f"{remedy} where it has none; see docs/cluster.md",
-    )
-
-
-def _security(address: str, tls: Path | None, named: str) -> Any:
-    """The certificate for an address; None where none is needed."""
-    from distributed.security import Security
-
-    if not _is_address(address):
-        words = "`local`, `slurm` or " * named.startswith("--")
-        remedy = f"give {words}an address such as `tls://10.0.0.1:8786`; see docs/cluster.md"
-        raise UserError.of(named, "is no address", remedy)
-    if not address.startswith("tls://"):
-        if not is_safe(address):
-            raise _open_to_all(named, "is not encrypted")
-        return None
-    if tls is None:
-        found = Security()
-        if found.tls_ca_file is None or found.tls_client_cert is None:
-            raise UserError.of(
-                named,
-                "needs a certificate",
-                "give `--tls FOLDER`, made by `challenge workers --certificate FOLDER`",
-            )
-        return found
-    for name in (CERTIFICATE, KEY):
-        if not (tls / name).is_file():
-            raise UserError.of(
-                f"--tls {tls}",
-                f"has no `{name}`",
-                "make it with `challenge workers --certificate FOLDER`, or copy it",
-            )
-    certificate, key = str(tls / CERTIFICATE), str(tls / KEY)
-    made = Security(
-        tls_ca_file=certificate,
-        tls_client_cert=certificate,
-        tls_client_key=key,
-        require_encryption=True,
-    )
-    try:
-        made.get_connection_args("client")
-    except OSError as error:
-        raise UserError.of(
-            f"--tls {tls}",
-            f"has no certificate and key that can be read ({error})",
-            "make them with `challenge workers --certificate FOLDER`, or copy both once more",
-        ) from None
-    return made
-
-
-def _open_to_all(named: str, cause: str) -> UserError:
-    return UserError.of(
-        named,
-        f"{cause}: whoever reaches it can run code on every machine",
-        "use `tls://HOST:PORT`, or `tcp://127.0.0.1:PORT` on one machine; see docs/cluster.md",
+        f"no scheduler answers there that understands this client ({said})",
+        "use `tls://` with the certificate that it was started with, or `tcp://` where it has "
+        "none; see docs/cluster.md",
     )
 
 

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from challenge.configs.errors import UserError
-from challenge.submissions.judging import connection
+from challenge.submissions.judging import access, connection
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -86,7 +86,7 @@ def cluster(jobs: Jobs) -> Iterator[Any]:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     own = Path(tempfile.mkdtemp(prefix="tls-", dir=folder))
     try:
-        connection.make_certificate(own)
+        access.make_certificate(own)
         with connection.no_interrupts():
             try:
                 made = _scheduler(jobs, folder, own)
@@ -138,7 +138,7 @@ def _scheduler(jobs: Jobs, folder: Path, own: Path) -> Any:
     options = dask.config.get("jobqueue.slurm.scheduler-options")
     return cluster(
         **_asked(jobs, folder),
-        security=_security(str(own / connection.CERTIFICATE), str(own / connection.KEY)),
+        security=_security(str(own / access.CERTIFICATE), str(own / access.KEY)),
         # Without one, Dask's pages are at a fixed port, for everybody.
         scheduler_options={"dashboard_address": "127.0.0.1:0", **options},
         silence_logs=False,

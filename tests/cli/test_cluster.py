@@ -149,7 +149,10 @@ def test_the_guide_is_played_and_every_scheduler_says_the_same(challenge, story)
             assert worker["host"] in shown.out and worker["level"] in shown.out
             # Without the certificate nobody is let in.
             plain = challenge("workers", listed[1].replace("tls://", "tcp://"))
-            assert plain.code == 2 and "no scheduler answers" in plain.err
+            assert (
+                plain.code == 2
+                and "no scheduler answers there that understands this client" in plain.err
+            )
         finally:
             for each in reversed(started):
                 each.terminate()

@@ -19,7 +19,7 @@ from challenge.data.layout import Workspace
 from challenge.submissions import layout, machine
 from challenge.submissions.inference import speed
 from challenge.submissions.jail.probe import probe
-from challenge.submissions.judging import connection, pool, result_files
+from challenge.submissions.judging import access, connection, pool, result_files
 from challenge.submissions.judging.cluster import Cluster
 from challenge.submissions.judging.judge import Judge, open_judge
 from challenge.submissions.judging.worker import Judged
@@ -92,10 +92,10 @@ def test_the_board_is_the_same_from_workers_on_two_hosts(
 
     place, tls = _copy(workspace, tmp_path / "far"), tmp_path / "tls"
     speed.store(layout.speed(place), speed_here())
-    connection.make_certificate(tls)
+    access.make_certificate(tls)
     shown = [
-        *("--tls-ca-file", str(tls / connection.CERTIFICATE)),
-        *("--tls-cert", str(tls / connection.CERTIFICATE), "--tls-key", str(tls / connection.KEY)),
+        *("--tls-ca-file", str(tls / access.CERTIFICATE)),
+        *("--tls-cert", str(tls / access.CERTIFICATE), "--tls-key", str(tls / access.KEY)),
     ]
     dask = [sys.executable, "-m", "dask"]
     with ExitStack() as stack:

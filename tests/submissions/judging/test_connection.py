@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from challenge.configs.errors import UserError
-from challenge.submissions.judging import connection
+from challenge.submissions.judging import access, connection
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ from challenge.submissions.judging import connection
     ],
 )
 def test_what_is_open_to_others_is_encrypted(address: str, safe: bool) -> None:
-    assert connection.is_safe(address) is safe
+    assert access.is_safe(address) is safe
 
 
 def _refused(address: str, **options: Any) -> str:
@@ -76,7 +76,7 @@ def test_what_is_no_address_is_told_before_dask_tries_it(
 ) -> None:
     distributed = pytest.importorskip("distributed")
     monkeypatch.setattr(distributed, "Client", None)
-    connection.make_certificate(tmp_path)
+    access.make_certificate(tmp_path)
     said = _refused(address, tls=tmp_path)
     assert said.startswith(f"--scheduler {address}: is no address; give `local`, `slurm` or")
     assert _refused(address, option="").startswith(f"{address}: is no address; give an address")
@@ -94,7 +94,7 @@ def test_who_speaks_another_language_is_not_called_absent() -> None:
         threading.Thread(target=hang_up, daemon=True).start()
         said = _refused(f"tcp://127.0.0.1:{somebody.getsockname()[1]}")
         somebody.shutdown(socket.SHUT_RDWR)
-    assert "does not understand this client" in said and "use `tls://` with the certificate" in said
+    assert "that understands this client" in said and "use `tls://` with the certificate" in said
 
 
 def test_a_certificate_that_cannot_be_read_is_named(tmp_path: Path) -> None:
@@ -108,11 +108,11 @@ def test_a_certificate_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 def test_a_certificate_is_made_once_and_its_key_is_ones_own(tmp_path: Path) -> None:
     pytest.importorskip("distributed")
     folder = tmp_path / "cluster"
-    connection.make_certificate(folder)
+    access.make_certificate(folder)
     assert (folder / "certificate.pem").read_text().startswith("-----BEGIN CERTIFICATE")
     assert stat.S_IMODE((folder / "key.pem").stat().st_mode) == 0o600
     with pytest.raises(UserError, match="exists already"):
-        connection.make_certificate(folder)
+        access.make_certificate(folder)
 
 
 @pytest.mark.parametrize(
