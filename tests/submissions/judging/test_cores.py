@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -58,13 +57,16 @@ def test_a_block_has_cores_that_nobody_else_has_and_gives_them_back(
     monkeypatch.setattr(cores, "_held", {})
     every = machine.core_numbers()
     claim = CLAIM.replace("[2, 3, 5, 7]", str(every))
-    somebody = subprocess.Popen(
-        [sys.executable, "-c", claim, "1"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert somebody.stdout is not None and somebody.stdout.readline()
+    others = []
+
+    def another_one() -> str:
+        command = [sys.executable, "-c", claim, "1"]
+        pipe = subprocess.PIPE
+        others.append(subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True))
+        assert others[-1].stdout is not None
+        return others[-1].stdout.readline().split("]")[0]
+
+    assert another_one() == f"[{every[0]}"
     for _ in range(2):
         with cores.alone(1):
             assert machine.core_numbers() == every[1:2]
@@ -73,9 +75,8 @@ def test_a_block_has_cores_that_nobody_else_has_and_gives_them_back(
             assert said.stdout.split() == [str(every[1])]
         assert machine.core_numbers() == every
     with cores.alone(len(every)):
-        assert machine.core_numbers() == every
-    assert cores.claim(len(every)) == every[1:], "cores that were not enough are free again"
-    for file in cores._held.values():
-        os.close(file)
-    somebody.kill()
-    somebody.communicate()
+        assert machine.core_numbers() == every, "too few are free"
+    assert another_one() == f"[{every[1]}", "they are free again"
+    for each in others:
+        each.kill()
+        each.communicate()
