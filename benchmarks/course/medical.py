@@ -71,7 +71,7 @@ RUNS: dict[str, dict[str, list[str]]] = {
         "fbp": ["fbp"],
         "fbp-hann": ["fbp", "method.window=hann"],
         "tv": TV,
-        "ct-network": _trained("network", 3000, NET, *WHOLE),
+        "ct-network": _trained("network", 12000, NET, *WHOLE),
         "ct-lpd": _trained("lpd", 16000, *WHOLE, *PUBLISHED),
         "ct-unrolled": _trained("unrolled", 4000, NET, *WHOLE, "method.algorithm=pgd"),
         # At twice this rate there was no fixed point after 1,450 steps.

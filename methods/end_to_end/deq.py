@@ -323,16 +323,13 @@ class DEQ(Method):
 
     def _denoiser(self, x_0: Tensor, data: DataTerm) -> Callable[[Tensor], Tensor]:
         """D, for images turned by the phase of x_0 where that is so."""
-        if not self.turned:
-            return lambda z: self.denoise(z, x_0, data)
-        phase = smooth_phase.smooth_phase(x_0)
-        seen = smooth_phase.turn_back(x_0, phase)
 
-        def turned(z: Tensor) -> Tensor:
-            found = self.denoise(smooth_phase.turn_back(z, phase), seen, data)
-            return smooth_phase.turn(found, phase)
+        def denoise(z: Tensor, x_0: Tensor) -> Tensor:
+            return self.denoise(z, x_0, data)
 
-        return turned
+        if self.turned:
+            return smooth_phase.without_phase(denoise, x_0)
+        return lambda z: denoise(z, x_0)
 
     def _remedy(self) -> str:
         """What helps where there is no fixed point; it can be followed with these knobs."""

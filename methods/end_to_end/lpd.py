@@ -13,6 +13,9 @@ by FFT for a circular boundary and by conjugate gradients otherwise: through A^T
 networks do not undo a blur of 20 pixels. All groups of f start at the Wiener estimate, h at
 A f - y; the networks are zero before training.
 
+Of complex images (`phase`), Lambda_k sees f and B h turned by the smooth phase of the Wiener
+estimate, and its change is turned back (`transforms/smooth_phase.py`).
+
 Adler, Oktem, Learned Primal-Dual Reconstruction, 2018, algorithm 3; PDHG: Chambolle, Pock 2011.
 """
 
@@ -34,6 +37,7 @@ from challenge.methods.training.fit import check_measurement, check_problem, fit
 from challenge.methods.training.guards import check_range
 from challenge.methods.training.loop import READS
 from challenge.methods.training.precision import InferencePrecision, Precision
+from challenge.methods.transforms import smooth_phase
 
 if TYPE_CHECKING:
     from deepinv.physics import LinearPhysics
@@ -66,6 +70,7 @@ class LPD(Method):
         preconditioned: bool = True,
         net: Net = Net(),
         channels: Literal[1, 2, 3] = 3,
+        phase: bool | None = None,
         dual_width: Annotated[int, Ge(1), Le(4096)] = 16,
         dual_depth: Annotated[int, Ge(0), Le(64)] = 1,
         checkpoint: bool = False,
@@ -80,14 +85,20 @@ class LPD(Method):
             net: the networks Lambda_k.
             channels: 3 for colour, 2 for complex, 1 for grey images; `challenge train` takes those
                 of the challenge where the config says none.
+            phase: the networks Lambda_k see complex images turned by their smooth phase; null:
+                where images are complex.
             dual_width: features of the plain convolutional networks Gamma_k.
             dual_depth: their hidden layers.
             checkpoint: in training, keep f and h of each step only and compute the rest again on
                 the way back, so that memory hardly grows with the number of steps.
             precision: of the networks at inference; see `challenge methods network`.
+
+        Raises:
+            UserError: `phase` of images that have none.
         """
         super().__init__()
         self.steps, self.groups, self.channels = steps, groups, channels
+        self.turned = smooth_phase.seen(phase, channels)
         self.preconditioned = preconditioned
         self.checkpoint = checkpoint
         self.dual_design = Net(architecture="cnn", width=dual_width, depth=dual_depth)
@@ -109,8 +120,9 @@ class LPD(Method):
         x = self.wiener(data)[0]
         f = x.repeat(1, self.groups, 1, 1)
         h = (physics.A(x) - y).repeat(1, self.groups, 1, 1)
+        phase = smooth_phase.smooth_phase(x) if self.turned else None
         for k in range(self.steps):
-            f, h = recompute(self.checkpoint, self._step, k, data, f, h)
+            f, h = recompute(self.checkpoint, self._step, k, data, f, h, phase)
             if not self.training:
                 check_range(f, f"step {k + 1} of the primal-dual algorithm")
         x_hat: Tensor = f[:, : self.channels]
@@ -156,14 +168,19 @@ class LPD(Method):
         change: Tensor = self.compute(self.nets[2 * k + 1], torch.cat([f, back, level], dim=1))
         return f + change
 
-    def _step(self, k: int, data: DataTerm, f: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+    def _step(
+        self, k: int, data: DataTerm, f: Tensor, h: Tensor, phase: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
         second = f[:, self.channels : 2 * self.channels].contiguous()
         h = self.dual(k, h, data.physics.A(second), data.y)
         first = h[:, : self.channels].contiguous()
         back: Tensor = data.physics.A_adjoint(first)
         if self.preconditioned:
             back = data.inverse(back, data.sigma.square() * self.log_weight[k].exp())
-        return self.primal(k, f, back, data.sigma), h
+        if phase is not None:
+            f, back = smooth_phase.turn_back(f, phase), smooth_phase.turn_back(back, phase)
+        f = self.primal(k, f, back, data.sigma)
+        return (f if phase is None else smooth_phase.turn(f, phase)), h
 
     def _build(self) -> nn.ModuleList:
         """Gamma_0, Lambda_0, Gamma_1, ..."""

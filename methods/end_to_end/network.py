@@ -16,6 +16,9 @@ Operators whose Wiener estimate has no closed form, such as inpainting, begin at
 with the variance V of images about their mean, about 0.05: x_0 tends to A_dagger y as sigma tends
 to 0. A^T A 1, what each pixel weighs in the measurement, is the mask of inpainting.
 
+Of complex images (`phase`), N sees the estimates turned by the smooth phase of the one that it
+corrects, and what it says is turned back (`transforms/smooth_phase.py`).
+
 After Jin, McCann, Froustey, Unser 2017 (a U-Net on a direct inversion), and Dong, Roth, Schiele
 2020 (Wiener deconvolution inside a network).
 """
@@ -42,6 +45,7 @@ from challenge.methods.training.fit import check_measurement, check_problem, fit
 from challenge.methods.training.loop import READS
 from challenge.methods.training.losses import expectation
 from challenge.methods.training.precision import InferencePrecision, Precision
+from challenge.methods.transforms import smooth_phase
 from challenge.methods.transforms.noise_level import noise_level
 from challenge.methods.transforms.structure import is_blur, is_circular
 
@@ -82,6 +86,7 @@ class Network(Method):
         *,
         net: Net = Net(),
         channels: Literal[1, 2, 3] = 3,
+        phase: bool | None = None,
         bins: Annotated[int, Ge(2), Le(256)] | None = None,
         precision: Precision = "auto",
     ) -> None:
@@ -91,13 +96,15 @@ class Network(Method):
             net: the network N.
             channels: 3 for colour, 2 for complex, 1 for grey images; `challenge train` takes those
                 of the challenge where the config says none.
+            phase: the network sees complex images turned by their smooth phase; null: where images
+                are complex.
             bins: intensities of a categorical head, for `train.loss=cross_entropy`; null: none, as
                 for complex images.
             precision: of inference; `auto` is bfloat16 where the processor multiplies it faster
                 and it was seen to cost at most 0.01 dB on the tune part.
 
         Raises:
-            UserError: `bins` of complex images, whose parts are no intensities.
+            UserError: `bins` of complex images, whose parts are no intensities; `phase` of others.
         """
         super().__init__()
         if bins is not None and channels == COMPLEX:
@@ -107,6 +114,7 @@ class Network(Method):
                 "leave it out, and give another `train.loss` where that is `cross_entropy`",
             )
         self.design, self.channels, self.bins = net, channels, bins
+        self.turned = smooth_phase.seen(phase, channels)
         self.wiener = WienerFilter(STRENGTHS)
         self.net = self._build(net)
         self.compute = InferencePrecision(precision)
@@ -166,27 +174,33 @@ class Network(Method):
     def _see(self, y: Tensor, physics: LinearPhysics) -> tuple[Tensor, Tensor]:
         """The Wiener estimates (n, B, C, H, W), and what the network says of them, float32."""
         check_measurement(self.channels, y)
-        estimates = _estimates(y, physics, self.wiener)
+        estimates, first = _estimates(y, physics, self.wiener)
         _, count, _, height, width = estimates.shape
         level = noise_level(y, physics).expand(count, 1, height, width)
-        seen = torch.cat([*estimates, level], dim=1)
-        return estimates, self.compute(self.net, seen)
+        if not self.turned:
+            return estimates, self.compute(self.net, torch.cat([*estimates, level], dim=1))
+        phase = smooth_phase.smooth_phase(estimates[BASE])
+        seen = smooth_phase.turn_back(torch.cat([*estimates[first:]], dim=1), phase)
+        found = self.compute(self.net, torch.cat([*estimates[:first], seen, level], dim=1))
+        return estimates, smooth_phase.turn(found, phase)
 
     def _build(self, design: Net) -> nn.Module:
         return design.build(len(STRENGTHS) * self.channels + 1, self.channels * (self.bins or 1))
 
 
-def _estimates(y: Tensor, physics: LinearPhysics, wiener: WienerFilter) -> Tensor:
-    """What the network sees of y, shape (n, B, C, H, W): Wiener estimates at all strengths, by two
-    FFTs for any boundary, or what stands in their place."""
+def _estimates(y: Tensor, physics: LinearPhysics, wiener: WienerFilter) -> tuple[Tensor, int]:
+    """What the network sees of y, shape (n, B, C, H, W), and the index from which these are images.
+
+    Wiener estimates at all strengths, by two FFTs for any boundary, or what stands in their place.
+    """
     data = DataTerm(y, physics)
     if is_circular(physics) or data.factor is not None:
         exact: Tensor = wiener(data)
-        return exact
+        return exact, 0
     if not is_blur(physics):
         x_0 = data.regularised(data.sigma.square() / VARIANCE)
         weight = physics.A_adjoint(physics.A(torch.ones_like(x_0)))
-        return torch.stack([weight.expand_as(x_0), x_0, data.back])
+        return torch.stack([weight.expand_as(x_0), x_0, data.back]), 1
     height, width = data.size
     margin = physics.filter.shape[-1]
     top, left = (height - y.shape[-2]) // 2, (width - y.shape[-1]) // 2
@@ -196,7 +210,7 @@ def _estimates(y: Tensor, physics: LinearPhysics, wiener: WienerFilter) -> Tenso
     shape = (channels, rows, columns)
     periodic = convolution(physics.filter, "circular", shape)
     found: Tensor = wiener(DataTerm(y, periodic, data.sigma))
-    return found[..., :height, :width]
+    return found[..., :height, :width], 0
 
 
 def _continue(y: Tensor, rows: int) -> Tensor:

@@ -25,6 +25,9 @@ discrete network; or by the `adjoint` state, integrated backwards, with the memo
 the error of the integration (`solvers/adjoint_state.py`). Through Euler's method that error is as
 large as the step, and not offered.
 
+Of complex images (`phase`), D_t(z) = p (1 + N)(z conj(p), x_0 conj(p), ...), p the smooth phase of
+x_0 (`transforms/smooth_phase.py`).
+
 With `start`, D_t is a denoiser at a level that falls from 49/255 to sigma, G_t has no W, and the
 flow begins as plug-and-play with infinitely short steps.
 """
@@ -33,7 +36,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -57,6 +60,7 @@ from challenge.methods.training.fit import check_measurement, check_problem, fit
 from challenge.methods.training.guards import BIGGEST
 from challenge.methods.training.loop import READS
 from challenge.methods.training.precision import InferencePrecision, Precision, share_precision
+from challenge.methods.transforms import smooth_phase
 
 if TYPE_CHECKING:
     from deepinv.physics import LinearPhysics
@@ -103,6 +107,7 @@ class NeuralODE(Method):
         net: Net = Net(),
         start: Start = None,
         channels: Literal[1, 2, 3] = 3,
+        phase: bool | None = None,
         precision: Precision = "auto",
     ) -> None:
         """Build the network.
@@ -121,11 +126,14 @@ class NeuralODE(Method):
                 `runs/denoising/drunet`, or an entry.
             channels: 3 for colour, 2 for complex, 1 for grey images; `challenge train` takes those
                 of the challenge where the config says none.
+            phase: the network sees complex images turned by their smooth phase; null: where images
+                are complex.
             precision: of the network at inference; see `challenge methods network`. That of
                 `dopri5` is float32, since its steps would follow the rounding.
 
         Raises:
-            UserError: a knob that the solver does not have, or that nothing reads beside `start`.
+            UserError: a knob that the solver does not have, that nothing reads beside `start`, or
+                that images without a phase do not have.
         """
         super().__init__()
         adaptive = solver == "dopri5"
@@ -136,6 +144,7 @@ class NeuralODE(Method):
         self.tolerance = (tolerance or TOLERANCE) if adaptive else None
         self.rule = Rule(solver, steps or STEPS, self.tolerance)
         self.adjoint = adaptive if gradient is None else gradient == "adjoint"
+        self.turned = smooth_phase.seen(phase, channels)
         self.wiener = WienerFilter()
         self.net = self._build()
         self.data_step = DataStep(algorithm, ends=2, plain=start is not None)
@@ -188,14 +197,15 @@ class NeuralODE(Method):
     def dynamics(self, y: Tensor, physics: LinearPhysics) -> Dynamics:
         """The field and how it is integrated; see `dynamics.HasDynamics`."""
         v, x_0, data = self._field(y, physics)
+        denoise = self._denoiser(x_0, data)
 
-        def denoise(z: Tensor, share: float) -> Tensor:
-            return self.denoise(z, x_0, data, x_0.new_full((1, 1, 1, 1), share))
+        def at(z: Tensor, share: float) -> Tensor:
+            return denoise(z, x_0.new_full((1, 1, 1, 1), share))
 
-        return Dynamics(v, denoise, x_0, self.horizon, self.rule, float(data.sigma.mean()))
+        return Dynamics(v, at, x_0, self.horizon, self.rule, float(data.sigma.mean()))
 
     def denoise(self, z: Tensor, x_0: Tensor, data: DataTerm, share: Tensor) -> Tensor:
-        """D_t(z), shape (B, C, H, W).
+        """D_t(z), shape (B, C, H, W), of images as the network sees them: turned, where that is so.
 
         Args:
             z: what the data step made, shape (B, C, H, W).
@@ -250,13 +260,25 @@ class NeuralODE(Method):
         with torch.no_grad():
             x_0 = self.wiener(data)[0]
 
+        denoise = self._denoiser(x_0, data)
+
         def field(x: Tensor, t: Tensor) -> Tensor:
             share = (t / self.horizon).reshape(-1, 1, 1, 1)
             level = self.level(data, share) if self._start else None
             z = self.data_step(x, data, self.wiener.log_spectrum, level=level, share=share)
-            return self.denoise(z, x_0, data, share) - x
+            return denoise(z, share) - x
 
         return field, x_0, data
+
+    def _denoiser(self, x_0: Tensor, data: DataTerm) -> Callable[[Tensor, Tensor], Tensor]:
+        """D_t of z and t / T, for images turned by the phase of x_0 where that is so."""
+
+        def denoise(z: Tensor, x_0: Tensor, share: Tensor) -> Tensor:
+            return self.denoise(z, x_0, data, share)
+
+        if self.turned:
+            return smooth_phase.without_phase(denoise, x_0)
+        return lambda z, share: denoise(z, x_0, share)
 
     def _build(self) -> nn.Module:
         if self._start:

@@ -11,10 +11,15 @@ Noll, Nishimura, Macovski, Homodyne Detection in Magnetic Resonance Imaging, 199
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Concatenate, ParamSpec
+
 import torch
 from torch import Tensor
 
 from challenge.configs.errors import UserError
+
+P = ParamSpec("P")
 
 WIDTH = 4.0
 """Of the window, in cycles per image."""
@@ -62,12 +67,35 @@ def seen(phase: bool | None, channels: int) -> bool:
 
 
 def turn(x: Tensor, phase: Tensor) -> Tensor:
-    """x p, both of shape (B, 2, H, W)."""
-    (a, b), (c, s) = x.unbind(1), phase.unbind(1)
-    return torch.stack([a * c - b * s, a * s + b * c], dim=1)
+    """x p.
+
+    Args:
+        x: real and imaginary part in turns, of one or several images, shape (B, 2 n, H, W).
+        phase: p, shape (B, 2, H, W).
+    """
+    a, b, c, s = x[:, ::2], x[:, 1::2], phase[:, :1], phase[:, 1:]
+    return torch.stack([a * c - b * s, a * s + b * c], dim=2).flatten(1, 2)
 
 
 def turn_back(x: Tensor, phase: Tensor) -> Tensor:
-    """x conj(p), both of shape (B, 2, H, W)."""
-    (a, b), (c, s) = x.unbind(1), phase.unbind(1)
-    return torch.stack([a * c + b * s, b * c - a * s], dim=1)
+    """x conj(p), of shapes as in `turn`."""
+    a, b, c, s = x[:, ::2], x[:, 1::2], phase[:, :1], phase[:, 1:]
+    return torch.stack([a * c + b * s, b * c - a * s], dim=2).flatten(1, 2)
+
+
+def without_phase(
+    denoise: Callable[Concatenate[Tensor, Tensor, P], Tensor], x_0: Tensor
+) -> Callable[Concatenate[Tensor, P], Tensor]:
+    """z -> p D(z conj(p), x_0 conj(p)), p the smooth phase of x_0.
+
+    Args:
+        denoise: D, of z and x_0 and of what else is given with z.
+        x_0: an estimate, shape (B, 2, H, W), that of z.
+    """
+    phase = smooth_phase(x_0)
+    seen = turn_back(x_0, phase)
+
+    def turned(z: Tensor, /, *args: P.args, **kwargs: P.kwargs) -> Tensor:
+        return turn(denoise(turn_back(z, phase), seen, *args, **kwargs), phase)
+
+    return turned

@@ -4,24 +4,49 @@ import pytest
 import torch
 
 from challenge.configs.errors import UserError
+from challenge.data.physics.families import FAMILIES
 from challenge.methods.contract_test import toy_images, toy_problem
 from challenge.methods.transforms.smooth_phase import turn
-from tests.methods.end_to_end import test_deq, test_unrolled
+from tests.methods.end_to_end import (
+    test_deq,
+    test_lpd,
+    test_network,
+    test_neural_ode,
+    test_unrolled,
+)
+
+COMPLEX = [name for name, family in FAMILIES.items() if 2 in family.channels]
+
+
+def lpd(**knobs):
+    """The networks of its dual see frequencies, where a phase of images is no turn."""
+    method = test_lpd.make(**knobs)
+    method.dual = lambda k, h, ahead, y: h + (ahead - y).repeat(1, method.groups, 1, 1)
+    return method
+
 
 MADE = [
-    pytest.param(module, algorithm, id=f"{module.__name__.rpartition('_')[2]}-{algorithm}")
-    for module in (test_unrolled, test_deq)
+    pytest.param(module.make, {"algorithm": algorithm}, "mri", id=f"{name}-{algorithm}")
+    for name, module in (
+        ("unrolled", test_unrolled),
+        ("deq", test_deq),
+        ("neural_ode", test_neural_ode),
+    )
     for algorithm in module.ALGORITHMS
 ]
+MADE += [
+    pytest.param(lpd, {"preconditioned": each}, "mri", id=f"lpd-{each}") for each in (True, False)
+]
+MADE += [pytest.param(test_network.small, {}, name, id=f"network-{name}") for name in COMPLEX]
 
 
-@pytest.mark.parametrize(("module", "algorithm"), MADE)
-def test_a_turn_of_all_phases_turns_the_estimate(module, algorithm):
+@pytest.mark.parametrize(("make", "knobs", "operator"), MADE)
+def test_a_turn_of_all_phases_turns_the_estimate(make, knobs, operator):
     """What a network sees of a complex image does not depend on the scanner's own phase."""
-    problem = toy_problem(operator="mri")
+    problem = toy_problem(2, operator=operator)
     x = toy_images(1, channels=2)[0][None, :, :24, :24]
     y, physics = problem.measure(x, [0])
-    method = module.wake(module.make(algorithm, channels=2).eval(), 0.02).double()
+    method = wake(make(channels=2, **knobs).eval()).double()
     y, physics = y.double(), physics.double()
     angle = torch.tensor(0.7, dtype=torch.float64)
 
@@ -37,7 +62,16 @@ def test_a_turn_of_all_phases_turns_the_estimate(module, algorithm):
             torch.testing.assert_close(method(turned(y), physics), turned(method(y, physics)))
 
 
-@pytest.mark.parametrize(("module", "algorithm"), MADE)
-def test_images_without_a_phase_have_no_knob_for_it(module, algorithm):
+def wake(method):
+    """Give the networks, zero before training, something to say."""
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for parameter in method.parameters():
+            parameter.add_(0.02 * torch.randn_like(parameter))
+    return method
+
+
+@pytest.mark.parametrize(("make", "knobs", "operator"), MADE)
+def test_images_without_a_phase_have_no_knob_for_it(make, knobs, operator):
     with pytest.raises(UserError, match="phase"):
-        module.make(algorithm, phase=True, channels=3)
+        make(phase=True, channels=3, **knobs)
