@@ -215,13 +215,10 @@ def _take_from_groups(file: Dataset) -> None:
 def _unit(file: Dataset) -> tuple[str, str]:
     """The unit of the rescaled values, and what the file lacks for it to be known."""
     kind = str(file.get("RescaleType") or "")
-    rescaled = file.get("RescaleIntercept") is not None
     if kind not in ("", _UNSPECIFIED):
         return kind, ""
-    if not rescaled:
+    if file.get("RescaleIntercept") is None:
         return "", INTERCEPT
-    if kind == _UNSPECIFIED:
-        return "", ""
-    if str(file.get("Modality", "")) == "CT":
+    if not kind and str(file.get("Modality", "")) == "CT":
         return "HU", ""  # what the standard says of CT without a type
     return "", "rescale type"
