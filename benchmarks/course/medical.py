@@ -3,11 +3,11 @@
     python -m benchmarks.course.medical [--quick] [--only RUN,RUN] [WORKSPACE]
 
 Prepares `ct` (60 views of phantoms of 128x128 pixels, noise of 5 %, after Adler, Oktem 2018) and
-`mri` (a quarter of the columns) as they are packaged, and `phantomnoise`, phantoms with white
-noise, where the denoiser of `pnp`, `red` and `diffusion` learns. Trains, packs the best of each
-into `submissions/baselines/medicine/`, judges all on the hidden images, and writes the tables of
-the README, `docs/performance.md` and `docs/medical.md` and the pictures `docs/medical-*.png`: of a
-judged image (`medical_pictures.py`), and of a lesion that no training image has
+`mri` (a quarter of the columns) as they are packaged, and phantoms with white noise, real and
+complex ones, where the denoisers of `pnp`, `red` and `diffusion` learn. Trains, packs the best of
+each into `submissions/baselines/medicine/`, judges all on the hidden images, and writes the tables
+of the README, `docs/performance.md` and `docs/medical.md` and the pictures `docs/medical-*.png`: of
+a judged image (`medical_pictures.py`), and of a lesion that no training image has
 (`medical_lesion.py`). `medical_shepp_logan.py` has the test image of that paper.
 
 A run or a verdict that exists is used again, so it can be stopped and continued; with `--only`,
@@ -44,7 +44,9 @@ DOCS = README.parent / "docs"
 FOLDER = baselines.FOLDER / "medicine"
 BEGIN, END = "<!-- begin: python -m benchmarks.course.medical -->", "<!-- end of medical -->"
 """In `docs/performance.md`, and of the short table in the README."""
-TEAM, NOISE = "medicine", "phantomnoise"
+TEAM = "medicine"
+NOISES = {"phantomnoise": "grey", "phasenoise": "complex"}
+"""Challenges of phantoms with white noise, and the mode of their images."""
 
 WHOLE = ["train.batch=1", "train.patch=128", "train.lr=0.001", "train.evaluate=400"]
 """An operator sees an image as a whole; one has as many pixels as a batch of patches."""
@@ -57,16 +59,28 @@ def _trained(config: str, steps: int, *settings: str) -> list[str]:
 
 
 TV = ["tv", "method.weight=null", "train.tune=8"]
-SAMPLED = ["diffusion", "method.guidance=pigdm", "method.draws=8", "method.steps=10", DECLARED]
-PLUGGED = ("pnp", "red", "diffusion")
-"""Configs into which the denoiser of `phantomnoise` is put."""
+DENOISER = "drunet"
+"""The run of `NOISES` whose path is filled in, where a setting names the challenge."""
+
+
+def _plugged(noise: str) -> dict[str, list[str]]:
+    plug = [f"method.denoiser={noise}", DECLARED]
+    return {
+        "pnp": ["pnp", "method.iterations=16", *plug],
+        "red": ["red", "method.strength=null", "train.tune=8", *plug],
+        "diffusion": [
+            "diffusion", "method.guidance=pigdm", "method.draws=8", "method.steps=10", *plug
+        ],
+    }  # fmt: skip
+
+
 CNN = "method.net={architecture: cnn, width: 32, depth: 2}"
 PUBLISHED = [CNN, "method.dual_width=32", "method.dual_depth=2", "method.groups=5",
              "method.steps=10", "method.preconditioned=false"]  # fmt: skip
 """Learned Primal-Dual in the sizes of Adler, Oktem 2018: 10 steps through A^T, of networks of three
 layers."""
 RUNS: dict[str, dict[str, list[str]]] = {
-    NOISE: {"drunet": _trained("drunet", 2500, "method.width=24")},
+    **{noise: {DENOISER: _trained("drunet", 6000, "method.width=24")} for noise in NOISES},
     "ct": {
         "fbp": ["fbp"],
         "fbp-hann": ["fbp", "method.window=hann"],
@@ -76,17 +90,18 @@ RUNS: dict[str, dict[str, list[str]]] = {
         "ct-unrolled": _trained("unrolled", 4000, NET, *WHOLE, "method.algorithm=pgd"),
         # At twice this rate there was no fixed point after 1,450 steps.
         "ct-deq": _trained("deq", 1500, NET, *WHOLE, "method.algorithm=pgd", "train.lr=0.0005"),
-        "pnp": ["pnp", "method.iterations=16", DECLARED],
-        "red": ["red", "method.strength=null", "train.tune=8", DECLARED],
-        "diffusion": SAMPLED,
+        "ct-neural_ode": _trained("neural_ode", 2000, NET, *WHOLE, "method.algorithm=pgd"),
+        **_plugged("phantomnoise"),
     },
     "mri": {
         "zero_filled": ["zero_filled"],
         "tv": TV,
-        "mri-network": _trained("network", 3000, NET, *WHOLE),
-        "mri-lpd": _trained("lpd", 2000, *WHOLE, *PUBLISHED),
+        "mri-network": _trained("network", 12000, NET, *WHOLE),
+        "mri-lpd": _trained("lpd", 5000, NET, *WHOLE, "method.steps=5"),
         "mri-unrolled": _trained("unrolled", 5000, NET, *WHOLE),
         "mri-deq": _trained("deq", 5000, NET, *WHOLE),
+        "mri-neural_ode": _trained("neural_ode", 3000, NET, *WHOLE),
+        **_plugged("phasenoise"),
     },
 }
 """Of every challenge, what is trained there, with how many steps."""
@@ -137,7 +152,7 @@ def main() -> None:
         packed = [run for run in made if run.path.name in PACKED and finished(run)]
         baselines.package(workspace, packed, FOLDER)
         baselines.describe()
-    blocks, judged = [], {name: judge(workspace, name) for name in RUNS if name != NOISE}
+    blocks, judged = [], {name: judge(workspace, name) for name in RUNS if name not in NOISES}
     judged = {name: rows for name, rows in judged.items() if rows}
     for name, rows in judged.items():
         hidden, path = workspace.hidden(name), docs / f"medical-{name}.png"
@@ -160,8 +175,11 @@ def prepare(workspace: Workspace, name: str, quick: bool = False) -> None:
     if workspace.public(name).config.exists():
         return
     settings = [name]
-    if name == NOISE:
-        images = "images={source: phantoms, size: 128, train: 1000, val: 10, test: 1}"
+    if name in NOISES:
+        images = (
+            f"images={{source: phantoms, mode: {NOISES[name]}, size: 128, train: 1000, val: 10, "
+            "test: 1}"
+        )
         settings = ["denoising", f"name={name}", images]
     small = QUICK["prepare"] if quick else []
     challenge("prepare", *settings, *small, "--workspace", str(workspace.path))
@@ -169,9 +187,11 @@ def prepare(workspace: Workspace, name: str, quick: bool = False) -> None:
 
 def _filled(workspace: Workspace, settings: list[str], quick: bool) -> list[str]:
     """Settings with the path of the denoiser; of a trial, with those that make it short."""
-    config, found = settings[0], list(settings)
-    if config in PLUGGED:
-        found.append(f"method.denoiser={layout.run(workspace, NOISE, 'drunet').path}")
+    paths = {
+        f"method.denoiser={noise}": f"method.denoiser={layout.run(workspace, noise, DENOISER).path}"
+        for noise in NOISES
+    }
+    config, found = settings[0], [paths.get(each, each) for each in settings]
     if quick:
         trained = any(each.startswith("train.minutes") for each in settings)
         found += QUICK["train"] if trained else QUICK.get(config, [])

@@ -3,7 +3,10 @@
     x_hat = N([y, sigma])     or, where it predicts the noise,     x_hat = y - N([y, sigma])
 
 sigma is a channel of constant value. N is a U-Net of residual blocks without biases, whose
-equations open `networks/drunet.py`. Zhang, Li, Zuo, Zhang, Van Gool, Timofte 2021.
+equations open `networks/drunet.py`. Of complex images (`phase`) it sees y turned by its smooth
+phase, and what it says is turned back (`transforms/smooth_phase.py`).
+
+Zhang, Li, Zuo, Zhang, Van Gool, Timofte 2021.
 """
 
 from __future__ import annotations
@@ -18,8 +21,10 @@ from challenge.methods.contract import Method, Session
 from challenge.methods.networks import drunet
 from challenge.methods.networks.costs import describe
 from challenge.methods.plug_and_play.denoisers import NoiseRange, fit_denoiser, run_network
+from challenge.methods.training.fit import check_measurement
 from challenge.methods.training.loop import READS
 from challenge.methods.training.precision import InferencePrecision, Precision
+from challenge.methods.transforms import smooth_phase
 from challenge.methods.transforms.noise_level import noise_level
 
 if TYPE_CHECKING:
@@ -53,6 +58,7 @@ class DRUNet(Method):
         predicts: Literal["image", "noise"] = "image",
         blind: bool = False,
         channels: Literal[1, 2, 3] = 3,
+        phase: bool | None = None,
         precision: Precision = "auto",
     ) -> None:
         """Build the network.
@@ -66,11 +72,17 @@ class DRUNet(Method):
             blind: the network is not told the noise level.
             channels: 3 for colour, 2 for complex, 1 for grey images; `challenge train` takes those
                 of the challenge where the config says none.
+            phase: the network sees complex images turned by their smooth phase; null: where images
+                are complex.
             precision: of inference; see `challenge methods network`.
+
+        Raises:
+            UserError: `phase` of images that have none.
         """
         super().__init__()
         self.width, self.depth, self.blocks, self.shuffle = width, depth, blocks, shuffle
         self.predicts, self.blind, self.channels = predicts, blind, channels
+        self.turned = smooth_phase.seen(phase, channels)
         self.net = self._build(width)
         self.levels = NoiseRange()
         self.compute = InferencePrecision(precision)
@@ -81,7 +93,14 @@ class DRUNet(Method):
 
     def denoise(self, x: Tensor, sigma: Tensor) -> Tensor:
         """D(x, sigma); see `denoisers.Denoiser`."""
-        found = run_network(self, x, None if self.blind else sigma)
+        level = None if self.blind else sigma
+        if self.turned:
+            check_measurement(self.channels, x)
+            phase = smooth_phase.smooth_phase(x)
+            seen = run_network(self, smooth_phase.turn_back(x, phase), level)
+            found = smooth_phase.turn(seen, phase)
+        else:
+            found = run_network(self, x, level)
         return found if self.predicts == "image" else x - found
 
     def fit(self, problem: Problem, images: Images, train: TrainConfig, session: Session) -> None:

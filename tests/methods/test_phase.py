@@ -6,6 +6,7 @@ import torch
 from challenge.configs.errors import UserError
 from challenge.data.physics.families import FAMILIES
 from challenge.methods.contract_test import toy_images, toy_problem
+from challenge.methods.plug_and_play.drunet import DRUNet
 from challenge.methods.transforms.smooth_phase import turn
 from tests.methods.end_to_end import (
     test_deq,
@@ -25,6 +26,10 @@ def lpd(**knobs):
     return method
 
 
+def drunet(**knobs):
+    return DRUNet(width=4, depth=1, blocks=1, shuffle=2, precision="float32", **knobs)
+
+
 MADE = [
     pytest.param(module.make, {"algorithm": algorithm}, "mri", id=f"{name}-{algorithm}")
     for name, module in (
@@ -37,6 +42,7 @@ MADE = [
 MADE += [
     pytest.param(lpd, {"preconditioned": each}, "mri", id=f"lpd-{each}") for each in (True, False)
 ]
+MADE.append(pytest.param(drunet, {}, "identity", id="drunet"))
 MADE += [pytest.param(test_network.small, {}, name, id=f"network-{name}") for name in COMPLEX]
 
 
