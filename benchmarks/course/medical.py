@@ -63,15 +63,14 @@ DENOISER = "drunet"
 """The run of `NOISES` whose path is filled in, where a setting names the challenge."""
 
 
-def _plugged(noise: str) -> dict[str, list[str]]:
+def _plugged(noise: str, pnp: list[str], red: list[str]) -> dict[str, list[str]]:
     plug = [f"method.denoiser={noise}", DECLARED]
+    sampled = ["method.guidance=pigdm", "method.draws=8", "method.steps=10"]
     return {
-        "pnp": ["pnp", "method.iterations=16", *plug],
-        "red": ["red", "method.strength=null", "train.tune=8", *plug],
-        "diffusion": [
-            "diffusion", "method.guidance=pigdm", "method.draws=8", "method.steps=10", *plug
-        ],
-    }  # fmt: skip
+        "pnp": ["pnp", *pnp, *plug],
+        "red": ["red", "method.strength=null", "train.tune=8", *red, *plug],
+        "diffusion": ["diffusion", *sampled, *plug],
+    }
 
 
 CNN = "method.net={architecture: cnn, width: 32, depth: 2}"
@@ -80,7 +79,7 @@ PUBLISHED = [CNN, "method.dual_width=32", "method.dual_depth=2", "method.groups=
 """Learned Primal-Dual in the sizes of Adler, Oktem 2018: 10 steps through A^T, of networks of three
 layers."""
 RUNS: dict[str, dict[str, list[str]]] = {
-    **{noise: {DENOISER: _trained("drunet", 6000, "method.width=24")} for noise in NOISES},
+    **{noise: {DENOISER: _trained("drunet", 8000, "method.width=24")} for noise in NOISES},
     "ct": {
         "fbp": ["fbp"],
         "fbp-hann": ["fbp", "method.window=hann"],
@@ -90,18 +89,24 @@ RUNS: dict[str, dict[str, list[str]]] = {
         "ct-unrolled": _trained("unrolled", 4000, NET, *WHOLE, "method.algorithm=pgd"),
         # At twice this rate there was no fixed point after 1,450 steps.
         "ct-deq": _trained("deq", 1500, NET, *WHOLE, "method.algorithm=pgd", "train.lr=0.0005"),
-        "ct-neural_ode": _trained("neural_ode", 2000, NET, *WHOLE, "method.algorithm=pgd"),
-        **_plugged("phantomnoise"),
+        "ct-neural_ode": _trained("neural_ode", 1500, NET, *WHOLE, "method.algorithm=pgd"),
+        **_plugged("phantomnoise", ["method.iterations=16"], []),
     },
     "mri": {
         "zero_filled": ["zero_filled"],
         "tv": TV,
         "mri-network": _trained("network", 12000, NET, *WHOLE),
-        "mri-lpd": _trained("lpd", 5000, NET, *WHOLE, "method.steps=5"),
-        "mri-unrolled": _trained("unrolled", 5000, NET, *WHOLE),
+        "mri-lpd": _trained("lpd", 4000, NET, *WHOLE, "method.steps=5"),
+        "mri-unrolled": _trained(
+            "unrolled", 4000, "method.start=phasenoise", *WHOLE, "train.lr=0.0005"
+        ),
         "mri-deq": _trained("deq", 5000, NET, *WHOLE),
-        "mri-neural_ode": _trained("neural_ode", 3000, NET, *WHOLE),
-        **_plugged("phasenoise"),
+        "mri-neural_ode": _trained("neural_ode", 4000, NET, *WHOLE),
+        **_plugged(
+            "phasenoise",
+            ["method.algorithm=admm", "method.iterations=32"],
+            ["method.iterations=40"],
+        ),
     },
 }
 """Of every challenge, what is trained there, with how many steps."""
@@ -188,7 +193,8 @@ def prepare(workspace: Workspace, name: str, quick: bool = False) -> None:
 def _filled(workspace: Workspace, settings: list[str], quick: bool) -> list[str]:
     """Settings with the path of the denoiser; of a trial, with those that make it short."""
     paths = {
-        f"method.denoiser={noise}": f"method.denoiser={layout.run(workspace, noise, DENOISER).path}"
+        f"method.{knob}={noise}": f"method.{knob}={layout.run(workspace, noise, DENOISER).path}"
+        for knob in ("denoiser", "start")
         for noise in NOISES
     }
     config, found = settings[0], [paths.get(each, each) for each in settings]
