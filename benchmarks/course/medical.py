@@ -79,7 +79,11 @@ PUBLISHED = [CNN, "method.dual_width=32", "method.dual_depth=2", "method.groups=
 """Learned Primal-Dual in the sizes of Adler, Oktem 2018: 10 steps through A^T, of networks of three
 layers."""
 RUNS: dict[str, dict[str, list[str]]] = {
-    **{noise: {DENOISER: _trained("drunet", 8000, "method.width=24")} for noise in NOISES},
+    "phantomnoise": {DENOISER: _trained("drunet", 8000, "method.width=24")},
+    # The smooth phase of a patch is that of a smaller image.
+    "phasenoise": {
+        DENOISER: _trained("drunet", 8000, "method.width=24", "train.batch=4", "train.patch=128")
+    },
     "ct": {
         "fbp": ["fbp"],
         "fbp-hann": ["fbp", "method.window=hann"],
@@ -97,9 +101,7 @@ RUNS: dict[str, dict[str, list[str]]] = {
         "tv": TV,
         "mri-network": _trained("network", 12000, NET, *WHOLE),
         "mri-lpd": _trained("lpd", 4000, NET, *WHOLE, "method.steps=5"),
-        "mri-unrolled": _trained(
-            "unrolled", 4000, "method.start=phasenoise", *WHOLE, "train.lr=0.0005"
-        ),
+        "mri-unrolled": _trained("unrolled", 5000, NET, *WHOLE),
         "mri-deq": _trained("deq", 5000, NET, *WHOLE),
         "mri-neural_ode": _trained("neural_ode", 4000, NET, *WHOLE),
         **_plugged(
@@ -192,12 +194,11 @@ def prepare(workspace: Workspace, name: str, quick: bool = False) -> None:
 
 def _filled(workspace: Workspace, settings: list[str], quick: bool) -> list[str]:
     """Settings with the path of the denoiser; of a trial, with those that make it short."""
-    paths = {
-        f"method.{knob}={noise}": f"method.{knob}={layout.run(workspace, noise, DENOISER).path}"
-        for knob in ("denoiser", "start")
-        for noise in NOISES
-    }
-    config, found = settings[0], [paths.get(each, each) for each in settings]
+    config, found = settings[0], []
+    for each in settings:
+        knob, _, value = each.partition("=")
+        path = layout.run(workspace, value, DENOISER).path if value in NOISES else value
+        found.append(f"{knob}={path}" if path else each)
     if quick:
         trained = any(each.startswith("train.minutes") for each in settings)
         found += QUICK["train"] if trained else QUICK.get(config, [])

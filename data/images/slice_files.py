@@ -219,6 +219,8 @@ def _unit(file: Dataset) -> tuple[str, str]:
         return kind, ""
     if file.get("RescaleIntercept") is None:
         return "", INTERCEPT
-    if not kind and str(file.get("Modality", "")) == "CT":
+    if kind == _UNSPECIFIED:
+        return "", f"unit in its rescale type ({kind})"
+    if str(file.get("Modality", "")) == "CT":
         return "HU", ""  # what the standard says of CT without a type
     return "", "rescale type"

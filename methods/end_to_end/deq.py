@@ -39,7 +39,6 @@ With `start`, D begins as a denoiser, called at the level l = a sigma^b with lea
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
@@ -327,9 +326,7 @@ class DEQ(Method):
         def denoise(z: Tensor, x_0: Tensor) -> Tensor:
             return self.denoise(z, x_0, data)
 
-        if self.turned:
-            return smooth_phase.without_phase(denoise, x_0)
-        return lambda z: denoise(z, x_0)
+        return smooth_phase.seen_by(denoise, x_0, self.turned)
 
     def _remedy(self) -> str:
         """What helps where there is no fixed point; it can be followed with these knobs."""
@@ -351,7 +348,7 @@ class DEQ(Method):
 
     def _build(self) -> nn.Module:
         if self._start:
-            return copy.deepcopy(self._start[0])
+            return smooth_phase.plain(self._start[0])
         if self.contraction is None:
             return self.design.build(2 * self.channels + 1, self.channels)
         return lipschitz.Nonexpansive(

@@ -14,7 +14,8 @@ networks do not undo a blur of 20 pixels. All groups of f start at the Wiener es
 A f - y; the networks are zero before training.
 
 Of complex images (`phase`), Lambda_k sees f and B h turned by the smooth phase of the Wiener
-estimate, and its change is turned back (`transforms/smooth_phase.py`).
+estimate, and its change is turned back (`transforms/smooth_phase.py`). Gamma_k sees frequencies
+as they were measured.
 
 Adler, Oktem, Learned Primal-Dual Reconstruction, 2018, algorithm 3; PDHG: Chambolle, Pock 2011.
 """
@@ -156,7 +157,8 @@ class LPD(Method):
         return h + change
 
     def primal(self, k: int, f: Tensor, back: Tensor, sigma: Tensor) -> Tensor:
-        """f_{k+1} of shape (B, groups C, H, W).
+        """f_{k+1} of shape (B, groups C, H, W), of images as the network sees them: turned, where
+        that is so.
 
         Args:
             k: step, from 0.

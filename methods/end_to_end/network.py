@@ -14,7 +14,8 @@ Operators whose Wiener estimate has no closed form, such as inpainting, begin at
     x_hat = x_0 + N([A^T A 1, x_0, A^T y, sigma]),   x_0 = (A^T A + r)^-1 A^T y,   r = sigma^2 / V
 
 with the variance V of images about their mean, about 0.05: x_0 tends to A_dagger y as sigma tends
-to 0. A^T A 1, what each pixel weighs in the measurement, is the mask of inpainting.
+to 0. A^T A 1, what each pixel weighs in the measurement, is the mask of inpainting; of magnetic
+resonance it is constant, and the network is not told which frequencies were measured.
 
 Of complex images (`phase`), N sees the estimates turned by the smooth phase of the one that it
 corrects, and what it says is turned back (`transforms/smooth_phase.py`).
@@ -180,7 +181,7 @@ class Network(Method):
         if not self.turned:
             return estimates, self.compute(self.net, torch.cat([*estimates, level], dim=1))
         phase = smooth_phase.smooth_phase(estimates[BASE])
-        seen = smooth_phase.turn_back(torch.cat([*estimates[first:]], dim=1), phase)
+        seen = smooth_phase.turn_back(torch.cat(tuple(estimates[first:]), dim=1), phase)
         found = self.compute(self.net, torch.cat([*estimates[:first], seen, level], dim=1))
         return estimates, smooth_phase.turn(found, phase)
 

@@ -34,7 +34,6 @@ flow begins as plug-and-play with infinitely short steps.
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -276,13 +275,11 @@ class NeuralODE(Method):
         def denoise(z: Tensor, x_0: Tensor, share: Tensor) -> Tensor:
             return self.denoise(z, x_0, data, share)
 
-        if self.turned:
-            return smooth_phase.without_phase(denoise, x_0)
-        return lambda z, share: denoise(z, x_0, share)
+        return smooth_phase.seen_by(denoise, x_0, self.turned)
 
     def _build(self) -> nn.Module:
         if self._start:
-            return copy.deepcopy(self._start[0])
+            return smooth_phase.plain(self._start[0])
         return self.design.build(2 * self.channels + 2, self.channels)
 
 

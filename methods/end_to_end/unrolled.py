@@ -38,9 +38,8 @@ Networks for colours take grey images too, in colours between which noise is add
 
 from __future__ import annotations
 
-import copy
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, cast
 
 import torch
@@ -284,6 +283,25 @@ class Unrolled(Method):
         found: Tensor = self.compute(net, torch.cat([v, *maps, memory], dim=1))
         return v + found[:, : self.channels], found[:, self.channels :]
 
+    def denoiser(self, k: int, data: DataTerm) -> Callable[[Tensor], Tensor]:
+        """D_k of images (B, C, H, W) as step k calls it, with no features of the step before."""
+        phase = smooth_phase.smooth_phase(self.wiener(data)[0]) if self.turned else None
+
+        def denoise(v: Tensor) -> Tensor:
+            memory = v.new_zeros(len(v), self.memory, *v.shape[-2:])
+            return self._denoise_turned(k, v, data.sigma, memory, phase)[0]
+
+        return denoise
+
+    def _denoise_turned(
+        self, k: int, v: Tensor, sigma: Tensor, memory: Tensor, phase: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """D_k, of an image turned by a phase where there is one."""
+        if phase is None:
+            return self.denoise(k, v, sigma, memory)
+        x, kept = self.denoise(k, smooth_phase.turn_back(v, phase), sigma, memory)
+        return smooth_phase.turn(x, phase), kept
+
     def level(self, k: int, sigma: Tensor) -> Tensor:
         """l_k, of which a network is told, shape (1 | B, 1, 1, 1).
 
@@ -310,10 +328,8 @@ class Unrolled(Method):
 
         def prox(v: Tensor) -> Tensor:
             nonlocal kept
-            if phase is not None:
-                x, kept = self.denoise(k, smooth_phase.turn_back(v, phase), data.sigma, memory)
-                return smooth_phase.turn(x, phase)
-            x, kept = self.denoise(k, from_opponent(v) if opponent else v, data.sigma, memory)
+            seen = from_opponent(v) if opponent else v
+            x, kept = self._denoise_turned(k, seen, data.sigma, memory, phase)
             return to_opponent(x) if opponent else x
 
         if self.algorithm == "pgd":
@@ -341,7 +357,7 @@ class Unrolled(Method):
     def _build(self) -> nn.ModuleList:
         if self._start:
             count = 1 if self.tied else self.steps
-            return nn.ModuleList(copy.deepcopy(self._start[0]) for _ in range(count))
+            return nn.ModuleList(smooth_phase.plain(self._start[0]) for _ in range(count))
         inside, outside = self.channels + 2 + self.memory, self.channels + self.memory
         return nn.ModuleList(
             self.design.build(inside, outside) for _ in range(1 if self.tied else self.steps)

@@ -95,7 +95,7 @@ class DRUNet(Method):
         """D(x, sigma); see `denoisers.Denoiser`."""
         level = None if self.blind else sigma
         if self.turned:
-            check_measurement(self.channels, x)
+            check_measurement(self.channels, x)  # before it is turned
             phase = smooth_phase.smooth_phase(x)
             seen = run_network(self, smooth_phase.turn_back(x, phase), level)
             found = smooth_phase.turn(seen, phase)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from challenge.submissions.reports import dynamics, subjects
 from challenge.submissions.reports.analysis import Analysis, Course, Level, Settings, Statement
@@ -214,8 +214,6 @@ def _unrolled(
     method: Method, scenes: Sequence[Scene], settings: Settings, progress: OnStep
 ) -> tuple[tuple[Level, ...], tuple[Course, ...]]:
     """The denoisers of its steps, and the last step repeated."""
-    import torch
-
     from challenge.methods.end_to_end.unrolled import Unrolled
     from challenge.methods.plug_and_play import properties
     from challenge.methods.solvers import convergence
@@ -223,19 +221,16 @@ def _unrolled(
     assert isinstance(method, Unrolled)
     active = int(method.active)
     levels, courses, done, total = [], [], 0, len(scenes) * (active + 1)
-    # Features that travel from step to step are a part of the state, and here 0.
     for k in range(active):
-        found = []
-        level = float(method.log_level[k].exp())
+        found, at = [], []
         for scene in scenes:
-            memory = torch.zeros(1, method.memory, *scene.image.shape[-2:])
-
-            def denoise(v: Tensor, k: int = k, memory: Tensor = memory, at: Scene = scene) -> Any:
-                return method.denoise(k, v, at.data.sigma, memory)[0]
-
+            at.append(float(method.level(k, scene.data.sigma).mean()))
             words = f"{scene.identity} {k}"
-            found.append(properties.measure(denoise, scene.image, level, words, settings.seed))
+            # Features that travel from step to step are a part of the state, and here 0.
+            denoise = method.denoiser(k, scene.data)
+            found.append(properties.measure(denoise, scene.image, at[-1], words, settings.seed))
             progress(f"D of step {k + 1}", done := done + 1, total)
+        level = sum(at) / len(at)
         levels.append(worst_of(level, found, label=f"step {k + 1}"))
     for scene in scenes:
         most = active + settings.iterations

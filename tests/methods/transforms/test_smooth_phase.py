@@ -4,7 +4,12 @@ import torch
 
 from challenge.data import noise
 from challenge.data.images import phantoms
-from challenge.methods.transforms.smooth_phase import smooth_phase, turn, turn_back
+from challenge.methods.transforms.smooth_phase import (
+    SHARE,
+    smooth_phase,
+    turn,
+    turn_back,
+)
 
 
 def phantom(number=0, size=64):
@@ -47,3 +52,14 @@ def test_an_image_of_zeros_has_a_phase_and_a_gradient():
     )
     phase.sum().backward()
     assert x.grad.isfinite().all()
+
+
+def test_in_the_black_around_an_object_the_phase_is_determined():
+    """A change of x moves p by no more than that of the mean would."""
+    x = phantom()
+    assert (x == 0).all(1).float().mean() > 0.1
+    generator = torch.Generator().manual_seed(0)
+    change = torch.randn(x.shape, generator=generator, dtype=x.dtype)
+    _, moved = torch.func.jvp(smooth_phase, (x,), (change,))
+    mean = x.mean((2, 3)).norm()
+    assert moved.norm(dim=1).max() < change.norm(dim=1).max() / (0.5 * SHARE * mean)

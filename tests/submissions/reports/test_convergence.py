@@ -20,8 +20,10 @@ from challenge.methods.end_to_end.deq import DEQ
 from challenge.methods.end_to_end.neural_ode import NeuralODE
 from challenge.methods.end_to_end.unrolled import Unrolled
 from challenge.methods.networks.architectures import Net
+from challenge.methods.plug_and_play import properties
 from challenge.methods.plug_and_play.denoisers import Bounds, NoiseRange
 from challenge.methods.plug_and_play.dncnn import DnCNN
+from challenge.methods.plug_and_play.drunet import DRUNet
 from challenge.methods.plug_and_play.stationary import Stationary
 from challenge.methods.plug_and_play.wavelet import WaveletThresholding
 from challenge.methods.solvers.data_term import DataTerm
@@ -249,6 +251,38 @@ def test_an_unrolled_iteration_is_followed_beyond_its_steps():
     assert len(found.levels) == 2
     assert len(found.courses[0].steps) == 21
     assert {each.theorem.name for each in found.statements} == {"Banach"}
+
+
+@pytest.mark.parametrize(("channels", "operator"), [(3, "blur"), (2, "mri")])
+def test_steps_that_begin_as_a_denoiser_are_measured_as_they_are_called(
+    channels, operator, monkeypatch
+):
+    """At the level of the step, which follows that of the measurement, and of what it sees."""
+    prior = DRUNet(width=4, depth=1, blocks=1, shuffle=2, channels=channels)
+    method = Unrolled(start=prior, steps=3, channels=channels)
+    called, given = [], []
+    denoise, measure = Unrolled.denoise, properties.measure
+
+    def seen(self, k, v, sigma, memory):
+        called.append((k, float(self.level(k, sigma)), v))
+        return denoise(self, k, v, sigma, memory)
+
+    def measured(prior, image, level, *rest):
+        before = len(called)
+        prior(image)
+        given.append((image, level, *called[before]))
+        return measure(prior, image, level, *rest)
+
+    monkeypatch.setattr(Unrolled, "denoise", seen)
+    monkeypatch.setattr(properties, "measure", measured)
+    found = analyse(method, "unrolled", Val(operator), Settings(images=1, size=16, iterations=5))
+    assert [k for _, _, k, _, _ in given] == [0, 1, 2]
+    for (image, level, _, at, v), row in zip(given, found.levels, strict=True):
+        assert level == pytest.approx(at) == pytest.approx(row.level)
+        assert torch.equal(v, image) == (channels == 3)
+        if channels == 2:  # nearly without a phase
+            assert v[:, 1].square().sum() < 0.5 * image[:, 1].square().sum()
+    assert given[0][1] > 2 * given[-1][1]
 
 
 def test_an_unrolled_iteration_that_diverges_at_once_is_one_line():
