@@ -79,11 +79,7 @@ PUBLISHED = [CNN, "method.dual_width=32", "method.dual_depth=2", "method.groups=
 """Learned Primal-Dual in the sizes of Adler, Oktem 2018: 10 steps through A^T, of networks of three
 layers."""
 RUNS: dict[str, dict[str, list[str]]] = {
-    "phantomnoise": {DENOISER: _trained("drunet", 8000, "method.width=24")},
-    # The smooth phase of a patch is that of a smaller image.
-    "phasenoise": {
-        DENOISER: _trained("drunet", 8000, "method.width=24", "train.batch=4", "train.patch=128")
-    },
+    **{noise: {DENOISER: _trained("drunet", 8000, "method.width=24")} for noise in NOISES},
     "ct": {
         "fbp": ["fbp"],
         "fbp-hann": ["fbp", "method.window=hann"],

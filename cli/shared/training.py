@@ -117,33 +117,23 @@ def _not_drawn(error: Exception) -> None:
 
 
 def _tell_patches(run: Run, workspace: Path) -> None:
-    """Say so where patches are other scans than the images: what is seen at once is all of them."""
+    """Say so where patches are other scans than the images: an operator that sees all at once."""
     from challenge.cli.shared.console import warn
     from challenge.configs.loader import load_entry
     from challenge.data.challenges.challenge import open_challenge
-    from challenge.data.images.magnitude import COMPLEX
     from challenge.data.layout import Workspace
     from challenge.data.physics.families import FAMILIES
     from challenge.methods import registry
-    from challenge.methods.knobs import knobs
 
     entry, source = load_entry(str(run.config))
     challenge = open_challenge(Workspace(workspace).public(entry.challenge).path)
     kind, size = challenge.config.operator.kind, challenge.config.images.size
     method = registry.resolve(str(entry.method["name"]), source.path.parent)
-    if entry.train.patch >= size or "patch" not in method.reads:
-        return
-    remedy = f"better give `train.patch={size}`"
-    patches = f"patches of {entry.train.patch} pixels"
-    if FAMILIES[kind].whole:
+    if FAMILIES[kind].whole and entry.train.patch < size and "patch" in method.reads:
         warn(
-            f"{patches} are smaller scans than the images of {size}, which `{kind}` sees as a "
-            f"whole: {remedy}"
+            f"patches of {entry.train.patch} pixels are smaller scans than the images of {size}, "
+            f"which `{kind}` sees as a whole: better give `train.patch={size}`"
         )
-        return
-    has_phase = any(knob.name == "phase" for knob in knobs(method))
-    if challenge.channels == COMPLEX and has_phase and entry.method.get("phase") is not False:
-        warn(f"{patches} have another smooth phase than the images of {size}: {remedy}")
 
 
 def _remark(done: TrainedRun) -> None:

@@ -88,23 +88,6 @@ def test_patches_of_a_scan_are_warned_of(tmp_path, call):
         assert (said in " ".join(done.err.split())) == told
 
 
-def test_patches_of_another_phase_are_warned_of(tmp_path, call):
-    images = "images={source: phantoms, mode: complex, size: 48, train: 4, val: 1, test: 1}"
-    assert call(tmp_path, "prepare", "denoising", "name=noise", images).code == 0
-    small = ["method.width=4", "method.depth=1", "method.blocks=1", "train.batch=1"]
-    steps = ["train.steps=1", "train.minutes=null", "train.evaluate=1", "train.tune=1"]
-    for patch, knobs, told in (
-        (24, [], True),
-        (24, ["method.phase=false"], False),
-        (48, [], False),
-    ):
-        given = ["challenge=noise", *small, *steps, *knobs, f"train.patch={patch}", "--force"]
-        done = call(tmp_path, "train", "drunet", *given)
-        assert done.code == 0, done.err
-        said = "patches of 24 pixels have another smooth phase than the images of 48: better give"
-        assert (said in " ".join(done.err.split())) == told
-
-
 @pytest.mark.parametrize(
     ("challenge", "method", "knobs", "says"),
     [
