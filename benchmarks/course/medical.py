@@ -4,9 +4,9 @@
 
 Prepares `ct` (60 views of phantoms of 128x128 pixels, noise of 5 %, after Adler, Oktem 2018) and
 `mri` (a quarter of the columns) as they are packaged, and phantoms with white noise, real and
-complex ones, where the denoisers of `pnp`, `red` and `diffusion` learn. Trains, packs the best of
-each into `submissions/baselines/medicine/`, judges all on the hidden images, and writes the tables
-of the README, `docs/performance.md` and `docs/medical.md` and the pictures `docs/medical-*.png`: of
+complex ones, where the denoisers of `pnp`, `red` and `diffusion` learn. Trains, packs `PACKED` into
+`submissions/baselines/medicine/`, judges all on the hidden images, and writes the tables of the
+README, `docs/performance.md` and `docs/medical.md` and the pictures `docs/medical-*.png`: of
 a judged image (`medical_pictures.py`), and of a lesion that no training image has
 (`medical_lesion.py`). `medical_shepp_logan.py` has the test image of that paper.
 
