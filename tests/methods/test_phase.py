@@ -66,8 +66,8 @@ def test_a_turn_of_all_phases_turns_the_estimate(make, knobs, operator):
     problem = toy_problem(2, operator=operator)
     x = toy_images(1, channels=2)[0][None, :, :24, :24]
     y, physics = problem.measure(x, [0])
-    method = wake(make(channels=2, **knobs).eval()).double()
-    without = wake(make(channels=2, phase=False, **knobs).eval()).double()
+    method = test_lpd.wake(make(channels=2, **knobs).eval()).double()
+    without = test_lpd.wake(make(channels=2, phase=False, **knobs).eval()).double()
     y, physics = y.double(), physics.double()
     angle = torch.tensor(0.7, dtype=torch.float64)
 
@@ -80,15 +80,6 @@ def test_a_turn_of_all_phases_turns_the_estimate(make, knobs, operator):
         torch.testing.assert_close(method(turned(y), physics), turned(x_hat))
         with pytest.raises(AssertionError):
             torch.testing.assert_close(without(turned(y), physics), turned(without(y, physics)))
-
-
-def wake(method):
-    """Give the networks, zero before training, something to say."""
-    torch.manual_seed(1)
-    with torch.no_grad():
-        for parameter in method.parameters():
-            parameter.add_(0.02 * torch.randn_like(parameter))
-    return method
 
 
 @pytest.mark.parametrize(("make", "knobs", "operator"), MADE)
