@@ -105,7 +105,7 @@ class Network(Method):
                 and it was seen to cost at most 0.01 dB on the tune part.
 
         Raises:
-            UserError: `bins` of complex images, whose parts are no intensities; `phase` of others.
+            UserError: `bins` of complex images, whose parts are no intensities; `phase` of real.
         """
         super().__init__()
         if bins is not None and channels == COMPLEX:
