@@ -8,7 +8,8 @@ complex ones, where the denoisers of `pnp`, `red` and `diffusion` learn. Trains,
 `submissions/baselines/medicine/`, judges all on the hidden images, and writes the tables of the
 README, `docs/performance.md` and `docs/medical.md` and the pictures `docs/medical-*.png`: of
 a judged image (`medical_pictures.py`), and of a lesion that no training image has
-(`medical_lesion.py`). `medical_shepp_logan.py` has the test image of that paper.
+(`medical_lesion.py`, a command of its own too). `medical_shepp_logan.py` has the test image of
+that paper.
 
 A run or a verdict that exists is used again, so it can be stopped and continued; with `--only`,
 these runs are trained and no others (`--only ct-lpd,mri-unrolled`; `--only none`: tables and
@@ -168,9 +169,17 @@ def main() -> None:
             blocks.append(medical_shepp_logan.table(workspace, runs))
     pages.put(docs / "performance.md", BEGIN, END, "\n\n".join(blocks))
     pages.put(readme, BEGIN, END, summary(judged))
-    medical_lesion.write(
-        docs, {name: {run: row.run for run, row in rows.items()} for name, rows in judged.items()}
-    )
+    medical_lesion.write(docs, at_hand(workspace))
+
+
+def at_hand(workspace: Workspace) -> dict[str, dict[str, layout.Run | None]]:
+    """The runs of both challenges, None for one that is not finished."""
+    names = [name for name in RUNS if name not in NOISES]
+    made = {name: {run: layout.run(workspace, name, run) for run in RUNS[name]} for name in names}
+    return {
+        name: {run: each if finished(each) else None for run, each in runs.items()}
+        for name, runs in made.items()
+    }
 
 
 def prepare(workspace: Workspace, name: str, quick: bool = False) -> None:

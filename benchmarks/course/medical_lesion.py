@@ -1,5 +1,10 @@
 """A lesion that no training image has: what every method makes of it, and what it sees elsewhere.
 
+    python -m benchmarks.course.medical_lesion [WORKSPACE]
+
+Writes tables and pictures of the finished runs of `benchmarks.course.medical`, whose last step it
+is too. A row whose run the workspace does not have stays as it was.
+
 Training images are ellipses. The lesion is a star of a few pixels, c brighter than what lies around
 it, at a flat place of a phantom that nothing was trained on:
 
@@ -18,6 +23,8 @@ invents. It is that of images without lesions, so that it is about all places.
 
 from __future__ import annotations
 
+import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -34,6 +41,7 @@ from challenge.data import noise
 from challenge.data.challenges.challenge import Challenge, open_challenge
 from challenge.data.images import phantoms
 from challenge.data.images.magnitude import magnitude
+from challenge.data.layout import Workspace
 from challenge.data.physics.problem import tensors
 from challenge.methods.contract import Method
 from challenge.methods.generative.diffusion import Diffusion
@@ -47,6 +55,11 @@ SEED, PHANTOMS = 2018, 12
 CONTRASTS = (0.05, 0.1, 0.2, 0.4)
 SHOWN = 0.2
 """The contrast of the picture."""
+PICTURED = {
+    "ct": ("fbp", "tv", "lpd", "pnp", "red", "diffusion"),
+    "mri": ("zero_filled", "tv", "network", "unrolled", "pnp", "diffusion"),
+}
+"""Columns of the picture: more of them could not be told apart."""
 RADIUS, SPIKES, ARMS = 3.5, 0.5, 6
 POINTS = 5
 """Along a side of a pixel, of which the lesion's edge has the mean."""
@@ -166,50 +179,78 @@ def elsewhere(case: Case, estimate: Field) -> float:
     return float(np.abs(error).max())
 
 
-def write(docs: Path, made: Mapping[str, Mapping[str, layout.Run]]) -> None:
-    """Write tables and pictures of every challenge's finished runs into the docs."""
+def write(docs: Path, made: Mapping[str, Mapping[str, layout.Run | None]]) -> None:
+    """Write tables and pictures of every challenge's finished runs into the docs.
+
+    A run that is None is not at hand: its row stays as the page has it, if it has one, and so does
+    the picture of a challenge that lacks one of `PICTURED`.
+    """
+    page = docs / "medical.md"
     for name, runs in made.items():
-        if not runs:
+        at_hand = {run.removeprefix(f"{name}-"): each for run, each in runs.items()}
+        folders = [run.path for run in at_hand.values() if run is not None]
+        if not folders:
             continue
-        challenge = open_challenge(next(iter(runs.values())).path.parents[2] / "public" / name)
-        methods = {run: load(each.path) for run, each in runs.items()}
-        found = {run: Reconstructions(method, challenge) for run, method in methods.items()}
+        challenge = open_challenge(folders[0].parents[2] / "public" / name)
         at = cases(challenge.config.images.size, challenge.config.images.mode)
-        blocks = [table(name, found, at)]
-        path = docs / f"medical-lesion-{name}.png"
-        shown = {run.removeprefix(f"{name}-"): each for run, each in found.items()}
-        medical_pictures.lesion(at[0], shown, SHOWN, path)
-        words = f"a lesion of contrast {SHOWN:g}, in a phantom and in detail, by method"
-        blocks.append(f"![{words}]({path.name})")
-        for method in methods.values():
-            if isinstance(method, Diffusion):
-                path = docs / f"medical-deviation-{name}.png"
-                medical_pictures.deviation(challenge, method, at[0], SHOWN, path)
-                words = "a draw of the posterior, the mean of several, their standard deviation"
-                blocks.append(f"![{words}, and the error of the mean]({path.name})")
-        pages.put(docs / "medical.md", BEGIN.format(name), END.format(name), "\n\n".join(blocks))
+        methods = {each: load(run.path) for each, run in at_hand.items() if run is not None}
+        found = {each: Reconstructions(method, challenge) for each, method in methods.items()}
+        rows = _rows(page, name) | {each: row(of, at) for each, of in found.items()}
+        blocks = [table(name, {each: rows[each] for each in at_hand if each in rows}, at)]
+        lesion = docs / f"medical-lesion-{name}.png"
+        if found.keys() >= set(PICTURED[name]):
+            shown = {each: found[each] for each in PICTURED[name]}
+            medical_pictures.lesion(at[0], shown, SHOWN, lesion)
+        deviation = docs / f"medical-deviation-{name}.png"
+        if isinstance(method := methods.get("diffusion"), Diffusion):
+            medical_pictures.deviation(challenge, method, at[0], SHOWN, deviation)
+        words = {
+            lesion: f"a lesion of contrast {SHOWN:g}, in a phantom and in detail, by method",
+            deviation: "a draw of the posterior, the mean of several, their standard deviation, "
+            "and the error of the mean",
+        }
+        blocks += [f"![{words[path]}]({path.name})" for path in words if path.exists()]
+        pages.put(page, BEGIN.format(name), END.format(name), "\n\n".join(blocks))
 
 
-def table(name: str, found: Mapping[str, Reconstructions], at: list[Case]) -> str:
-    """Means over the phantoms, a line each method."""
+def _rows(page: Path, name: str) -> dict[str, str]:
+    """The cells of a challenge's table as the page has it, by method."""
+    _, _, block = page.read_text().partition(BEGIN.format(name))
+    block, _, _ = block.partition(END.format(name))
+    lines = (re.fullmatch(r"\| `([^`]+)` \| (.+) \|", line) for line in block.splitlines()[3:])
+    return {found[1]: found[2] for found in lines if found}
+
+
+def row(made: Reconstructions, at: list[Case]) -> str:
+    """The cells of a method: means over the phantoms."""
+    cells = []
+    for contrast in CONTRASTS:
+        each = [measure(case, made.change(case, contrast), contrast) for case in at]
+        mean, spread = (f(each, axis=0) for f in (np.mean, np.std))
+        cells.append(f"{mean[0]:.2f} ± {spread[0]:.2f}")
+        if contrast == SHOWN:
+            shape = f"{mean[1]:.2f}"
+    false = np.mean([elsewhere(case, made.of(case, 0.0)) for case in at])
+    return " | ".join([*cells, shape, f"{false:.3f}"])
+
+
+def table(name: str, rows: Mapping[str, str], at: list[Case]) -> str:
+    """A line each method, with the cells that `row` makes."""
     lines = [
         f"| `{name}` | contrast recovered at {' | '.join(f'{c:g}' for c in CONTRASTS)} | shape at "
         f"{SHOWN:g} | elsewhere |",
         "|---" * (len(CONTRASTS) + 3) + "|",
+        *(f"| `{method}` | {cells} |" for method, cells in rows.items()),
     ]
-    for run, made in found.items():
-        cells = []
-        for contrast in CONTRASTS:
-            each = [measure(case, made.change(case, contrast), contrast) for case in at]
-            mean, spread = (f(each, axis=0) for f in (np.mean, np.std))
-            cells.append(f"{mean[0]:.2f} ± {spread[0]:.2f}")
-            if contrast == SHOWN:
-                shape = f"{mean[1]:.2f}"
-        false = np.mean([elsewhere(case, made.of(case, 0.0)) for case in at])
-        cells += [shape, f"{false:.3f}"]
-        lines.append(f"| `{run.removeprefix(f'{name}-')}` | {' | '.join(cells)} |")
     area = np.mean([case.lesion.sum() for case in at])
     return "\n".join(lines) + (
         f"\n\n{len(at)} phantoms, each with a star of {area:.0f} pixels at its flattest place; "
         "mean and standard deviation over them. Contrasts are in units of the image range."
     )
+
+
+if __name__ == "__main__":
+    from benchmarks.course import medical
+
+    at = Workspace(Path(sys.argv[1] if len(sys.argv) > 1 else "workspace"))
+    write(medical.DOCS, medical.at_hand(at))
