@@ -214,11 +214,23 @@ def write(docs: Path, made: Mapping[str, Mapping[str, layout.Run | None]]) -> No
 
 
 def _rows(page: Path, name: str) -> dict[str, str]:
-    """The cells of a challenge's table as the page has it, by method."""
+    """The cells of a challenge's table as the page has it, by method.
+
+    None of a table of other contrasts, whose columns are not those of today.
+    """
     _, _, block = page.read_text().partition(BEGIN.format(name))
     block, _, _ = block.partition(END.format(name))
+    if _heading(name) not in block:
+        return {}
     lines = (re.fullmatch(r"\| `([^`]+)` \| (.+) \|", line) for line in block.splitlines()[3:])
     return {found[1]: found[2] for found in lines if found}
+
+
+def _heading(name: str) -> str:
+    return (
+        f"| `{name}` | contrast recovered at {' | '.join(f'{c:g}' for c in CONTRASTS)} | shape at "
+        f"{SHOWN:g} | elsewhere |"
+    )
 
 
 def row(made: Reconstructions, at: list[Case]) -> str:
@@ -237,8 +249,7 @@ def row(made: Reconstructions, at: list[Case]) -> str:
 def table(name: str, rows: Mapping[str, str], at: list[Case]) -> str:
     """A line each method, with the cells that `row` makes."""
     lines = [
-        f"| `{name}` | contrast recovered at {' | '.join(f'{c:g}' for c in CONTRASTS)} | shape at "
-        f"{SHOWN:g} | elsewhere |",
+        _heading(name),
         "|---" * (len(CONTRASTS) + 3) + "|",
         *(f"| `{method}` | {cells} |" for method, cells in rows.items()),
     ]
@@ -252,5 +263,8 @@ def table(name: str, rows: Mapping[str, str], at: list[Case]) -> str:
 if __name__ == "__main__":
     from benchmarks.course import medical
 
-    at = Workspace(Path(sys.argv[1] if len(sys.argv) > 1 else "workspace"))
-    write(medical.DOCS, medical.at_hand(at))
+    workspace = Workspace(Path(sys.argv[1] if len(sys.argv) > 1 else "workspace"))
+    made = medical.at_hand(workspace)
+    if not any(run for runs in made.values() for run in runs.values()):
+        sys.exit(f"{workspace.path}: has no finished run of {' or '.join(made)}")
+    write(medical.DOCS, made)
