@@ -5,16 +5,18 @@ Who may be spoken to is in `access`.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import importlib.util
 import logging
 import signal
+import socket
 import sys
-import time
 from collections.abc import Iterator
 from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from challenge.configs.errors import UserError
 from challenge.submissions.judging import access
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from challenge.submissions.judging.slurm import Jobs
 
 LOCAL, SLURM = "local", "slurm"
-PATIENCE = 15
+PATIENCE = 15.0
 """Seconds for a scheduler to answer."""
 _SETTINGS = {
     # A verdict is not repeated by Dask: a lost worker is our fault, and told of.
@@ -89,13 +91,13 @@ def connect(
         else:
             security = access.security(address, tls, named)
             reached = address
-        began = time.monotonic()
+            _greet(address, security, named)
         try:
             client = Client(
                 reached, timeout=PATIENCE, set_as_default=False, security=security, name="challenge"
             )
         except (OSError, ValueError) as error:
-            raise _no_answer(named, error, time.monotonic() - began) from None
+            raise _not_understood(named, error) from None
         stack.enter_context(client)
         listens = str(identity(client).get("address", ""))
         if not access.is_safe(listens):
@@ -133,12 +135,47 @@ def dashboard(client: Client) -> str:
     return client.dashboard_link if "dashboard" in services else ""
 
 
-def _no_answer(named: str, error: Exception, seconds: float) -> UserError:
-    """Nobody there, or somebody who speaks another language, or who ended in the middle."""
-    if seconds >= PATIENCE:
+def _greet(address: str, security: Any, named: str) -> None:
+    """Raise `UserError` where nobody is at an address, or nobody who answers as a scheduler.
+
+    Dask's client alone would wait without end for somebody who says nothing.
+    """
+    from distributed.comm import connect as dial
+
+    async def greet() -> None:
+        arguments = {} if security is None else security.get_connection_args("client")
+        comm = await asyncio.wait_for(dial(address, timeout=PATIENCE, **arguments), PATIENCE)
+        await comm.close()
+
+    try:
+        asyncio.run(greet())
+    # What somebody else says may be taken for a length, of more than any memory.
+    except Exception as error:
+        # Dask tries again whether nobody is there or somebody hangs up: its error tells neither.
+        if _is_anybody_at(address):
+            raise _not_understood(named, error) from None
         remedy = "start one with `dask scheduler`, see docs/cluster.md"
-        return UserError.of(named, f"no scheduler answers there within {PATIENCE} s", remedy)
-    said = str(error).splitlines()[0] if str(error) else type(error).__name__
+        cause = f"no scheduler answers there within {PATIENCE:g} s"
+        raise UserError.of(named, cause, remedy) from None
+
+
+def _is_anybody_at(address: str) -> bool:
+    parts = urlsplit(address)
+    try:
+        with socket.create_connection((str(parts.hostname), parts.port or 0), timeout=1):
+            return True
+    except OSError:
+        return False
+
+
+def _not_understood(named: str, error: Exception) -> UserError:
+    """Somebody who speaks another language, or none, or who ended in the middle."""
+    if isinstance(error, asyncio.TimeoutError) and not str(error):
+        said = f"it said nothing for {PATIENCE:g} s"
+    elif not isinstance(error, OSError | ValueError):
+        said = "what it said was no greeting of Dask"
+    else:
+        said = str(error).splitlines()[0] if str(error) else type(error).__name__
     return UserError.of(
         named,
         f"no scheduler answers there that understands this client ({said})",

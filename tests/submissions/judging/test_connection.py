@@ -7,6 +7,7 @@ import importlib.util
 import socket
 import stat
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -82,19 +83,54 @@ def test_what_is_no_address_is_told_before_dask_tries_it(
     assert _refused(address, option="").startswith(f"{address}: is no address; give an address")
 
 
-def test_who_speaks_another_language_is_not_called_absent() -> None:
-    pytest.importorskip("distributed")
+def _hang_up(somebody: socket.socket) -> None:
+    somebody.accept()[0].close()
 
-    def hang_up() -> None:
+
+def _say_nothing(somebody: socket.socket) -> None:
+    with somebody.accept()[0] as other:
+        while other.recv(1000):
+            pass
+
+
+def _speak_first(somebody: socket.socket) -> None:
+    with somebody.accept()[0] as other:
+        other.sendall(b"SSH-2.0-OpenSSH_9.2\r\n" * 100)
+
+
+@pytest.mark.parametrize("behave", [_hang_up, _say_nothing, _speak_first])
+def test_who_speaks_another_language_is_not_called_absent(
+    behave: Callable[[socket.socket], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("distributed")
+    monkeypatch.setattr(connection, "PATIENCE", 1.0)
+
+    def listen() -> None:
         with contextlib.suppress(OSError):
             while True:
-                somebody.accept()[0].close()
+                behave(somebody)
 
     with socket.create_server(("127.0.0.1", 0)) as somebody:
-        threading.Thread(target=hang_up, daemon=True).start()
+        threading.Thread(target=listen, daemon=True).start()
         said = _refused(f"tcp://127.0.0.1:{somebody.getsockname()[1]}")
         somebody.shutdown(socket.SHUT_RDWR)
     assert "that understands this client" in said and "use `tls://` with the certificate" in said
+    assert ("it said nothing for 1 s" in said) is (behave is _say_nothing)
+    assert ("it said was no greeting of Dask" in said) is (behave is _speak_first)
+
+
+def test_who_hangs_up_at_once_is_not_called_absent_as_dask_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    comm = pytest.importorskip("distributed.comm")
+
+    async def too_fast(address: str, timeout: float) -> None:
+        raise OSError(f"Timed out trying to connect to {address} after {timeout} s")
+
+    monkeypatch.setattr(comm, "connect", too_fast)
+    with socket.create_server(("127.0.0.1", 0)) as somebody:
+        said = _refused(f"tcp://127.0.0.1:{somebody.getsockname()[1]}")
+    assert "that understands this client (Timed out trying to connect" in said
 
 
 def test_a_certificate_that_cannot_be_read_is_named(tmp_path: Path) -> None:
