@@ -5,8 +5,9 @@
     t_k^2 = s_{k+1}^2 (1 - s_{k+1}^2 / s_k^2)
 
 over falling noise levels s_1 > ... > s_K > s_{K+1} = 0, from x = x_W + s_1 n, where x_W is the
-Wiener estimate: at s_1, far above the error of x_W, nothing else of it is seen (Chung, Sim, Ye
-2022). eta = 0 is the probability-flow ODE, eta = 1 the reverse-time SDE (Song, Meng, Ermon 2021).
+Wiener estimate: where s_1 is far above the error of x_W, nothing else of it is seen (Chung, Sim, Ye
+2022). The aliasing of `mri` is seen, at s_1 = 50/255. eta = 0 is the probability-flow ODE, eta = 1
+the reverse-time SDE (Song, Meng, Ermon 2021).
 
 Draws differ in their noise alone. Their mean approaches E[x_0 | y], the estimate with the highest
 expected PSNR, which no single draw is: one draw has twice its mean squared error, and the
